@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * What the code of an artifact (`code.so`) exports and what it asks of its host.
+ *
+ * The compiler writes these structures into code, the runtime reads them; both include this file and
+ * assert the sizes below. The code exports one symbol, `adapter_artifact_query`. It needs no library:
+ * threads, memory and output buffers come through the host table of each call. All tensors are
+ * contiguous, row-major and 64-byte aligned where the host allocates them.
+ */
+#ifndef ADAPTER_RT_ARTIFACT_H
+#define ADAPTER_RT_ARTIFACT_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ADAPTER_ABI_VERSION 1u
+#define ADAPTER_MAX_RANK 8
+#define ADAPTER_ENTRY_TENSORS 8
+#define ADAPTER_ENTRY_EXTENTS 4
+
+/* A view of a tensor; dtype is an ONNX TensorProto.DataType code (1 = f32, 7 = i64, 9 = bool, ...). */
+typedef struct adapter_tensor_v1 {
+  void *data;
+  const int64_t *dims; /* rank entries */
+  int32_t rank;
+  int32_t dtype;
+} adapter_tensor_v1;
+
+/* Runs iterations [begin, end) of a parallel loop. */
+typedef void (*adapter_loop_body_v1)(void *context, int64_t begin, int64_t end);
+
+/* What compiled code may ask for. Functions may be called from any thread that parallel_for uses. */
+typedef struct adapter_host_v1 {
+  uint32_t struct_size;
+  uint32_t abi_version;
+  void *state; /* first argument of every function below */
+  /* Calls body over disjoint ranges that cover [0, count), each of at least `grain` iterations where
+   * count allows; returns when all are done. */
+  void (*parallel_for)(void *state, adapter_loop_body_v1 body, void *context, int64_t count,
+                       int64_t grain);
+  /* 64-byte aligned memory that lives until `release` or the end of the call; NULL: out of memory. */
+  void *(*allocate)(void *state, int64_t bytes);
+  void (*release)(void *state, void *memory);
+  /* Where the call's output `index` of that shape goes; NULL makes the call fail. */
+  void *(*output)(void *state, int32_t index, int32_t rank, const int64_t *dims);
+  /* Records why the call fails; the first message is kept. The code then returns non-zero. */
+  void (*fail)(void *state, const char *message);
+} adapter_host_v1;
+
+/* What one adapter brings to one row-bound site. Which tensor stands where depends on the site's kind:
+ *
+ *   linear     tensor[0] A packed as [rank_padded / block][in][block], tensor[1] B packed as
+ *              [out_padded / block][rank_padded][block] with the scale folded in, tensor[2] column scale [out]
+ *              or NULL (1), tensor[3] bias [out] that replaces the base's or NULL, tensor[4] a whole
+ *              weight packed like the base's, or NULL; extent[0] = rank_padded (0: no low-rank part),
+ *              extent[1] = padded columns of the whole weight, extent[2] = its columns.
+ *   embedding  tensor[0] A transposed [vocabulary][rank], tensor[1] B [rank][dim] with the scale folded
+ *              in, tensor[2] sorted int64 indices of rows that are replaced, tensor[3] those rows
+ *              [count][dim], tensor[4] a whole table [vocabulary][dim] or NULL;
+ *              extent[0] = rank, extent[1] = count of replaced rows, extent[2] = rows of the whole table.
+ *   vector     tensor[4] the whole vector (a bias, a norm's weight) or NULL.
+ *
+ * `block` is the column block of the site's packed weight, named in the manifest.
+ * A zeroed entry is "no update here". */
+typedef struct adapter_entry_v1 {
+  const void *tensor[ADAPTER_ENTRY_TENSORS];
+  int64_t extent[ADAPTER_ENTRY_EXTENTS];
+} adapter_entry_v1;
+
+/* The entries of one site, by adapter slot. */
+typedef struct adapter_bank_v1 {
+  const adapter_entry_v1 *entries;
+  int64_t count;
+} adapter_bank_v1;
+
+/* The one argument of every function of an artifact. */
+typedef struct adapter_call_v1 {
+  const adapter_host_v1 *host;
+  const adapter_tensor_v1 *inputs;
+  int64_t input_count;
+  const void *const *parameters; /* by row of the manifest's parameter table */
+  const adapter_bank_v1 *banks;  /* by bank of the manifest's site table */
+  const int32_t *row_slots;      /* adapter slot of each row, -1 for none; may be NULL when rows is 0 */
+  int64_t rows;                  /* 0: no row carries an adapter */
+  const double *scalars;         /* by row of the manifest's scalar table */
+} adapter_call_v1;
+
+/* Returns 0, or non-zero after `host->fail`. */
+typedef int32_t (*adapter_function_v1)(const adapter_call_v1 *call);
+
+/* The artifact's table. `manifest` is the serialised adapter.artifact.Manifest (lib/Artifact), equal to
+ * the file manifest.pb; it names entry points, parameters, sites and forms and refers to `functions`
+ * by index. */
+typedef struct adapter_artifact_v1 {
+  uint32_t struct_size;
+  uint32_t abi_version;
+  const uint8_t *manifest;
+  uint64_t manifest_size;
+  const adapter_function_v1 *functions;
+  uint64_t function_count;
+} adapter_artifact_v1;
+
+/* The one exported symbol: the table of the newest version up to max_version, or NULL. */
+typedef const adapter_artifact_v1 *(*adapter_artifact_query_v1)(uint32_t max_version);
+#define ADAPTER_ARTIFACT_QUERY "adapter_artifact_query"
+
+#ifdef __cplusplus
+} /* extern "C" */
+
+static_assert(sizeof(adapter_tensor_v1) == 24, "ABI");
+static_assert(sizeof(adapter_host_v1) == 56, "ABI");
+static_assert(sizeof(adapter_entry_v1) == 96, "ABI");
+static_assert(sizeof(adapter_bank_v1) == 16, "ABI");
+static_assert(sizeof(adapter_call_v1) == 64, "ABI");
+static_assert(sizeof(adapter_artifact_v1) == 40, "ABI");
+#endif
+
+#endif /* ADAPTER_RT_ARTIFACT_H */

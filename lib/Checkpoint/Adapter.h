@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What an adapter checkpoint says, module by module, in terms that compiler and runtime share.
+#ifndef ADAPTER_LIB_CHECKPOINT_ADAPTER_H
+#define ADAPTER_LIB_CHECKPOINT_ADAPTER_H
+
+#include "lib/Checkpoint/Result.h"
+#include "lib/Checkpoint/Tensor.h"
+#include <map>
+#include <string>
+#include <vector>
+
+namespace adapter::checkpoint {
+
+// One update of one parameter of one module. `form` decides which roles `tensors` holds and what they
+// compute; W is the module's own parameter as its framework stores it:
+//
+//   lora            A [r, in], B [out, r]               W += scale * B A (its transpose if transposed)
+//   lora+dora       lora's, magnitude [out]             W = magnitude / |W + scale B A| (per output) * (...)
+//   lora_conv       A [r, in / groups, k...], B [out, r, 1...]
+//   lora_embedding  A [r, vocabulary], B [dim, r]       W [vocabulary, dim] += scale * (B A)^T
+//   lora_embedding+dora  and magnitude [dim]
+//   add             value, shaped as the parameter      p += scale * value
+//   replace         value                               p = value (modules_to_save, trained biases, base layers)
+//   rows            indices int64 [n], rows [n, dim]    W[indices] = rows
+struct Update {
+  std::string module;    // dotted path in the base model: "model.layers.0.self_attn.q_proj"
+  std::string parameter; // "weight", "bias", ...
+  std::string form;
+  double scale = 1.0;
+  bool transposed = false; // fan_in_fan_out: the module's weight is [in, out]
+  int64_t rank = 0;        // of low-rank forms
+  std::map<std::string, Tensor> tensors; // by role
+};
+
+// An adapter: every tensor of its checkpoint stands in exactly one update.
+struct Adapter {
+  std::string method; // PEFT's peft_type, lower case: "lora"
+  std::string path;
+  std::string baseModel; // base_model_name_or_path, may be empty
+  std::string hash;      // XXH3-128 of tensors and configuration, hexadecimal
+  std::vector<Update> updates;
+};
+
+// Reads a PEFT folder (adapter_config.json, adapter_model.safetensors). A configuration field that changes
+// the result and is not supported, and a tensor that has no place, are errors that name them.
+Result<Adapter> readAdapter(const std::string &path);
+
+// Whether module path `candidate` of a checkpoint names `module` of a graph: equal, or one is the other
+// behind a dotted prefix ("model.layers.0.q" matches "layers.0.q").
+bool pathsMatch(const std::string &candidate, const std::string &module);
+
+} // namespace adapter::checkpoint
+
+#endif // ADAPTER_LIB_CHECKPOINT_ADAPTER_H
