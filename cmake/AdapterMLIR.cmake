@@ -1,5 +1,5 @@
 # Finds MLIR, LLD and the ONNX library; defines adapter_add_dialect and adapter_add_library.
-find_package(MLIR 22 REQUIRED CONFIG HINTS /usr/lib/llvm-22)
+find_package(MLIR 22.1 REQUIRED CONFIG HINTS /usr/lib/llvm-22)
 find_package(LLD REQUIRED CONFIG HINTS /usr/lib/llvm-22)
 find_package(Protobuf REQUIRED)
 file(STRINGS "${PROJECT_SOURCE_DIR}/scripts/onnx-source.txt" onnx_pin REGEX "^onnx==")

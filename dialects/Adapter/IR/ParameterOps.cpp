@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Printing, parsing and verification of adapter.parameter.
+#include "dialects/Adapter/IR/AdapterOps.h"
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace adapter;
+
+ParseResult ParameterOp::parse(OpAsmParser &parser, OperationState &result) {
+  StringAttr scope, key;
+  ElementsAttr value;
+  Type type;
+  if (parser.parseAttribute(scope, getScopeAttrName(result.name), result.attributes) ||
+      parser.parseColon() || parser.parseColon() ||
+      parser.parseAttribute(key, getKeyAttrName(result.name), result.attributes))
+    return failure();
+  if (succeeded(parser.parseOptionalEqual())) {
+    if (parser.parseAttribute(value, getValueAttrName(result.name), result.attributes) ||
+        parser.parseOptionalAttrDict(result.attributes))
+      return failure();
+    result.addTypes(value.getType());
+    // A value's type may be less precise than the parameter's, which has names of dims.
+    if (succeeded(parser.parseOptionalColon())) {
+      result.types.clear();
+      return parser.parseType(type) ? failure() : (result.addTypes(type), success());
+    }
+    return success();
+  }
+  if (parser.parseOptionalAttrDict(result.attributes) || parser.parseColonType(type))
+    return failure();
+  result.addTypes(type);
+  return success();
+}
+
+void ParameterOp::print(OpAsmPrinter &printer) {
+  printer << ' ' << getScopeAttr() << "::" << getKeyAttr();
+  if (getValueAttr())
+    printer << " = " << getValueAttr();
+  printer.printOptionalAttrDict((*this)->getAttrs(), {"scope", "key", "value"});
+  if (!getValueAttr() || cast<TypedAttr>(getValueAttr()).getType() != getType())
+    printer << " : " << getType();
+}
+
+LogicalResult ParameterOp::verify() {
+  if (getScope().empty() || getKey().empty())
+    return emitOpError("needs a scope and a key");
+  if (getValue() && getValue()->getShapedType().getNumElements() > 64)
+    return emitOpError("carries ") << getValue()->getShapedType().getNumElements()
+                                   << " elements; only tensors of at most 64 stand in the IR";
+  return success();
+}
+
+#define GET_OP_CLASSES
+#include "dialects/Adapter/IR/AdapterOps.cpp.inc"

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// TableGen entry point of the kernel dialect.
+include "dialects/Kernel/IR/KernelDialect.td"
+include "dialects/Kernel/IR/KernelOps.td"

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Verification, folding and effects of kernel ops.
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/PatternMatch.h"
+
+using namespace mlir;
+using namespace adapter::kernel;
+
+//===----------------------------------------------------------------------===//
+// Effects: operands that are buffers are read, destinations written
+//===----------------------------------------------------------------------===//
+
+using Effects = SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>;
+
+static void addDestinationStyleEffects(DestinationStyleOpInterface op, Effects &effects) {
+  for (OpOperand &operand : op->getOpOperands()) {
+    if (!isa<MemRefType>(operand.get().getType()))
+      continue;
+    if (op.isDpsInit(&operand))
+      effects.emplace_back(MemoryEffects::Write::get(), &operand, SideEffects::DefaultResource::get());
+    else
+      effects.emplace_back(MemoryEffects::Read::get(), &operand, SideEffects::DefaultResource::get());
+  }
+}
+
+void LinearOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void BatchMatmulOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+
+//===----------------------------------------------------------------------===//
+// Verification
+//===----------------------------------------------------------------------===//
+
+static bool disagree(int64_t a, int64_t b) {
+  return !ShapedType::isDynamic(a) && !ShapedType::isDynamic(b) && a != b;
+}
+
+LogicalResult LinearOp::verify() {
+  auto input = cast<ShapedType>(getInput().getType()), weight = cast<ShapedType>(getWeight().getType());
+  auto output = cast<ShapedType>(getOutput().getType());
+  if (input.getRank() != 2 || weight.getRank() != 3 || output.getRank() != 2)
+    return emitOpError("needs an input and an output of rank 2 and a packed weight of rank 3");
+  if (disagree(input.getDimSize(1), weight.getDimSize(1)))
+    return emitOpError("has ") << input.getDimSize(1) << " columns of input for " << weight.getDimSize(1)
+                               << " rows of weight";
+  if (disagree(input.getDimSize(0), output.getDimSize(0)))
+    return emitOpError("has ") << input.getDimSize(0) << " rows of input for " << output.getDimSize(0)
+                               << " rows of output";
+  return success();
+}
+
+LogicalResult BatchMatmulOp::verify() {
+  for (Value operand : getOperands())
+    if (cast<ShapedType>(operand.getType()).getRank() != 3)
+      return emitOpError("needs operands of rank 3");
+  return success();
+}
+
+LogicalResult ReshapeOp::verify() {
+  auto result = cast<ShapedType>(getResult().getType());
+  if (result.getNumDynamicDims() != static_cast<int64_t>(getSizes().size()))
+    return emitOpError("has ") << getSizes().size() << " sizes for " << result.getNumDynamicDims()
+                               << " dynamic dims";
+  auto source = cast<ShapedType>(getSource().getType());
+  if (source.getElementType() != result.getElementType())
+    return emitOpError("must not change the element type");
+  if (source.hasStaticShape() && result.hasStaticShape() &&
+      source.getNumElements() != result.getNumElements())
+    return emitOpError("must keep the number of elements");
+  return success();
+}
+
+OpFoldResult ReshapeOp::fold(FoldAdaptor) {
+  auto type = dyn_cast<RankedTensorType>(getType());
+  if (type && type.hasStaticShape() && getSource().getType() == type)
+    return getSource();
+  return {};
+}
+
+#define GET_OP_CLASSES
+#include "dialects/Kernel/IR/KernelOps.cpp.inc"

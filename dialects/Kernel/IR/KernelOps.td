@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Ops of the kernel dialect.
+#ifndef ADAPTER_DIALECTS_KERNEL_IR_KERNELOPS_TD
+#define ADAPTER_DIALECTS_KERNEL_IR_KERNELOPS_TD
+
+include "dialects/Kernel/IR/KernelDialect.td"
+include "mlir/IR/OpBase.td"
+include "mlir/Interfaces/DestinationStyleOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+class Kernel_Op<string mnemonic, list<Trait> traits = []> : Op<Kernel_Dialect, mnemonic, traits>;
+
+def Kernel_ParameterOp : Kernel_Op<"parameter", [Pure]> {
+  let summary = "A parameter of the artifact, by its row in the parameter table";
+  let description = [{
+    Static shape; read-only.
+
+    Example:
+    ```mlir
+    %w = kernel.parameter 3 : tensor<24x768x32xf32>
+    ```
+  }];
+  let arguments = (ins I64Attr:$index);
+  let results = (outs AnyTypeOf<[AnyStaticShapeTensor, AnyStaticShapeMemRef]>:$result);
+  let assemblyFormat = "$index attr-dict `:` type($result)";
+}
+
+def Kernel_ReshapeOp : Kernel_Op<"reshape", [Pure]> {
+  let summary = "The same elements in another shape";
+  let description = [{
+    `sizes` are the dynamic sizes of the result, in order; the number of elements must agree. No copy.
+
+    Example:
+    ```mlir
+    func.func @example(%x: tensor<?x8xf32>, %n: index) -> tensor<?x2x4xf32> {
+      %y = kernel.reshape %x [%n] : tensor<?x8xf32> to tensor<?x2x4xf32>
+      return %y : tensor<?x2x4xf32>
+    }
+    ```
+  }];
+  let arguments = (ins AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$source, Variadic<Index>:$sizes);
+  let results = (outs AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$result);
+  let assemblyFormat = "$source `[` $sizes `]` attr-dict `:` type($source) `to` type($result)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
+class Kernel_DestinationOp<string mnemonic, list<Trait> traits = []>
+    : Kernel_Op<mnemonic, !listconcat([DestinationStyleOpInterface,
+                                       DeclareOpInterfaceMethods<MemoryEffectsOpInterface>], traits)>;
+
+def Kernel_LinearOp : Kernel_DestinationOp<"linear"> {
+  let summary = "A product with a packed weight";
+  let description = [{
+    output[m, n] = sum_k input[m, k] * weight[n / block, k, n mod block] + bias[n]. `weight` is
+    [ceil(N / block), K, block], padded with zeros; input is [M, K], output [M, N]. What output held before
+    is overwritten.
+
+    Example:
+    ```mlir
+    func.func @example(%x: tensor<?x768xf32>, %w: tensor<24x768x32xf32>, %b: tensor<768xf32>, %init: tensor<?x768xf32>) -> tensor<?x768xf32> {
+      %y = kernel.linear ins(%x, %w, %b : tensor<?x768xf32>, tensor<24x768x32xf32>, tensor<768xf32>) outs(%init : tensor<?x768xf32>) -> tensor<?x768xf32>
+      return %y : tensor<?x768xf32>
+    }
+    ```
+  }];
+  let arguments = (ins AnyShaped:$input, AnyShaped:$weight, Optional<AnyShaped>:$bias, AnyShaped:$output);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    `ins` `(` $input `,` $weight (`,` $bias^)? `:` type($input) `,` type($weight) (`,` type($bias)^)? `)`
+    `outs` `(` $output `:` type($output) `)` attr-dict (`->` type($results)^)?
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
+}
+
+def Kernel_BatchMatmulOp : Kernel_DestinationOp<"batch_matmul"> {
+  let summary = "Products of a batch of matrices";
+  let description = [{
+    output[b, m, n] = sum_k lhs[b, m, k] * rhs[b, k, n]; with `transpose_rhs` rhs is [b, n, k]. What output
+    held before is overwritten. Batches are equal.
+
+    Example:
+    ```mlir
+    func.func @example(%q: tensor<?x?x64xf32>, %k: tensor<?x?x64xf32>, %init: tensor<?x?x?xf32>) -> tensor<?x?x?xf32> {
+      %s = kernel.batch_matmul ins(%q, %k : tensor<?x?x64xf32>, tensor<?x?x64xf32>) outs(%init : tensor<?x?x?xf32>) {transpose_rhs} -> tensor<?x?x?xf32>
+      return %s : tensor<?x?x?xf32>
+    }
+    ```
+  }];
+  let arguments = (ins AnyShaped:$lhs, AnyShaped:$rhs, AnyShaped:$output, UnitAttr:$transpose_rhs);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    `ins` `(` $lhs `,` $rhs `:` type($lhs) `,` type($rhs) `)`
+    `outs` `(` $output `:` type($output) `)` attr-dict (`->` type($results)^)?
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
+}
+
+#endif // ADAPTER_DIALECTS_KERNEL_IR_KERNELOPS_TD

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Types and attributes of ONNX values that builtin types do not cover.
+#ifndef ADAPTER_DIALECTS_ONNX_IR_ONNXTYPES_TD
+#define ADAPTER_DIALECTS_ONNX_IR_ONNXTYPES_TD
+
+include "dialects/ONNX/IR/ONNXDialect.td"
+include "mlir/IR/AttrTypeBase.td"
+
+class ONNX_Type<string name, string typeMnemonic> : TypeDef<ONNX_Dialect, name> {
+  let mnemonic = typeMnemonic;
+}
+
+def ONNX_StringType : ONNX_Type<"String", "string"> {
+  let summary = "Element type of tensors of strings";
+}
+
+def ONNX_UnknownType : ONNX_Type<"Unknown", "unknown"> {
+  let summary = "Type of a value of which the model says nothing";
+}
+
+def ONNX_SequenceType : ONNX_Type<"Sequence", "sequence"> {
+  let summary = "A sequence of values of one type";
+  let parameters = (ins "::mlir::Type":$elementType);
+  let assemblyFormat = "`<` $elementType `>`";
+}
+
+def ONNX_OptionalType : ONNX_Type<"Optional", "optional"> {
+  let summary = "A value or nothing";
+  let parameters = (ins "::mlir::Type":$elementType);
+  let assemblyFormat = "`<` $elementType `>`";
+}
+
+def ONNX_MapType : ONNX_Type<"Map", "map"> {
+  let summary = "A map from keys to values";
+  let parameters = (ins "::mlir::Type":$keyType, "::mlir::Type":$valueType);
+  let assemblyFormat = "`<` $keyType `,` $valueType `>`";
+}
+
+def ONNX_SparseTensorType : ONNX_Type<"SparseTensor", "sparse_tensor"> {
+  let summary = "A sparse tensor, given by its dense type";
+  let parameters = (ins "::mlir::Type":$denseType);
+  let assemblyFormat = "`<` $denseType `>`";
+}
+
+def ONNX_DimsAttr : AttrDef<ONNX_Dialect, "Dims"> {
+  let mnemonic = "dims";
+  let summary = "Names of a tensor's dimensions (dim_param)";
+  let description = [{
+    The encoding of a ranked tensor type. One name for each dimension; "" where it has none. Two dynamic
+    dimensions of one name are equal in every run. A static dimension has no name.
+
+    ```mlir
+    func.func private @example(tensor<?x?x64xf32, #onnx.dims<"batch", "seq", "">>)
+    ```
+  }];
+  let parameters = (ins ArrayRefParameter<"::mlir::StringAttr">:$names);
+  let assemblyFormat = "`<` $names `>`";
+}
+
+#endif // ADAPTER_DIALECTS_ONNX_IR_ONNXTYPES_TD

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Registration of dialects and passes.
+#include "adapter/InitAll.h"
+#include "dialects/Adapter/IR/AdapterOps.h"
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "dialects/ONNX/IR/ONNXOps.h"
+
+void adapter::registerAllDialects(mlir::DialectRegistry &registry) {
+  registry.insert<AdapterDialect, kernel::KernelDialect, onnxir::ONNXDialect, mlir::arith::ArithDialect,
+                  mlir::func::FuncDialect, mlir::linalg::LinalgDialect, mlir::memref::MemRefDialect,
+                  mlir::scf::SCFDialect, mlir::tensor::TensorDialect>();
+}
+
+void adapter::registerAllPasses() {}
