@@ -8,13 +8,14 @@ using namespace mlir;
 using namespace adapter;
 
 ParseResult ParameterOp::parse(OpAsmParser &parser, OperationState &result) {
-  StringAttr scope, key;
+  // Strings, not attributes: a string attribute would take the type behind the colon for its own.
+  std::string scope, key;
   ElementsAttr value;
   Type type;
-  if (parser.parseAttribute(scope, getScopeAttrName(result.name), result.attributes) ||
-      parser.parseColon() || parser.parseColon() ||
-      parser.parseAttribute(key, getKeyAttrName(result.name), result.attributes))
+  if (parser.parseString(&scope) || parser.parseColon() || parser.parseColon() || parser.parseString(&key))
     return failure();
+  result.addAttribute(getScopeAttrName(result.name), parser.getBuilder().getStringAttr(scope));
+  result.addAttribute(getKeyAttrName(result.name), parser.getBuilder().getStringAttr(key));
   if (succeeded(parser.parseOptionalEqual())) {
     if (parser.parseAttribute(value, getValueAttrName(result.name), result.attributes) ||
         parser.parseOptionalAttrDict(result.attributes))
