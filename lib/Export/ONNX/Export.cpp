@@ -2,17 +2,16 @@
 //
 // Files: where contents go, and how nothing half-written remains.
 #include "lib/Export/ONNX/Export.h"
+#include "lib/Checkpoint/File.h"
 #include "lib/Export/ONNX/GraphExporter.h"
 #include "lib/Support/ONNX/Tensors.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/raw_ostream.h"
-#include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl.h>
 
 using namespace mlir;
 using namespace adapter;
 using namespace adapter::onnxproto;
+using checkpoint::AtomicFile;
 using checkpoint::Done;
 using checkpoint::DType;
 using checkpoint::Error;
@@ -28,63 +27,48 @@ static constexpr size_t minOutside = 1024;
 static constexpr size_t pageSize = 4096;
 
 namespace {
-// Takes the place of its target at commit(); otherwise nothing is left.
-class NewFile {
+// Lets protobuf write to a file of ours.
+class Sink final : public google::protobuf::io::CopyingOutputStream {
 public:
-  ~NewFile() {
-    if (file)
-      llvm::consumeError(file->discard());
+  explicit Sink(AtomicFile &file) : file(file) {}
+  bool Write(const void *buffer, int size) override {
+    status = file.write(buffer, static_cast<size_t>(size));
+    return static_cast<bool>(status);
   }
-  Status open(const std::string &path) {
-    target = path;
-    auto created = llvm::sys::fs::TempFile::create(path + ".tmp-%%%%%%", 0666 & ~umaskOf());
-    if (!created)
-      return Error{path + ": cannot be written: " + llvm::toString(created.takeError())};
-    file.emplace(std::move(*created));
-    return Done{};
-  }
-  Status commit() {
-    std::string message;
-    llvm::handleAllErrors(file->keep(target), [&](const llvm::ErrorInfoBase &error) { message = error.message(); });
-    file.reset();
-    if (!message.empty())
-      return Error{target + ": cannot be written: " + message};
-    return Done{};
-  }
-  int descriptor() const { return file->FD; }
+  Status status = Done{};
 
 private:
-  static unsigned umaskOf() { return llvm::sys::fs::getUmask(); }
-  std::optional<llvm::sys::fs::TempFile> file;
-  std::string target;
+  AtomicFile &file;
 };
 } // namespace
 
-static Status writeMessage(const ::onnx::ModelProto &proto, const std::string &path, NewFile &file) {
-  if (Status status = file.open(path); !status)
-    return status;
-  google::protobuf::io::FileOutputStream stream(file.descriptor());
-  if (!proto.SerializePartialToZeroCopyStream(&stream) || !stream.Flush())
-    return Error{path + ": cannot be written: " + std::strerror(stream.GetErrno())};
+static Status writeMessage(const ::onnx::ModelProto &proto, AtomicFile &file) {
+  Sink sink(file);
+  google::protobuf::io::CopyingOutputStreamAdaptor stream(&sink, /*block_size=*/1 << 20);
+  bool written = proto.SerializePartialToZeroCopyStream(&stream) && stream.Flush();
+  if (!sink.status)
+    return sink.status;
+  if (!written)
+    return Error{"the model cannot be serialised"};
   return Done{};
 }
 
 // Writes big tensors to a file beside the model and refers to them.
-static Status writeOutside(GraphExporter &exporter, const std::string &path, NewFile &file) {
-  if (Status status = file.open(path); !status)
-    return status;
-  llvm::raw_fd_ostream out(file.descriptor(), /*shouldClose=*/false);
-  std::string location = llvm::sys::path::filename(path).str();
+static Status writeOutside(GraphExporter &exporter, const std::string &location, AtomicFile &file) {
+  static constexpr char zeros[pageSize] = {};
+  uint64_t offset = 0;
   for (auto &[proto, tensor] : exporter.initializers) {
     if (tensor.bytes < minOutside) {
       if (tensor.dtype != DType::String)
         proto->set_raw_data(tensor.data, tensor.bytes);
       continue;
     }
-    if (uint64_t rest = out.tell() % pageSize)
-      out.write_zeros(static_cast<unsigned>(pageSize - rest));
-    uint64_t offset = out.tell();
-    out.write(reinterpret_cast<const char *>(tensor.data), tensor.bytes);
+    uint64_t pad = (pageSize - offset % pageSize) % pageSize;
+    if (Status status = file.write(zeros, pad); !status)
+      return status;
+    offset += pad;
+    if (Status status = file.write(tensor.data, tensor.bytes); !status)
+      return status;
     proto->clear_raw_data();
     proto->set_data_location(::onnx::TensorProto::EXTERNAL);
     for (auto [key, value] : {std::pair<const char *, std::string>("location", location),
@@ -94,12 +78,7 @@ static Status writeOutside(GraphExporter &exporter, const std::string &path, New
       entry->set_key(key);
       entry->set_value(value);
     }
-  }
-  out.flush();
-  if (out.has_error()) {
-    std::string message = out.error().message();
-    out.clear_error();
-    return Error{path + ": cannot be written: " + message};
+    offset += tensor.bytes;
   }
   return Done{};
 }
@@ -119,19 +98,26 @@ Status adapter::exportONNXFile(onnxir::ModelOp model, const std::string &path) {
   for (auto &[message, tensor] : exporter.initializers)
     contents += tensor.bytes;
   bool outside = model.getExternalData() || contents > maxInside;
-  NewFile file, data;
-  Status status = Done{};
-  if (outside)
-    status = writeOutside(exporter, path + ".data", data);
-  else
+  Result<std::unique_ptr<AtomicFile>> file = AtomicFile::create(path);
+  if (!file)
+    return file.error();
+  if (!outside) {
     fillInside(exporter);
+    Status status = writeMessage(proto, **file);
+    return status ? (*file)->commit() : status;
+  }
+  std::string dataPath = path + ".data";
+  Result<std::unique_ptr<AtomicFile>> data = AtomicFile::create(dataPath);
+  if (!data)
+    return data.error();
+  Status status = writeOutside(exporter, llvm::sys::path::filename(dataPath).str(), **data);
   if (status && proto.ByteSizeLong() > maxInside)
     status = Error{path + ": cannot be written: the model has over 1.9 GB beside its initialisers"};
   if (status)
-    status = writeMessage(proto, path, file);
-  if (status && outside)
-    status = data.commit();
-  return status ? file.commit() : status;
+    status = writeMessage(proto, **file);
+  if (status)
+    status = (*data)->commit();
+  return status ? (*file)->commit() : status;
 }
 
 Result<std::string> adapter::exportONNXBytes(onnxir::ModelOp model) {

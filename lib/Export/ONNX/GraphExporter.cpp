@@ -52,7 +52,8 @@ void GraphExporter::nameValues(Region &region, ArrayAttr inputNames, Scope &scop
     scope.taken.insert(names.lookup(value));
   Block &block = region.front();
   for (auto [i, argument] : llvm::enumerate(block.getArguments()))
-    assign(argument, inputNames && i < inputNames.size() ? cast<StringAttr>(inputNames[i]).getValue() : "", scope);
+    assign(argument, inputNames && i < inputNames.size() ? cast<StringAttr>(inputNames[i]).getValue() : "",
+           scope);
   auto end = cast<onnxir::ReturnOp>(block.getTerminator());
   if (ArrayAttr outputs = end.getOutputNamesAttr())
     for (auto [name, value] : llvm::zip(outputs.getAsRange<StringAttr>(), end.getOperands())) {
@@ -113,7 +114,8 @@ Status GraphExporter::exportInterface(Block &block, DictionaryAttr info, ::onnx:
   };
   auto add = [&](StringRef kind, Value value, StringRef name, ::onnx::ValueInfoProto *proto) {
     ArrayAttr pair = left(kind, name);
-    return exportValueInfo(name, value.getType(), pair ? pair[0] : Attribute(), pair ? pair[1] : Attribute(), *proto);
+    return exportValueInfo(name, value.getType(), pair ? pair[0] : Attribute(), pair ? pair[1] : Attribute(),
+                           *proto);
   };
   // Initialisers that are inputs too stand among them in the old order.
   llvm::StringMap<Value> parameters;
@@ -169,7 +171,9 @@ Status GraphExporter::exportValueInfos(Block &block, DictionaryAttr info, Proto 
     for (auto node : block.getOps<onnxir::NodeOp>())
       for (Value result : node.getResults())
         if (!isa<NoneType, onnxir::UnknownType>(result.getType()) && !outputs.contains(names[result]))
-          if (Status status = exportValueInfo(names[result], result.getType(), {}, {}, *proto.add_value_info()); !status)
+          if (Status status =
+                  exportValueInfo(names[result], result.getType(), {}, {}, *proto.add_value_info());
+              !status)
             return status;
     return Done{};
   }
@@ -204,8 +208,9 @@ Status GraphExporter::exportNodes(Block &block, Proto &proto, Scope &scope) {
       continue;
     auto node = dyn_cast<onnxir::NodeOp>(op);
     if (!node)
-      return Error{"an op '" + op.getName().getStringRef().str() +
-                   "' stands in the graph, which ONNX has not; only onnx.node and adapter.parameter can be exported"};
+      return Error{
+          "an op '" + op.getName().getStringRef().str() +
+          "' stands in the graph, which ONNX has not; only onnx.node and adapter.parameter can be exported"};
     ::onnx::NodeProto *message = proto.add_node();
     nodes[node] = message;
     if (Status status = exportNode(node, *message); !status) {
@@ -250,7 +255,8 @@ Status GraphExporter::exportGraph(Region &region, ArrayAttr inputNames, Dictiona
   return status;
 }
 
-static void exportOpsets(ArrayAttr opsets, google::protobuf::RepeatedPtrField<::onnx::OperatorSetIdProto> &list) {
+static void exportOpsets(ArrayAttr opsets,
+                         google::protobuf::RepeatedPtrField<::onnx::OperatorSetIdProto> &list) {
   // What import kept (fields left unset) holds as long as it says the same.
   bool same = static_cast<size_t>(list.size()) * 2 == opsets.size();
   for (int i = 0; same && i < list.size(); ++i)
@@ -319,7 +325,8 @@ Status GraphExporter::exportModel(::onnx::ModelProto &proto) {
   if (!llvm::hasSingleElement(graphs))
     return Error{"a model needs exactly one onnx.graph to be exported"};
   onnxir::GraphOp graph = *graphs.begin();
-  if (Status status = exportGraph(graph.getBody(), graph.getInputNames(), graph.getInfoAttr(), *proto.mutable_graph());
+  if (Status status =
+          exportGraph(graph.getBody(), graph.getInputNames(), graph.getInfoAttr(), *proto.mutable_graph());
       !status)
     return status;
   for (auto function : model.getBody().front().getOps<onnxir::FunctionOp>())

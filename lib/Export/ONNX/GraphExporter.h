@@ -40,7 +40,8 @@ private:
   checkpoint::Status exportNode(onnxir::NodeOp op, ::onnx::NodeProto &proto);
   checkpoint::Status exportAttributes(onnxir::NodeOp op, ::onnx::NodeProto &proto);
   checkpoint::Status exportParameter(ParameterOp op, ::onnx::GraphProto &graph);
-  checkpoint::Status exportInterface(mlir::Block &block, mlir::DictionaryAttr info, ::onnx::GraphProto &graph);
+  checkpoint::Status exportInterface(mlir::Block &block, mlir::DictionaryAttr info,
+                                     ::onnx::GraphProto &graph);
   template <typename Proto>
   checkpoint::Status exportValueInfos(mlir::Block &block, mlir::DictionaryAttr info, Proto &proto);
   checkpoint::Status exportValueInfo(llvm::StringRef name, mlir::Type type, mlir::Attribute typeThen,

@@ -94,7 +94,8 @@ Status GraphExporter::exportAttributes(onnxir::NodeOp op, ::onnx::NodeProto &pro
     ::onnx::AttributeProto &attribute = attributes.emplace_back();
     attribute.set_name(each.getName().str());
     if (!exportAttribute(each.getValue(), store, attribute))
-      return Error{"attribute '" + each.getName().str() + "' has no form in ONNX, or its tensor is not there"};
+      return Error{"attribute '" + each.getName().str() +
+                   "' has no form in ONNX, or its tensor is not there"};
   }
   // Regions whose names differ only in their index belong to one attribute.
   std::vector<std::pair<std::string, SmallVector<Region *>>> graphs;

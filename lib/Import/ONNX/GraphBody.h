@@ -18,8 +18,9 @@ struct GraphImporter::Body {
   mlir::Value absent;
   bool inFunction = false;
 
-  Body(mlir::Region &region, const NameScope *outer)
-      : block(&region.emplaceBlock()), builder(mlir::OpBuilder::atBlockEnd(block)) {
+  Body(mlir::Region &region, const NameScope *outer, mlir::MLIRContext *context)
+      : block(&region.emplaceBlock()), builder(context) {
+    builder.setInsertionPointToEnd(block);
     names.outer = outer;
   }
 };

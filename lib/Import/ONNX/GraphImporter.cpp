@@ -27,8 +27,9 @@ Status GraphImporter::define(StringRef name, Value value, Body &body) {
 
 Value GraphImporter::absent(Body &body) {
   if (!body.absent) {
-    OpBuilder atStart = OpBuilder::atBlockBegin(body.block);
-    body.absent = onnxir::AbsentOp::create(atStart, atStart.getUnknownLoc());
+    OpBuilder::InsertionGuard guard(body.builder);
+    body.builder.setInsertionPointToStart(body.block);
+    body.absent = onnxir::AbsentOp::create(body.builder, builder.getUnknownLoc());
   }
   return body.absent;
 }
@@ -208,7 +209,7 @@ Status GraphImporter::listValueInfos(ValueInfos &infos, Body &body) {
 
 Status GraphImporter::importGraph(::onnx::GraphProto &graph, Region &region, const NameScope *outer,
                                   NamedAttrList &info, ArrayAttr &inputNames) {
-  Body body(region, outer);
+  Body body(region, outer, builder.getContext());
   Status status = readTypes(graph.value_info(), body);
   if (status)
     status = readTypes(graph.output(), body);
@@ -241,7 +242,7 @@ Status GraphImporter::importGraph(::onnx::GraphProto &graph, Region &region, con
 
 Status GraphImporter::importFunction(::onnx::FunctionProto &function, Region &region, NamedAttrList &info,
                                      ArrayAttr &inputNames) {
-  Body body(region, nullptr);
+  Body body(region, nullptr, builder.getContext());
   body.inFunction = true;
   if (Status status = readTypes(function.value_info(), body); !status)
     return status;

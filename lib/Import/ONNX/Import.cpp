@@ -108,7 +108,8 @@ static Result<Model> importModel(MLIRContext *context, std::shared_ptr<::onnx::M
 
   bool plain = false;
   ArrayAttr opsets = importOpsets(proto->opset_import(), builder, plain);
-  OperationState state(NameLoc::get(builder.getStringAttr(options.symbol)), onnxir::ModelOp::getOperationName());
+  OperationState state(NameLoc::get(builder.getStringAttr(options.symbol)),
+                       onnxir::ModelOp::getOperationName());
   state.addAttribute("sym_name", builder.getStringAttr(options.symbol));
   state.addAttribute("ir_version", builder.getI64IntegerAttr(proto->ir_version()));
   state.addAttribute("opsets", opsets);
@@ -121,7 +122,8 @@ static Result<Model> importModel(MLIRContext *context, std::shared_ptr<::onnx::M
   OperationState graph(builder.getUnknownLoc(), onnxir::GraphOp::getOperationName());
   NamedAttrList info;
   ArrayAttr inputNames;
-  Status status = importer.importGraph(*proto->mutable_graph(), *graph.addRegion(), nullptr, info, inputNames);
+  Status status =
+      importer.importGraph(*proto->mutable_graph(), *graph.addRegion(), nullptr, info, inputNames);
   if (!status)
     return status.error();
   graph.addAttribute("sym_name", builder.getStringAttr("main"));
@@ -170,7 +172,8 @@ static Result<Model> parseModel(MLIRContext *context, StringRef bytes, const std
   return model;
 }
 
-Result<Model> adapter::importONNXFile(MLIRContext *context, const std::string &path, const ImportOptions &options) {
+Result<Model> adapter::importONNXFile(MLIRContext *context, const std::string &path,
+                                      const ImportOptions &options) {
   llvm::sys::fs::file_status status;
   std::error_code code = llvm::sys::fs::status(path, status);
   if (!code && status.type() == llvm::sys::fs::file_type::directory_file)

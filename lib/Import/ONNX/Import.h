@@ -27,9 +27,10 @@ checkpoint::Result<mlir::OwningOpRef<onnxir::ModelOp>>
 importONNXFile(mlir::MLIRContext *context, const std::string &path, const ImportOptions &options = {});
 
 /// Reads a serialised ModelProto; `name` stands for the file in messages. External data is refused.
-checkpoint::Result<mlir::OwningOpRef<onnxir::ModelOp>>
-importONNXBytes(mlir::MLIRContext *context, llvm::StringRef bytes, const std::string &name,
-                const ImportOptions &options = {});
+checkpoint::Result<mlir::OwningOpRef<onnxir::ModelOp>> importONNXBytes(mlir::MLIRContext *context,
+                                                                       llvm::StringRef bytes,
+                                                                       const std::string &name,
+                                                                       const ImportOptions &options = {});
 
 } // namespace adapter
 

@@ -27,7 +27,8 @@ Status GraphImporter::importNodes(Nodes &nodes, Body &body) {
   return Done{};
 }
 
-Status GraphImporter::importSubgraph(::onnx::GraphProto &graph, StringRef name, Body &body, OperationState &state) {
+Status GraphImporter::importSubgraph(::onnx::GraphProto &graph, StringRef name, Body &body,
+                                     OperationState &state) {
   NamedAttrList info;
   ArrayAttr inputNames;
   if (Status status = importGraph(graph, *state.addRegion(), &body.names, info, inputNames); !status)
@@ -50,7 +51,9 @@ Status GraphImporter::importAttributes(::onnx::NodeProto &node, Body &body, Oper
     unique &= !attribute.name().empty() && names.insert(attribute.name()).second;
   NamedAttrList attributes;
   SmallVector<Attribute> order;
-  std::string base = !node.name().empty() ? node.name() : node.output_size() ? node.output(0) : node.op_type();
+  std::string base = !node.name().empty() ? node.name()
+                     : node.output_size() ? node.output(0)
+                                          : node.op_type();
   for (::onnx::AttributeProto &attribute : all) {
     StringRef name = attribute.name();
     order.push_back(builder.getStringAttr(name));
@@ -104,7 +107,9 @@ Status GraphImporter::importAttributes(::onnx::NodeProto &node, Body &body, Oper
 Status GraphImporter::importNode(::onnx::NodeProto &node, const Nodes &all, Body &body) {
   if (node.op_type().empty())
     return Error{"it names no operator"};
-  std::string name = !node.name().empty() ? node.name() : node.output_size() ? node.output(0) : node.op_type();
+  std::string name = !node.name().empty() ? node.name()
+                     : node.output_size() ? node.output(0)
+                                          : node.op_type();
   OperationState state(NameLoc::get(builder.getStringAttr(name)), onnxir::NodeOp::getOperationName());
   state.addAttribute("op_type", builder.getStringAttr(node.op_type()));
   for (const std::string &input : node.input()) {
@@ -116,7 +121,8 @@ Status GraphImporter::importNode(::onnx::NodeProto &node, const Nodes &all, Body
     for (const auto &other : all)
       if (llvm::is_contained(other.output(), input))
         return Error{"it reads '" + input +
-                     "' before that is computed: the graph has a cycle or is not in topological order; sort its nodes"};
+                     "' before that is computed: the graph has a cycle or is not in topological order; sort "
+                     "its nodes"};
     return Error{"it reads '" + input + "', which no node computes and no input or initialiser names"};
   }
   auto outerNames = std::move(regionNames);

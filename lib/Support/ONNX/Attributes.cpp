@@ -60,8 +60,8 @@ static Attribute importPlain(const ::onnx::AttributeProto &proto, MLIRContext *c
   }
 }
 
-Result<Attribute> onnxproto::importAttribute(::onnx::AttributeProto &proto, StringRef key, TensorReader &tensors,
-                                             MLIRContext *context) {
+Result<Attribute> onnxproto::importAttribute(::onnx::AttributeProto &proto, StringRef key,
+                                             TensorReader &tensors, MLIRContext *context) {
   if (proto.type() == ::onnx::AttributeProto::TENSOR) {
     bool plain = proto.has_t() && !proto.has_doc_string() && !proto.has_ref_attr_name() && !proto.has_f() &&
                  !proto.has_i() && !proto.has_s() && !proto.has_g() && !proto.has_tp() &&
@@ -80,7 +80,8 @@ Result<Attribute> onnxproto::importAttribute(::onnx::AttributeProto &proto, Stri
   return again.SerializeAsString() == proto.SerializeAsString() ? attribute : Attribute();
 }
 
-bool onnxproto::exportAttribute(Attribute attribute, const ParameterStore &store, ::onnx::AttributeProto &proto) {
+bool onnxproto::exportAttribute(Attribute attribute, const ParameterStore &store,
+                                ::onnx::AttributeProto &proto) {
   if (auto value = dyn_cast<FloatAttr>(attribute)) {
     proto.set_type(::onnx::AttributeProto::FLOAT);
     if (value.getType().isF32())
@@ -89,7 +90,8 @@ bool onnxproto::exportAttribute(Attribute attribute, const ParameterStore &store
       proto.set_f(static_cast<float>(value.getValueAsDouble()));
   } else if (auto value = dyn_cast<IntegerAttr>(attribute)) {
     proto.set_type(::onnx::AttributeProto::INT);
-    proto.set_i(value.getType().isInteger(1) ? value.getValue().getZExtValue() : value.getValue().getSExtValue());
+    proto.set_i(value.getType().isInteger(1) ? value.getValue().getZExtValue()
+                                             : value.getValue().getSExtValue());
   } else if (auto value = dyn_cast<StringAttr>(attribute)) {
     proto.set_type(::onnx::AttributeProto::STRING);
     proto.set_s(value.getValue().str());

@@ -22,11 +22,12 @@ using google::protobuf::Message;
 static constexpr const char *referenceKey = "adapter.parameter";
 static constexpr const char *binaryPrefix = "binary:";
 
-// Calls `visit` on each TensorProto and AttributeProto within, innermost last.
+// Calls `visit` on each TensorProto and AttributeProto within, innermost last. A TensorProto that is itself
+// what is kept has no contents left.
 template <typename Function>
-static Status walk(Message &message, const Function &visit) {
+static Status walk(Message &message, const Function &visit, bool top = true) {
   if (auto *tensor = dynamic_cast<::onnx::TensorProto *>(&message))
-    return visit(tensor, nullptr);
+    return top ? Status(Done{}) : visit(tensor, nullptr);
   if (auto *attribute = dynamic_cast<::onnx::AttributeProto *>(&message))
     if (Status status = visit(nullptr, attribute); !status)
       return status;
@@ -40,7 +41,7 @@ static Status walk(Message &message, const Function &visit) {
     for (int i = 0; i < count; ++i) {
       Message *child = field->is_repeated() ? reflection->MutableRepeatedMessage(&message, field, i)
                                             : reflection->MutableMessage(&message, field);
-      if (Status status = walk(*child, visit); !status)
+      if (Status status = walk(*child, visit, /*top=*/false); !status)
         return status;
     }
   }
@@ -139,7 +140,8 @@ Result<std::string> onnxproto::toText(Message &message, TensorReader &tensors) {
   return text;
 }
 
-Result<std::string> onnxproto::residueOf(Message &message, llvm::ArrayRef<int> covered, TensorReader &tensors) {
+Result<std::string> onnxproto::residueOf(Message &message, llvm::ArrayRef<int> covered,
+                                         TensorReader &tensors) {
   // Covered fields, which may be most of the model, are swapped out rather than copied and cleared.
   std::vector<const FieldDescriptor *> fields;
   for (int number : covered)
@@ -167,31 +169,32 @@ bool onnxproto::fromText(llvm::StringRef text, Message &message, const Parameter
     if (!parser.ParseFromString(text.str(), &message))
       return false;
   }
-  Status restored = walk(message, [&](::onnx::TensorProto *tensor, ::onnx::AttributeProto *attribute) -> Status {
-    if (attribute) {
-      // Lists come back after their tensor has.
-      if (attribute->type() == ::onnx::AttributeProto::FLOATS && attribute->has_t() &&
-          attribute->t().external_data_size() == 1) {
-        llvm::StringRef reference = attribute->t().external_data(0).value();
-        auto [scope, key] = reference.split("::");
-        if (const Tensor *found = store.lookup(scope, key)) {
-          writeTensor(*found, *attribute->mutable_t());
-          tensorToList(*attribute);
+  Status restored =
+      walk(message, [&](::onnx::TensorProto *tensor, ::onnx::AttributeProto *attribute) -> Status {
+        if (attribute) {
+          // Lists come back after their tensor has.
+          if (attribute->type() == ::onnx::AttributeProto::FLOATS && attribute->has_t() &&
+              attribute->t().external_data_size() == 1) {
+            llvm::StringRef reference = attribute->t().external_data(0).value();
+            auto [scope, key] = reference.split("::");
+            if (const Tensor *found = store.lookup(scope, key)) {
+              writeTensor(*found, *attribute->mutable_t());
+              tensorToList(*attribute);
+            }
+          }
+          return Done{};
         }
-      }
-      return Done{};
-    }
-    if (tensor->external_data_size() != 1 || tensor->external_data(0).key() != referenceKey)
-      return Done{};
-    auto [scope, key] = llvm::StringRef(tensor->external_data(0).value()).split("::");
-    const Tensor *found = store.lookup(scope, key);
-    if (!found)
-      return Error{"no tensor " + tensor->external_data(0).value()};
-    writeTensor(*found, *tensor);
-    tensor->clear_external_data();
-    tensor->clear_data_location();
-    return Done{};
-  });
+        if (tensor->external_data_size() != 1 || tensor->external_data(0).key() != referenceKey)
+          return Done{};
+        auto [scope, key] = llvm::StringRef(tensor->external_data(0).value()).split("::");
+        const Tensor *found = store.lookup(scope, key);
+        if (!found)
+          return Error{"no tensor " + tensor->external_data(0).value()};
+        writeTensor(*found, *tensor);
+        tensor->clear_external_data();
+        tensor->clear_data_location();
+        return Done{};
+      });
   return static_cast<bool>(restored);
 }
 

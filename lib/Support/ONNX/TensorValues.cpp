@@ -88,10 +88,11 @@ void onnxproto::writeTensor(const Tensor &tensor, ::onnx::TensorProto &proto) {
 }
 
 std::vector<int> onnxproto::tensorFields(const ::onnx::TensorProto &proto) {
-  std::vector<int> fields = {::onnx::TensorProto::kDimsFieldNumber,       ::onnx::TensorProto::kDataTypeFieldNumber,
-                             ::onnx::TensorProto::kRawDataFieldNumber,    ::onnx::TensorProto::kFloatDataFieldNumber,
-                             ::onnx::TensorProto::kInt32DataFieldNumber,  ::onnx::TensorProto::kInt64DataFieldNumber,
-                             ::onnx::TensorProto::kDoubleDataFieldNumber, ::onnx::TensorProto::kUint64DataFieldNumber};
+  std::vector<int> fields = {
+      ::onnx::TensorProto::kDimsFieldNumber,       ::onnx::TensorProto::kDataTypeFieldNumber,
+      ::onnx::TensorProto::kRawDataFieldNumber,    ::onnx::TensorProto::kFloatDataFieldNumber,
+      ::onnx::TensorProto::kInt32DataFieldNumber,  ::onnx::TensorProto::kInt64DataFieldNumber,
+      ::onnx::TensorProto::kDoubleDataFieldNumber, ::onnx::TensorProto::kUint64DataFieldNumber};
   if (proto.data_location() == ::onnx::TensorProto::EXTERNAL)
     fields.insert(fields.end(), {::onnx::TensorProto::kExternalDataFieldNumber,
                                  ::onnx::TensorProto::kDataLocationFieldNumber});

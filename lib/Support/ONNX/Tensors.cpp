@@ -145,8 +145,8 @@ Result<Tensor> TensorReader::read(const ::onnx::TensorProto &proto) {
 template <typename To, typename List>
 static Status copyList(const List &list, size_t bytes, Tensor &tensor) {
   if (static_cast<size_t>(list.size()) != bytes / sizeof(To) || bytes % sizeof(To))
-    return Error{"it has " + std::to_string(list.size()) + " values, but its shape " + shapeText(tensor.shape) +
-                 " takes " + std::to_string(bytes / sizeof(To))};
+    return Error{"it has " + std::to_string(list.size()) + " values, but its shape " +
+                 shapeText(tensor.shape) + " takes " + std::to_string(bytes / sizeof(To))};
   char *out = allocate(tensor, bytes);
   for (int i = 0; i < list.size(); ++i) {
     To value = static_cast<To>(list[i]);
@@ -233,11 +233,13 @@ Status TensorReader::readExternal(const ::onnx::TensorProto &proto, size_t bytes
                StringRef(real).starts_with((realFolder == "/" ? "" : realFolder.str().str()) + "/");
     }
     if (!inside)
-      return Error{"its contents lie at '" + location + "', which is outside the model's folder; move the file there"};
+      return Error{"its contents lie at '" + location +
+                   "', which is outside the model's folder; move the file there"};
     bool regular = !missing && llvm::sys::fs::is_regular_file(real);
-    auto buffer = regular ? llvm::MemoryBuffer::getFile(real, /*IsText=*/false, /*RequiresNullTerminator=*/false)
-                          : llvm::ErrorOr<std::unique_ptr<llvm::MemoryBuffer>>(
-                                missing ? missing : std::make_error_code(std::errc::invalid_argument));
+    auto buffer = regular
+                      ? llvm::MemoryBuffer::getFile(real, /*IsText=*/false, /*RequiresNullTerminator=*/false)
+                      : llvm::ErrorOr<std::unique_ptr<llvm::MemoryBuffer>>(
+                            missing ? missing : std::make_error_code(std::errc::invalid_argument));
     if (!buffer)
       return Error{"its contents lie in '" + location +
                    "' beside the model, which cannot be read: " + buffer.getError().message()};
@@ -248,9 +250,9 @@ Status TensorReader::readExternal(const ::onnx::TensorProto &proto, size_t bytes
   }
   const File &file = found->second;
   if (offset > file.size || bytes > file.size - offset)
-    return Error{"its contents lie at bytes " + std::to_string(offset) + " to " + std::to_string(offset) + " + " +
-                 std::to_string(bytes) + " of '" + location + "', which has " + std::to_string(file.size) +
-                 "; is that file truncated?"};
+    return Error{"its contents lie at bytes " + std::to_string(offset) + " to " + std::to_string(offset) +
+                 " + " + std::to_string(bytes) + " of '" + location + "', which has " +
+                 std::to_string(file.size) + "; is that file truncated?"};
   sawExternal = true;
   tensor.data = file.data + offset;
   tensor.bytes = bytes;

@@ -27,7 +27,8 @@ class TensorReader {
 public:
   /// `owner` keeps the model alive, into whose raw_data tensors point; `folder` holds its external data,
   /// "" where there is none.
-  TensorReader(ParameterStore &store, std::string scope, std::string folder, std::shared_ptr<const void> owner)
+  TensorReader(ParameterStore &store, std::string scope, std::string folder,
+               std::shared_ptr<const void> owner)
       : store(store), scope(std::move(scope)), folder(std::move(folder)), owner(std::move(owner)) {}
 
   /// Type, shape and contents; no contents for strings. A message says what of the tensor is wrong.

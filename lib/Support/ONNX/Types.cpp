@@ -81,7 +81,8 @@ Result<Type> onnxproto::importType(const ::onnx::TypeProto &proto, MLIRContext *
     Result<Type> value = importType(proto.map_type().value_type(), context);
     if (!value)
       return value;
-    return Type(onnxir::MapType::get(context, importElementType(proto.map_type().key_type(), context), *value));
+    return Type(
+        onnxir::MapType::get(context, importElementType(proto.map_type().key_type(), context), *value));
   }
   default:
     return Type(onnxir::UnknownType::get(context));
@@ -123,7 +124,8 @@ void onnxproto::exportType(Type type, ::onnx::TypeProto &proto) {
 }
 
 static Type combineTensors(TensorType first, TensorType second) {
-  Type element = isa<onnxir::UnknownType>(first.getElementType()) ? second.getElementType() : first.getElementType();
+  Type element =
+      isa<onnxir::UnknownType>(first.getElementType()) ? second.getElementType() : first.getElementType();
   auto a = dyn_cast<RankedTensorType>(first), b = dyn_cast<RankedTensorType>(second);
   if (!a && !b)
     return UnrankedTensorType::get(element);
