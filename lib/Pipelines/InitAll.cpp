@@ -5,6 +5,8 @@
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "dialects/ONNX/IR/ONNXOps.h"
+#include "lib/Import/ONNX/Passes.h"
+#include "mlir/Transforms/Passes.h"
 
 void adapter::registerAllDialects(mlir::DialectRegistry &registry) {
   registry.insert<AdapterDialect, kernel::KernelDialect, onnxir::ONNXDialect, mlir::arith::ArithDialect,
@@ -12,4 +14,7 @@ void adapter::registerAllDialects(mlir::DialectRegistry &registry) {
                   mlir::scf::SCFDialect, mlir::tensor::TensorDialect>();
 }
 
-void adapter::registerAllPasses() {}
+void adapter::registerAllPasses() {
+  registerImportONNXPasses();
+  mlir::registerTransformsPasses();
+}

@@ -3,6 +3,7 @@
 // Printing, parsing, verification and accessors of onnx ops.
 #include "dialects/ONNX/IR/ONNXOps.h"
 #include "mlir/IR/Builders.h"
+#include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
 using namespace adapter::onnxir;
@@ -124,6 +125,19 @@ int64_t NodeOp::getOpsetVersion() {
   if (!model)
     return 0;
   return model.getOpsetVersion(getDomain());
+}
+
+void NodeOp::getEffects(SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>> &effects) {
+  if (!getDomain().empty() && getDomain() != "ai.onnx")
+    return;
+  // Dropout draws where its third input, training_mode, says so.
+  bool random = llvm::StringSwitch<bool>(getOpType())
+                    .Cases({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}, true)
+                    .Cases({"Multinomial", "Bernoulli"}, true)
+                    .Case("Dropout", static_cast<bool>(getInputOrNull(2)))
+                    .Default(false);
+  if (random)
+    effects.emplace_back(MemoryEffects::Write::get());
 }
 
 #define GET_OP_CLASSES

@@ -98,7 +98,8 @@ def ONNX_AbsentOp : ONNX_Op<"absent", [Pure]> {
   let builders = [OpBuilder<(ins), [{ $_state.addTypes($_builder.getNoneType()); }]>];
 }
 
-def ONNX_NodeOp : ONNX_Op<"node", [RecursiveMemoryEffects]> {
+def ONNX_NodeOp : ONNX_Op<"node", [RecursiveMemoryEffects,
+                                   DeclareOpInterfaceMethods<MemoryEffectsOpInterface, ["getEffects"]>]> {
   let summary = "One node of an ONNX graph, of any operator";
   let description = [{
     `op_type` and `domain` name the operator (its version is the model's `opsets` entry), `node_attributes` its
@@ -110,6 +111,7 @@ def ONNX_NodeOp : ONNX_Op<"node", [RecursiveMemoryEffects]> {
     what an `onnx.graph` says in `info`. A region's values may refer to values outside, as in ONNX.
     `result_names` are the ONNX names of the results; a result that the node leaves out has the name "" and
     type none. `node_name` and `metadata` (keys and values in turn) are NodeProto's.
+    Operators that draw random numbers have an effect, so that two of them are never merged.
 
     Example:
     ```mlir

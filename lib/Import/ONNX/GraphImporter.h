@@ -41,6 +41,7 @@ public:
 private:
   using ValueInfos = google::protobuf::RepeatedPtrField<::onnx::ValueInfoProto>;
   using Nodes = google::protobuf::RepeatedPtrField<::onnx::NodeProto>;
+  using Attributes = google::protobuf::RepeatedPtrField<::onnx::AttributeProto>;
   struct Body;
 
   checkpoint::Status importInitializers(::onnx::GraphProto &graph, Body &body);
@@ -49,7 +50,8 @@ private:
   checkpoint::Status readTypes(const ValueInfos &infos, Body &body);
   checkpoint::Status importNodes(Nodes &nodes, Body &body);
   checkpoint::Status importNode(::onnx::NodeProto &node, const Nodes &all, Body &body);
-  checkpoint::Status importAttributes(::onnx::NodeProto &node, Body &body, mlir::OperationState &state);
+  checkpoint::Status importAttributes(Attributes &all, ::onnx::NodeProto &node, Body &body,
+                                      mlir::OperationState &state);
   checkpoint::Status importSubgraph(::onnx::GraphProto &graph, llvm::StringRef name, Body &body,
                                     mlir::OperationState &state);
   checkpoint::Result<mlir::Attribute> leftOver(::onnx::ValueInfoProto &info, mlir::Type type);

@@ -148,8 +148,6 @@ static Result<Model> importModel(MLIRContext *context, std::shared_ptr<::onnx::M
     model->setExtra(*extra);
   if (tensors.sawExternal)
     model->setExternalData(true);
-  // Only the contents of tensors are needed from here on.
-  proto->clear_functions();
   return model;
 }
 

@@ -41,10 +41,9 @@ Status GraphImporter::importSubgraph(::onnx::GraphProto &graph, StringRef name, 
   return Done{};
 }
 
-// Sets node_attributes, regions and the order; attributes without a form in the IR remain in `node`.
-Status GraphImporter::importAttributes(::onnx::NodeProto &node, Body &body, OperationState &state) {
-  google::protobuf::RepeatedPtrField<::onnx::AttributeProto> all;
-  all.Swap(node.mutable_attribute());
+// Sets node_attributes, regions and the order; attributes without a form in the IR go to `node`.
+Status GraphImporter::importAttributes(Attributes &all, ::onnx::NodeProto &node, Body &body,
+                                       OperationState &state) {
   llvm::StringSet<> names;
   bool unique = true;
   for (const auto &attribute : all)
@@ -129,7 +128,10 @@ Status GraphImporter::importNode(::onnx::NodeProto &node, const Nodes &all, Body
   auto outerInfo = std::move(regionInfo);
   regionNames.clear();
   regionInfo = NamedAttrList();
-  if (Status status = importAttributes(node, body, state); !status)
+  // The store points into tensors of the attributes: they come back once the rest is kept as text.
+  Attributes attributes;
+  attributes.Swap(node.mutable_attribute());
+  if (Status status = importAttributes(attributes, node, body, state); !status)
     return status;
   if (!regionNames.empty())
     state.addAttribute("region_names", builder.getArrayAttr(regionNames));
@@ -169,6 +171,7 @@ Status GraphImporter::importNode(::onnx::NodeProto &node, const Nodes &all, Body
     covered.push_back(N::kMetadataPropsFieldNumber);
   }
   Result<std::string> extra = residueOf(node, covered, tensors);
+  node.mutable_attribute()->Swap(&attributes);
   if (!extra)
     return extra.error();
   if (!extra->empty())

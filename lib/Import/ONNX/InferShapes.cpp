@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Shape inference: the model is exported without its big tensors, ONNX's library infers, and the types come
+// back, by the names that export gave the values.
+#include "lib/Export/ONNX/GraphExporter.h"
+#include "lib/Import/ONNX/Passes.h"
+#include "lib/Import/ONNX/RunInference.h"
+#include "lib/Support/ONNX/Types.h"
+#include "mlir/IR/Builders.h"
+
+#define DEBUG_TYPE "onnx-infer-shapes"
+
+namespace adapter {
+#define GEN_PASS_DEF_ONNXINFERSHAPESPASS
+#include "lib/Import/ONNX/Passes.h.inc"
+} // namespace adapter
+
+using namespace mlir;
+using namespace adapter;
+using namespace adapter::onnxproto;
+
+// Beyond, no tensor holds a shape; inference does without it.
+static constexpr int64_t maxShapeBytes = 4096;
+
+namespace {
+class TypesBack {
+public:
+  explicit TypesBack(GraphExporter &exporter) : exporter(exporter) {}
+
+  void graph(Block &block, const ::onnx::GraphProto &proto) {
+    llvm::StringMap<const ::onnx::TypeProto *> types;
+    for (const auto *infos : {&proto.input(), &proto.value_info(), &proto.output()})
+      for (const auto &info : *infos)
+        if (info.has_type())
+          types.try_emplace(info.name(), &info.type());
+    for (Value argument : block.getArguments())
+      set(argument, types);
+    for (auto node : block.getOps<onnxir::NodeOp>()) {
+      for (Value result : node.getResults())
+        set(result, types);
+      subgraphs(node);
+    }
+  }
+
+  unsigned changed = 0;
+
+private:
+  void set(Value value, const llvm::StringMap<const ::onnx::TypeProto *> &types) {
+    auto name = exporter.names.find(value);
+    const ::onnx::TypeProto *type = name == exporter.names.end() ? nullptr : types.lookup(name->second);
+    if (!type || isa<NoneType>(value.getType()))
+      return;
+    checkpoint::Result<Type> inferred = importType(*type, value.getContext());
+    if (!inferred)
+      return;
+    Type combined = combineTypes(value.getType(), *inferred);
+    changed += combined != value.getType();
+    value.setType(combined);
+  }
+
+  void subgraphs(onnxir::NodeOp node) {
+    const ::onnx::NodeProto *proto = exporter.nodes.lookup(node);
+    for (auto [i, region] : llvm::enumerate(node.getGraphs())) {
+      auto [name, rest] = cast<StringAttr>((*node.getRegionNames())[i]).getValue().split('[');
+      int at = 0;
+      if (!rest.empty() && rest.drop_back().getAsInteger(10, at))
+        continue;
+      for (const auto &attribute : proto->attribute())
+        if (attribute.name() == name && rest.empty())
+          graph(region.front(), attribute.g());
+        else if (attribute.name() == name && at < attribute.graphs_size())
+          graph(region.front(), attribute.graphs(at));
+    }
+  }
+
+  GraphExporter &exporter;
+};
+} // namespace
+
+// Values that have a type now get a value_info: the list of those of the file grows, or goes where nothing but
+// names stands in it, which means all.
+static DictionaryAttr extendValues(DictionaryAttr info, Block &block) {
+  auto listed = info ? info.getAs<ArrayAttr>("values") : ArrayAttr();
+  if (!listed)
+    return info;
+  NamedAttrList changed(info);
+  if (llvm::all_of(listed, [](Attribute each) { return isa<StringAttr>(each); })) {
+    changed.erase("values");
+    return changed.getDictionary(info.getContext());
+  }
+  llvm::StringSet<> present;
+  for (Attribute each : listed) {
+    auto list = dyn_cast<ArrayAttr>(each);
+    if (auto name = dyn_cast<StringAttr>(list && !list.empty() ? list[0] : each))
+      present.insert(name.getValue());
+  }
+  if (ArrayAttr outputs = cast<onnxir::ReturnOp>(block.getTerminator()).getOutputNamesAttr())
+    for (auto name : outputs.getAsRange<StringAttr>())
+      present.insert(name.getValue());
+  SmallVector<Attribute> all(listed.getValue());
+  for (auto node : block.getOps<onnxir::NodeOp>())
+    for (auto [name, result] : llvm::zip(node.getResultNames().getAsRange<StringAttr>(), node.getResults()))
+      if (!isa<NoneType, onnxir::UnknownType>(result.getType()) && present.insert(name.getValue()).second)
+        all.push_back(name);
+  changed.set("values", ArrayAttr::get(info.getContext(), all));
+  return changed.getDictionary(info.getContext());
+}
+
+static void setInfo(Operation *op, DictionaryAttr info) {
+  if (!info || info.empty())
+    op->removeAttr("info");
+  else
+    op->setAttr("info", info);
+}
+
+FailureOr<unsigned> adapter::inferShapes(onnxir::ModelOp model) {
+  ::onnx::ModelProto proto;
+  GraphExporter exporter(model, maxShapeBytes);
+  if (checkpoint::Status status = exporter.exportModel(proto); !status)
+    return model.emitError(status.error().message);
+  std::string message = runShapeInference(proto);
+  if (!message.empty())
+    model.emitWarning("shape inference stopped early: ") << message;
+  TypesBack back(exporter);
+  for (auto graph : model.getBody().front().getOps<onnxir::GraphOp>()) {
+    back.graph(graph.getBody().front(), proto.graph());
+    setInfo(graph, extendValues(graph.getInfoAttr(), graph.getBody().front()));
+    graph.walk([&](onnxir::NodeOp node) {
+      if (!node.getNumRegions() || !node.getInfo())
+        return;
+      NamedAttrList info(*node.getInfo());
+      for (auto [name, region] : llvm::zip(node.getRegionNames()->getAsRange<StringAttr>(), node.getGraphs()))
+        if (auto each = node.getInfo()->getAs<DictionaryAttr>(name)) {
+          DictionaryAttr extended = extendValues(each, region.front());
+          extended.empty() ? void(info.erase(name)) : void(info.set(name, extended));
+        }
+      setInfo(node, info.getDictionary(node.getContext()));
+    });
+  }
+  return back.changed;
+}
+
+namespace {
+struct ONNXInferShapesPass final : adapter::impl::ONNXInferShapesPassBase<ONNXInferShapesPass> {
+  using ONNXInferShapesPassBase::ONNXInferShapesPassBase;
+
+  void runOnOperation() override {
+    for (auto model : getOperation().getOps<onnxir::ModelOp>()) {
+      FailureOr<unsigned> changed = inferShapes(model);
+      if (failed(changed))
+        return signalPassFailure();
+      numTyped += *changed;
+    }
+  }
+};
+} // namespace
