@@ -96,6 +96,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
     return fail(inputAtFault, inputs.error().message);
   MLIRContext context(registry);
   context.allowUnregisteredDialects(config.shouldAllowUnregisteredDialects());
+  context.printOpOnDiagnostic(false);
   llvm::SourceMgr sources;
   SourceMgrDiagnosticHandler diagnostics(sources, &context);
   Result<OwningOpRef<ModuleOp>> module = readInputs(&context, *inputs);
