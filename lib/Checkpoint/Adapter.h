@@ -18,18 +18,28 @@ namespace adapter::checkpoint {
 //   lora            A [r, in], B [out, r]               W += scale * B A (its transpose if transposed)
 //   lora+dora       lora's, magnitude [out]             W = magnitude / |W + scale B A| (per output) * (...)
 //   lora_conv       A [r, in / groups, k...], B [out, r, 1...]
+//   lora_conv+dora  and magnitude [out]
 //   lora_embedding  A [r, vocabulary], B [dim, r]       W [vocabulary, dim] += scale * (B A)^T
 //   lora_embedding+dora  and magnitude [dim]
 //   add             value, shaped as the parameter      p += scale * value
-//   replace         value                               p = value (modules_to_save, trained biases, base layers)
-//   rows            indices int64 [n], rows [n, dim]    W[indices] = rows
+//   replace         value                               p = value (modules_to_save, trained biases, base
+//   layers) rows            indices int64 [n], rows [n, dim]    W[indices] = rows (indices ascending and
+//   distinct)
+//
+// The updates of one parameter of one module stand in the order in which they apply: replace, then the
+// low-rank forms, rows and add.
 struct Update {
   std::string module;    // dotted path in the base model: "model.layers.0.self_attn.q_proj"
   std::string parameter; // "weight", "bias", ...
   std::string form;
   double scale = 1.0;
-  bool transposed = false; // fan_in_fan_out: the module's weight is [in, out]
-  int64_t rank = 0;        // of low-rank forms
+  // fan_in_fan_out: the module's weight is [in, out]. A hint only: PEFT ignores the field for nn.Linear and
+  // sets it by itself for Conv1D, so that the operator of the graph decides.
+  bool transposed = false;
+  int64_t rank = 0; // of low-rank forms
+  // Where the base ties this module's parameter to another's (embedding and output head), the update
+  // reaches both. Without it, it reaches this module alone.
+  bool tied = false;
   std::map<std::string, Tensor> tensors; // by role
 };
 
@@ -42,8 +52,9 @@ struct Adapter {
   std::vector<Update> updates;
 };
 
-// Reads a PEFT folder (adapter_config.json, adapter_model.safetensors). A configuration field that changes
-// the result and is not supported, and a tensor that has no place, are errors that name them.
+// Reads a PEFT folder (adapter_config.json, adapter_model.safetensors); `path` may also be the latter file. A
+// configuration field that changes the result and is not supported, and a tensor that has no place, are
+// errors that name them.
 Result<Adapter> readAdapter(const std::string &path);
 
 // Whether module path `candidate` of a checkpoint names `module` of a graph: equal, or one is the other

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Files: mapped for reading, replaced by rename when written.
+#ifndef ADAPTER_LIB_CHECKPOINT_FILE_H
+#define ADAPTER_LIB_CHECKPOINT_FILE_H
+
+#include "lib/Checkpoint/Result.h"
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace adapter::checkpoint {
+
+// A regular file, mapped read-only; its pages are shared with every process that maps it.
+struct MappedFile {
+  std::shared_ptr<const void> owner;
+  const std::byte *data = nullptr;
+  size_t size = 0;
+
+  std::string_view text() const { return {reinterpret_cast<const char *>(data), size}; }
+};
+Result<MappedFile> mapFile(const std::string &path);
+
+bool isDirectory(const std::string &path);
+bool exists(const std::string &path);
+
+// Writes beside the target and takes its place at commit(); without commit() nothing is left.
+class AtomicFile {
+public:
+  static Result<std::unique_ptr<AtomicFile>> create(const std::string &path);
+  ~AtomicFile();
+  Status write(const void *data, size_t size);
+  Status commit();
+  const std::string &temporaryPath() const { return temporary; }
+
+private:
+  AtomicFile(std::string path, std::string temporary, int descriptor)
+      : path(std::move(path)), temporary(std::move(temporary)), descriptor(descriptor) {}
+  std::string path, temporary;
+  int descriptor;
+};
+
+} // namespace adapter::checkpoint
+
+#endif // ADAPTER_LIB_CHECKPOINT_FILE_H

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// readAdapter: finds the files of a PEFT folder and hands them to the reader of their method.
+#include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/File.h"
+#include "lib/Checkpoint/Hash.h"
+#include "lib/Checkpoint/PeftConfig.h"
+#include <algorithm>
+#include <exception>
+
+namespace adapter::checkpoint {
+
+static Status checkTensors(const std::string &file, const Safetensors &tensors) {
+  if (tensors.tensors.empty())
+    return Error{file + ": holds no tensors"};
+  for (const Tensor &tensor : tensors.tensors) {
+    if (tensor.bytes == 0)
+      return Error{file + ": tensor '" + tensor.key + "' is empty, of shape " + shapeText(tensor.shape) +
+                   "; parameters that were partitioned in training must be gathered before saving"};
+    if (!allFinite(tensor))
+      return Error{file + ": tensor '" + tensor.key + "' holds NaN or infinite values"};
+  }
+  return Done{};
+}
+
+static Result<Adapter> readFolder(const std::string &folder) {
+  std::string configFile = folder + "/adapter_config.json",
+              tensorFile = folder + "/adapter_model.safetensors";
+  if (!exists(configFile))
+    return Error{folder +
+                 ": no adapter_config.json there; expected a folder that PEFT's save_pretrained wrote"};
+  Result<PeftConfig> config = PeftConfig::read(configFile);
+  if (!config)
+    return config.error();
+  if (!exists(tensorFile)) {
+    std::string pickle = folder + "/adapter_model.bin";
+    if (exists(pickle))
+      return Error{pickle +
+                   ": a pickle, which can run any code and is never read; convert it where it is trusted: "
+                   "safetensors.torch.save_file(torch.load('adapter_model.bin', weights_only=True), "
+                   "'adapter_model.safetensors')"};
+    return Error{folder + ": no adapter_model.safetensors there"};
+  }
+  Result<std::string> type = config->text("peft_type");
+  if (!type)
+    return type.error();
+  if (type->empty())
+    return config->error("peft_type", "is missing");
+  Result<Safetensors> tensors = readSafetensors(tensorFile);
+  if (!tensors)
+    return tensors.error();
+  if (Status status = checkTensors(tensorFile, *tensors); !status)
+    return status.error();
+
+  Adapter adapter;
+  adapter.path = folder;
+  Result<std::string> base = config->text("base_model_name_or_path");
+  if (!base)
+    return base.error();
+  adapter.baseModel = *base;
+  std::transform(type->begin(), type->end(), std::back_inserter(adapter.method),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  Status status =
+      adapter.method == "lora"
+          ? readPeftLora(*config, tensorFile, *tensors, adapter)
+          : Status(config->error("peft_type", "is '" + *type + "', which is not supported; LORA is"));
+  if (!status)
+    return status.error();
+  Result<MappedFile> configBytes = mapFile(configFile), tensorBytes = mapFile(tensorFile);
+  if (!configBytes)
+    return configBytes.error();
+  if (!tensorBytes)
+    return tensorBytes.error();
+  adapter.hash = hashParts({configBytes->text(), tensorBytes->text()});
+  return adapter;
+}
+
+Result<Adapter> readAdapter(const std::string &path) {
+  try {
+    if (isDirectory(path))
+      return readFolder(path);
+    const std::string file = "adapter_model.safetensors";
+    size_t start = path.size() >= file.size() ? path.size() - file.size() : std::string::npos;
+    if (start != std::string::npos && path.substr(start) == file && exists(path))
+      return readFolder(start ? path.substr(0, start) : ".");
+    return Error{path + (exists(path) ? ": no PEFT folder" : ": does not exist")};
+  } catch (const std::exception &exception) {
+    return Error{path + ": cannot be read: " + exception.what()};
+  }
+}
+
+} // namespace adapter::checkpoint

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// adapter_config.json of PEFT: typed access, and PEFT's rules for which module a setting is about.
+#ifndef ADAPTER_LIB_CHECKPOINT_PEFTCONFIG_H
+#define ADAPTER_LIB_CHECKPOINT_PEFTCONFIG_H
+
+#include "lib/Checkpoint/Adapter.h"
+#include "lib/Checkpoint/Json.h"
+#include "lib/Checkpoint/Safetensors.h"
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace adapter::checkpoint {
+
+// Python's re.fullmatch, or re.match(pattern + "$") with `prefix` in front.
+Result<bool> regexMatches(const std::string &pattern, const std::string &text);
+
+class PeftConfig {
+public:
+  static Result<PeftConfig> read(const std::string &path);
+
+  const std::string &path() const { return file; }
+  const Json &fields() const { return json; }
+  // "<file>: field 'name' <problem>"
+  Error error(const std::string &field, const std::string &problem) const;
+
+  bool isSet(const std::string &field) const; // there, and neither null, false nor empty
+  Result<bool> boolean(const std::string &field) const;
+  Result<double> number(const std::string &field, double missing) const;
+  Result<std::string> text(const std::string &field) const;
+  Result<std::vector<std::string>> names(const std::string &field) const; // a list, or one name alone
+
+  // The value of a pattern dictionary for a module: the first key k for which (.*\.)?(k)$ matches.
+  Result<std::optional<double>> pattern(const std::string &field, const std::string &module) const;
+
+  // Whether target_modules, exclude_modules, layers_to_transform and layers_pattern let an adapter act on
+  // the module; the reason why not, or an empty text.
+  Result<std::string> whyNotTarget(const std::string &module) const;
+  // Whether a path lies in a module that modules_to_save names, by PEFT's rule: some leading part of the
+  // path ends with an entry.
+  Result<bool> isSaved(const std::string &path) const;
+
+private:
+  Result<bool> namesModule(const std::string &field, const std::string &module) const;
+  Result<bool> layerSelected(const std::string &module) const;
+
+  std::string file;
+  Json json;
+};
+
+// The reader of one peft_type.
+Status readPeftLora(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
+                    Adapter &adapter);
+
+} // namespace adapter::checkpoint
+
+#endif // ADAPTER_LIB_CHECKPOINT_PEFTCONFIG_H

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// .npy and .npz.
+#include "lib/Checkpoint/Npy.h"
+#include "test/unit/TempFolder.h"
+#include "test/unit/Tensors.h"
+#include <gtest/gtest.h>
+
+using namespace adapter::checkpoint;
+using namespace adapter::test;
+
+static std::string npy(char version, const std::string &header, const std::string &data) {
+  std::string text = std::string("\x93NUMPY") + version + '\0';
+  uint32_t length = header.size();
+  text.append(reinterpret_cast<const char *>(&length), version == 1 ? 2 : 4);
+  return text + header + data;
+}
+
+static std::string bytesOf(const Tensor &tensor) {
+  return std::string(reinterpret_cast<const char *>(tensor.data), tensor.bytes);
+}
+
+TEST(Npy, RoundTrip) {
+  TempFolder folder;
+  for (const Tensor &each :
+       {counting("a", {2, 3}), counting("b", {4}), counting("c", {}), counting("d", {0, 3})}) {
+    Result<std::string> header = npyHeader(each);
+    ASSERT_TRUE(header);
+    EXPECT_EQ(header->size() % 64, 0u);
+    Result<Tensor> read = readNpy(folder.write("x.npy", *header + bytesOf(each)));
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(read->shape, each.shape);
+    EXPECT_EQ(values<float>(*read), values<float>(each));
+  }
+}
+
+TEST(Npy, ReadsVersionsOrdersAndTypes) {
+  TempFolder folder;
+  std::string data = bytesOf(tensor<int16_t>(DType::I16, "", {2, 3}, {0, 1, 2, 3, 4, 5}));
+  for (char version : {1, 2, 3}) {
+    Result<Tensor> read = readNpy(folder.write(
+        "x", npy(version, "{'shape': (2, 3), 'fortran_order': False, 'descr': '<i2', }\n", data)));
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(values<int16_t>(*read), (std::vector<int16_t>{0, 1, 2, 3, 4, 5}));
+  }
+  Result<Tensor> fortran =
+      readNpy(folder.write("x", npy(1, "{'descr': '<i2', 'fortran_order': True, 'shape': (2, 3)}", data)));
+  ASSERT_TRUE(fortran) << fortran.error().message;
+  EXPECT_EQ(values<int16_t>(*fortran), (std::vector<int16_t>{0, 2, 4, 1, 3, 5}));
+  Result<Tensor> big =
+      readNpy(folder.write("x", npy(1, "{'descr': '>i2', 'fortran_order': False, 'shape': (6L,)}", data)));
+  ASSERT_TRUE(big) << big.error().message;
+  EXPECT_EQ(values<int16_t>(*big)[1], 256);
+}
+
+TEST(Npy, RefusesBadFiles) {
+  TempFolder folder;
+  std::string good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }";
+  EXPECT_TRUE(readNpy(folder.write("x", npy(1, good, std::string(8, '\0')))));
+  EXPECT_FALSE(readNpy(folder.write("x", npy(1, good, std::string(7, '\0')))));
+  EXPECT_FALSE(readNpy(folder.write("x", npy(1, good, std::string(9, '\0')))));
+  EXPECT_FALSE(readNpy(folder.write("x", npy(4, good, std::string(8, '\0')))));
+  EXPECT_FALSE(readNpy(folder.write("x", "no")));
+  EXPECT_FALSE(readNpy(folder / "none"));
+  for (const char *header : {"", "{", "{}", "{'descr': '|O', 'fortran_order': False, 'shape': (2,)}",
+                             "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,)}",
+                             "{'descr': '<f4', 'fortran_order': False, 'shape': (-2,)}",
+                             "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}",
+                             "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4)}",
+                             "{'descr': '<f4', 'fortran_order': False, 'shape': (2}",
+                             "{'descr': '', 'fortran_order': False, 'shape': (2,)}",
+                             "{'descr': '<f4', 'descr': '<f4', 'shape': (2,)}",
+                             "{'descr': '<U4', 'fortran_order': False, 'shape': ()}"})
+    EXPECT_FALSE(readNpy(folder.write("x", npy(1, header, std::string(8, '\0'))))) << header;
+  std::string truncated = npy(2, good, "");
+  for (size_t size = 0; size < truncated.size(); ++size)
+    EXPECT_FALSE(readNpy(folder.write("x", truncated.substr(0, size))));
+}
+
+TEST(Npz, IsAnUncompressedArchive) {
+  TempFolder folder;
+  ASSERT_TRUE(writeNpz(folder / "x.npz", {counting("logits", {2, 2}), counting("a/b", {1})}));
+  std::string bytes = folder.read("x.npz");
+  EXPECT_EQ(bytes.substr(0, 4), std::string("PK\3\4"));
+  EXPECT_NE(bytes.find("logits.npy"), std::string::npos);
+  EXPECT_NE(bytes.find(bytesOf(counting("", {2, 2}))), std::string::npos);
+  EXPECT_FALSE(writeNpz(folder / "none/x.npz", {counting("a", {1})}));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.text()), {}), 1);
+}
