@@ -41,6 +41,8 @@ enum class DType : int32_t {
   F8E8M0 = 24,
   U2 = 25,
   I2 = 26,
+  F6E2M3 = 27,
+  F6E3M2 = 28,
 };
 
 struct Tensor {

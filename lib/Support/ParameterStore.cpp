@@ -96,6 +96,10 @@ Type adapter::elementTypeOf(DType dtype, MLIRContext *context) {
     return Float4E2M1FNType::get(context);
   case DType::F8E8M0:
     return Float8E8M0FNUType::get(context);
+  case DType::F6E2M3:
+    return Float6E2M3FNType::get(context);
+  case DType::F6E3M2:
+    return Float6E3M2FNType::get(context);
   case DType::String:
     context->getOrLoadDialect<onnxir::ONNXDialect>();
     return onnxir::StringType::get(context);
@@ -107,7 +111,7 @@ Type adapter::elementTypeOf(DType dtype, MLIRContext *context) {
 
 DType adapter::dtypeOf(Type type) {
   // Few types and no hot path: the inverse is found by trying.
-  for (int code = 1; code <= static_cast<int>(DType::I2); ++code)
+  for (int code = 1; code <= static_cast<int>(DType::F6E3M2); ++code)
     if (elementTypeOf(static_cast<DType>(code), type.getContext()) == type)
       return static_cast<DType>(code);
   return DType::Undefined;

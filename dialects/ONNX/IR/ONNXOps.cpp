@@ -11,24 +11,25 @@ using namespace adapter::onnxir;
 // onnx.model
 //===----------------------------------------------------------------------===//
 
-LogicalResult ModelOp::verify() {
-  ArrayAttr opsets = getOpsets();
+static LogicalResult verifyOpsets(Operation *op, ArrayAttr opsets) {
   if (opsets.size() % 2)
-    return emitOpError("needs a version for each domain of 'opsets'");
+    return op->emitOpError("needs a version for each domain of 'opsets'");
   for (size_t i = 0; i < opsets.size(); i += 2)
     if (!isa<StringAttr>(opsets[i]) || !isa<IntegerAttr>(opsets[i + 1]))
-      return emitOpError("needs domains and versions in turn in 'opsets'");
+      return op->emitOpError("needs domains and versions in turn in 'opsets'");
   return success();
 }
 
-int64_t ModelOp::getOpsetVersion(StringRef domain) {
-  ArrayAttr opsets = getOpsets();
+static int64_t lookupOpset(ArrayAttr opsets, StringRef domain) {
   auto normal = [](StringRef name) { return name == "ai.onnx" ? StringRef() : name; };
   for (size_t i = 0; i + 1 < opsets.size(); i += 2)
     if (normal(cast<StringAttr>(opsets[i]).getValue()) == normal(domain))
       return cast<IntegerAttr>(opsets[i + 1]).getInt();
   return 0;
 }
+
+LogicalResult ModelOp::verify() { return verifyOpsets(*this, getOpsets()); }
+int64_t ModelOp::getOpsetVersion(StringRef domain) { return lookupOpset(getOpsets(), domain); }
 
 //===----------------------------------------------------------------------===//
 // onnx.graph and onnx.function: `@name (%x: type, ...) { ... } {attributes}`
@@ -75,7 +76,14 @@ ParseResult FunctionOp::parse(OpAsmParser &parser, OperationState &result) {
   return parseGraphLike(parser, result);
 }
 void FunctionOp::print(OpAsmPrinter &printer) { printGraphLike(printer, *this); }
-LogicalResult FunctionOp::verify() { return verifyInputNames(*this, getInputNames()); }
+LogicalResult FunctionOp::verify() {
+  if (getOpsets() && failed(verifyOpsets(*this, *getOpsets())))
+    return failure();
+  return verifyInputNames(*this, getInputNames());
+}
+int64_t FunctionOp::getOpsetVersion(StringRef domain) {
+  return getOpsets() ? lookupOpset(*getOpsets(), domain) : 0;
+}
 
 //===----------------------------------------------------------------------===//
 // onnx.node
@@ -108,6 +116,10 @@ StringRef NodeOp::getMetadataValue(StringRef key) {
 }
 
 int64_t NodeOp::getOpsetVersion() {
+  // A function imports its own operator sets; where it names none, old files mean the model's.
+  if (auto function = (*this)->getParentOfType<FunctionOp>())
+    if (int64_t version = function.getOpsetVersion(getDomain()))
+      return version;
   auto model = (*this)->getParentOfType<ModelOp>();
   if (!model)
     return 0;

@@ -18,6 +18,8 @@ def ONNX_ModelOp : ONNX_Op<"model", [IsolatedFromAbove, Symbol, NoTerminator, Sy
   let description = [{
     Holds one `onnx.graph` and the model's local functions. `opsets` lists domains and their versions in turn;
     `extra` is the rest of the ModelProto (producer, metadata, ...) as protobuf text, see lib/Import/ONNX.
+    `explicit_domains` says that nodes of the default domain say so ("" rather than nothing), `external_data`
+    that big tensors belong into a file of their own.
     A module may hold several models (encoder and decoder).
 
     Example:
@@ -32,7 +34,7 @@ def ONNX_ModelOp : ONNX_Op<"model", [IsolatedFromAbove, Symbol, NoTerminator, Sy
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$ir_version, ArrayAttr:$opsets,
-                       OptionalAttr<StrAttr>:$extra);
+                       UnitAttr:$explicit_domains, UnitAttr:$external_data, OptionalAttr<StrAttr>:$extra);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
   let hasVerifier = 1;
@@ -61,13 +63,18 @@ def ONNX_FunctionOp : ONNX_Op<"function", [IsolatedFromAbove, Symbol, HasParent<
   let summary = "A local function of a model";
   let description = [{
     A FunctionProto: `domain` and `function_name` are what nodes call it by; block arguments are its inputs.
-    `info` holds the rest (attributes, opset imports, ...).
+    `opsets` lists the function's own operator sets, as a model's does; `info` holds the rest (attributes, ...).
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$domain, StrAttr:$function_name,
-                       StrArrayAttr:$input_names, OptionalAttr<DictionaryAttr>:$info);
+                       StrArrayAttr:$input_names, OptionalAttr<ArrayAttr>:$opsets,
+                       OptionalAttr<DictionaryAttr>:$info);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Version that the function imports of an operator set; 0: none.
+    int64_t getOpsetVersion(::llvm::StringRef domain);
+  }];
 }
 
 def ONNX_ReturnOp : ONNX_Op<"return", [Pure, Terminator]> {
@@ -95,12 +102,14 @@ def ONNX_NodeOp : ONNX_Op<"node", [RecursiveMemoryEffects]> {
   let summary = "One node of an ONNX graph, of any operator";
   let description = [{
     `op_type` and `domain` name the operator (its version is the model's `opsets` entry), `node_attributes` its
-    attributes: f32 floats, i64 integers, strings, dense arrays f32 and i64, arrays of strings, `#adapter`
-    or dense elements for small tensors; attributes of other kinds and what else the NodeProto says stand in
-    `extra` as protobuf text. Graph attributes are the regions, in the order of `region_names`. A region's
-    values may refer to values outside, as in ONNX. `result_names` are the ONNX names of the results; a
-    result that the node leaves out has the name "" and type none. `node_name` and `metadata` (keys and
-    values in turn) are NodeProto's.
+    attributes: f32 floats, i64 integers, strings, dense arrays f32 and i64, arrays of strings, `#onnx.tensor`
+    or, for integer tensors of at most 64 elements, dense elements; attributes of other kinds and what else
+    the NodeProto says stand in `extra` as protobuf text. `attribute_order` is there where the model's order
+    is not that of the names. Graph attributes are the regions, in the order of `region_names` (those of a
+    list of graphs are named `body[0]`, `body[1]`, ...); `info` holds for each region its `input_names` and
+    what an `onnx.graph` says in `info`. A region's values may refer to values outside, as in ONNX.
+    `result_names` are the ONNX names of the results; a result that the node leaves out has the name "" and
+    type none. `node_name` and `metadata` (keys and values in turn) are NodeProto's.
 
     Example:
     ```mlir
@@ -113,6 +122,7 @@ def ONNX_NodeOp : ONNX_Op<"node", [RecursiveMemoryEffects]> {
   let arguments = (ins StrAttr:$op_type, Variadic<AnyType>:$inputs,
                        DefaultValuedAttr<StrAttr, "\"\"">:$domain,
                        DefaultValuedAttr<DictionaryAttr, "{}">:$node_attributes,
+                       OptionalAttr<StrArrayAttr>:$attribute_order,
                        OptionalAttr<StrArrayAttr>:$region_names,
                        StrArrayAttr:$result_names,
                        OptionalAttr<StrAttr>:$node_name,

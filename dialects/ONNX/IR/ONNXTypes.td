@@ -58,4 +58,24 @@ def ONNX_DimsAttr : AttrDef<ONNX_Dialect, "Dims"> {
   let assemblyFormat = "`<` $names `>`";
 }
 
+def ONNX_TensorAttr : AttrDef<ONNX_Dialect, "Tensor"> {
+  let mnemonic = "tensor";
+  let summary = "A node's tensor attribute, by scope and key";
+  let description = [{
+    The tensor's bytes stay outside the IR, as those of `adapter.parameter` do. `value` is there for integer
+    tensors of at most 64 elements; `extra` is what else the TensorProto says, as protobuf text.
+
+    ```mlir
+    func.func @example() -> tensor<2xf32> {
+      %y = onnx.node "Constant"() {node_attributes = {value = #onnx.tensor<"base", "y.value", tensor<2xf32>>}, result_names = ["y"]} : () -> tensor<2xf32>
+      return %y : tensor<2xf32>
+    }
+    ```
+  }];
+  let parameters = (ins StringRefParameter<"scope">:$scope, StringRefParameter<"key">:$key,
+                        "::mlir::Type":$type, OptionalParameter<"::mlir::ElementsAttr">:$value,
+                        OptionalParameter<"::mlir::StringAttr">:$extra);
+  let assemblyFormat = "`<` $scope `,` $key `,` $type (`=` $value^)? (`extra` $extra^)? `>`";
+}
+
 #endif // ADAPTER_DIALECTS_ONNX_IR_ONNXTYPES_TD

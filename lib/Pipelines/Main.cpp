@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Command line of adapter-opt. One textual input that becomes text goes the way of every mlir-opt, with its
+// options for tests; models and several inputs go through lib/Pipelines/Files.
+#include "lib/Pipelines/Main.h"
+#include "adapter/InitAll.h"
+#include "lib/Pipelines/Archives.h"
+#include "lib/Pipelines/Files.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Support/FileUtilities.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+using namespace adapter;
+using checkpoint::Error;
+using checkpoint::Result;
+using checkpoint::Status;
+
+namespace {
+enum ExitCode { done = 0, inputAtFault = 1, wrongUsage = 2 };
+
+struct CommandLine {
+  std::vector<std::string> inputs;
+  std::string output;
+};
+
+// Binds the tensors that a textual module names before any pass asks for them.
+struct BindArchivesPass : PassWrapper<BindArchivesPass, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(BindArchivesPass)
+  explicit BindArchivesPass(std::string folder) : folder(std::move(folder)) {}
+  void runOnOperation() override {
+    if (Status status = bindArchives(getOperation(), folder); !status) {
+      getOperation().emitError(status.error().message);
+      signalPassFailure();
+    }
+  }
+  StringRef getArgument() const override { return "bind-archives"; }
+  std::string folder;
+};
+
+// Standard output lies in no folder: what it refers to is named from the working directory.
+struct ReferToSourcesPass : PassWrapper<ReferToSourcesPass, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ReferToSourcesPass)
+  void runOnOperation() override {
+    if (!getOperation()->hasAttr(archivesAttribute))
+      return;
+    if (Status status = referToSources(getOperation()); !status) {
+      getOperation().emitError(status.error().message);
+      signalPassFailure();
+    }
+  }
+  StringRef getArgument() const override { return "refer-to-sources"; }
+};
+} // namespace
+
+static int fail(ExitCode code, const llvm::Twine &message) {
+  llvm::errs() << "adapter-opt: error: " << message << '\n';
+  return code;
+}
+
+static int runOnText(const CommandLine &line, DialectRegistry &registry, MlirOptMainConfig config) {
+  std::string message;
+  std::unique_ptr<llvm::MemoryBuffer> input = openInputFile(line.inputs.front(), &message);
+  if (!input)
+    return fail(inputAtFault, message);
+  std::string folder = llvm::sys::path::parent_path(line.inputs.front()).str();
+  auto user = std::make_shared<MlirOptMainConfig>(config);
+  config.setPassPipelineSetupFn([=](PassManager &manager) {
+    if (manager.getOpAnchorName() != ModuleOp::getOperationName())
+      return user->setupPassPipeline(manager);
+    manager.addPass(std::make_unique<BindArchivesPass>(folder.empty() ? "." : folder));
+    if (failed(user->setupPassPipeline(manager)))
+      return failure();
+    manager.addPass(std::make_unique<ReferToSourcesPass>());
+    return success();
+  });
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  if (failed(MlirOptMain(stream, std::move(input), registry, config)))
+    return inputAtFault;
+  llvm::outs() << text;
+  return done;
+}
+
+static int runOnModels(const CommandLine &line, DialectRegistry &registry, const MlirOptMainConfig &config) {
+  Result<std::vector<std::string>> inputs = expandInputs(line.inputs);
+  if (!inputs)
+    return fail(inputAtFault, inputs.error().message);
+  MLIRContext context(registry);
+  context.allowUnregisteredDialects(config.shouldAllowUnregisteredDialects());
+  llvm::SourceMgr sources;
+  SourceMgrDiagnosticHandler diagnostics(sources, &context);
+  Result<OwningOpRef<ModuleOp>> module = readInputs(&context, *inputs);
+  if (!module)
+    return module.error().message.empty() ? inputAtFault : fail(inputAtFault, module.error().message);
+  PassManager manager(&context, ModuleOp::getOperationName());
+  manager.enableVerifier(config.shouldVerifyPasses());
+  if (failed(applyPassManagerCLOptions(manager)))
+    return inputAtFault;
+  applyDefaultTimingPassManagerCLOptions(manager);
+  if (failed(config.setupPassPipeline(manager)) || failed(manager.run(**module)))
+    return inputAtFault;
+  if (Status status = writeOutput(**module, line.output); !status)
+    return fail(inputAtFault, status.error().message);
+  return done;
+}
+
+int adapter::adapterOptMain(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  DialectRegistry registry;
+  registerAllDialects(registry);
+  registerAllPasses();
+
+  static llvm::cl::OptionCategory category("adapter-opt options");
+  llvm::cl::list<std::string> inputs(llvm::cl::Positional,
+                                     llvm::cl::desc("<inputs: .onnx, .mlir, a folder, or ->"),
+                                     llvm::cl::cat(category));
+  llvm::cl::opt<std::string> output(
+      "o", llvm::cl::desc("Output, by its suffix: .onnx .mlir .mlirbc; or a folder"),
+      llvm::cl::value_desc("file"), llvm::cl::init("-"), llvm::cl::cat(category));
+  MlirOptMainConfig::registerCLOptions(registry);
+  registerAsmPrinterCLOptions();
+  registerMLIRContextCLOptions();
+  registerPassManagerCLOptions();
+  registerDefaultTimingManagerCLOptions();
+  std::string errors;
+  llvm::raw_string_ostream stream(errors);
+  if (!llvm::cl::ParseCommandLineOptions(argc, argv, "adapter-opt: compiler for models that carry adapters\n",
+                                         &stream))
+    return fail(wrongUsage, StringRef(errors).trim());
+  MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
+  CommandLine line{inputs, output};
+  if (line.inputs.empty())
+    line.inputs.push_back("-");
+  bool text = line.inputs.size() == 1 && fileKindOf(line.inputs.front()) != FileKind::ONNX &&
+              !llvm::sys::fs::is_directory(line.inputs.front()) && line.output == "-";
+  return text ? runOnText(line, registry, config) : runOnModels(line, registry, config);
+}
