@@ -4,7 +4,7 @@
 
     train.py [--out FOLDER]      needs scripts/requirements-test.txt; about a minute on one CPU core
 
-data/digits.onnx            the base model: pixel_values f32 [batch, 1, 8, 8] in -1..1 -> logits f32 [batch, 10]
+data/digits.onnx            the base: pixel_values f32 [batch, 1, 8, 8] in -1..1 -> logits f32 [batch, 10]
 data/turned-lora/           rank 4, for digits turned by 90 degrees
 data/inverted-lora/         rank 8, for noisy digits, white on black instead of black on white
 data/heldout.npz            images that no training saw, labels, and PyTorch's logits, unmerged
@@ -31,7 +31,7 @@ ADAPTERS = {
 
 
 def images():
-    """(train, test): each a pair of f32 [n, 1, 8, 8] in -1..1 and int64 [n]; every third image is held out."""
+    """(train, test): each f32 [n, 1, 8, 8] in -1..1 and int64 [n]; every third image is held out."""
     digits = load_digits()
     x = torch.tensor(digits.images / 8.0 - 1, dtype=torch.float32)[:, None]
     y = torch.tensor(digits.target, dtype=torch.int64)
