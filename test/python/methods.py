@@ -81,7 +81,7 @@ METHODS = {
     "all_linear": _lora(target_modules="all-linear"),
     "exclude": _lora(exclude_modules=lambda a: [LINEARS[a][1]]),
     "convolution": _lora(target_modules=lambda a: ["projection", "fc1"] if a == "vit" else None),
-    "head": _lora(target_modules=lambda a: [LINEARS[a][0], HEAD[a]] if a != "gpt2" else None),
+    "head": _lora(target_modules=lambda a: [LINEARS[a][0], HEAD[a]]),
     "float16": _lora(),
     "bfloat16": _lora(modules_to_save=lambda a: [HEAD[a]]),
 }
