@@ -2,19 +2,52 @@
 //
 // Registration of dialects and passes.
 #include "adapter/InitAll.h"
+#include "adapter/Pipelines.h"
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "dialects/ONNX/IR/ONNXOps.h"
+#include "lib/Codegen/Passes.h"
+#include "lib/Conversion/Passes.h"
 #include "lib/Import/ONNX/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Bufferization/Transforms/FuncBufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/ControlFlow/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Dialect/Linalg/Transforms/AllInterfaces.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Tensor/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/UB/IR/UBOps.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/Passes.h"
 
-void adapter::registerAllDialects(mlir::DialectRegistry &registry) {
-  registry.insert<AdapterDialect, kernel::KernelDialect, onnxir::ONNXDialect, mlir::arith::ArithDialect,
-                  mlir::func::FuncDialect, mlir::linalg::LinalgDialect, mlir::memref::MemRefDialect,
-                  mlir::scf::SCFDialect, mlir::tensor::TensorDialect>();
+using namespace mlir;
+
+void adapter::registerAllDialects(DialectRegistry &registry) {
+  registry.insert<AdapterDialect, kernel::KernelDialect, onnxir::ONNXDialect, arith::ArithDialect,
+                  cf::ControlFlowDialect, func::FuncDialect, linalg::LinalgDialect, LLVM::LLVMDialect,
+                  math::MathDialect, memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect,
+                  ub::UBDialect, vector::VectorDialect>();
+  registerKernelBufferization(registry);
+  arith::registerBufferizableOpInterfaceExternalModels(registry);
+  bufferization::func_ext::registerBufferizableOpInterfaceExternalModels(registry);
+  cf::registerBufferizableOpInterfaceExternalModels(registry);
+  linalg::registerAllDialectInterfaceImplementations(registry);
+  scf::registerBufferizableOpInterfaceExternalModels(registry);
+  tensor::registerBufferizableOpInterfaceExternalModels(registry);
 }
 
 void adapter::registerAllPasses() {
   registerImportONNXPasses();
-  mlir::registerTransformsPasses();
+  registerAdapterCodegenPasses();
+  registerAdapterConversionPasses();
+  registerTransformsPasses();
+  registerLinalgPasses();
+  for (const Phase &phase : codegenPhases()) {
+    std::string name = ("adapter-phase-" + phase.name).str();
+    PassPipelineRegistration<>(name, phase.summary,
+                               [&phase](OpPassManager &manager) { phase.build(manager, CodegenOptions()); });
+  }
 }

@@ -26,6 +26,7 @@ static void addDestinationStyleEffects(DestinationStyleOpInterface op, Effects &
 }
 
 void LinearOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void PackOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void BatchMatmulOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 
 //===----------------------------------------------------------------------===//
@@ -54,6 +55,19 @@ LogicalResult BatchMatmulOp::verify() {
   for (Value operand : getOperands())
     if (cast<ShapedType>(operand.getType()).getRank() != 3)
       return emitOpError("needs operands of rank 3");
+  return success();
+}
+
+LogicalResult PackOp::verify() {
+  if (cast<ShapedType>(getSource().getType()).getRank() != 2 ||
+      cast<ShapedType>(getOutput().getType()).getRank() != 3)
+    return emitOpError("needs a source of rank 2 and an output of rank 3");
+  return success();
+}
+
+LogicalResult ParallelOp::verify() {
+  if (getBody().getNumArguments() != 1 || !getBody().getArgument(0).getType().isIndex())
+    return emitOpError("needs a body with one argument of type index");
   return success();
 }
 

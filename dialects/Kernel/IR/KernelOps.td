@@ -99,4 +99,61 @@ def Kernel_BatchMatmulOp : Kernel_DestinationOp<"batch_matmul"> {
   let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
 }
 
+def Kernel_PackOp : Kernel_DestinationOp<"pack"> {
+  let summary = "Pack a weight into column blocks";
+  let description = [{
+    output[n / block, k, n mod block] = source[k, n], zero beyond the last column; with `transposed` the
+    source is [n, k]. The block is the last size of the output.
+
+    Example:
+    ```mlir
+    func.func @example(%w: tensor<768x100xf32>, %init: tensor<4x768x32xf32>) -> tensor<4x768x32xf32> {
+      %p = kernel.pack ins(%w : tensor<768x100xf32>) outs(%init : tensor<4x768x32xf32>) -> tensor<4x768x32xf32>
+      return %p : tensor<4x768x32xf32>
+    }
+    ```
+  }];
+  let arguments = (ins AnyShaped:$source, AnyShaped:$output, UnitAttr:$transposed);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    `ins` `(` $source `:` type($source) `)` `outs` `(` $output `:` type($output) `)` attr-dict
+    (`->` type($results)^)?
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
+}
+
+//===----------------------------------------------------------------------===//
+// Loops and the call
+//===----------------------------------------------------------------------===//
+
+def Kernel_YieldOp : Kernel_Op<"yield", [Pure, Terminator, HasParent<"ParallelOp">]> {
+  let summary = "The end of a parallel loop's body";
+  let assemblyFormat = "attr-dict";
+}
+
+def Kernel_ParallelOp : Kernel_Op<"parallel", [RecursiveMemoryEffects,
+                                               SingleBlockImplicitTerminator<"YieldOp">]> {
+  let summary = "A loop whose iterations may run in parallel";
+  let description = [{
+    Runs the body for each index in [0, count), at least `grain` iterations at a time in one thread. Becomes
+    a call of the host's parallel_for, or a plain loop inside another parallel loop.
+
+    Example:
+    ```mlir
+    func.func @example(%x: memref<?xf32>, %count: index, %grain: index, %v: f32) {
+      kernel.parallel %count grain %grain {
+      ^bb0(%i: index):
+        memref.store %v, %x[%i] : memref<?xf32>
+      }
+      return
+    }
+    ```
+  }];
+  let arguments = (ins Index:$count, Index:$grain);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$count `grain` $grain $body attr-dict";
+  let hasVerifier = 1;
+}
+
 #endif // ADAPTER_DIALECTS_KERNEL_IR_KERNELOPS_TD

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * Runs artifacts (`model.adapt/`). Every function may be called from any thread, calls of one model at the
+ * same time included. Nothing here prints, aborts or throws: what can fail returns a status, and
+ * adapter_rt_last_error() says why in words for the calling thread.
+ */
+#ifndef ADAPTER_RT_RUNTIME_H
+#define ADAPTER_RT_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define ADAPTER_RT_API __attribute__((visibility("default")))
+#else
+#define ADAPTER_RT_API
+#endif
+
+typedef enum adapter_rt_status {
+  ADAPTER_RT_OK = 0,
+  ADAPTER_RT_INVALID = 1,       /* the artifact, an adapter or an argument is at fault */
+  ADAPTER_RT_OUT_OF_MEMORY = 2, /* also: the memory limit is reached */
+  ADAPTER_RT_INTERNAL = 3
+} adapter_rt_status;
+
+typedef struct adapter_rt_model adapter_rt_model;
+typedef struct adapter_rt_result adapter_rt_result;
+
+/* A named view of a contiguous, row-major tensor; dtype is an ONNX TensorProto.DataType code. */
+typedef struct adapter_rt_tensor {
+  const char *name;
+  const void *data;
+  const int64_t *dims; /* rank entries */
+  int32_t rank;
+  int32_t dtype;
+} adapter_rt_tensor;
+
+typedef struct adapter_rt_open_options {
+  uint32_t struct_size; /* sizeof(adapter_rt_open_options) */
+  int32_t threads;      /* that work on one call, the caller's included; 0: as many as the process may use */
+  int64_t memory_limit; /* bytes for calls, outputs and switched weights; 0: no limit */
+} adapter_rt_open_options;
+
+typedef struct adapter_rt_call_options {
+  uint32_t struct_size;            /* sizeof(adapter_rt_call_options) */
+  const char *entry;               /* which graph; NULL: the first */
+  const char *adapter;             /* one adapter for all rows; NULL: none */
+  const char *const *row_adapters; /* or one for each row, NULL entries for none */
+  size_t row_count;
+} adapter_rt_call_options;
+
+/* Why the calling thread's last function failed; valid until its next call. */
+ADAPTER_RT_API const char *adapter_rt_last_error(void);
+
+/* Opens an artifact. It is native code: open only what comes from a trusted source. options may be NULL. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_open(const char *path, const adapter_rt_open_options *options,
+                                                 adapter_rt_model **model);
+/* Results outlive their model. No call may be under way. */
+ADAPTER_RT_API void adapter_rt_close(adapter_rt_model *model);
+
+/* The manifest and the present state (adapters, what is switched in) as JSON; free with adapter_rt_free. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_info(adapter_rt_model *model, char **json);
+/* The names of the adapters as a JSON list of {"name", "time", "origin"}; free with adapter_rt_free. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_adapters(adapter_rt_model *model, char **json);
+ADAPTER_RT_API void adapter_rt_free(char *text);
+
+/* Runs a graph. Inputs in any order; they are not written and need not outlive the call. options may be
+ * NULL: no adapter. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_call(adapter_rt_model *model, const adapter_rt_tensor *inputs,
+                                                 size_t input_count, const adapter_rt_call_options *options,
+                                                 adapter_rt_result **result);
+/* The outputs in the graph's order; views into the result, 64-byte aligned. */
+ADAPTER_RT_API size_t adapter_rt_result_count(const adapter_rt_result *result);
+ADAPTER_RT_API adapter_rt_status adapter_rt_result_get(const adapter_rt_result *result, size_t index,
+                                                       adapter_rt_tensor *tensor);
+ADAPTER_RT_API void adapter_rt_result_free(adapter_rt_result *result);
+
+/* Switches an adapter into the weights, or with NULL back to the base. Calls under way finish on the
+ * weights they started with. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_switch(adapter_rt_model *model, const char *adapter);
+/* Loads a PEFT folder under a new name. slot may be NULL where the artifact has one place only. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_load_adapter(adapter_rt_model *model, const char *name,
+                                                         const char *path, const char *slot);
+/* Calls under way keep it. An adapter that is switched in cannot be unloaded. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_unload_adapter(adapter_rt_model *model, const char *name);
+/* Sets a property, "<adapter>.scale": a factor on the adapter's own scale, 1 at first. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_set(adapter_rt_model *model, const char *property, double value);
+
+/* Hashes every file of the artifact anew. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_verify(adapter_rt_model *model);
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif /* ADAPTER_RT_RUNTIME_H */

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// convert-linalg-to-kernel-loops: linalg.generic on contiguous buffers becomes loops shaped for LLVM's
+// vectoriser: one parallel loop over the collapsed outer dimensions, the last dimension innermost,
+// reductions in registers (loop-carried values, which need no alias analysis).
+#include "lib/Codegen/Passes.h"
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "mlir/Dialect/Affine/Utils.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace adapter {
+#define GEN_PASS_DEF_LOWERGENERICSPASS
+#include "lib/Codegen/Passes.h.inc"
+} // namespace adapter
+
+using namespace mlir;
+using namespace adapter;
+
+// Elements that one thread should handle at least, so that the launch costs little against the work.
+static constexpr int64_t kGrainElements = 16384;
+
+// Emits the scalar body for one point; returns what it yields.
+static SmallVector<Value> inlineBody(ImplicitLocOpBuilder &b, linalg::GenericOp op, ArrayRef<Value> indices,
+                                     ArrayRef<Value> arguments) {
+  IRMapping mapping;
+  mapping.map(op.getBody()->getArguments(), arguments);
+  for (Operation &inner : op.getBody()->without_terminator()) {
+    if (auto index = dyn_cast<linalg::IndexOp>(inner)) {
+      mapping.map(index.getResult(), indices[index.getDim()]);
+      continue;
+    }
+    b.clone(inner, mapping);
+  }
+  SmallVector<Value> yielded;
+  for (Value value : op.getBody()->getTerminator()->getOperands())
+    yielded.push_back(mapping.lookupOrDefault(value));
+  return yielded;
+}
+
+static Value evaluate(ImplicitLocOpBuilder &b, AffineExpr expr, ArrayRef<Value> indices) {
+  if (auto dim = dyn_cast<AffineDimExpr>(expr))
+    return indices[dim.getPosition()];
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+    return arith::ConstantIndexOp::create(b, constant.getValue());
+  return affine::expandAffineExpr(b, b.getLoc(), expr, indices, {});
+}
+
+static SmallVector<Value> position(ImplicitLocOpBuilder &b, AffineMap map, ArrayRef<Value> indices) {
+  SmallVector<Value> result;
+  for (AffineExpr expr : map.getResults())
+    result.push_back(evaluate(b, expr, indices));
+  return result;
+}
+
+static SmallVector<Value> loadInputs(ImplicitLocOpBuilder &b, linalg::GenericOp op,
+                                     ArrayRef<Value> indices) {
+  SmallVector<Value> loaded;
+  for (OpOperand *operand : op.getDpsInputOperands()) {
+    if (!isa<MemRefType>(operand->get().getType())) {
+      loaded.push_back(operand->get());
+      continue;
+    }
+    loaded.push_back(memref::LoadOp::create(b, operand->get(),
+                                            position(b, op.getMatchingIndexingMap(operand), indices)));
+  }
+  return loaded;
+}
+
+static void storeOutputs(ImplicitLocOpBuilder &b, linalg::GenericOp op, ArrayRef<Value> indices,
+                         ValueRange values) {
+  for (auto [operand, value] : llvm::zip(op.getDpsInitsMutable(), values))
+    memref::StoreOp::create(b, value, operand.get(), position(b, op.getMatchingIndexingMap(&operand), indices));
+}
+
+// Outputs as the body sees them: loaded only where it reads them.
+static SmallVector<Value> loadOutputs(ImplicitLocOpBuilder &b, linalg::GenericOp op,
+                                      ArrayRef<Value> indices) {
+  SmallVector<Value> loaded;
+  for (OpOperand &operand : op.getDpsInitsMutable())
+    loaded.push_back(memref::LoadOp::create(b, operand.get(),
+                                            position(b, op.getMatchingIndexingMap(&operand), indices)));
+  return loaded;
+}
+
+static void emitPoint(ImplicitLocOpBuilder &b, linalg::GenericOp op, ArrayRef<Value> indices) {
+  SmallVector<Value> arguments = loadInputs(b, op, indices);
+  bool readsOutput = llvm::any_of(op.getRegionOutputArgs(), [](BlockArgument a) { return !a.use_empty(); });
+  if (readsOutput) {
+    arguments.append(loadOutputs(b, op, indices));
+  } else {
+    for (BlockArgument unused : op.getRegionOutputArgs()) {
+      (void)unused;
+      arguments.push_back(Value());
+    }
+  }
+  // An unused output argument needs no value; the mapping must not hold a null one.
+  IRMapping mapping;
+  for (auto [argument, value] : llvm::zip(op.getBody()->getArguments(), arguments))
+    if (value)
+      mapping.map(argument, value);
+  for (Operation &inner : op.getBody()->without_terminator()) {
+    if (auto index = dyn_cast<linalg::IndexOp>(inner))
+      mapping.map(index.getResult(), indices[index.getDim()]);
+    else
+      b.clone(inner, mapping);
+  }
+  SmallVector<Value> yielded;
+  for (Value value : op.getBody()->getTerminator()->getOperands())
+    yielded.push_back(mapping.lookupOrDefault(value));
+  storeOutputs(b, op, indices, yielded);
+}
+
+static void emitReduction(ImplicitLocOpBuilder &b, linalg::GenericOp op, ArrayRef<unsigned> dims,
+                          ArrayRef<Value> sizes, SmallVector<Value> &indices) {
+  Value zero = arith::ConstantIndexOp::create(b, 0), one = arith::ConstantIndexOp::create(b, 1);
+  SmallVector<Value> carried = loadOutputs(b, op, indices);
+  SmallVector<scf::ForOp> loops;
+  for (unsigned dim : dims) {
+    auto loop = scf::ForOp::create(b, zero, sizes[dim], one, carried);
+    if (!loops.empty())
+      scf::YieldOp::create(b, loop.getResults());
+    loops.push_back(loop);
+    carried.assign(loop.getRegionIterArgs().begin(), loop.getRegionIterArgs().end());
+    indices[dim] = loop.getInductionVar();
+    b.setInsertionPointToStart(loop.getBody());
+  }
+  SmallVector<Value> arguments = loadInputs(b, op, indices);
+  arguments.append(carried);
+  SmallVector<Value> yielded = inlineBody(b, op, indices, arguments);
+  scf::YieldOp::create(b, yielded);
+  b.setInsertionPointAfter(loops.front());
+  storeOutputs(b, op, indices, loops.front().getResults());
+}
+
+// Whether every operand is read and written in order, so that the loops collapse into one.
+static bool isFlat(linalg::GenericOp op) {
+  if (op.hasIndexSemantics() || op.getNumReductionLoops() || op.getNumLoops() < 2)
+    return false;
+  return llvm::all_of(op.getIndexingMapsArray(), [](AffineMap map) { return map.isIdentity(); });
+}
+
+static void flatten(ImplicitLocOpBuilder &b, linalg::GenericOp op) {
+  for (OpOperand &operand : op->getOpOperands()) {
+    auto type = dyn_cast<MemRefType>(operand.get().getType());
+    if (!type)
+      continue;
+    SmallVector<Value> sizes;
+    int64_t count = type.hasStaticShape() ? type.getNumElements() : ShapedType::kDynamic;
+    if (ShapedType::isDynamic(count)) {
+      Value product = arith::ConstantIndexOp::create(b, 1);
+      for (int64_t dim = 0; dim < type.getRank(); ++dim)
+        product = b.createOrFold<arith::MulIOp>(product, b.createOrFold<memref::DimOp>(operand.get(), dim));
+      sizes.push_back(product);
+    }
+    operand.set(kernel::ReshapeOp::create(b, MemRefType::get(count, type.getElementType()), operand.get(),
+                                          sizes));
+  }
+  AffineMap identity = b.getMultiDimIdentityMap(1);
+  op.setIndexingMapsAttr(
+      b.getAffineMapArrayAttr(SmallVector<AffineMap>(op->getNumOperands(), identity)));
+  op.setIteratorTypesAttr(b.getArrayAttr(
+      linalg::IteratorTypeAttr::get(b.getContext(), utils::IteratorType::parallel)));
+}
+
+static void lower(linalg::GenericOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  if (isFlat(op))
+    flatten(b, op);
+  SmallVector<Value> sizes;
+  for (Range range : cast<linalg::LinalgOp>(op.getOperation()).createLoopRanges(b, op.getLoc()))
+    sizes.push_back(getValueOrCreateConstantIndexOp(b, op.getLoc(), range.size));
+  SmallVector<unsigned> parallel, reduction;
+  op.getParallelDims(parallel);
+  op.getReductionDims(reduction);
+  Value zero = arith::ConstantIndexOp::create(b, 0), one = arith::ConstantIndexOp::create(b, 1);
+
+  // The innermost loop stays sequential where outer ones can feed the threads.
+  std::optional<unsigned> inner;
+  if (reduction.empty() && parallel.size() > 1)
+    inner = parallel.pop_back_val();
+  Value work = one;
+  for (unsigned dim : reduction)
+    work = b.createOrFold<arith::MulIOp>(work, sizes[dim]);
+  if (inner)
+    work = b.createOrFold<arith::MulIOp>(work, sizes[*inner]);
+  Value count = one;
+  for (unsigned dim : parallel)
+    count = b.createOrFold<arith::MulIOp>(count, sizes[dim]);
+  Value elements = arith::ConstantIndexOp::create(b, kGrainElements);
+  Value grain = b.createOrFold<arith::DivUIOp>(elements, b.createOrFold<arith::MaxUIOp>(work, one));
+  grain = b.createOrFold<arith::MaxUIOp>(grain, one);
+
+  SmallVector<Value> indices(op.getNumLoops());
+  auto loop = kernel::ParallelOp::create(b, count, grain);
+  Block *body = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
+  Value rest = body->getArgument(0);
+  for (unsigned dim : llvm::reverse(parallel)) {
+    if (dim == parallel.front()) {
+      indices[dim] = rest;
+      break;
+    }
+    indices[dim] = arith::RemUIOp::create(b, rest, sizes[dim]);
+    rest = arith::DivUIOp::create(b, rest, sizes[dim]);
+  }
+  if (inner) {
+    auto innermost = scf::ForOp::create(b, zero, sizes[*inner], one);
+    kernel::YieldOp::create(b);
+    b.setInsertionPointToStart(innermost.getBody());
+    indices[*inner] = innermost.getInductionVar();
+    emitPoint(b, op, indices);
+  } else if (!reduction.empty()) {
+    emitReduction(b, op, reduction, sizes, indices);
+    kernel::YieldOp::create(b);
+  } else {
+    emitPoint(b, op, indices);
+    kernel::YieldOp::create(b);
+  }
+  op.erase();
+}
+
+namespace {
+struct LowerGenericsPass final : adapter::impl::LowerGenericsPassBase<LowerGenericsPass> {
+  using Base::Base;
+  void runOnOperation() override {
+    IRRewriter rewriter(&getContext());
+    SmallVector<linalg::LinalgOp> named;
+    getOperation()->walk([&](linalg::LinalgOp op) {
+      if (!isa<linalg::GenericOp>(op))
+        named.push_back(op);
+    });
+    for (linalg::LinalgOp op : named) {
+      rewriter.setInsertionPoint(op);
+      if (failed(linalg::generalizeNamedOp(rewriter, op))) {
+        op.emitError("cannot be lowered to loops");
+        return signalPassFailure();
+      }
+    }
+    SmallVector<linalg::GenericOp> ops;
+    getOperation()->walk([&](linalg::GenericOp op) { ops.push_back(op); });
+    for (linalg::GenericOp op : ops) {
+      if (!op.hasPureBufferSemantics()) {
+        op.emitError("is not on buffers");
+        return signalPassFailure();
+      }
+      lower(op);
+    }
+  }
+};
+} // namespace

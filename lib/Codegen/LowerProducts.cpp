@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// kernel-lower-products: products become loops over register tiles. One tile function per way of starting
+// the accumulators serves every product of the module, so that code size and compile time do not grow
+// with the number of layers.
+#include "lib/Codegen/Passes.h"
+#include "lib/Codegen/TileFunction.h"
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace adapter {
+#define GEN_PASS_DEF_LOWERPRODUCTSPASS
+#include "lib/Codegen/Passes.h.inc"
+} // namespace adapter
+
+using namespace mlir;
+using namespace adapter;
+
+static Value dim(ImplicitLocOpBuilder &b, Value memref, int64_t index) {
+  return b.createOrFold<memref::DimOp>(memref, index);
+}
+
+static Value index(ImplicitLocOpBuilder &b, int64_t value) { return arith::ConstantIndexOp::create(b, value); }
+
+//===----------------------------------------------------------------------===//
+// kernel.pack
+//===----------------------------------------------------------------------===//
+
+// Packs column block `block` of source [k, n] (or [n, k]) into panels[block].
+static void emitPackBlock(ImplicitLocOpBuilder &b, Value source, Value panels, Value block, bool transposed) {
+  Value zero = index(b, 0), one = index(b, 1);
+  int64_t width = cast<MemRefType>(panels.getType()).getDimSize(2);
+  Type element = cast<MemRefType>(panels.getType()).getElementType();
+  Value depth = dim(b, source, transposed ? 1 : 0), columns = dim(b, source, transposed ? 0 : 1);
+  Value first = arith::MulIOp::create(b, block, index(b, width));
+  Value valid = arith::MinSIOp::create(b, arith::SubIOp::create(b, columns, first), index(b, width));
+  Value none = arith::ConstantOp::create(b, b.getZeroAttr(element));
+  auto rows = scf::ForOp::create(b, zero, depth, one);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(rows.getBody());
+    Value k = rows.getInductionVar();
+    auto copy = scf::ForOp::create(b, zero, valid, one);
+    auto pad = scf::ForOp::create(b, valid, index(b, width), one);
+    b.setInsertionPointToStart(copy.getBody());
+    Value column = arith::AddIOp::create(b, first, copy.getInductionVar());
+    Value element = transposed ? memref::LoadOp::create(b, source, ValueRange{column, k})
+                               : memref::LoadOp::create(b, source, ValueRange{k, column});
+    memref::StoreOp::create(b, element, panels, ValueRange{block, k, copy.getInductionVar()});
+    b.setInsertionPointToStart(pad.getBody());
+    memref::StoreOp::create(b, none, panels, ValueRange{block, k, pad.getInductionVar()});
+  }
+}
+
+static void lowerPack(kernel::PackOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  auto loop = kernel::ParallelOp::create(b, dim(b, op.getOutput(), 0), index(b, 1));
+  Block *body = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
+  emitPackBlock(b, op.getSource(), op.getOutput(), body->getArgument(0), op.getTransposed());
+  kernel::YieldOp::create(b);
+  op.erase();
+}
+
+//===----------------------------------------------------------------------===//
+// kernel.linear and kernel.batch_matmul
+//===----------------------------------------------------------------------===//
+
+// Emits the parallel loop of a product over column blocks and, where those are few, chunks of rows.
+static void lowerLinear(kernel::LinearOp op, TileFunctions &tiles) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  Value input = op.getInput(), weight = op.getWeight(), output = op.getOutput();
+  Value one = index(b, 1), tileRows = index(b, tiles.getRows());
+  Value rows = dim(b, input, 0), blocks = dim(b, weight, 0);
+  Value rowTiles = arith::CeilDivSIOp::create(b, rows, tileRows);
+  // At least 16 pieces of work where the rows allow, so that two threads end together.
+  Value wanted = b.createOrFold<arith::MaxSIOp>(b.createOrFold<arith::DivSIOp>(index(b, 16), blocks), one);
+  Value chunks = arith::MaxSIOp::create(b, arith::MinSIOp::create(b, wanted, rowTiles), one);
+  Value tilesPerChunk = arith::CeilDivSIOp::create(b, rowTiles, chunks);
+  Value chunkRows = arith::MulIOp::create(b, tilesPerChunk, tileRows);
+  Value count = arith::MulIOp::create(b, blocks, chunks);
+
+  auto loop = kernel::ParallelOp::create(b, count, one);
+  Block *body = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
+  Value block = arith::DivUIOp::create(b, body->getArgument(0), chunks);
+  Value chunk = arith::RemUIOp::create(b, body->getArgument(0), chunks);
+  Value begin = arith::MinSIOp::create(b, arith::MulIOp::create(b, chunk, chunkRows), rows);
+  Value end = arith::MinSIOp::create(b, arith::AddIOp::create(b, begin, chunkRows), rows);
+  TileStart start = op.getBias() ? TileStart::Bias : TileStart::Zero;
+  tiles.call(b, start, input, weight, op.getBias(), output, block, begin, end);
+  kernel::YieldOp::create(b);
+  op.erase();
+}
+
+static Value matrixOf(ImplicitLocOpBuilder &b, Value batch, Value at) {
+  SmallVector<OpFoldResult> offsets{at, b.getIndexAttr(0), b.getIndexAttr(0)};
+  SmallVector<OpFoldResult> sizes{b.getIndexAttr(1), OpFoldResult(dim(b, batch, 1)),
+                                  OpFoldResult(dim(b, batch, 2))};
+  SmallVector<OpFoldResult> strides(3, b.getIndexAttr(1));
+  auto type = MemRefType::get({ShapedType::kDynamic, ShapedType::kDynamic},
+                              cast<MemRefType>(batch.getType()).getElementType(),
+                              StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic,
+                                                     {ShapedType::kDynamic, 1}));
+  auto inferred = memref::SubViewOp::inferRankReducedResultType(
+      {ShapedType::kDynamic, ShapedType::kDynamic}, cast<MemRefType>(batch.getType()), offsets, sizes,
+      strides);
+  Value view = memref::SubViewOp::create(b, cast<MemRefType>(inferred), batch, offsets, sizes, strides);
+  return b.createOrFold<memref::CastOp>(type, view);
+}
+
+static void lowerBatchMatmul(kernel::BatchMatmulOp op, TileFunctions &tiles) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  Value zero = index(b, 0), one = index(b, 1), width = index(b, tiles.getBlock());
+  Value rows = dim(b, op.getLhs(), 1), depth = dim(b, op.getLhs(), 2), columns = dim(b, op.getOutput(), 2);
+  Value blocks = arith::CeilDivSIOp::create(b, columns, width);
+
+  auto loop = kernel::ParallelOp::create(b, dim(b, op.getOutput(), 0), one);
+  Block *body = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
+  Value at = body->getArgument(0);
+  Value lhs = matrixOf(b, op.getLhs(), at), rhs = matrixOf(b, op.getRhs(), at);
+  Value output = matrixOf(b, op.getOutput(), at);
+  auto panelType = MemRefType::get({ShapedType::kDynamic, ShapedType::kDynamic, tiles.getBlock()},
+                                   b.getF32Type());
+  Value panels = memref::AllocOp::create(b, panelType, ValueRange{blocks, depth});
+  auto perBlock = scf::ForOp::create(b, zero, blocks, one);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(perBlock.getBody());
+    emitPackBlock(b, rhs, panels, perBlock.getInductionVar(), op.getTransposeRhs());
+    tiles.call(b, TileStart::Zero, lhs, panels, Value(), output, perBlock.getInductionVar(), zero, rows);
+  }
+  memref::DeallocOp::create(b, panels);
+  kernel::YieldOp::create(b);
+  op.erase();
+}
+
+namespace {
+struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProductsPass> {
+  using Base::Base;
+  void runOnOperation() override {
+    TileFunctions tiles(getOperation(), lanes, rows);
+    SmallVector<Operation *> ops;
+    getOperation()->walk([&](Operation *op) {
+      if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp>(op))
+        ops.push_back(op);
+    });
+    for (Operation *op : ops) {
+      if (auto linear = dyn_cast<kernel::LinearOp>(op))
+        lowerLinear(linear, tiles);
+      else if (auto matmul = dyn_cast<kernel::BatchMatmulOp>(op))
+        lowerBatchMatmul(matmul, tiles);
+      else
+        lowerPack(cast<kernel::PackOp>(op));
+    }
+  }
+};
+} // namespace

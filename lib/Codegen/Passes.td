@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Passes from linalg and kernel ops on buffers down to LLVM.
+#ifndef ADAPTER_LIB_CODEGEN_PASSES_TD
+#define ADAPTER_LIB_CODEGEN_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def FreeBuffersPass : Pass<"kernel-free-buffers", "mlir::ModuleOp"> {
+  let summary = "Free each buffer after its last use";
+  let description = [{
+    For allocations of straight-line code: inserts memref.dealloc behind the last operation of the block that
+    uses the buffer or a view of it. Buffers that a function returns stay.
+  }];
+  let dependentDialects = ["mlir::memref::MemRefDialect"];
+}
+
+def LowerGenericsPass : Pass<"convert-linalg-to-kernel-loops", "mlir::ModuleOp"> {
+  let summary = "Lower linalg.generic on buffers to parallel and sequential loops";
+  let description = [{
+    Parallel dimensions but the last become one kernel.parallel; the last is the innermost loop, for LLVM to
+    vectorise. Reductions accumulate in registers. Elementwise ops on equal shapes become one flat loop. All
+    buffers are contiguous.
+  }];
+  let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect",
+                           "mlir::memref::MemRefDialect", "mlir::scf::SCFDialect"];
+}
+
+def LowerProductsPass : Pass<"kernel-lower-products", "mlir::ModuleOp"> {
+  let summary = "Lower products to register-blocked vector loops";
+  let description = [{
+    kernel.linear and kernel.batch_matmul call one tile function per way of starting the accumulators. The
+    tile keeps rows x 2 vectors of accumulators in registers over all of K; rows left over are smaller tiles.
+    kernel.pack becomes loops.
+  }];
+  let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect",
+                           "mlir::func::FuncDialect", "mlir::memref::MemRefDialect", "mlir::scf::SCFDialect",
+                           "mlir::vector::VectorDialect"];
+  let options = [Option<"lanes", "lanes", "int64_t", /*default=*/"16", "Lanes of a f32 vector register">,
+                 Option<"rows", "rows", "int64_t", /*default=*/"12", "Rows of the register block">];
+}
+
+def OutlineParallelPass : Pass<"kernel-outline-parallel", "mlir::ModuleOp"> {
+  let summary = "Turn parallel loops into functions that the host calls";
+  let description = [{
+    The body of each outermost kernel.parallel becomes a private function over a range of iterations; the
+    loop becomes a call of a declaration with the attribute `kernel.launch`, which bind-host later fills in.
+    Loops within a parallel loop become scf.for. Every function gets the call's frame as first argument.
+  }];
+  let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect",
+                           "mlir::func::FuncDialect", "mlir::LLVM::LLVMDialect", "mlir::scf::SCFDialect"];
+}
+
+def LowerCallsPass : Pass<"kernel-lower-calls", "mlir::ModuleOp"> {
+  let summary = "Lower parameters, views and asserts to what LLVM conversion knows";
+  let description = [{
+    kernel.parameter reads the call's parameter table, kernel.reshape becomes memref.reinterpret_cast,
+    cf.assert leaves the function after telling the host. Runs after control flow is lowered to blocks.
+  }];
+  let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::LLVM::LLVMDialect",
+                           "mlir::cf::ControlFlowDialect", "mlir::memref::MemRefDialect",
+                           "mlir::func::FuncDialect", "mlir::ub::UBDialect"];
+}
+
+def BindHostPass : Pass<"kernel-bind-host", "mlir::ModuleOp"> {
+  let summary = "Connect LLVM functions to the host table and emit the artifact's entry points";
+  let description = [{
+    Replaces allocation calls by calls through the host table, fills in `kernel.launch` declarations and
+    makes, for every function with `kernel.entry`, the function over adapter_call_v1 that unpacks inputs
+    and hands outputs over.
+  }];
+  let dependentDialects = ["mlir::LLVM::LLVMDialect"];
+}
+
+def ExpandMathPass : Pass<"kernel-expand-math", "mlir::ModuleOp"> {
+  let summary = "Expand math functions to arithmetic, so that code needs no libm";
+  let description = [{
+    exp, log, tanh, erf, sin, cos and the like become polynomials in f32 (f16 and bf16 by way of f32);
+    operations that processors have (sqrt, floor, ceil, fma, ...) stay.
+  }];
+  let dependentDialects = ["mlir::arith::ArithDialect", "mlir::math::MathDialect",
+                           "mlir::vector::VectorDialect"];
+}
+
+#endif // ADAPTER_LIB_CODEGEN_PASSES_TD

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Functions that compute rows [begin, end) of one column block of a product, register tile by register tile.
+#ifndef ADAPTER_LIB_CODEGEN_TILEFUNCTION_H
+#define ADAPTER_LIB_CODEGEN_TILEFUNCTION_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace adapter {
+
+/// What accumulators hold at first: zero, the bias, or what the output holds.
+enum class TileStart { Zero, Bias, Output };
+
+class TileFunctions {
+public:
+  /// Tiles of `rows` rows and two vectors of `lanes` f32.
+  TileFunctions(mlir::ModuleOp module, int64_t lanes, int64_t rows)
+      : module(module), lanes(lanes), rows(rows) {}
+
+  int64_t getRows() const { return rows; }
+  int64_t getBlock() const { return 2 * lanes; }
+
+  /// Emits a call that computes output[begin:end, block's columns] from input [m, k], weight
+  /// [blocks, k, block] and bias [n] (null unless start is Bias). Matrices may be strided by row.
+  void call(mlir::ImplicitLocOpBuilder &b, TileStart start, mlir::Value input, mlir::Value weight,
+            mlir::Value bias, mlir::Value output, mlir::Value block, mlir::Value begin, mlir::Value end);
+
+private:
+  mlir::func::FuncOp get(TileStart start);
+
+  mlir::ModuleOp module;
+  int64_t lanes, rows;
+  mlir::func::FuncOp functions[3];
+};
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_CODEGEN_TILEFUNCTION_H

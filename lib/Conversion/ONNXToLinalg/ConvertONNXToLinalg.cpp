@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// convert-onnx-to-linalg: each graph becomes a function on tensors, node by node through the table of
+// lowerings. Initialisers become kernel.parameter ops, by their place in a list that the function carries.
+#include "dialects/Adapter/IR/AdapterOps.h"
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Conversion/ONNXToLinalg/Lowering.h"
+#include "lib/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+namespace adapter {
+#define GEN_PASS_DEF_CONVERTONNXTOLINALGPASS
+#include "lib/Conversion/Passes.h.inc"
+} // namespace adapter
+
+using namespace mlir;
+using namespace adapter;
+
+// ONNX types carry names of dims and signs; below there are plain ones.
+static Type signless(Type type) {
+  if (auto integer = dyn_cast<IntegerType>(type); integer && integer.isUnsigned())
+    return IntegerType::get(type.getContext(), integer.getWidth());
+  return type;
+}
+
+static FailureOr<RankedTensorType> plainType(Operation *op, Type type, StringRef name) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  if (!tensor || !tensor.getElementType().isIntOrFloat())
+    return op->emitError() << "value '" << name << "' of type " << type
+                           << " cannot be compiled: tensors of known rank and numeric type are needed";
+  return RankedTensorType::get(tensor.getShape(), signless(tensor.getElementType()));
+}
+
+static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
+  const LoweringTable &table = LoweringTable::get();
+  for (Operation &op : block.without_terminator()) {
+    auto node = dyn_cast<onnxir::NodeOp>(op);
+    if (!node) {
+      if (!isa<ParameterOp, onnxir::AbsentOp>(op))
+        return op.emitError() << "cannot be lowered to linalg";
+      continue;
+    }
+    LowerNodeFunction lower = table.lookup(node.getDomain(), node.getOpType(), node.getOpsetVersion());
+    if (!lower)
+      return node.emitError() << describe(node) << ": operator "
+                              << (node.getDomain().empty() ? "" : node.getDomain() + "::") << node.getOpType()
+                              << " (opset " << node.getOpsetVersion()
+                              << ") is not supported in compiled code; -o x.onnx keeps it as it is";
+    graph.b.setLoc(node.getLoc());
+    if (failed(lower(node, graph)))
+      return failure();
+    for (auto [result, name] : llvm::zip(node.getResults(), node.getResultNames()))
+      if (!isa<NoneType>(result.getType()) && !graph.has(result) && !result.use_empty())
+        return node.emitError() << describe(node) << ": result " << name
+                                << " is used, but not supported in compiled code";
+  }
+  return success();
+}
+
+namespace {
+struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBase<ConvertONNXToLinalgPass> {
+  using Base::Base;
+
+  // Sizes of inputs: static, or one value for all dims of one name.
+  void addInput(GraphLowering &graph, Value onnxInput, Value argument, llvm::StringMap<OpFoldResult> &named) {
+    auto type = cast<RankedTensorType>(onnxInput.getType());
+    auto dims = dyn_cast_or_null<onnxir::DimsAttr>(type.getEncoding());
+    SmallVector<OpFoldResult> shape;
+    for (int64_t dim = 0; dim < type.getRank(); ++dim) {
+      if (!type.isDynamicDim(dim)) {
+        shape.push_back(graph.constant(type.getDimSize(dim)));
+        continue;
+      }
+      StringRef name = dims && dim < static_cast<int64_t>(dims.getNames().size()) ? dims.getNames()[dim].getValue() : "";
+      if (!name.empty())
+        if (auto known = named.find(name); known != named.end()) {
+          shape.push_back(known->second);
+          continue;
+        }
+      shape.push_back(Value(tensor::DimOp::create(graph.b, argument, dim)));
+      if (!name.empty())
+        named[name] = shape.back();
+    }
+    Lowered lowered = graph.wrap(argument, shape);
+    lowered.isUnsigned = type.getElementType().isUnsignedInteger();
+    graph.set(onnxInput, std::move(lowered));
+  }
+
+  LogicalResult addParameter(GraphLowering &graph, ParameterOp parameter, SmallVectorImpl<Attribute> &table) {
+    FailureOr<RankedTensorType> type = plainType(parameter, parameter.getType(), parameter.getKey());
+    if (failed(type))
+      return failure();
+    Lowered lowered;
+    lowered.elementType = type->getElementType();
+    lowered.isUnsigned = cast<RankedTensorType>(parameter.getType()).getElementType().isUnsignedInteger();
+    lowered.isParameter = true;
+    for (int64_t size : type->getShape())
+      lowered.shape.push_back(graph.constant(size));
+    std::optional<SmallVector<Value>> elements = smallElements(graph, parameter, *type, lowered.isUnsigned);
+    if (elements) {
+      lowered.elements = std::move(elements);
+    } else {
+      lowered.tensor = kernel::ParameterOp::create(graph.b, *type, table.size());
+      table.push_back(graph.b.getStrArrayAttr({parameter.getScope(), parameter.getKey()}));
+    }
+    graph.set(parameter, std::move(lowered));
+    return success();
+  }
+
+  // Small integer tensors and single floats are constants of the code.
+  std::optional<SmallVector<Value>> smallElements(GraphLowering &graph, ParameterOp parameter,
+                                                  RankedTensorType type, bool isUnsigned) {
+    Type element = type.getElementType();
+    DenseElementsAttr value = dyn_cast_or_null<DenseElementsAttr>(parameter.getValueAttr());
+    if (!value && type.getNumElements() == 1)
+      if (ParameterProvider *provider = graph.b.getContext()->getLoadedDialect<AdapterDialect>()->getParameterProvider())
+        if (std::optional<ArrayRef<char>> bytes = provider->lookupBytes(parameter.getScope(), parameter.getKey());
+            bytes && element.isIntOrFloat() && element.getIntOrFloatBitWidth() >= 8 &&
+            bytes->size() * 8 == element.getIntOrFloatBitWidth())
+          value = DenseElementsAttr::getFromRawBuffer(type, *bytes);
+    if (!value)
+      return std::nullopt;
+    SmallVector<Value> elements;
+    if (isa<FloatType>(element)) {
+      if (type.getNumElements() != 1)
+        return std::nullopt;
+      elements.push_back(arith::ConstantOp::create(
+          graph.b, graph.b.getFloatAttr(element, *value.getValues<APFloat>().begin())));
+      return elements;
+    }
+    if (type.getNumElements() > 64)
+      return std::nullopt;
+    for (APInt number : value.getValues<APInt>())
+      elements.push_back(
+          element.isInteger(1)
+              ? Value(arith::ConstantOp::create(graph.b, graph.b.getBoolAttr(number.getBoolValue())))
+              : graph.value(graph.constant(isUnsigned ? number.getZExtValue() : number.getSExtValue())));
+    return elements;
+  }
+
+  LogicalResult convert(onnxir::GraphOp op, OpBuilder &moduleBuilder) {
+    SmallVector<Type> inputTypes;
+    for (auto [argument, name] : llvm::zip(op.getBody().getArguments(), op.getInputNames())) {
+      FailureOr<RankedTensorType> type = plainType(op, argument.getType(), cast<StringAttr>(name).getValue());
+      if (failed(type))
+        return failure();
+      inputTypes.push_back(*type);
+    }
+    std::string name = op.getSymName().str();
+    auto function = func::FuncOp::create(moduleBuilder, op.getLoc(), name,
+                                         FunctionType::get(&getContext(), inputTypes, {}));
+    Block *entry = function.addEntryBlock();
+    ImplicitLocOpBuilder b(op.getLoc(), OpBuilder::atBlockEnd(entry));
+    GraphLowering graph(b);
+    graph.columnBlock = columnBlock;
+    llvm::StringMap<OpFoldResult> named;
+    for (auto [onnxInput, argument] : llvm::zip(op.getBody().getArguments(), entry->getArguments()))
+      addInput(graph, onnxInput, argument, named);
+    SmallVector<Attribute> parameters;
+    for (auto parameter : op.getBody().getOps<ParameterOp>())
+      if (!parameter->use_empty() && failed(addParameter(graph, parameter, parameters)))
+        return failure();
+    Block &body = op.getBody().front();
+    if (failed(lowerNodes(body, graph)))
+      return failure();
+    auto terminator = cast<onnxir::ReturnOp>(body.getTerminator());
+    SmallVector<Value> results;
+    for (Value operand : terminator.getOperands())
+      results.push_back(graph.tensor(graph.get(operand)));
+    func::ReturnOp::create(b, results);
+    function.setFunctionType(FunctionType::get(&getContext(), inputTypes, TypeRange(ValueRange(results))));
+    describeEntry(function, op, terminator, parameters);
+    return success();
+  }
+
+  // What the artifact's manifest says of the entry, kept beside the function.
+  void describeEntry(func::FuncOp function, onnxir::GraphOp op, onnxir::ReturnOp terminator,
+                     ArrayRef<Attribute> parameters) {
+    Builder builder(&getContext());
+    SmallVector<Attribute> inputs, outputs;
+    for (Value argument : op.getBody().getArguments())
+      inputs.push_back(TypeAttr::get(argument.getType()));
+    for (Value operand : terminator.getOperands())
+      outputs.push_back(TypeAttr::get(operand.getType()));
+    function->setAttr("adapter.inputs", builder.getArrayAttr(inputs));
+    function->setAttr("adapter.input_names", op.getInputNames());
+    function->setAttr("adapter.outputs", builder.getArrayAttr(outputs));
+    if (terminator.getOutputNames())
+      function->setAttr("adapter.output_names", *terminator.getOutputNames());
+    function->setAttr("adapter.parameters", builder.getArrayAttr(parameters));
+  }
+
+  void runOnOperation() override {
+    SmallVector<onnxir::ModelOp> models(getOperation().getOps<onnxir::ModelOp>());
+    for (onnxir::ModelOp model : models) {
+      OpBuilder builder(model);
+      for (auto graph : model.getBody().getOps<onnxir::GraphOp>())
+        if (failed(convert(graph, builder)))
+          return signalPassFailure();
+      model.erase();
+    }
+  }
+};
+} // namespace

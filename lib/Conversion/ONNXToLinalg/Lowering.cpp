@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// GraphLowering: values, index arithmetic; the table of lowerings.
+#include "lib/Conversion/ONNXToLinalg/Lowering.h"
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace adapter;
+
+int64_t Lowered::staticSize(int64_t dim) const {
+  return getConstantIntValue(shape[dim]).value_or(ShapedType::kDynamic);
+}
+
+bool Lowered::hasStaticShape() const {
+  return llvm::all_of(shape, [](OpFoldResult size) { return getConstantIntValue(size).has_value(); });
+}
+
+//===----------------------------------------------------------------------===//
+// The table
+//===----------------------------------------------------------------------===//
+
+static std::string rowName(StringRef domain, StringRef operatorName) {
+  return ((domain == "ai.onnx" ? "" : domain) + "::" + operatorName).str();
+}
+
+void LoweringTable::add(StringRef operatorName, LowerNodeFunction function, int64_t since, StringRef domain) {
+  rows[rowName(domain, operatorName)].emplace_back(since, function);
+}
+
+LowerNodeFunction LoweringTable::lookup(StringRef domain, StringRef operatorName, int64_t version) const {
+  auto row = rows.find(rowName(domain, operatorName));
+  LowerNodeFunction best = nullptr;
+  int64_t bestSince = 0;
+  if (row != rows.end())
+    for (auto [since, function] : row->second)
+      if (since <= version && since > bestSince) {
+        best = function;
+        bestSince = since;
+      }
+  return best;
+}
+
+const LoweringTable &LoweringTable::get() {
+  static const LoweringTable table = [] {
+    LoweringTable made;
+    addElementwiseLowerings(made);
+    addUnaryLowerings(made);
+    addShapeLowerings(made);
+    addLayoutLowerings(made);
+    addReductionLowerings(made);
+    addNormalizationLowerings(made);
+    addProductLowerings(made);
+    addGatherLowerings(made);
+    addConvolutionLowerings(made);
+    return made;
+  }();
+  return table;
+}
+
+//===----------------------------------------------------------------------===//
+// Values
+//===----------------------------------------------------------------------===//
+
+Lowered *GraphLowering::input(onnxir::NodeOp node, unsigned index) {
+  Value operand = node.getInputOrNull(index);
+  return operand ? &get(operand) : nullptr;
+}
+
+Lowered GraphLowering::wrap(Value tensor, ArrayRef<OpFoldResult> shape) {
+  Lowered result;
+  result.tensor = tensor;
+  result.shape.assign(shape.begin(), shape.end());
+  result.elementType = cast<RankedTensorType>(tensor.getType()).getElementType();
+  return result;
+}
+
+Lowered GraphLowering::wrapElements(ArrayRef<Value> elements, ArrayRef<int64_t> shape, Type type) {
+  Lowered result;
+  for (int64_t size : shape)
+    result.shape.push_back(constant(size));
+  result.elementType = type;
+  result.elements.emplace(elements.begin(), elements.end());
+  return result;
+}
+
+Value GraphLowering::tensor(Lowered &value) {
+  if (!value.tensor) {
+    RankedTensorType type = typeOf(value.shape, value.elementType);
+    SmallVector<Value> elements;
+    for (Value element : *value.elements) {
+      if (element.getType() != value.elementType)
+        element = b.createOrFold<arith::IndexCastOp>(value.elementType, element);
+      elements.push_back(element);
+    }
+    value.tensor = tensor::FromElementsOp::create(b, type, elements);
+  }
+  return value.tensor;
+}
+
+std::optional<SmallVector<int64_t>> GraphLowering::constantIntegers(const Lowered &value) {
+  if (!value.elements)
+    return std::nullopt;
+  SmallVector<int64_t> integers;
+  for (Value element : *value.elements) {
+    APInt constant;
+    if (!matchPattern(element, m_ConstantInt(&constant)))
+      return std::nullopt;
+    integers.push_back(constant.getSExtValue());
+  }
+  return integers;
+}
+
+std::optional<SmallVector<OpFoldResult>> GraphLowering::elementsAsIndex(const Lowered &value) {
+  if (!value.elements || !value.elementType.isInteger() || value.elementType.isInteger(1))
+    return std::nullopt;
+  SmallVector<OpFoldResult> result;
+  for (Value element : *value.elements) {
+    APInt constantValue;
+    if (matchPattern(element, m_ConstantInt(&constantValue)))
+      result.push_back(constant(constantValue.getSExtValue()));
+    else
+      result.push_back(element);
+  }
+  return result;
+}
+
+void GraphLowering::loadElements(Lowered &value) {
+  if (value.elements || !value.hasStaticShape())
+    return;
+  int64_t count = 1;
+  for (int64_t dim = 0; dim < value.rank(); ++dim)
+    count *= value.staticSize(dim);
+  if (count > 64 || !value.elementType.isIntOrIndex())
+    return;
+  SmallVector<Value> loaded;
+  for (int64_t i = 0; i < count; ++i) {
+    SmallVector<Value> indices(value.rank());
+    int64_t rest = i;
+    for (int64_t dim = value.rank() - 1; dim >= 0; --dim) {
+      indices[dim] = this->value(constant(rest % value.staticSize(dim)));
+      rest /= value.staticSize(dim);
+    }
+    Value element = tensor::ExtractOp::create(b, value.tensor, indices);
+    if (!value.elementType.isInteger(1))
+      element = arith::IndexCastOp::create(b, b.getIndexType(), element);
+    loaded.push_back(element);
+  }
+  value.elements = std::move(loaded);
+}
+
+//===----------------------------------------------------------------------===//
+// Index arithmetic
+//===----------------------------------------------------------------------===//
+
+Value GraphLowering::value(OpFoldResult size) {
+  if (auto existing = dyn_cast<Value>(size))
+    return existing;
+  return unique(arith::ConstantIndexOp::create(b, *getConstantIntValue(size)));
+}
+
+Value GraphLowering::unique(Value computed) {
+  Operation *op = computed.getDefiningOp();
+  if (!op || op->getBlock() != b.getInsertionBlock())
+    return computed;
+  for (Operation *earlier : scalarOps)
+    if (earlier != op && earlier->getBlock() == op->getBlock() &&
+        OperationEquivalence::isEquivalentTo(earlier, op, OperationEquivalence::IgnoreLocations)) {
+      op->erase();
+      return earlier->getResult(0);
+    }
+  scalarOps.push_back(op);
+  return computed;
+}
+
+template <typename OpT, typename Fold>
+static OpFoldResult arithmetic(GraphLowering &graph, OpFoldResult x, OpFoldResult y, Fold fold) {
+  std::optional<int64_t> constantX = getConstantIntValue(x), constantY = getConstantIntValue(y);
+  if (constantX && constantY)
+    return graph.constant(fold(*constantX, *constantY));
+  return graph.unique(OpT::create(graph.b, graph.value(x), graph.value(y)));
+}
+
+OpFoldResult GraphLowering::add(OpFoldResult x, OpFoldResult y) {
+  if (isConstantIntValue(x, 0))
+    return y;
+  if (isConstantIntValue(y, 0))
+    return x;
+  return arithmetic<arith::AddIOp>(*this, x, y, [](int64_t p, int64_t q) { return p + q; });
+}
+
+OpFoldResult GraphLowering::sub(OpFoldResult x, OpFoldResult y) {
+  if (isConstantIntValue(y, 0))
+    return x;
+  if (same(x, y))
+    return constant(0);
+  return arithmetic<arith::SubIOp>(*this, x, y, [](int64_t p, int64_t q) { return p - q; });
+}
+
+OpFoldResult GraphLowering::mul(OpFoldResult x, OpFoldResult y) {
+  if (isConstantIntValue(x, 1))
+    return y;
+  if (isConstantIntValue(y, 1))
+    return x;
+  return arithmetic<arith::MulIOp>(*this, x, y, [](int64_t p, int64_t q) { return p * q; });
+}
+
+OpFoldResult GraphLowering::divide(OpFoldResult x, OpFoldResult y) {
+  if (isConstantIntValue(y, 1))
+    return x;
+  if (same(x, y) && !isConstantIntValue(y, 0))
+    return constant(1);
+  // Sizes are never negative; a divisor of zero (an empty tensor) must not trap.
+  if (getConstantIntValue(y).value_or(1) == 0)
+    return constant(0);
+  if (!getConstantIntValue(y))
+    y = max(y, constant(1));
+  return arithmetic<arith::DivSIOp>(*this, x, y, [](int64_t p, int64_t q) { return p / q; });
+}
+
+OpFoldResult GraphLowering::max(OpFoldResult x, OpFoldResult y) {
+  if (same(x, y))
+    return x;
+  return arithmetic<arith::MaxSIOp>(*this, x, y, [](int64_t p, int64_t q) { return std::max(p, q); });
+}
+
+OpFoldResult GraphLowering::min(OpFoldResult x, OpFoldResult y) {
+  if (same(x, y))
+    return x;
+  return arithmetic<arith::MinSIOp>(*this, x, y, [](int64_t p, int64_t q) { return std::min(p, q); });
+}
+
+OpFoldResult GraphLowering::product(ArrayRef<OpFoldResult> factors) {
+  // Constants last, so that products that differ in the place of a constant are one value.
+  OpFoldResult result = constant(1);
+  int64_t constants = 1;
+  for (OpFoldResult factor : factors) {
+    if (std::optional<int64_t> known = getConstantIntValue(factor))
+      constants *= *known;
+    else
+      result = mul(result, factor);
+  }
+  return constants == 0 ? constant(0) : mul(result, constant(constants));
+}
+
+// Takes products apart, so that what is a factor on both sides can be cancelled.
+static void collectFactors(OpFoldResult size, int64_t &constants, SmallVectorImpl<OpFoldResult> &factors) {
+  if (std::optional<int64_t> known = getConstantIntValue(size)) {
+    constants *= *known;
+    return;
+  }
+  Value value = cast<Value>(size);
+  APInt constant;
+  if (matchPattern(value, m_ConstantInt(&constant))) {
+    constants *= constant.getSExtValue();
+    return;
+  }
+  if (auto mul = value.getDefiningOp<arith::MulIOp>()) {
+    collectFactors(mul.getLhs(), constants, factors);
+    collectFactors(mul.getRhs(), constants, factors);
+    return;
+  }
+  factors.push_back(size);
+}
+
+OpFoldResult GraphLowering::quotient(ArrayRef<OpFoldResult> numerator, ArrayRef<OpFoldResult> denominator) {
+  int64_t top = 1, bottom = 1;
+  SmallVector<OpFoldResult> above, below;
+  for (OpFoldResult factor : numerator)
+    collectFactors(factor, top, above);
+  for (OpFoldResult factor : denominator)
+    collectFactors(factor, bottom, below);
+  for (OpFoldResult &factor : below)
+    if (auto *twin = llvm::find(above, factor); twin != above.end()) {
+      above.erase(twin);
+      factor = constant(1);
+    }
+  if (bottom != 0 && top % bottom == 0) {
+    top /= bottom;
+    bottom = 1;
+  }
+  above.push_back(constant(top));
+  below.push_back(constant(bottom));
+  return divide(product(above), product(below));
+}
+
+void GraphLowering::require(Value condition, const Twine &message) {
+  APInt known;
+  if (matchPattern(condition, m_ConstantInt(&known)) && known.isOne())
+    return;
+  cf::AssertOp::create(b, condition, b.getStringAttr(message));
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What lowerings of ONNX operators share: values with symbolic shapes, index arithmetic, broadcasting.
+#ifndef ADAPTER_LIB_CONVERSION_ONNXTOLINALG_LOWERING_H
+#define ADAPTER_LIB_CONVERSION_ONNXTOLINALG_LOWERING_H
+
+#include "dialects/ONNX/IR/ONNXOps.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace adapter {
+
+/// A value of the graph on its way to linalg. Sizes are attributes or values of type index; two sizes that
+/// are the same value are equal in every run. Of small tensors (shapes, mostly) the elements may be known
+/// one by one as scalars, integers of more than one bit as values of type index; then `tensor` may be null
+/// until somebody needs it.
+struct Lowered {
+  mlir::Value tensor;
+  llvm::SmallVector<mlir::OpFoldResult> shape;
+  mlir::Type elementType; // signless
+  std::optional<llvm::SmallVector<mlir::Value>> elements;
+  bool isUnsigned = false;
+  bool isParameter = false; // known at build time: a parameter or computed from parameters alone
+
+  int64_t rank() const { return shape.size(); }
+  /// The size of a dimension if it is static, else ShapedType::kDynamic.
+  int64_t staticSize(int64_t dim) const;
+  bool hasStaticShape() const;
+};
+
+class GraphLowering;
+
+/// Lowers one node: reads its inputs from and sets its results in `graph`. Reports its own errors.
+using LowerNode = llvm::function_ref<llvm::LogicalResult(onnxir::NodeOp, GraphLowering &)>;
+using LowerNodeFunction = llvm::LogicalResult (*)(onnxir::NodeOp, GraphLowering &);
+
+/// Lowerings by operator; the newest `since` version up to the model's opset is taken.
+class LoweringTable {
+public:
+  void add(llvm::StringRef operatorName, LowerNodeFunction function, int64_t since = 1,
+           llvm::StringRef domain = "");
+  LowerNodeFunction lookup(llvm::StringRef domain, llvm::StringRef operatorName, int64_t version) const;
+
+  /// The table with every lowering of this library.
+  static const LoweringTable &get();
+
+private:
+  llvm::StringMap<llvm::SmallVector<std::pair<int64_t, LowerNodeFunction>>> rows;
+};
+
+// One function per file of lowerings.
+void addElementwiseLowerings(LoweringTable &table);
+void addUnaryLowerings(LoweringTable &table);
+void addShapeLowerings(LoweringTable &table);
+void addLayoutLowerings(LoweringTable &table);
+void addReductionLowerings(LoweringTable &table);
+void addNormalizationLowerings(LoweringTable &table);
+void addProductLowerings(LoweringTable &table);
+void addGatherLowerings(LoweringTable &table);
+void addConvolutionLowerings(LoweringTable &table);
+
+/// Builds the linalg form of one graph.
+class GraphLowering {
+public:
+  GraphLowering(mlir::ImplicitLocOpBuilder &builder) : b(builder) {}
+
+  mlir::ImplicitLocOpBuilder &b;
+  /// Columns of a block of a packed weight: two vector registers of f32 on the target.
+  int64_t columnBlock = 32;
+
+  //===--- values ---------------------------------------------------------===//
+
+  /// The lowered form of a graph's value.
+  Lowered &get(mlir::Value value) { return values.find(value)->second; }
+  bool has(mlir::Value value) const { return values.count(value); }
+  void set(mlir::Value value, Lowered lowered) { values[value] = std::move(lowered); }
+  /// A node's input; null where it is left out.
+  Lowered *input(onnxir::NodeOp node, unsigned index);
+  /// A Lowered for `tensor`, whose sizes are `shape`.
+  Lowered wrap(mlir::Value tensor, llvm::ArrayRef<mlir::OpFoldResult> shape);
+  /// A Lowered known element by element.
+  Lowered wrapElements(llvm::ArrayRef<mlir::Value> elements, llvm::ArrayRef<int64_t> shape, mlir::Type type);
+  /// The tensor of a value, made from its elements where it has none yet.
+  mlir::Value tensor(Lowered &value);
+  /// The constant integers of a value known at compile time.
+  std::optional<llvm::SmallVector<int64_t>> constantIntegers(const Lowered &value);
+  /// The elements of an integer tensor as sizes or indices; fails where they are not known one by one.
+  std::optional<llvm::SmallVector<mlir::OpFoldResult>> elementsAsIndex(const Lowered &value);
+  /// Elements read from memory, for a static small integer tensor computed in the graph.
+  void loadElements(Lowered &value);
+
+  //===--- index arithmetic: equal expressions are one value --------------===//
+
+  mlir::OpFoldResult constant(int64_t value) { return b.getIndexAttr(value); }
+  mlir::Value value(mlir::OpFoldResult size);
+  mlir::OpFoldResult add(mlir::OpFoldResult x, mlir::OpFoldResult y);
+  mlir::OpFoldResult sub(mlir::OpFoldResult x, mlir::OpFoldResult y);
+  mlir::OpFoldResult mul(mlir::OpFoldResult x, mlir::OpFoldResult y);
+  mlir::OpFoldResult divide(mlir::OpFoldResult x, mlir::OpFoldResult y);
+  mlir::OpFoldResult max(mlir::OpFoldResult x, mlir::OpFoldResult y);
+  mlir::OpFoldResult min(mlir::OpFoldResult x, mlir::OpFoldResult y);
+  mlir::OpFoldResult product(llvm::ArrayRef<mlir::OpFoldResult> factors);
+  /// numerator / denominator of products, common factors cancelled.
+  mlir::OpFoldResult quotient(llvm::ArrayRef<mlir::OpFoldResult> numerator,
+                              llvm::ArrayRef<mlir::OpFoldResult> denominator);
+  /// Equal in every run, as far as is known.
+  static bool same(mlir::OpFoldResult x, mlir::OpFoldResult y) { return x == y; }
+  /// Uses the value computed earlier for an equal scalar operation, else `computed`.
+  mlir::Value unique(mlir::Value computed);
+  /// Stops the call with `message` when the condition does not hold.
+  void require(mlir::Value condition, const llvm::Twine &message);
+
+  //===--- tensors --------------------------------------------------------===//
+
+  mlir::Value empty(llvm::ArrayRef<mlir::OpFoldResult> shape, mlir::Type type);
+  mlir::RankedTensorType typeOf(llvm::ArrayRef<mlir::OpFoldResult> shape, mlir::Type type);
+  mlir::Value scalarConstant(mlir::Type type, double value);
+  /// The same elements in another shape, without a copy.
+  Lowered reshape(Lowered &source, llvm::ArrayRef<mlir::OpFoldResult> shape);
+  /// The shape that numpy's broadcasting gives.
+  llvm::SmallVector<mlir::OpFoldResult> broadcastShapes(llvm::ArrayRef<Lowered *> inputs);
+
+  using Body = llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &, llvm::ArrayRef<mlir::Value>)>;
+  /// body over numpy-broadcast inputs; scalar by scalar where all elements are known.
+  Lowered elementwise(llvm::ArrayRef<Lowered *> inputs, mlir::Type resultType, Body body);
+
+  using IndexedBody =
+      llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &, llvm::ArrayRef<mlir::Value> indices)>;
+  /// A tensor whose element at `indices` is what body returns; body may read tensors by tensor.extract.
+  Lowered generate(llvm::ArrayRef<mlir::OpFoldResult> shape, mlir::Type type, IndexedBody body);
+
+  using Reducer = llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &, mlir::Value element,
+                                                 mlir::Value accumulator)>;
+  /// Folds `axes` of the input into `initial`, keeping them with size 1 where keepDims.
+  Lowered reduce(Lowered &input, llvm::ArrayRef<int64_t> axes, bool keepDims, mlir::Value initial,
+                 Reducer reducer);
+  /// Dimensions in another order.
+  Lowered transpose(Lowered &input, llvm::ArrayRef<int64_t> permutation);
+
+private:
+  llvm::DenseMap<mlir::Value, Lowered> values;
+  llvm::SmallVector<mlir::Operation *> scalarOps;
+};
+
+/// The integer attribute of a node, or the default.
+int64_t intAttr(onnxir::NodeOp node, llvm::StringRef name, int64_t fallback);
+double floatAttr(onnxir::NodeOp node, llvm::StringRef name, double fallback);
+llvm::StringRef stringAttr(onnxir::NodeOp node, llvm::StringRef name, llvm::StringRef fallback);
+std::optional<llvm::SmallVector<int64_t>> intsAttr(onnxir::NodeOp node, llvm::StringRef name);
+/// A possibly negative axis as one in [0, rank).
+llvm::FailureOr<int64_t> normalizeAxis(onnxir::NodeOp node, int64_t axis, int64_t rank);
+/// The node as messages name it: its name, or its first result, with its operator.
+std::string describe(onnxir::NodeOp node);
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_CONVERSION_ONNXTOLINALG_LOWERING_H

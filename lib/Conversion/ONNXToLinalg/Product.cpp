@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// MatMul and Gemm. A product with a weight (a matrix known at build time) goes to packed kernels, one of two
+// activations to batched ones.
+#include "lib/Conversion/ONNXToLinalg/Product.h"
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Conversion/ONNXToLinalg/Scalars.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace adapter;
+using B = ImplicitLocOpBuilder;
+
+Value adapter::packWeight(GraphLowering &graph, Lowered &weight, bool transposed) {
+  B &b = graph.b;
+  OpFoldResult depth = weight.shape[transposed ? 1 : 0], columns = weight.shape[transposed ? 0 : 1];
+  OpFoldResult block = graph.constant(graph.columnBlock);
+  OpFoldResult blocks = graph.divide(graph.add(columns, graph.constant(graph.columnBlock - 1)), block);
+  Value init = graph.empty({blocks, depth, block}, weight.elementType);
+  return kernel::PackOp::create(b, init.getType(), graph.tensor(weight), init, transposed).getResults().front();
+}
+
+Lowered adapter::multiplyByWeight(GraphLowering &graph, Lowered &x, Value packed, OpFoldResult columns,
+                                  Lowered *bias) {
+  ArrayRef<OpFoldResult> shape = x.shape;
+  OpFoldResult rows = graph.product(shape.drop_back());
+  Lowered matrix = graph.reshape(x, {rows, shape.back()});
+  Value init = graph.empty({rows, columns}, x.elementType);
+  Value biasTensor = bias ? graph.tensor(*bias) : Value();
+  Value product = kernel::LinearOp::create(graph.b, init.getType(), graph.tensor(matrix), packed, biasTensor, init)
+                      .getResults()
+                      .front();
+  SmallVector<OpFoldResult> result(shape.drop_back());
+  result.push_back(columns);
+  Lowered flat = graph.wrap(product, {rows, columns});
+  return graph.reshape(flat, result);
+}
+
+static LogicalResult checkFloat(onnxir::NodeOp node, Lowered *x) {
+  if (!x->elementType.isF32())
+    return node.emitError() << describe(node) << ": products are compiled for f32 only, not for "
+                            << x->elementType;
+  return success();
+}
+
+// [batch..., m, k] times [batch..., k, n] (or [batch..., n, k]) with equal or broadcast batches.
+static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &graph, Lowered x, Lowered y,
+                                          bool transposed) {
+  SmallVector<OpFoldResult> xBatch(x.shape.begin(), x.shape.end() - 2), yBatch(y.shape.begin(), y.shape.end() - 2);
+  Lowered xBatches, yBatches;
+  xBatches.shape = xBatch;
+  yBatches.shape = yBatch;
+  SmallVector<OpFoldResult> batch = graph.broadcastShapes({&xBatches, &yBatches});
+  // Broadcast batches are written out; exporters leave them rarely and small.
+  auto expand = [&](Lowered &value, ArrayRef<OpFoldResult> own) {
+    if (own == ArrayRef(batch))
+      return value;
+    SmallVector<OpFoldResult> wanted(batch);
+    wanted.append(value.shape.end() - 2, value.shape.end());
+    Lowered place = graph.wrap(graph.empty(wanted, value.elementType), wanted);
+    return graph.elementwise({&value, &place}, value.elementType,
+                             [](B &, ArrayRef<Value> s) -> Value { return s[0]; });
+  };
+  x = expand(x, xBatch);
+  y = expand(y, yBatch);
+  OpFoldResult count = graph.product(batch);
+  OpFoldResult rows = x.shape[x.rank() - 2], depth = x.shape[x.rank() - 1];
+  OpFoldResult columns = y.shape[y.rank() - (transposed ? 2 : 1)];
+  OpFoldResult otherDepth = y.shape[y.rank() - (transposed ? 1 : 2)];
+  if (!GraphLowering::same(depth, otherDepth)) {
+    Value equal = arith::CmpIOp::create(graph.b, arith::CmpIPredicate::eq, graph.value(depth),
+                                        graph.value(otherDepth));
+    graph.require(equal, describe(node) + ": inner sizes differ");
+  }
+  Lowered lhs = graph.reshape(x, {count, rows, depth});
+  Lowered rhs = graph.reshape(y, {count, y.shape[y.rank() - 2], y.shape[y.rank() - 1]});
+  Value init = graph.empty({count, rows, columns}, x.elementType);
+  Value product = kernel::BatchMatmulOp::create(graph.b, init.getType(), graph.tensor(lhs), graph.tensor(rhs),
+                                                init, transposed)
+                      .getResults()
+                      .front();
+  Lowered flat = graph.wrap(product, {count, rows, columns});
+  SmallVector<OpFoldResult> shape(batch);
+  shape.append({rows, columns});
+  return graph.reshape(flat, shape);
+}
+
+static LogicalResult lowerMatMul(onnxir::NodeOp node, GraphLowering &graph) {
+  Lowered x = *graph.input(node, 0), y = *graph.input(node, 1);
+  if (failed(checkFloat(node, &x)))
+    return failure();
+  bool dropRows = x.rank() == 1, dropColumns = y.rank() == 1;
+  if (x.rank() == 0 || y.rank() == 0)
+    return node.emitError() << describe(node) << ": a scalar has no matrix product";
+  if (dropRows)
+    x = graph.reshape(x, {graph.constant(1), x.shape[0]});
+  if (dropColumns)
+    y = graph.reshape(y, {y.shape[0], graph.constant(1)});
+  int64_t depth = x.staticSize(x.rank() - 1), other = y.staticSize(y.rank() - 2);
+  if (!ShapedType::isDynamic(depth) && !ShapedType::isDynamic(other) && depth != other)
+    return node.emitError() << describe(node) << ": inner sizes " << depth << " and " << other << " differ";
+  Lowered result;
+  if (y.rank() == 2 && y.isParameter) {
+    result = multiplyByWeight(graph, x, packWeight(graph, y, false), y.shape[1], nullptr);
+  } else {
+    FailureOr<Lowered> product = multiplyBatches(node, graph, x, y, false);
+    if (failed(product))
+      return failure();
+    result = *product;
+  }
+  SmallVector<OpFoldResult> shape(result.shape);
+  if (dropColumns)
+    shape.pop_back();
+  if (dropRows)
+    shape.erase(shape.begin() + (shape.size() - (dropColumns ? 1 : 2)));
+  graph.set(node.getResult(0), graph.reshape(result, shape));
+  return success();
+}
+
+static LogicalResult lowerGemm(onnxir::NodeOp node, GraphLowering &graph) {
+  Lowered x = *graph.input(node, 0), y = *graph.input(node, 1);
+  Lowered *c = graph.input(node, 2);
+  if (failed(checkFloat(node, &x)))
+    return failure();
+  double alpha = floatAttr(node, "alpha", 1), beta = floatAttr(node, "beta", 1);
+  bool transposeY = intAttr(node, "transB", 0);
+  if (intAttr(node, "transA", 0))
+    x = graph.transpose(x, {1, 0});
+  Type type = x.elementType;
+  // A bias over the columns starts the accumulators; any other addend follows the product.
+  bool columnBias = c && c->rank() == 1 && alpha == 1 && beta == 1 && !isConstantIntValue(c->shape[0], 1);
+  Lowered result;
+  if (y.isParameter) {
+    OpFoldResult columns = y.shape[transposeY ? 0 : 1];
+    result = multiplyByWeight(graph, x, packWeight(graph, y, transposeY), columns, columnBias ? c : nullptr);
+  } else {
+    FailureOr<Lowered> product = multiplyBatches(node, graph, x, y, transposeY);
+    if (failed(product))
+      return failure();
+    result = *product;
+    columnBias = false;
+  }
+  if (alpha != 1)
+    result = graph.elementwise({&result}, type, [&](B &b, ArrayRef<Value> s) -> Value {
+      return arith::MulFOp::create(b, s[0], scalars::constant(b, type, alpha));
+    });
+  if (c && !columnBias)
+    result = graph.elementwise({&result, c}, type, [&](B &b, ArrayRef<Value> s) -> Value {
+      Value addend = s[1];
+      if (beta != 1)
+        addend = arith::MulFOp::create(b, addend, scalars::constant(b, type, beta));
+      return arith::AddFOp::create(b, s[0], addend);
+    });
+  graph.set(node.getResult(0), std::move(result));
+  return success();
+}
+
+void adapter::addProductLowerings(LoweringTable &table) {
+  table.add("MatMul", lowerMatMul);
+  table.add("Gemm", lowerGemm, 7);
+}

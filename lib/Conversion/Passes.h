@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Conversions between this project's dialects and upstream ones.
+#ifndef ADAPTER_LIB_CONVERSION_PASSES_H
+#define ADAPTER_LIB_CONVERSION_PASSES_H
+
+#include "mlir/Pass/Pass.h"
+
+namespace adapter {
+
+#define GEN_PASS_DECL
+#include "lib/Conversion/Passes.h.inc"
+#define GEN_PASS_REGISTRATION
+#include "lib/Conversion/Passes.h.inc"
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_CONVERSION_PASSES_H

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The command line of adapter-run; see RunTool.h.
+#include "lib/RunTool/RunTool.h"
+#include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Npy.h"
+#include "lib/RunTool/Session.h"
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <set>
+
+namespace adapter::runtool {
+
+namespace {
+
+constexpr int inputFault = 1, wrongUsage = 2;
+
+// The options as they stand on the command line.
+struct Texts {
+  std::vector<std::string> loads, settings, inputs;
+  std::string rowAdapters;
+};
+
+struct UsageError {
+  std::string message;
+};
+
+std::pair<std::string, std::string> splitPair(const std::string &text, const char *option, const char *form) {
+  size_t equals = text.find('=');
+  if (equals == 0 || equals == std::string::npos || equals + 1 == text.size())
+    throw UsageError{std::string(option) + " " + text + ": expected " + form};
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+void readTexts(const Texts &texts, bool hasRows, Options &options) {
+  for (const std::string &text : texts.loads) {
+    auto [name, path] = splitPair(text, "--load", "NAME=PATH[,slot=SLOT]");
+    Load load{name, path, std::nullopt};
+    // Read from the right: a path may hold commas of its own.
+    if (size_t comma = path.rfind(",slot="); comma != std::string::npos) {
+      load.path = path.substr(0, comma);
+      load.slot = path.substr(comma + 6);
+    }
+    options.loads.push_back(std::move(load));
+  }
+  for (const std::string &text : texts.settings) {
+    auto [name, value] = splitPair(text, "--set", "NAME.scale=NUMBER");
+    char *end = nullptr;
+    double number = std::strtod(value.c_str(), &end);
+    if (*end)
+      throw UsageError{"--set " + text + ": '" + value + "' is no number"};
+    options.settings.emplace_back(name, number);
+  }
+  std::set<std::string> names;
+  for (const std::string &text : texts.inputs) {
+    options.inputs.push_back(splitPair(text, "--input", "NAME=FILE.npy"));
+    if (!names.insert(options.inputs.back().first).second)
+      throw UsageError{"--input " + options.inputs.back().first + " is given twice"};
+  }
+  if (!hasRows)
+    return;
+  options.rowAdapters.emplace(1);
+  for (char c : texts.rowAdapters)
+    if (c == ',')
+      options.rowAdapters->emplace_back();
+    else
+      options.rowAdapters->back() += c;
+  for (std::string &name : *options.rowAdapters) {
+    if (name.empty())
+      throw UsageError{"--row-adapters " + texts.rowAdapters +
+                       ": a name is empty; '-' stands for no adapter"};
+    if (name == "-")
+      name.clear();
+  }
+}
+
+int report(const Error &error) {
+  std::fprintf(stderr, "adapter-run: error: %s\n", error.message.c_str());
+  return inputFault;
+}
+
+void summarise(const std::vector<Tensor> &outputs) {
+  for (const Tensor &output : outputs) {
+    std::printf("%s: %s %s", output.key.c_str(), checkpoint::dtypeName(output.dtype).c_str(),
+                checkpoint::shapeText(output.shape).c_str());
+    Result<Tensor> values = checkpoint::toF32(output);
+    int64_t count = output.elements();
+    if (values && count) {
+      const float *data = reinterpret_cast<const float *>(values->data);
+      double sum = 0;
+      for (int64_t i = 0; i < count; ++i)
+        sum += data[i];
+      std::printf(", min %g, max %g, mean %g", *std::min_element(data, data + count),
+                  *std::max_element(data, data + count), sum / static_cast<double>(count));
+    }
+    std::printf("\n");
+  }
+}
+
+double milliseconds(std::chrono::steady_clock::time_point since) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - since).count();
+}
+
+void printTimes(const char *what, std::vector<double> times) {
+  std::sort(times.begin(), times.end());
+  std::printf("%s: median %.3f ms, min %.3f ms, max %.3f ms, %zu runs\n", what, times[times.size() / 2],
+              times.front(), times.back(), times.size());
+}
+
+int runCommand(Session &session, const Options &options) {
+  Result<std::vector<Tensor>> outputs = session.call();
+  if (!outputs)
+    return report(outputs.error());
+  if (options.output.empty()) {
+    summarise(*outputs);
+    return 0;
+  }
+  Status written = checkpoint::writeNpz(options.output, *outputs);
+  return written ? 0 : report(written.error());
+}
+
+int benchCommand(Session &session, const Options &options) {
+  std::vector<double> times;
+  // Some calls first: caches fill and the model's memory is obtained.
+  for (int i = -3; i < options.runs; ++i) {
+    auto start = std::chrono::steady_clock::now();
+    Result<std::vector<Tensor>> outputs = session.call();
+    if (!outputs)
+      return report(outputs.error());
+    if (i >= 0)
+      times.push_back(milliseconds(start));
+  }
+  printTimes("call", std::move(times));
+  return 0;
+}
+
+int switchCommand(Session &session, const Options &options) {
+  std::vector<double> in, out;
+  for (int i = -1; i < options.runs; ++i) {
+    auto start = std::chrono::steady_clock::now();
+    Status status = session.switchTo(options.adapter->c_str());
+    double there = milliseconds(start);
+    start = std::chrono::steady_clock::now();
+    if (status)
+      status = session.switchTo(nullptr);
+    if (!status)
+      return report(status.error());
+    if (i >= 0) {
+      in.push_back(there);
+      out.push_back(milliseconds(start));
+    }
+  }
+  printTimes(("switch to " + *options.adapter).c_str(), std::move(in));
+  printTimes("switch back", std::move(out));
+  return 0;
+}
+
+int infoCommand(Session &session) {
+  Result<std::string> info = session.info();
+  if (!info)
+    return report(info.error());
+  std::printf("%s\n", info->c_str());
+  return 0;
+}
+
+int verifyCommand(Session &session, const Options &options) {
+  if (Status status = session.verify(); !status)
+    return report(status.error());
+  std::printf("%s: every file is as it was compiled\n", options.model.c_str());
+  return 0;
+}
+
+struct CommandLine {
+  CLI::App app{"Runs models that adapter-opt compiled."};
+  Options options;
+  Texts texts;
+  std::string adapter;
+  CLI::App *run, *info, *bench, *verify, *switching;
+
+  CommandLine() {
+    app.name("adapter-run");
+    app.footer("The word `run` may be left out:\n"
+               "  adapter-run model.adapt --input ids=ids.npy --row-adapters sql,-,fr --output out.npz\n\n"
+               "Exit codes: 0 done, 1 the model, an adapter or an input is at fault, 2 wrong usage.");
+    app.require_subcommand(1);
+    run = command("run", "Run the model once");
+    bench = command("bench", "Time calls of the model");
+    switching = command("switch", "Time switching an adapter into the weights and out again");
+    info = command("info", "Print what the model is made of, as JSON");
+    verify = command("verify", "Compare every file of the model with its hash");
+    for (CLI::App *each : {run, bench, switching, info})
+      each->add_option("--load", texts.loads, "Load a PEFT folder first: NAME=PATH[,slot=SLOT]; repeatable")
+          ->allow_extra_args(false);
+    for (CLI::App *each : {run, bench}) {
+      CLI::Option *one =
+          each->add_option("--adapter", adapter, "One adapter for all rows, or one to switch in");
+      each->add_option("--row-adapters", texts.rowAdapters, "An adapter for each row, - for none: a,b,-,a")
+          ->excludes(one);
+      each->add_option("--set", texts.settings, "Set a property: NAME.scale=0.7; repeatable")
+          ->allow_extra_args(false);
+      each->add_option("--input", texts.inputs, "An input from a .npy file: NAME=FILE; repeatable")
+          ->allow_extra_args(false);
+      each->add_option("--entry", options.entry,
+                       "Which graph, where the model has several; default: the first");
+    }
+    run->add_option("--output", options.output,
+                    "Write the outputs to an .npz file; default: print a summary");
+    switching->add_option("--adapter", adapter, "The adapter to switch in")->required();
+    for (CLI::App *each : {bench, switching})
+      each->add_option("--runs", options.runs, "How many runs are timed; default: 20")
+          ->check(CLI::Range(1, 1000000));
+  }
+
+  CLI::App *command(const char *name, const char *what) {
+    CLI::App *sub = app.add_subcommand(name, what);
+    sub->add_option("model", options.model, "The model: a folder, x.adapt")->required();
+    sub->add_option("--threads", options.threads,
+                    "Threads of a call; default: as many as there are processors")
+        ->check(CLI::Range(1, 1024));
+    sub->add_option("--memory-limit", options.memoryLimit, "Bytes that calls may use beside the weights")
+        ->check(CLI::NonNegativeNumber);
+    return sub;
+  }
+
+  CLI::App *parse(int argc, char **argv) {
+    std::vector<std::string> words(argv + 1, argv + argc);
+    const std::set<std::string> first = {"run", "info", "bench", "verify", "switch", "-h", "--help"};
+    if (!words.empty() && !first.count(words[0]))
+      words.insert(words.begin(), "run");
+    std::reverse(words.begin(), words.end()); // as CLI11 takes them
+    app.parse(words);
+    CLI::App *chosen = app.get_subcommands().front();
+    CLI::Option *rows = chosen->get_option_no_throw("--row-adapters");
+    readTexts(texts, rows && rows->count(), options);
+    CLI::Option *one = chosen->get_option_no_throw("--adapter");
+    if (one && one->count() && chosen != switching)
+      options.adapter = adapter;
+    if (options.runs == 0)
+      options.runs = 20;
+    return chosen;
+  }
+};
+
+} // namespace
+
+int adapterRunMain(int argc, char **argv) {
+  CommandLine line;
+  CLI::App *chosen = nullptr;
+  try {
+    chosen = line.parse(argc, argv);
+  } catch (const CLI::ParseError &error) {
+    if (error.get_exit_code() == 0)
+      return line.app.exit(error);
+    std::fprintf(stderr, "adapter-run: %s\nTry: adapter-run --help\n", error.what());
+    return wrongUsage;
+  } catch (const UsageError &error) {
+    std::fprintf(stderr, "adapter-run: %s\nTry: adapter-run --help\n", error.message.c_str());
+    return wrongUsage;
+  }
+  try {
+    Result<std::unique_ptr<Session>> session = Session::open(line.options);
+    if (!session)
+      return report(session.error());
+    if (chosen == line.switching) {
+      line.options.adapter = line.adapter;
+      return switchCommand(**session, line.options);
+    }
+    if (chosen == line.bench)
+      return benchCommand(**session, line.options);
+    if (chosen == line.info)
+      return infoCommand(**session);
+    if (chosen == line.verify)
+      return verifyCommand(**session, line.options);
+    return runCommand(**session, line.options);
+  } catch (const std::exception &exception) {
+    return report(Error{exception.what()});
+  }
+}
+
+} // namespace adapter::runtool

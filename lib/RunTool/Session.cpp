@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// See Session.h.
+#include "lib/RunTool/Session.h"
+#include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Json.h"
+#include "lib/Checkpoint/Npy.h"
+
+namespace adapter::runtool {
+
+using checkpoint::Done;
+
+static Status check(adapter_rt_status status) {
+  if (status == ADAPTER_RT_OK)
+    return Done{};
+  return Error{adapter_rt_last_error()};
+}
+
+Result<std::unique_ptr<Session>> Session::open(const Options &options) {
+  std::unique_ptr<Session> session(new Session(options));
+  adapter_rt_open_options open = {sizeof open, options.threads, options.memoryLimit};
+  adapter_rt_model *model = nullptr;
+  if (Status status = check(adapter_rt_open(options.model.c_str(), &open, &model)); !status)
+    return status.error();
+  session->model.reset(model);
+  if (Status status = session->prepare(); !status)
+    return status.error();
+  return session;
+}
+
+Status Session::prepare() {
+  for (const Load &load : options.loads)
+    if (Status status = check(adapter_rt_load_adapter(model.get(), load.name.c_str(), load.path.c_str(),
+                                                      load.slot ? load.slot->c_str() : nullptr));
+        !status)
+      return status;
+  for (const auto &[property, value] : options.settings)
+    if (Status status = check(adapter_rt_set(model.get(), property.c_str(), value)); !status)
+      return status;
+  for (const auto &[name, file] : options.inputs) {
+    Result<Tensor> tensor = checkpoint::readNpy(file);
+    if (!tensor)
+      return tensor.error();
+    tensor->key = name;
+    inputs.push_back(std::move(*tensor));
+  }
+  if (options.adapter) {
+    Result<std::string> time = timeOf(*options.adapter);
+    if (!time)
+      return time.error();
+    if (*time == "switch") {
+      switched = true;
+      return switchTo(options.adapter->c_str());
+    }
+  }
+  return Done{};
+}
+
+Result<std::string> Session::timeOf(const std::string &adapter) {
+  char *text = nullptr;
+  if (Status status = check(adapter_rt_adapters(model.get(), &text)); !status)
+    return status.error();
+  std::unique_ptr<char, void (*)(char *)> owner(text, adapter_rt_free);
+  Result<checkpoint::Json> list = checkpoint::parseJson(text, "adapters");
+  if (!list)
+    return list.error();
+  std::string known;
+  for (const checkpoint::Json &each : *list) {
+    std::string name = each.value("name", "");
+    if (name == adapter)
+      return each.value("time", "");
+    known += (known.empty() ? "" : ", ") + name;
+  }
+  return Error{"there is no adapter '" + adapter + "'; there are: " + (known.empty() ? "none" : known)};
+}
+
+Status Session::switchTo(const char *name) { return check(adapter_rt_switch(model.get(), name)); }
+
+Status Session::verify() { return check(adapter_rt_verify(model.get())); }
+
+Result<std::string> Session::info() {
+  char *text = nullptr;
+  if (Status status = check(adapter_rt_info(model.get(), &text)); !status)
+    return status.error();
+  std::unique_ptr<char, void (*)(char *)> owner(text, adapter_rt_free);
+  return std::string(text);
+}
+
+Result<std::vector<Tensor>> Session::call() {
+  std::vector<adapter_rt_tensor> views;
+  for (const Tensor &input : inputs)
+    views.push_back({input.key.c_str(), input.data, input.shape.data(),
+                     static_cast<int32_t>(input.shape.size()), static_cast<int32_t>(input.dtype)});
+  adapter_rt_call_options call = {};
+  call.struct_size = sizeof call;
+  call.entry = options.entry.empty() ? nullptr : options.entry.c_str();
+  if (options.adapter && !switched)
+    call.adapter = options.adapter->c_str();
+  std::vector<const char *> rows;
+  if (options.rowAdapters) {
+    for (const std::string &name : *options.rowAdapters)
+      rows.push_back(name.empty() ? nullptr : name.c_str());
+    call.row_adapters = rows.data();
+    call.row_count = rows.size();
+  }
+  adapter_rt_result *raw = nullptr;
+  if (Status status = check(adapter_rt_call(model.get(), views.data(), views.size(), &call, &raw)); !status)
+    return status.error();
+  std::shared_ptr<const adapter_rt_result> result(raw, [](const adapter_rt_result *each) {
+    adapter_rt_result_free(const_cast<adapter_rt_result *>(each));
+  });
+  std::vector<Tensor> outputs;
+  for (size_t i = 0; i < adapter_rt_result_count(raw); ++i) {
+    adapter_rt_tensor view;
+    if (Status status = check(adapter_rt_result_get(raw, i, &view)); !status)
+      return status.error();
+    Tensor tensor;
+    tensor.key = view.name;
+    tensor.dtype = static_cast<checkpoint::DType>(view.dtype);
+    tensor.shape.assign(view.dims, view.dims + view.rank);
+    tensor.data = static_cast<const std::byte *>(view.data);
+    tensor.bytes = *checkpoint::tensorBytes(tensor.dtype, tensor.shape);
+    tensor.owner = result;
+    outputs.push_back(std::move(tensor));
+  }
+  return outputs;
+}
+
+} // namespace adapter::runtool

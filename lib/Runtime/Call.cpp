@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Calls: checks of inputs and adapters, then the compiled function; see Model.h.
+#include "lib/Checkpoint/DType.h"
+#include "lib/Runtime/Manifest.h"
+#include "lib/Runtime/Model.h"
+
+namespace adapter::runtime {
+
+namespace {
+
+// "float32 [batch, 4]"
+std::string expectation(const artifact::Tensor &tensor) {
+  std::string text = checkpoint::dtypeName(static_cast<checkpoint::DType>(tensor.dtype())) + " [";
+  for (int i = 0; i < tensor.dims_size(); ++i)
+    text += (i ? ", " : "") + (tensor.dims(i) >= 0           ? std::to_string(tensor.dims(i))
+                               : tensor.dim_names(i).empty() ? "?"
+                                                             : tensor.dim_names(i));
+  return text + "]";
+}
+
+std::string inputList(const artifact::Entry &entry) {
+  std::string text;
+  for (const artifact::Tensor &input : entry.inputs())
+    text += (text.empty() ? "" : ", ") + input.name() + ": " + expectation(input);
+  return text.empty() ? "none" : text;
+}
+
+} // namespace
+
+Result<std::vector<const Tensor *>> orderInputs(const artifact::Entry &entry, const CallRequest &request) {
+  std::map<std::string, const Tensor *> given;
+  for (const auto &[name, tensor] : request.inputs)
+    if (!given.emplace(name, &tensor).second)
+      return Error{"input '" + name + "' is given twice"};
+  std::vector<const Tensor *> ordered;
+  std::map<std::string, std::pair<int64_t, std::string>> named; // size and the input that set it
+  for (const artifact::Tensor &expected : entry.inputs()) {
+    auto it = given.find(expected.name());
+    if (it == given.end())
+      return Error{"input '" + expected.name() + "' is missing; the inputs are: " + inputList(entry)};
+    const Tensor &tensor = *it->second;
+    std::string got = checkpoint::dtypeName(tensor.dtype) + " " + checkpoint::shapeText(tensor.shape);
+    std::string message =
+        "input '" + expected.name() + "': expected " + expectation(expected) + ", got " + got;
+    if (static_cast<int32_t>(tensor.dtype) != expected.dtype() ||
+        static_cast<int>(tensor.shape.size()) != expected.dims_size() ||
+        !checkpoint::tensorBytes(tensor.dtype, tensor.shape))
+      return Error{message};
+    for (int i = 0; i < expected.dims_size(); ++i) {
+      if (expected.dims(i) >= 0 ? tensor.shape[i] != expected.dims(i) : tensor.shape[i] < 0)
+        return Error{message};
+      if (expected.dims(i) >= 0 || expected.dim_names(i).empty())
+        continue;
+      auto [size, isNew] = named.emplace(expected.dim_names(i), std::pair(tensor.shape[i], expected.name()));
+      if (!isNew && size->second.first != tensor.shape[i])
+        return Error{message + "; '" + expected.dim_names(i) + "' is " + std::to_string(size->second.first) +
+                     " in input '" + size->second.second + "'"};
+    }
+    ordered.push_back(&tensor);
+    given.erase(it);
+  }
+  if (!given.empty())
+    return Error{"there is no input '" + given.begin()->first + "'; the inputs are: " + inputList(entry)};
+  return ordered;
+}
+
+// The banks' slot of each row; empty where no row carries an adapter.
+Result<std::vector<int32_t>> Model::rowSlots(const Snapshot &state, const artifact::Entry &entry,
+                                             const CallRequest &request,
+                                             const std::vector<const Tensor *> &inputs) const {
+  std::vector<int32_t> slots;
+  if (request.adapter && request.rowAdapters)
+    return Error{"give one adapter for all rows or one for each row, not both"};
+  if (!request.adapter && !request.rowAdapters)
+    return slots;
+  if (entry.row_input().empty())
+    return Error{"the graph '" + entry.name() +
+                 "' takes no adapters: it was compiled without an axis of rows"};
+  int64_t rows = 0;
+  for (int i = 0; i < entry.inputs_size(); ++i)
+    if (entry.inputs(i).name() == entry.row_input())
+      rows = inputs[i]->shape[entry.row_axis()];
+  std::vector<std::string> names;
+  if (request.adapter)
+    names.assign(1, *request.adapter);
+  else
+    names = *request.rowAdapters;
+  if (request.rowAdapters && static_cast<int64_t>(names.size()) != rows)
+    return Error{std::to_string(names.size()) + " adapters are named for " + std::to_string(rows) +
+                 " rows (axis " + std::to_string(entry.row_axis()) + " of input '" + entry.row_input() +
+                 "')"};
+  bool any = false;
+  for (const std::string &name : names) {
+    if (name.empty()) {
+      slots.push_back(-1);
+      continue;
+    }
+    any = true;
+    auto it = state.adapters.find(name);
+    if (it == state.adapters.end())
+      return unknownAdapter(state, name);
+    artifact::Time time = it->second.source->time;
+    if (time == artifact::SWITCH)
+      return Error{"adapter '" + name + "' is bound at switch; switch it in instead of naming it in a call"};
+    if (time == artifact::CALL)
+      for (const std::string &other : names)
+        if (other != name)
+          return Error{"adapter '" + name + "' is bound at call: it acts on all rows or on none"};
+    slots.push_back(it->second.slot);
+  }
+  if (any && !state.switched.empty())
+    return Error{"rows cannot carry adapters while '" + state.switched +
+                 "' is switched in; switch to none first"};
+  if (!any)
+    slots.clear();
+  else if (request.adapter)
+    slots.assign(static_cast<size_t>(rows), slots[0]);
+  return slots;
+}
+
+Result<CallResult> Model::call(const CallRequest &request) {
+  std::shared_ptr<const Snapshot> state = current();
+  const artifact::Entry *entry = nullptr;
+  std::string names;
+  for (const artifact::Entry &each : artifact->manifest.entries()) {
+    names += (names.empty() ? "" : ", ") + each.name();
+    if (!entry && (request.entry.empty() || each.name() == request.entry))
+      entry = &each;
+  }
+  if (!entry)
+    return Error{"there is no graph '" + request.entry + "'; there are: " + names};
+  Result<std::vector<const Tensor *>> ordered = orderInputs(*entry, request);
+  if (!ordered)
+    return ordered.error();
+  Result<std::vector<int32_t>> slots = rowSlots(*state, *entry, request, *ordered);
+  if (!slots)
+    return slots.error();
+
+  // Code may assume aligned inputs; a copy is cheap next to a call.
+  std::vector<adapter_tensor_v1> inputs;
+  std::vector<std::shared_ptr<void>> copies;
+  for (const Tensor *tensor : *ordered) {
+    void *data = const_cast<std::byte *>(tensor->data);
+    if (reinterpret_cast<uintptr_t>(data) % 64 || !data) {
+      size_t bytes = *checkpoint::tensorBytes(tensor->dtype, tensor->shape);
+      std::shared_ptr<void> copy = takeShared(resources.cache, static_cast<int64_t>(bytes));
+      if (!copy)
+        throw std::bad_alloc();
+      if (data)
+        std::copy_n(static_cast<const char *>(data), bytes, static_cast<char *>(copy.get()));
+      data = copy.get();
+      copies.push_back(std::move(copy));
+    }
+    inputs.push_back({data, tensor->shape.data(), static_cast<int32_t>(tensor->shape.size()),
+                      static_cast<int32_t>(tensor->dtype)});
+  }
+  adapter_call_v1 call = {};
+  call.inputs = inputs.data();
+  call.input_count = static_cast<int64_t>(inputs.size());
+  call.parameters = state->parameters.data();
+  call.banks = state->banks.data();
+  call.row_slots = slots->empty() ? nullptr : slots->data();
+  call.rows = static_cast<int64_t>(slots->size());
+  call.scalars = state->scalars.data();
+  std::vector<int32_t> dtypes;
+  for (const artifact::Tensor &output : entry->outputs())
+    dtypes.push_back(output.dtype());
+  Result<std::vector<Output>> outputs =
+      invoke(resources, artifact->code.table->functions[entry->function()], call, dtypes);
+  if (!outputs)
+    return outputs.error();
+  CallResult result;
+  for (const artifact::Tensor &output : entry->outputs())
+    result.names.push_back(output.name());
+  result.outputs = std::move(*outputs);
+  return result;
+}
+
+} // namespace adapter::runtime

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The manifest; see Manifest.h.
+#include "lib/Runtime/Manifest.h"
+#include "adapter-rt/artifact.h"
+#include "lib/Checkpoint/DType.h"
+#include <set>
+
+namespace adapter::runtime {
+
+using namespace artifact;
+using checkpoint::Done;
+using checkpoint::DType;
+using checkpoint::Error;
+using checkpoint::Result;
+using checkpoint::Status;
+
+namespace {
+
+bool within(int64_t index, int64_t size) { return index >= 0 && index < size; }
+
+// A path inside of the artifact, which cannot leave it.
+bool isPlainPath(const std::string &path) {
+  return !path.empty() && path[0] != '/' && path.find("..") == std::string::npos &&
+         path.find('\0') == std::string::npos;
+}
+
+class Checker {
+public:
+  Checker(const Manifest &manifest, uint64_t functions)
+      : manifest(manifest), functions(static_cast<int64_t>(functions)) {}
+
+  // What is wrong, or an empty text.
+  std::string run() const {
+    for (auto check : {&Checker::checkEntries, &Checker::checkParameters, &Checker::checkSites,
+                       &Checker::checkAdapters, &Checker::checkSlots, &Checker::checkFiles})
+      if (std::string problem = (this->*check)(); !problem.empty())
+        return problem;
+    return "";
+  }
+
+private:
+  static std::string checkTensor(const Tensor &tensor) {
+    if (tensor.name().empty() || tensor.dims_size() > ADAPTER_MAX_RANK ||
+        tensor.dim_names_size() != tensor.dims_size() ||
+        !checkpoint::dtypeSize(static_cast<DType>(tensor.dtype())))
+      return "tensor '" + tensor.name() + "' has no name, no usable type or more than 8 dims";
+    for (int i = 0; i < tensor.dims_size(); ++i)
+      if (tensor.dims(i) < -1)
+        return "tensor '" + tensor.name() + "' has a negative dim";
+    return "";
+  }
+
+  std::string checkEntries() const {
+    std::set<std::string> names;
+    if (manifest.entries().empty())
+      return "no entries";
+    for (const Entry &entry : manifest.entries()) {
+      if (!names.insert(entry.name()).second || !within(entry.function(), functions))
+        return "entry '" + entry.name() + "' is there twice or has no function";
+      for (const auto *list : {&entry.inputs(), &entry.outputs()}) {
+        std::set<std::string> tensors;
+        for (const Tensor &tensor : *list) {
+          if (std::string problem = checkTensor(tensor); !problem.empty())
+            return problem;
+          if (!tensors.insert(tensor.name()).second)
+            return "tensor '" + tensor.name() + "' is there twice";
+        }
+      }
+      if (entry.row_input().empty())
+        continue;
+      const Tensor *rows = nullptr;
+      for (const Tensor &tensor : entry.inputs())
+        if (tensor.name() == entry.row_input())
+          rows = &tensor;
+      if (!rows || !within(entry.row_axis(), rows->dims_size()))
+        return "the row axis of entry '" + entry.name() + "' does not exist";
+    }
+    return "";
+  }
+
+  std::string checkParameters() const {
+    for (const Parameter &parameter : manifest.parameters()) {
+      std::vector<int64_t> dims(parameter.dims().begin(), parameter.dims().end());
+      if (dims.size() > ADAPTER_MAX_RANK ||
+          !checkpoint::tensorBytes(static_cast<DType>(parameter.dtype()), dims))
+        return "parameter '" + parameter.name() + "' has an impossible shape";
+    }
+    return "";
+  }
+
+  std::string checkSites() const {
+    for (const Site &site : manifest.sites()) {
+      std::string name = "site '" + siteName(site) + "' ";
+      if (site.parameter() != -1 && !within(site.parameter(), manifest.parameters_size()))
+        return name + "has a parameter that does not exist";
+      if (site.bank() < -1 || site.bank() > manifest.sites_size())
+        return name + "has an impossible bank";
+      if (site.rows() < 0 || site.columns() < 0 || site.block() < 0 || site.max_rank() < 0)
+        return name + "has a negative size";
+      for (int32_t tied : site.tied())
+        if (!within(tied, manifest.sites_size()))
+          return name + "is tied to a site that does not exist";
+      for (const SiteForm &form : site.forms()) {
+        if ((form.materialise() != -1 && !within(form.materialise(), functions)) ||
+            (form.prepare() != -1 && !within(form.prepare(), functions)))
+          return name + "has a function that does not exist";
+        for (int32_t slot : form.entry_slots())
+          if (!within(slot, ADAPTER_ENTRY_TENSORS))
+            return name + "writes an entry's tensor that does not exist";
+      }
+    }
+    return "";
+  }
+
+  std::string checkAdapters() const {
+    std::set<std::string> names;
+    for (const Adapter &adapter : manifest.adapters()) {
+      std::string name = "adapter '" + adapter.name() + "' ";
+      if (adapter.name().empty() || adapter.name() == "-" || !names.insert(adapter.name()).second)
+        return name + "has no name of its own";
+      if (!isPlainPath(adapter.file()))
+        return name + "lies outside of the artifact";
+      for (const AdapterUpdate &update : adapter.updates())
+        if (!within(update.site(), manifest.sites_size()) ||
+            !findForm(manifest.sites(update.site()), update.form()))
+          return name + "has an update without a site or form";
+    }
+    return "";
+  }
+
+  std::string checkSlots() const {
+    for (const Slot &slot : manifest.slots())
+      for (int32_t site : slot.sites())
+        if (!within(site, manifest.sites_size()))
+          return "slot '" + slot.name() + "' has a site that does not exist";
+    return "";
+  }
+
+  std::string checkFiles() const {
+    for (const FileHash &file : manifest.files())
+      if (!isPlainPath(file.file()))
+        return "file '" + file.file() + "' lies outside of the artifact";
+    return "";
+  }
+
+  const Manifest &manifest;
+  int64_t functions;
+};
+
+} // namespace
+
+Result<Manifest> parseManifest(const void *data, size_t size, uint64_t functions, const std::string &where) {
+  Manifest manifest;
+  if (size > INT32_MAX || !manifest.ParseFromArray(data, static_cast<int>(size)))
+    return Error{where + ": no manifest"};
+  if (manifest.abi_version() != ADAPTER_ABI_VERSION)
+    return Error{where + ": has interface version " + std::to_string(manifest.abi_version()) +
+                 "; this runtime knows " + std::to_string(ADAPTER_ABI_VERSION) +
+                 ". Compile the model again with a matching adapter-opt"};
+  if (std::string problem = Checker(manifest, functions).run(); !problem.empty())
+    return Error{where + ": the manifest contradicts itself: " + problem};
+  return manifest;
+}
+
+const char *timeName(Time time) {
+  switch (time) {
+  case BUILD:
+    return "build";
+  case LOAD:
+    return "load";
+  case SWITCH:
+    return "switch";
+  case CALL:
+    return "call";
+  case ROW:
+    return "row";
+  default:
+    return "unknown";
+  }
+}
+
+std::string siteName(const Site &site) { return site.module() + "." + site.parameter_name(); }
+
+const SiteForm *findForm(const Site &site, const std::string &form) {
+  for (const SiteForm &each : site.forms())
+    if (each.form() == form)
+      return &each;
+  return nullptr;
+}
+
+} // namespace adapter::runtime

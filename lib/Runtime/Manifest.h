@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The manifest as the runtime uses it: parsed, and checked so that no index in it can lead astray.
+#ifndef ADAPTER_LIB_RUNTIME_MANIFEST_H
+#define ADAPTER_LIB_RUNTIME_MANIFEST_H
+
+#include "lib/Artifact/manifest.pb.h"
+#include "lib/Checkpoint/Json.h"
+#include "lib/Checkpoint/Result.h"
+#include <string>
+
+namespace adapter::runtime {
+
+// Parses manifest.pb. `functions` is the number of functions of the code.
+checkpoint::Result<artifact::Manifest> parseManifest(const void *data, size_t size, uint64_t functions,
+                                                     const std::string &where);
+
+checkpoint::Json manifestToJson(const artifact::Manifest &manifest);
+
+const char *timeName(artifact::Time time);
+// "model.layers.0.q_proj.weight"
+std::string siteName(const artifact::Site &site);
+// The form of a site, or null.
+const artifact::SiteForm *findForm(const artifact::Site &site, const std::string &form);
+
+} // namespace adapter::runtime
+
+#endif // ADAPTER_LIB_RUNTIME_MANIFEST_H

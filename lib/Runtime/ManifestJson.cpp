@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The manifest as JSON, for `adapter-run info`. protobuf-lite has no reflection that could do it.
+#include "lib/Checkpoint/DType.h"
+#include "lib/Runtime/Manifest.h"
+
+namespace adapter::runtime {
+
+using namespace artifact;
+using checkpoint::Json;
+
+namespace {
+
+template <typename List, typename Function>
+Json each(const List &list, Function function) {
+  Json result = Json::array();
+  for (const auto &item : list)
+    result.push_back(function(item));
+  return result;
+}
+
+template <typename List>
+Json plain(const List &list) {
+  return each(list, [](const auto &item) { return Json(item); });
+}
+
+std::string dtype(int32_t code) { return checkpoint::dtypeName(static_cast<checkpoint::DType>(code)); }
+
+const char *kindName(SiteKind kind) {
+  return kind == LINEAR ? "linear" : kind == EMBEDDING ? "embedding" : kind == VECTOR ? "vector" : "unknown";
+}
+
+Json tensorJson(const Tensor &tensor) {
+  Json dims = Json::array();
+  for (int i = 0; i < tensor.dims_size(); ++i)
+    dims.push_back(tensor.dims(i) < 0 ? Json(tensor.dim_names(i)) : Json(tensor.dims(i)));
+  return {{"name", tensor.name()}, {"dtype", dtype(tensor.dtype())}, {"dims", dims}};
+}
+
+Json entryJson(const Entry &entry) {
+  Json result = {{"name", entry.name()},
+                 {"function", entry.function()},
+                 {"inputs", each(entry.inputs(), tensorJson)},
+                 {"outputs", each(entry.outputs(), tensorJson)}};
+  if (!entry.row_input().empty()) {
+    result["row_input"] = entry.row_input();
+    result["row_axis"] = entry.row_axis();
+  }
+  return result;
+}
+
+Json parameterJson(const Parameter &parameter) {
+  return {{"name", parameter.name()}, {"dtype", dtype(parameter.dtype())}, {"dims", plain(parameter.dims())}};
+}
+
+Json formJson(const SiteForm &form) {
+  return {{"form", form.form()},
+          {"roles", plain(form.roles())},
+          {"materialise", form.materialise()},
+          {"prepare", form.prepare()},
+          {"entry_slots", plain(form.entry_slots())}};
+}
+
+Json siteJson(const Site &site) {
+  return {{"module", site.module()},
+          {"parameter_name", site.parameter_name()},
+          {"kind", kindName(site.kind())},
+          {"parameter", site.parameter()},
+          {"time", timeName(site.time())},
+          {"bank", site.bank()},
+          {"rows", site.rows()},
+          {"columns", site.columns()},
+          {"transposed", site.transposed()},
+          {"block", site.block()},
+          {"max_rank", site.max_rank()},
+          {"forms", each(site.forms(), formJson)},
+          {"tied", plain(site.tied())}};
+}
+
+Json updateJson(const AdapterUpdate &update) {
+  Json tensors = Json::object();
+  for (const AdapterTensor &tensor : update.tensors())
+    tensors[tensor.role()] = tensor.key();
+  return {{"site", update.site()}, {"form", update.form()}, {"scale", update.scale()}, {"tensors", tensors}};
+}
+
+Json adapterJson(const Adapter &adapter) {
+  return {{"name", adapter.name()},
+          {"time", timeName(adapter.time())},
+          {"file", adapter.file()},
+          {"source_hash", adapter.source_hash()},
+          {"updates", each(adapter.updates(), updateJson)}};
+}
+
+Json slotJson(const Slot &slot) {
+  return {{"name", slot.name()},
+          {"time", timeName(slot.time())},
+          {"forms", plain(slot.forms())},
+          {"max_rank", slot.max_rank()},
+          {"sites", plain(slot.sites())}};
+}
+
+} // namespace
+
+Json manifestToJson(const Manifest &manifest) {
+  return {{"abi_version", manifest.abi_version()},
+          {"producer", manifest.producer()},
+          {"target_triple", manifest.target_triple()},
+          {"cpu", manifest.cpu()},
+          {"cpu_features", plain(manifest.cpu_features())},
+          {"entries", each(manifest.entries(), entryJson)},
+          {"adapters", each(manifest.adapters(), adapterJson)},
+          {"slots", each(manifest.slots(), slotJson)},
+          {"scalars", each(manifest.scalars(),
+                           [](const Scalar &scalar) {
+                             return Json{{"name", scalar.name()}, {"default", scalar.default_value()}};
+                           })},
+          {"sites", each(manifest.sites(), siteJson)},
+          {"parameters", each(manifest.parameters(), parameterJson)},
+          {"files", each(manifest.files(), [](const FileHash &file) {
+             return Json{{"file", file.file()}, {"hash", file.hash()}, {"size", file.size()}};
+           })}};
+}
+
+} // namespace adapter::runtime

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// An open model: the artifact, the adapters of the moment, and calls.
+#ifndef ADAPTER_LIB_RUNTIME_MODEL_H
+#define ADAPTER_LIB_RUNTIME_MODEL_H
+
+#include "lib/Checkpoint/Json.h"
+#include "lib/Runtime/Realise.h"
+#include <optional>
+
+namespace adapter::runtime {
+
+// An adapter as one generation of calls sees it.
+struct LiveAdapter {
+  std::shared_ptr<const Source> source;
+  double factor = 1.0;
+  int slot = -1; // in the banks; -1 for switch-bound adapters
+  std::shared_ptr<const Prepared> prepared;
+};
+
+// Everything that a call reads and a change replaces. A change publishes a new snapshot; calls under way
+// finish on the one they hold.
+struct Snapshot {
+  std::map<std::string, LiveAdapter> adapters;
+  std::string switched; // empty: the base
+  Materialised weights; // of the adapter that is switched in
+  std::vector<const void *> parameters;
+  std::vector<std::vector<adapter_entry_v1>> entries; // [bank][slot]
+  std::vector<adapter_bank_v1> banks;
+  std::vector<double> scalars;
+};
+
+struct CallRequest {
+  std::vector<std::pair<std::string, Tensor>> inputs; // views
+  std::string entry;                                  // empty: the first
+  std::optional<std::string> adapter;
+  std::optional<std::vector<std::string>> rowAdapters; // empty names for none
+};
+
+struct CallResult {
+  std::vector<std::string> names;
+  std::vector<Output> outputs;
+};
+
+class Model {
+public:
+  static Result<std::unique_ptr<Model>> open(const std::string &folder, int threads, int64_t memoryLimit);
+
+  Result<CallResult> call(const CallRequest &request);
+  Status switchTo(const std::string &name); // empty: the base
+  Status loadAdapter(const std::string &name, const std::string &path, const char *slot);
+  Status unloadAdapter(const std::string &name);
+  Status set(const std::string &property, double value);
+  Status verify() const { return verifyArtifact(*artifact); }
+  checkpoint::Json info() const;
+  checkpoint::Json adapters() const;
+
+private:
+  Model(std::shared_ptr<const Artifact> artifact, int threads, int64_t memoryLimit)
+      : artifact(std::move(artifact)), resources(threads, memoryLimit) {}
+  std::shared_ptr<const Snapshot> current() const;
+  void publish(std::shared_ptr<Snapshot> next);
+  std::shared_ptr<Snapshot> copy() const { return std::make_shared<Snapshot>(*current()); }
+  Status add(Snapshot &snapshot, std::shared_ptr<const Source> source);
+  Result<std::vector<int32_t>> rowSlots(const Snapshot &snapshot, const artifact::Entry &entry,
+                                        const CallRequest &request,
+                                        const std::vector<const Tensor *> &inputs) const;
+  Error unknownAdapter(const Snapshot &snapshot, const std::string &name) const;
+
+  std::shared_ptr<const Artifact> artifact;
+  Resources resources;
+  std::mutex writing;            // changes come one after the other
+  mutable std::mutex publishing; // of `snapshot`, held for a moment only
+  std::shared_ptr<const Snapshot> snapshot;
+};
+
+// Checks the inputs of a call against a graph and puts them in its order.
+Result<std::vector<const Tensor *>> orderInputs(const artifact::Entry &entry, const CallRequest &request);
+
+} // namespace adapter::runtime
+
+#endif // ADAPTER_LIB_RUNTIME_MODEL_H

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Opening and verifying artifacts; see Sources.h.
+#include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/File.h"
+#include "lib/Checkpoint/Hash.h"
+#include "lib/Checkpoint/Safetensors.h"
+#include "lib/Runtime/Manifest.h"
+#include "lib/Runtime/Sources.h"
+#include <algorithm>
+#include <cstring>
+#include <sys/stat.h>
+#include <unordered_map>
+
+namespace adapter::runtime {
+
+using checkpoint::MappedFile;
+using checkpoint::Safetensors;
+
+namespace {
+
+constexpr const char *parameterFile = "parameters.safetensors";
+
+Status checkSizes(const Artifact &artifact) {
+  for (const artifact::FileHash &file : artifact.manifest.files()) {
+    std::string path = artifact.folder + "/" + file.file();
+    struct stat status;
+    if (stat(path.c_str(), &status) || !S_ISREG(status.st_mode))
+      return Error{path + ": missing"};
+    if (static_cast<uint64_t>(status.st_size) != file.size())
+      return Error{path + ": has " + std::to_string(status.st_size) + " bytes instead of " +
+                   std::to_string(file.size()) + "; the artifact is damaged"};
+  }
+  return Done{};
+}
+
+Status mapParameters(Artifact &artifact) {
+  if (artifact.manifest.parameters().empty())
+    return Done{};
+  std::string path = artifact.folder + "/" + parameterFile;
+  Result<Safetensors> file = checkpoint::readSafetensors(path);
+  if (!file)
+    return file.error();
+  std::unordered_map<std::string, const Tensor *> byName;
+  for (const Tensor &tensor : file->tensors)
+    byName[tensor.key] = &tensor;
+  for (const artifact::Parameter &parameter : artifact.manifest.parameters()) {
+    auto it = byName.find(parameter.name());
+    if (it == byName.end())
+      return Error{path + ": lacks tensor '" + parameter.name() + "'"};
+    const Tensor &tensor = *it->second;
+    if (static_cast<int32_t>(tensor.dtype) != parameter.dtype() ||
+        !std::equal(tensor.shape.begin(), tensor.shape.end(), parameter.dims().begin(),
+                    parameter.dims().end()))
+      return Error{path + ": tensor '" + parameter.name() +
+                   "' has another type or shape than the manifest says"};
+    Tensor placed = tensor;
+    if (reinterpret_cast<uintptr_t>(tensor.data) % 64 && tensor.bytes) {
+      placed = checkpoint::allocateTensor(tensor.dtype, tensor.shape);
+      std::memcpy(checkpoint::mutableData(placed), tensor.data, tensor.bytes);
+    }
+    artifact.pristine.push_back(placed.data);
+    artifact.parameters.push_back(std::move(placed));
+  }
+  return Done{};
+}
+
+} // namespace
+
+Result<std::shared_ptr<const Artifact>> openArtifact(const std::string &folder) {
+  if (!checkpoint::isDirectory(folder))
+    return Error{folder + (checkpoint::exists(folder) ? ": no artifact: not a folder" : ": does not exist")};
+  std::string manifestPath = folder + "/manifest.pb";
+  if (!checkpoint::exists(manifestPath) || !checkpoint::exists(folder + "/code.so"))
+    return Error{folder + ": no artifact: it lacks manifest.pb or code.so; expected what `adapter-opt -o "
+                          "model.adapt` writes"};
+  Result<MappedFile> bytes = checkpoint::mapFile(manifestPath);
+  if (!bytes)
+    return bytes.error();
+  // The manifest stands first, since it says whether this machine can run the code at all.
+  Result<artifact::Manifest> manifest = parseManifest(bytes->data, bytes->size, UINT32_MAX, manifestPath);
+  if (!manifest)
+    return manifest.error();
+  if (Status status = checkMachine(*manifest, folder); !status)
+    return status.error();
+  Result<Code> code = loadCode(folder);
+  if (!code)
+    return code.error();
+  if (code->table->manifest_size != bytes->size ||
+      std::memcmp(code->table->manifest, bytes->data, bytes->size) != 0)
+    return Error{manifestPath + ": differs from the manifest in code.so; the artifact is damaged"};
+  manifest = parseManifest(bytes->data, bytes->size, code->table->function_count, manifestPath);
+  if (!manifest)
+    return manifest.error();
+
+  auto artifact = std::make_shared<Artifact>();
+  artifact->folder = folder;
+  artifact->manifest = std::move(*manifest);
+  artifact->code = std::move(*code);
+  for (const artifact::Site &site : artifact->manifest.sites())
+    artifact->banks = std::max(artifact->banks, site.bank() + 1);
+  if (Status status = checkSizes(*artifact); !status)
+    return status.error();
+  if (Status status = mapParameters(*artifact); !status)
+    return status.error();
+  return std::shared_ptr<const Artifact>(std::move(artifact));
+}
+
+Status verifyArtifact(const Artifact &artifact) {
+  if (Status status = checkSizes(artifact); !status)
+    return status;
+  Result<std::string> code = checkpoint::hashFile(artifact.folder + "/code.so");
+  Result<MappedFile> expected = checkpoint::mapFile(artifact.folder + "/code.hash");
+  if (!code)
+    return code.error();
+  if (!expected)
+    return expected.error();
+  if (expected->text().substr(0, code->size()) != *code)
+    return Error{artifact.folder + "/code.so: was changed since it was compiled"};
+  bool parameters = artifact.manifest.parameters().empty();
+  for (const artifact::FileHash &file : artifact.manifest.files()) {
+    Result<std::string> hash = checkpoint::hashFile(artifact.folder + "/" + file.file());
+    if (!hash)
+      return hash.error();
+    if (*hash != file.hash())
+      return Error{artifact.folder + "/" + file.file() + ": was changed since it was compiled: its hash is " +
+                   *hash + " instead of " + file.hash()};
+    parameters |= file.file() == parameterFile;
+  }
+  if (!parameters)
+    return Error{artifact.folder + ": the manifest has no hash of " + parameterFile};
+  return Done{};
+}
+
+} // namespace adapter::runtime

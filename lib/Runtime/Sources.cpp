@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Adapters in terms of an artifact's sites; see Sources.h.
+#include "lib/Runtime/Sources.h"
+#include "lib/Checkpoint/Adapter.h"
+#include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Hash.h"
+#include "lib/Checkpoint/Safetensors.h"
+#include "lib/Runtime/Manifest.h"
+#include "lib/Runtime/SiteShapes.h"
+#include <algorithm>
+#include <set>
+
+namespace adapter::runtime {
+
+using checkpoint::Safetensors;
+using checkpoint::Update;
+
+namespace {
+
+// The tensors by the roles of the site's form, converted and checked.
+Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std::string &form, double scale,
+                              const std::map<std::string, Tensor> &tensors, artifact::Time time,
+                              const std::string &where) {
+  const artifact::Site &site = artifact.manifest.sites(siteIndex);
+  const artifact::SiteForm *known = findForm(site, form);
+  std::string message =
+      where + ": module '" + site.module() + "', parameter '" + site.parameter_name() + "': ";
+  if (!known) {
+    std::string forms;
+    for (const artifact::SiteForm &each : site.forms())
+      forms += (forms.empty() ? "" : ", ") + each.form();
+    return Error{message + "the artifact has no room for the form '" + form +
+                 "' there, only for: " + (forms.empty() ? "none" : forms)};
+  }
+  bool switched = time == artifact::SWITCH;
+  if (switched ? known->materialise() < 0 || site.parameter() < 0 : known->prepare() < 0 || site.bank() < 0)
+    return Error{message + "the artifact cannot apply the form '" + form + "' there at the time '" +
+                 timeName(time) + "'"};
+  SiteUpdate update{siteIndex, form, scale, {}};
+  for (const std::string &role : known->roles()) {
+    auto it = tensors.find(role);
+    if (it == tensors.end())
+      return Error{message + "the tensor '" + role + "' is missing"};
+    Result<Tensor> converted =
+        checkpoint::isFloat(it->second.dtype) ? checkpoint::toF32(it->second) : checkpoint::toI64(it->second);
+    if (!converted)
+      return Error{message + converted.error().message};
+    update.tensors.push_back(std::move(*converted));
+  }
+  if (tensors.size() != update.tensors.size())
+    return Error{message + "the form '" + form + "' takes " + std::to_string(update.tensors.size()) +
+                 " tensors, not " + std::to_string(tensors.size())};
+  if (Status status = checkShapes(site, *known, update.tensors); !status)
+    return Error{message + status.error().message};
+  return update;
+}
+
+// Where a checkpoint may go: the slot's sites, or all sites of the artifact's only time.
+struct Room {
+  artifact::Time time;
+  std::vector<int> sites;
+  const artifact::Slot *slot = nullptr;
+};
+
+Result<Room> findRoom(const Artifact &artifact, const char *slotName) {
+  const artifact::Manifest &manifest = artifact.manifest;
+  std::string known;
+  const artifact::Slot *slot = nullptr;
+  for (const artifact::Slot &each : manifest.slots()) {
+    known += (known.empty() ? "" : ", ") + each.name();
+    if (slotName ? each.name() == slotName : manifest.slots_size() == 1)
+      slot = &each;
+  }
+  if (slot) {
+    Room room{slot->time(), {}, slot};
+    for (int32_t site : slot->sites())
+      room.sites.push_back(site);
+    return room;
+  }
+  if (slotName)
+    return Error{"the artifact has no slot '" + std::string(slotName) +
+                 "'; it has: " + (known.empty() ? "none" : known)};
+  if (manifest.slots_size() > 1)
+    return Error{"the artifact has several slots, so that one must be named: " + known};
+  std::set<artifact::Time> times;
+  Room room{artifact::ROW, {}, nullptr};
+  for (int i = 0; i < manifest.sites_size(); ++i)
+    if (manifest.sites(i).time() >= artifact::SWITCH) {
+      times.insert(manifest.sites(i).time());
+      room.sites.push_back(i);
+    }
+  if (times.size() != 1)
+    return Error{times.empty() ? "the artifact has no room for adapters; compile it with --adapter-slot"
+                               : "the artifact has adapters of several times and no slot; compile it with "
+                                 "--adapter-slot"};
+  room.time = *times.begin();
+  return room;
+}
+
+// The sites that an update of a checkpoint is about.
+Result<std::vector<int>> matchSites(const Artifact &artifact, const Room &room, const Update &update,
+                                    const std::string &where) {
+  std::set<std::string> modules, all;
+  for (int index : room.sites) {
+    const artifact::Site &site = artifact.manifest.sites(index);
+    all.insert(siteName(site));
+    if (site.parameter_name() == update.parameter && checkpoint::pathsMatch(update.module, site.module()))
+      modules.insert(site.module());
+  }
+  if (modules.count(update.module))
+    modules = {update.module};
+  std::string list;
+  for (const std::string &each : modules.empty() ? all : modules) {
+    if (list.size() > 1000) {
+      list += ", ...";
+      break;
+    }
+    list += (list.empty() ? "" : ", ") + each;
+  }
+  if (modules.empty())
+    return Error{where + ": the artifact has no room for '" + update.module + "." + update.parameter +
+                 "'; it has room at: " + (list.empty() ? "none" : list)};
+  if (modules.size() > 1)
+    return Error{where + ": '" + update.module + "' may be any of: " + list};
+  std::vector<int> result;
+  std::set<int> tied;
+  for (int index : room.sites) {
+    const artifact::Site &site = artifact.manifest.sites(index);
+    if (site.module() != *modules.begin() || site.parameter_name() != update.parameter)
+      continue;
+    result.push_back(index);
+    if (update.tied)
+      tied.insert(site.tied().begin(), site.tied().end());
+  }
+  for (int index : tied)
+    if (std::find(result.begin(), result.end(), index) == result.end())
+      result.push_back(index);
+  return result;
+}
+
+} // namespace
+
+Result<Source> readBuiltIn(const Artifact &artifact, const artifact::Adapter &adapter) {
+  std::string path = artifact.folder + "/" + adapter.file();
+  for (const artifact::FileHash &file : artifact.manifest.files())
+    if (file.file() == adapter.file()) {
+      Result<std::string> hash = checkpoint::hashFile(path);
+      if (!hash)
+        return hash.error();
+      if (*hash != file.hash())
+        return Error{path + ": was changed since it was compiled"};
+    }
+  Result<Safetensors> file = checkpoint::readSafetensors(path);
+  if (!file)
+    return file.error();
+  Source source{adapter.name(), "artifact", adapter.time(), {}};
+  for (const artifact::AdapterUpdate &update : adapter.updates()) {
+    std::map<std::string, Tensor> tensors;
+    for (const artifact::AdapterTensor &tensor : update.tensors()) {
+      const Tensor *found = file->find(tensor.key());
+      if (!found)
+        return Error{path + ": lacks tensor '" + tensor.key() + "'"};
+      tensors[tensor.role()] = *found;
+    }
+    Result<SiteUpdate> made =
+        makeUpdate(artifact, update.site(), update.form(), update.scale(), tensors, adapter.time(), path);
+    if (!made)
+      return made.error();
+    source.updates.push_back(std::move(*made));
+  }
+  return source;
+}
+
+Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name, const std::string &path,
+                              const char *slotName) {
+  Result<Room> room = findRoom(artifact, slotName);
+  if (!room)
+    return room.error();
+  Result<checkpoint::Adapter> adapter = checkpoint::readAdapter(path);
+  if (!adapter)
+    return adapter.error();
+  Source source{name, path, room->time, {}};
+  for (const Update &update : adapter->updates) {
+    if (const artifact::Slot *slot = room->slot) {
+      if (slot->forms_size() &&
+          std::find(slot->forms().begin(), slot->forms().end(), update.form) == slot->forms().end())
+        return Error{path + ": '" + update.module + "' is updated by '" + update.form +
+                     "', which the slot '" + slot->name() + "' does not take"};
+      if (slot->max_rank() && update.rank > slot->max_rank())
+        return Error{path + ": '" + update.module + "' has rank " + std::to_string(update.rank) +
+                     ", but the slot '" + slot->name() + "' takes ranks up to " +
+                     std::to_string(slot->max_rank())};
+    }
+    Result<std::vector<int>> sites = matchSites(artifact, *room, update, path);
+    if (!sites)
+      return sites.error();
+    for (int site : *sites) {
+      Result<SiteUpdate> made =
+          makeUpdate(artifact, site, update.form, update.scale, update.tensors, room->time, path);
+      if (!made)
+        return made.error();
+      source.updates.push_back(std::move(*made));
+    }
+  }
+  return source;
+}
+
+} // namespace adapter::runtime

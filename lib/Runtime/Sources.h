@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What an artifact holds, and where the tensors of its adapters come from.
+#ifndef ADAPTER_LIB_RUNTIME_SOURCES_H
+#define ADAPTER_LIB_RUNTIME_SOURCES_H
+
+#include "lib/Checkpoint/Tensor.h"
+#include "lib/Runtime/Code.h"
+#include "lib/Runtime/Host.h"
+#include <map>
+
+namespace adapter::runtime {
+
+using checkpoint::Tensor;
+
+// An opened artifact; never changes.
+struct Artifact {
+  std::string folder;
+  artifact::Manifest manifest;
+  Code code;
+  std::vector<Tensor> parameters;     // mapped, by row of the manifest's table
+  std::vector<const void *> pristine; // their data
+  int banks = 0;
+};
+
+Result<std::shared_ptr<const Artifact>> openArtifact(const std::string &folder);
+// Hashes every file that the manifest names, and code.so.
+Status verifyArtifact(const Artifact &artifact);
+
+// One update, at one site of the artifact.
+struct SiteUpdate {
+  int site;
+  std::string form;
+  double scale;
+  std::vector<Tensor> tensors; // f32 or int64, in the order of the form's roles; shapes are checked
+};
+
+// An adapter in terms of the artifact's sites.
+struct Source {
+  std::string name;
+  std::string origin; // a path, or "artifact"
+  artifact::Time time;
+  std::vector<SiteUpdate> updates;
+};
+
+// An adapter that the artifact was built with.
+Result<Source> readBuiltIn(const Artifact &artifact, const artifact::Adapter &adapter);
+// A checkpoint, matched to the sites of a slot.
+Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name, const std::string &path,
+                              const char *slot);
+
+} // namespace adapter::runtime
+
+#endif // ADAPTER_LIB_RUNTIME_SOURCES_H

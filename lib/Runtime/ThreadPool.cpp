@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The thread pool; see ThreadPool.h.
+#include "lib/Runtime/ThreadPool.h"
+#include <algorithm>
+#include <sched.h>
+#include <system_error>
+
+namespace adapter::runtime {
+
+namespace {
+
+thread_local bool insideLoop = false;
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// A graph runs loops of some microseconds back to back; going to sleep between them costs more than that.
+constexpr int spins = 2000;
+
+int usableThreads() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0)
+    return std::max(1, CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+} // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  if (threads <= 0)
+    threads = usableThreads();
+  threads = std::min(threads, 1024);
+  try {
+    for (int i = 1; i < threads; ++i)
+      workers.emplace_back([this] { workerMain(); });
+  } catch (const std::system_error &) {
+    // The system has no more threads to give; the pool works with those it has.
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    stop = true;
+    started.fetch_add(1);
+  }
+  wake.notify_all();
+  for (std::thread &worker : workers)
+    worker.join();
+}
+
+void ThreadPool::work(Loop &loop) {
+  bool outer = insideLoop;
+  insideLoop = true;
+  auto bound = [&](int64_t chunk) {
+    return static_cast<int64_t>(static_cast<__int128>(loop.count) * chunk / loop.chunks);
+  };
+  for (;;) {
+    int64_t chunk = loop.next.fetch_add(1, std::memory_order_relaxed);
+    if (chunk >= loop.chunks)
+      break;
+    loop.body(loop.context, bound(chunk), bound(chunk + 1));
+  }
+  insideLoop = outer;
+}
+
+// Under the mutex.
+void ThreadPool::remove(Loop &loop) {
+  for (Loop **link = &loops; *link; link = &(*link)->following)
+    if (*link == &loop) {
+      *link = loop.following;
+      return;
+    }
+}
+
+void ThreadPool::workerMain() {
+  for (;;) {
+    int64_t seen = started.load(std::memory_order_acquire);
+    std::unique_lock<std::mutex> lock(mutex);
+    if (stop)
+      return;
+    if (Loop *loop = loops) {
+      loop->helpers.fetch_add(1, std::memory_order_relaxed);
+      lock.unlock();
+      work(*loop);
+      lock.lock();
+      // All chunks are taken, so no other worker need look at it.
+      remove(*loop);
+      // Its caller may return, and the loop be gone, as soon as the count is 0 and the mutex free.
+      if (loop->helpers.fetch_sub(1, std::memory_order_release) == 1)
+        finished.notify_all();
+      continue;
+    }
+    lock.unlock();
+    for (int i = 0; i < spins && started.load(std::memory_order_acquire) == seen; ++i)
+      pause();
+    lock.lock();
+    wake.wait(lock, [&] { return stop || loops; });
+  }
+}
+
+void ThreadPool::parallelFor(adapter_loop_body_v1 body, void *context, int64_t count, int64_t grain) {
+  if (count <= 0)
+    return;
+  grain = std::max<int64_t>(grain, 1);
+  // Some chunks more than threads, so that a thread that is held up delays the loop by little.
+  int64_t chunks = std::min<int64_t>(count / grain, threads() * 4);
+  if (chunks <= 1 || workers.empty() || insideLoop) {
+    body(context, 0, count);
+    return;
+  }
+  Loop loop;
+  loop.body = body;
+  loop.context = context;
+  loop.count = count;
+  loop.chunks = chunks;
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    loop.following = loops;
+    loops = &loop;
+    started.fetch_add(1, std::memory_order_release);
+  }
+  wake.notify_all();
+  work(loop);
+  std::unique_lock<std::mutex> lock(mutex);
+  remove(loop);
+  lock.unlock();
+  for (int i = 0; i < spins && loop.helpers.load(std::memory_order_acquire); ++i)
+    pause();
+  lock.lock();
+  finished.wait(lock, [&] { return loop.helpers.load(std::memory_order_acquire) == 0; });
+}
+
+} // namespace adapter::runtime

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Fixtures of the end-to-end tests. `pytest test/python` needs the tools in build/bin (see product.py)."""
+
+import pytest
+import torch
+from oracle import Oracle
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def oracle(tmp_path_factory):
+    """Exports, adapters and references of this session."""
+    return Oracle(tmp_path_factory.mktemp("oracle"))
+
+
+@pytest.fixture(scope="session")
+def small(oracle):
+    """(path of a small ONNX export, folder of an adapter that fits it), for tests about other things."""
+    return oracle.export("vit", "torchscript"), oracle.adapter("vit", "plain").folder

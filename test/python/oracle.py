@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Exports, adapters and PyTorch's answers, each made once per session and only when asked for.
+
+Every reference is PEFT's unmerged forward in f32: its merge differs from it on a tied embedding.
+"""
+
+import collections
+import functools
+
+import methods
+import onnx
+import torch
+import zoo
+
+Adapter = collections.namedtuple("Adapter", "folder outputs")  # outputs: logits by feed
+
+
+def _numpy(feed):
+    return {name: tensor.numpy() for name, tensor in feed.items()}
+
+
+class Oracle:
+    """`spread_vectors=False` in a method means weights as a model initialises them, with norms of ones and
+    biases of zeros, which exporters merge and drop."""
+
+    def __init__(self, root):
+        self.root = root
+        self.export = functools.cache(self._export)
+        self.base = functools.cache(self._base)
+        self.adapter = functools.cache(self._adapter)
+
+    def _export(self, architecture, exporter, spread_vectors=True):
+        """Path of the ONNX file."""
+        path = self.root / f"{architecture}-{exporter}{'' if spread_vectors else '-plain'}.onnx"
+        return zoo.export(zoo.make(architecture, spread_vectors), architecture, exporter, path)
+
+    def feed(self, architecture, name):
+        """Inputs by name as numpy arrays."""
+        return _numpy(zoo.inputs(architecture, zoo.FEEDS[name]))
+
+    def feed_of(self, path, architecture, name):
+        """The same without inputs that the graph does not have."""
+        names = {i.name for i in onnx.load(path, load_external_data=False).graph.input}
+        return {k: v for k, v in self.feed(architecture, name).items() if k in names}
+
+    def _outputs(self, model, architecture):
+        with torch.no_grad():
+            return {
+                name: zoo.forward(model, zoo.inputs(architecture, shape)).numpy()
+                for name, shape in zoo.FEEDS.items()
+            }
+
+    def _base(self, architecture, spread_vectors=True):
+        """Logits by feed, without an adapter."""
+        return self._outputs(zoo.make(architecture, spread_vectors), architecture)
+
+    def _adapter(self, architecture, method, seed=1, spread_vectors=True, scale=1.0):
+        """A random adapter: its PEFT folder and the logits it gives; `scale` multiplies its own scale."""
+        model = methods.attach(zoo.make(architecture, spread_vectors), architecture, method, seed)
+        suffix = "" if spread_vectors else "-plain"
+        folder = self.root / f"{architecture}-{method}-{seed}{suffix}"
+        if not folder.exists():
+            methods.save(model, method, folder)
+        if scale != 1.0:
+            for module in model.modules():
+                if hasattr(module, "scale_layer"):
+                    module.scale_layer(scale)
+        return Adapter(folder, self._outputs(model, architecture))
+
+    def both(self, architecture, method):
+        """Logits by feed with the adapters of seeds 1 and 2 active at once: the sum of both updates."""
+        model = methods.attach(zoo.make(architecture), architecture, method, 1)
+        other = methods.attach(zoo.make(architecture), architecture, method, 2)
+        with zoo.quiet():
+            model.add_adapter("second", methods.METHODS[method](architecture, 2))
+        values = dict(other.named_parameters())
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if ".second." in name:
+                    parameter.copy_(values[name.replace(".second.", ".default.")])
+        model.base_model.set_adapter(["default", "second"])
+        return self._outputs(model.eval(), architecture)
