@@ -62,7 +62,10 @@ struct ReferToSourcesPass : PassWrapper<ReferToSourcesPass, OperationPass<Module
 } // namespace
 
 static int fail(ExitCode code, const llvm::Twine &message) {
-  llvm::errs() << "adapter-opt: error: " << message << '\n';
+  // One line, whatever the names in it hold.
+  std::string line = message.str();
+  llvm::replace(line, '\n', ' ');
+  llvm::errs() << "adapter-opt: error: " << line << '\n';
   return code;
 }
 
