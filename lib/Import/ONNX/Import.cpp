@@ -55,8 +55,9 @@ static ArrayAttr importOpsets(const List &list, Builder &builder, bool &plain) {
 static Status checkOpsets(onnxir::ModelOp model) {
   int64_t version = model.getOpsetVersion(""), newest = newestOpset();
   if (version < 0 || version > newest)
-    return Error{"it imports version " + std::to_string(version) + " of ONNX's operators, but this program knows those up to " +
-                 std::to_string(newest) + "; export it with an older opset"};
+    return Error{"it imports version " + std::to_string(version) +
+                 " of ONNX's operators, but this program knows those up to " + std::to_string(newest) +
+                 "; export it with an older opset"};
   Status status = Done{};
   model.walk([&](onnxir::NodeOp node) {
     if ((node.getDomain().empty() || node.getDomain() == "ai.onnx") && !node.getOpsetVersion()) {
