@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# ruff: noqa: F821 (lit defines config)
 """Tests of adapter-opt: IR and models in, FileCheck on what comes out."""
 
 import os

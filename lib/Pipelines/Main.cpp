@@ -144,7 +144,9 @@ int adapter::adapterOptMain(int argc, char **argv) {
   CommandLine line{inputs, output};
   if (line.inputs.empty())
     line.inputs.push_back("-");
-  bool text = line.inputs.size() == 1 && fileKindOf(line.inputs.front()) != FileKind::ONNX &&
-              !llvm::sys::fs::is_directory(line.inputs.front()) && line.output == "-";
+  bool one = line.inputs.size() == 1 && !llvm::sys::fs::is_directory(line.inputs.front());
+  if (one && fileKindOf(line.output) == FileKind::Unknown && !llvm::sys::fs::is_directory(line.output))
+    return fail(wrongUsage, line.output + ": the output's suffix is none of .onnx, .mlir and .mlirbc");
+  bool text = one && fileKindOf(line.inputs.front()) != FileKind::ONNX && line.output == "-";
   return text ? runOnText(line, registry, config) : runOnModels(line, registry, config);
 }

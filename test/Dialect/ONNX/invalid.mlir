@@ -60,3 +60,24 @@ onnx.model @function attributes {ir_version = 8 : i64, opsets = ["", 17]} {
     onnx.return
   } {domain = "", function_name = "f", input_names = [], opsets = [""]}
 }
+
+// -----
+
+onnx.model @outputs attributes {ir_version = 8 : i64, opsets = ["", 17]} {
+  onnx.graph @main (%x: tensor<f32>) {
+    // Each output has a name.
+    // expected-error @below {{'onnx.return' op has 1 operands but 2 output names}}
+    onnx.return {output_names = ["x", "y"]} %x : tensor<f32>
+  } {input_names = ["x"]}
+}
+
+// -----
+
+func.func @terminator(%x: tensor<f32>) {
+  // A subgraph says what its outputs are.
+  // expected-error @below {{'onnx.node' op needs onnx.return at the end of each region}}
+  %y = onnx.node "Loop"(%x) {region_names = ["body"], result_names = ["y"]} : (tensor<f32>) -> tensor<f32> {
+    %z = onnx.absent
+  }
+  return
+}
