@@ -4,6 +4,7 @@
 #include "lib/Runtime/Manifest.h"
 #include "adapter-rt/artifact.h"
 #include "lib/Checkpoint/DType.h"
+#include <google/protobuf/stubs/logging.h>
 #include <set>
 
 namespace adapter::runtime {
@@ -152,6 +153,7 @@ private:
 
 Result<Manifest> parseManifest(const void *data, size_t size, uint64_t functions, const std::string &where) {
   Manifest manifest;
+  google::protobuf::LogSilencer silencer; // a broken manifest is reported below, not on stderr
   if (size > INT32_MAX || !manifest.ParseFromArray(data, static_cast<int>(size)))
     return Error{where + ": no manifest"};
   if (manifest.abi_version() != ADAPTER_ABI_VERSION)

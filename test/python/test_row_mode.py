@@ -55,6 +55,20 @@ def test_different_kinds_in_one_batch(oracle, tmp_path, architecture, exporter, 
     check(oracle, tmp_path, architecture, exporter, a, b)
 
 
+@pytest.mark.parametrize("method", ["bias_all", "lora_bias", "norm_saved"])
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "vit"])
+def test_shared_and_dropped_initialisers(oracle, tmp_path, architecture, method):
+    """Weights as initialised: biases and norms that dynamo merged, biases of zeros that it dropped."""
+    base = oracle.export(architecture, "dynamo", False)
+    adapter = oracle.adapter(architecture, method, 1, False)
+    artifact = tmp_path / "row.adapt"
+    product.opt(base, f"--adapter=a={adapter.folder}@row", "-o", artifact)
+    feed, without = oracle.feed_of(base, architecture, "wide"), oracle.base(architecture, False)["wide"]
+    y = product.run(artifact, feed, tmp_path, "--row-adapters", "a,-,a")["logits"]
+    given = adapter.outputs["wide"]
+    assert_rows_agree(y, [given[0], without[1], given[2]], [without[0], None, without[2]])
+
+
 @matrix.exports
 def test_command_line(oracle, tmp_path, architecture, exporter):
     artifact, feed, adapters = compiled(oracle, tmp_path, architecture, exporter, "plain", "plain")

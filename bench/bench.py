@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Benchmarks: adapter-opt against a peer or a physical limit, measured in turns on the same machine.
+
+    bench.py [--build build] [--only B1,B4] [--runs 9] [--threads 2]
+
+Every figure is a ratio of medians of at least 7 runs after a warm-up, the two sides taking turns. Writes
+bench/results/<id>.json, one per benchmark, and prints a table. Nothing is asserted. B1 needs the built
+tools, onnx and numpy; B4 PyTorch and transformers as well, once, to make the model.
+"""
+
+import argparse
+import json
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results"
+
+
+def compiled_limits(build):
+    """Path of the compiled bench/limits.c."""
+    binary = build / "bench" / "limits"
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    source = ROOT / "bench" / "limits.c"
+    command = ["clang-22", "-O3", "-march=native", "-pthread", str(source), "-o", str(binary)]
+    subprocess.run(command, check=True)
+    return binary
+
+
+def limits(binary, threads):
+    """{"f32_gflops", "bf16_gflops", "read_gbs", ...} of this machine, now."""
+    done = subprocess.run([str(binary), str(threads)], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def in_turns(sides, runs):
+    """{name: [seconds]} of callables by name: each once to warm up, then in turn, `runs` times."""
+    for call in sides.values():
+        call()
+    seconds = {name: [] for name in sides}
+    for _ in range(runs):
+        for name, call in sides.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def summary(values):
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "runs": len(values)}
+
+
+def compile_model(build, model, output, *arguments):
+    command = [build / "bin" / "adapter-opt", model, *arguments, "-o", output]
+    subprocess.run(list(map(str, command)), check=True)
+    return output
+
+
+def linear_model(path, inner, outer):
+    """y [n, outer] = x [n, inner] W, f32."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    if not path.exists():
+        weight = np.random.default_rng(0).standard_normal((inner, outer), np.float32)
+        graph = helper.make_graph(
+            [helper.make_node("MatMul", ["x", "w"], ["y"], name="/linear/MatMul")],
+            "linear",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", inner])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", outer])],
+            [numpy_helper.from_array(weight, "w")],
+        )
+        opsets = [helper.make_opsetid("", 20)]
+        onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return path
+
+
+def run_bench(build, artifact, feed, threads, runs):
+    """Seconds per call, measured inside `adapter-run bench`: one number per run."""
+    inputs = [f"--input={name}={path}" for name, path in feed.items()]
+    options = [f"--threads={threads}", f"--runs={runs}", "--json"]
+    command = [build / "bin" / "adapter-run", "bench", artifact, *inputs, *options]
+    done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)["seconds"]
+
+
+def b1(build, options):
+    """One f32 linear with packed weights, as a share of the FMA peak."""
+    folder, results = build / "bench", {}
+    binary = compiled_limits(build)
+    for rows, inner, outer in ((128, 768, 3072), (512, 4096, 4096)):
+        name = f"{rows}x{inner}x{outer}"
+        model = linear_model(folder / f"linear-{inner}-{outer}.onnx", inner, outer)
+        artifact = compile_model(build, model, folder / f"linear-{inner}-{outer}.adapt")
+        x = folder / f"x-{rows}-{inner}.npy"
+        np.save(x, np.random.default_rng(1).standard_normal((rows, inner), np.float32))
+        seconds, peaks = [], []
+        for _ in range(options.runs):
+            peaks.append(limits(binary, options.threads)["f32_gflops"])
+            seconds.append(statistics.median(run_bench(build, artifact, {"x": x}, options.threads, 3)))
+        gflops = 2e-9 * rows * inner * outer / statistics.median(seconds)
+        results[name] = {
+            "seconds": summary(seconds),
+            "gflops": gflops,
+            "peak_gflops": summary(peaks),
+            "share_of_peak": gflops / statistics.median(peaks),
+            "target": 0.95,
+        }
+    return results
+
+
+def bert_model(path):
+    """BERT-base with random weights: input_ids, attention_mask int64 [batch, sequence] -> hidden
+    f32 [batch, sequence, 768]. Returns the path and the number of multiply-adds of its linears per token."""
+    linears = 12 * (4 * 768 * 768 + 2 * 768 * 3072)
+    if path.exists():
+        return path, linears
+    import torch
+    import transformers
+
+    class Hidden(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.model = transformers.BertModel(transformers.BertConfig(), add_pooling_layer=False)
+
+        def forward(self, input_ids, attention_mask):
+            return self.model(input_ids, attention_mask).last_hidden_state
+
+    ids = torch.ones(2, 7, dtype=torch.int64)
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=512)}
+    torch.onnx.export(
+        Hidden().eval(),
+        (ids, ids),
+        str(path),
+        input_names=["input_ids", "attention_mask"],
+        output_names=["hidden"],
+        dynamic_shapes=(axes, axes),
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    return path, linears
+
+
+def b4(build, options):
+    """BERT-base f32, 1x128, against onnxruntime and as a share of the FMA peak over the linears."""
+    import onnxruntime
+
+    sys.path.insert(0, str(build / "python"))
+    import adapter_opt as ao
+
+    model, per_token = bert_model(build / "bench" / "bert-base.onnx")
+    artifact = compile_model(build, model, build / "bench" / "bert-base.adapt")
+    ours = ao.load(str(artifact), threads=options.threads)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    session = onnxruntime.InferenceSession(str(model), settings, providers=["CPUExecutionProvider"])
+    ids = np.random.default_rng(0).integers(5, 30000, (1, 128))
+    feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    peer = session.run(None, feed)[0]
+    error = float(np.abs(ours(**feed)["hidden"] - peer).max() / np.abs(peer).max())
+    sides = {"adapter-opt": lambda: ours(**feed), "onnxruntime": lambda: session.run(None, feed)}
+    before = limits(compiled_limits(build), options.threads)
+    seconds = in_turns(sides, options.runs)
+    gflops = 2e-9 * 128 * per_token / statistics.median(seconds["adapter-opt"])
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    return {
+        "1x128": {
+            "seconds": summary(seconds["adapter-opt"]),
+            "peer": f"onnxruntime {onnxruntime.__version__}, {options.threads} threads",
+            "peer_seconds": summary(seconds["onnxruntime"]),
+            "speedup": medians["onnxruntime"] / medians["adapter-opt"],
+            "share_of_peak": gflops / before["f32_gflops"],
+            "limits": before,
+            "relative_difference_to_peer": error,
+            "target": 0.90,
+        }
+    }
+
+
+BENCHMARKS = {"B1": b1, "B4": b4}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
+    parser.add_argument("--only", default=",".join(BENCHMARKS), help="ids, separated by commas")
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    if options.runs < 7:
+        parser.error("--runs: at least 7")
+    build = options.build.resolve()
+    RESULTS.mkdir(exist_ok=True)
+    for name in options.only.split(","):
+        results = BENCHMARKS[name](build, options)
+        record = {"id": name, "machine": platform.processor() or platform.machine(), "results": results}
+        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+        for case, result in results.items():
+            line = f"{name:4} {case:14} {result['seconds']['median'] * 1e3:9.2f} ms"
+            line += f"  {result['share_of_peak']:5.1%} of peak (target {result['target']:.0%})"
+            if "speedup" in result:
+                line += f"  {result['speedup']:.2f}x {result['peer']}"
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

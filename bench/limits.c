@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * Physical limits of this machine, as JSON: f32 FMA and bf16 dot-product peak in GFLOP/s and read bandwidth
+ * in GB/s, over as many threads as the first argument says (default 2). Each is the best of several runs.
+ *
+ *   clang-22 -O3 -march=native -pthread bench/limits.c -o build/bench/limits
+ */
+#include <immintrin.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#if defined(__AVX512F__)
+typedef __m512 vector_t;
+#define LANES 16
+#define SET1 _mm512_set1_ps
+#define FMA _mm512_fmadd_ps
+#define CHAINS 24 /* independent accumulators: more than latency times throughput, fewer than registers */
+#elif defined(__AVX2__) && defined(__FMA__)
+typedef __m256 vector_t;
+#define LANES 8
+#define SET1 _mm256_set1_ps
+#define FMA _mm256_fmadd_ps
+#define CHAINS 12
+#else
+#error "AVX2 with FMA, or AVX-512, is needed"
+#endif
+
+enum { MAX_THREADS = 64, RUNS = 9 };
+static const int64_t kSteps = 20 * 1000 * 1000 / CHAINS;
+static const size_t kBytesPerThread = (size_t)256 << 20;
+
+typedef struct {
+  int kind; /* 0: f32 FMA, 1: bf16 dot product, 2: read */
+  const char *memory;
+  float sink;
+  double start, end;
+  pthread_barrier_t *barrier;
+} work_t;
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static float run_fma(void) {
+  vector_t sum[CHAINS];
+  vector_t x = SET1(1.0f), y = SET1(1e-9f);
+  for (int i = 0; i < CHAINS; ++i)
+    sum[i] = SET1((float)i);
+  for (int64_t step = 0; step < kSteps; ++step) {
+    /* Keeps the compiler from folding steps together. */
+    __asm__ volatile("" : "+v"(x), "+v"(y));
+#pragma clang loop unroll(full)
+    for (int i = 0; i < CHAINS; ++i)
+      sum[i] = FMA(x, y, sum[i]);
+  }
+  for (int i = 1; i < CHAINS; ++i)
+    sum[0] = FMA(x, sum[i], sum[0]);
+  float out[LANES];
+  memcpy(out, &sum[0], sizeof(out));
+  return out[0];
+}
+
+static float run_dot(void) {
+#if defined(__AVX512BF16__)
+  __m512 sum[CHAINS];
+  __m512 one = _mm512_set1_ps(1.0f), tiny = _mm512_set1_ps(1e-9f);
+  __m512bh x = _mm512_cvtne2ps_pbh(one, one), y = _mm512_cvtne2ps_pbh(tiny, tiny);
+  for (int i = 0; i < CHAINS; ++i)
+    sum[i] = _mm512_set1_ps((float)i);
+  for (int64_t step = 0; step < kSteps; ++step) {
+    __asm__ volatile("" : "+v"(x), "+v"(y));
+#pragma clang loop unroll(full)
+    for (int i = 0; i < CHAINS; ++i)
+      sum[i] = _mm512_dpbf16_ps(sum[i], x, y);
+  }
+  for (int i = 1; i < CHAINS; ++i)
+    sum[0] = _mm512_add_ps(sum[0], sum[i]);
+  return _mm512_cvtss_f32(sum[0]);
+#else
+  return 0;
+#endif
+}
+
+static float run_read(const char *memory) {
+  __m256i sum[8];
+  memset(sum, 0, sizeof(sum));
+  for (size_t at = 0; at < kBytesPerThread; at += 256)
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 8; ++i)
+      sum[i] = _mm256_xor_si256(sum[i], _mm256_load_si256((const __m256i *)(memory + at) + i));
+  for (int i = 1; i < 8; ++i)
+    sum[0] = _mm256_xor_si256(sum[0], sum[i]);
+  return (float)_mm256_extract_epi32(sum[0], 0);
+}
+
+static void *thread_main(void *argument) {
+  work_t *work = argument;
+  pthread_barrier_wait(work->barrier);
+  work->start = now();
+  work->sink = work->kind == 0 ? run_fma() : work->kind == 1 ? run_dot() : run_read(work->memory);
+  work->end = now();
+  return NULL;
+}
+
+/* Seconds of the fastest run of one kind of work on all threads at once: from the first thread's start to
+ * the last one's end, taken in the threads themselves, since this one may be scheduled late. */
+static double best_seconds(int kind, int threads, char *const *memory) {
+  double best = 1e30;
+  for (int run = 0; run < RUNS; ++run) {
+    pthread_barrier_t barrier;
+    pthread_t ids[MAX_THREADS];
+    work_t work[MAX_THREADS];
+    pthread_barrier_init(&barrier, NULL, (unsigned)threads);
+    for (int t = 0; t < threads; ++t) {
+      work[t] = (work_t){kind, memory[t], 0, 0, 0, &barrier};
+      pthread_create(&ids[t], NULL, thread_main, &work[t]);
+    }
+    double start = 1e30, end = 0;
+    for (int t = 0; t < threads; ++t) {
+      pthread_join(ids[t], NULL);
+      start = work[t].start < start ? work[t].start : start;
+      end = work[t].end > end ? work[t].end : end;
+    }
+    pthread_barrier_destroy(&barrier);
+    double seconds = end - start;
+    if (seconds < best)
+      best = seconds;
+  }
+  return best;
+}
+
+int main(int argc, char **argv) {
+  int threads = argc > 1 ? atoi(argv[1]) : 2;
+  if (threads < 1 || threads > MAX_THREADS) {
+    fprintf(stderr, "limits: 1 to %d threads\n", MAX_THREADS);
+    return 2;
+  }
+  char *memory[MAX_THREADS];
+  for (int t = 0; t < threads; ++t) {
+    memory[t] = aligned_alloc(4096, kBytesPerThread);
+    if (!memory[t]) {
+      fprintf(stderr, "limits: out of memory\n");
+      return 1;
+    }
+    memset(memory[t], t + 1, kBytesPerThread);
+  }
+  double count = (double)kSteps * CHAINS * threads;
+  double fma = count * LANES * 2 / best_seconds(0, threads, memory) * 1e-9;
+#if defined(__AVX512BF16__)
+  double dot = count * 32 * 2 / best_seconds(1, threads, memory) * 1e-9;
+#else
+  double dot = 0;
+#endif
+  double read = (double)kBytesPerThread * threads / best_seconds(2, threads, memory) * 1e-9;
+  printf(
+      "{\"threads\": %d, \"lanes\": %d, \"f32_gflops\": %.1f, \"bf16_gflops\": %.1f, \"read_gbs\": %.1f}\n",
+      threads, LANES, fma, dot, read);
+  for (int t = 0; t < threads; ++t)
+    free(memory[t]);
+  return 0;
+}
