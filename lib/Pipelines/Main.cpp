@@ -64,7 +64,10 @@ struct ReferToSourcesPass : PassWrapper<ReferToSourcesPass, OperationPass<Module
 } // namespace
 
 static int fail(ExitCode code, const llvm::Twine &message) {
-  llvm::errs() << "adapter-opt: error: " << message << '\n';
+  // One line, whatever the names in it hold.
+  std::string line = message.str();
+  llvm::replace(line, '\n', ' ');
+  llvm::errs() << "adapter-opt: error: " << line << '\n';
   return code;
 }
 
@@ -92,12 +95,15 @@ static int runOnText(const CommandLine &line, DialectRegistry &registry, MlirOpt
   return done;
 }
 
+// Whether an output is code rather than a module.
+static bool isCode(StringRef output) {
+  return output.ends_with(".adapt") || output.ends_with(".ll") || output.ends_with(".s") || output.ends_with(".o");
+}
+
 // Compiles as far as the output or --compile-to asks for, and writes.
 static Status writeResult(ModuleOp module, const CommandLine &line) {
   StringRef output = line.output;
-  bool artifact = output.ends_with(".adapt");
-  bool code = output.ends_with(".ll") || output.ends_with(".s") || output.ends_with(".o");
-  if (!artifact && !code && line.compileTo.empty())
+  if (!isCode(output) && line.compileTo.empty())
     return writeOutput(module, line.output);
   Result<Target> target = resolveTarget(line.target);
   if (!target)
@@ -109,7 +115,7 @@ static Status writeResult(ModuleOp module, const CommandLine &line) {
       return status;
     return writeOutput(module, line.output);
   }
-  return artifact ? compileArtifact(module, options, output) : compileText(module, options, output);
+  return output.ends_with(".adapt") ? compileArtifact(module, options, output) : compileText(module, options, output);
 }
 
 static int runOnModels(const CommandLine &line, DialectRegistry &registry, const MlirOptMainConfig &config) {
@@ -171,7 +177,11 @@ int adapter::adapterOptMain(int argc, char **argv) {
     return fail(wrongUsage, "--compile-to=" + line.compileTo + ": the phases are " + llvm::join(phases, ", "));
   if (line.inputs.empty())
     line.inputs.push_back("-");
-  bool text = line.inputs.size() == 1 && fileKindOf(line.inputs.front()) != FileKind::ONNX &&
-              !llvm::sys::fs::is_directory(line.inputs.front()) && line.output == "-" && line.compileTo.empty();
+  bool one = line.inputs.size() == 1 && !llvm::sys::fs::is_directory(line.inputs.front());
+  if (one && !isCode(line.output) && fileKindOf(line.output) == FileKind::Unknown &&
+      !llvm::sys::fs::is_directory(line.output))
+    return fail(wrongUsage, line.output + ": the output's suffix is none of .onnx, .mlir, .mlirbc, .ll, .s, .o and "
+                                          ".adapt");
+  bool text = one && fileKindOf(line.inputs.front()) != FileKind::ONNX && line.output == "-" && line.compileTo.empty();
   return text ? runOnText(line, registry, config) : runOnModels(line, registry, config);
 }
