@@ -183,6 +183,13 @@ static LogicalResult lowerConstant(onnxir::NodeOp node, GraphLowering &graph) {
     graph.set(node.getResult(0), std::move(*lowered));
     return success();
   }
+  if (auto value = dyn_cast_or_null<DenseElementsAttr>(node.getNodeAttr("value"))) {
+    FailureOr<Lowered> lowered = graph.parameter(node, "", "value", value.getType(), value);
+    if (failed(lowered))
+      return failure();
+    graph.set(node.getResult(0), std::move(*lowered));
+    return success();
+  }
   if (auto value = dyn_cast_or_null<IntegerAttr>(node.getNodeAttr("value_int")))
     return set({index(value.getInt())}, {}, b.getI64Type());
   if (auto value = dyn_cast_or_null<FloatAttr>(node.getNodeAttr("value_float")))
@@ -210,7 +217,12 @@ static LogicalResult lowerConstantOfShape(onnxir::NodeOp node, GraphLowering &gr
   Attribute fill = b.getF32FloatAttr(0);
   Type type = b.getF32Type();
   bool isUnsigned = false;
-  if (auto value = dyn_cast_or_null<onnxir::TensorAttr>(node.getNodeAttr("value"))) {
+  auto dense = dyn_cast_or_null<DenseElementsAttr>(node.getNodeAttr("value"));
+  if (dense && dense.getElementType().isInteger() && dense.getNumElements() == 1) {
+    isUnsigned = dense.getElementType().isUnsignedInteger();
+    type = IntegerType::get(b.getContext(), dense.getElementType().getIntOrFloatBitWidth());
+    fill = IntegerAttr::get(type, *dense.getValues<APInt>().begin());
+  } else if (auto value = dyn_cast_or_null<onnxir::TensorAttr>(node.getNodeAttr("value"))) {
     FailureOr<RankedTensorType> plain = plainType(node, value.getType(), "value");
     if (failed(plain))
       return failure();
