@@ -7,6 +7,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
+#include <string>
 
 namespace adapter {
 
@@ -26,6 +27,9 @@ struct Phase {
 
 /// All phases from `linalg` to `llvm`, in order.
 llvm::ArrayRef<Phase> codegenPhases();
+
+/// Symbol of the entry point that is made for a public function.
+inline std::string entrySymbol(llvm::StringRef function) { return ("entry." + function).str(); }
 
 } // namespace adapter
 

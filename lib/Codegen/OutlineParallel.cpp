@@ -2,6 +2,7 @@
 //
 // kernel-outline-parallel: bodies of parallel loops become functions. What a body captures is passed as
 // arguments, parameters among them, so that equal bodies of repeated layers are one function.
+#include "adapter/Pipelines.h"
 #include "lib/Codegen/Passes.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -130,6 +131,24 @@ static void threadFrame(ModuleOp module) {
   });
 }
 
+// Public functions are entry points: what their tensors look like is kept for bind-host.
+static void markEntries(ModuleOp module) {
+  Builder builder(module.getContext());
+  auto types = [&](TypeRange range) {
+    return builder.getArrayAttr(
+        llvm::map_to_vector(range, [](Type type) -> Attribute { return TypeAttr::get(type); }));
+  };
+  for (auto function : module.getOps<func::FuncOp>()) {
+    if (!function.isPublic() || function.isDeclaration())
+      continue;
+    function->setAttr("kernel.entry",
+                      builder.getDictionaryAttr(
+                          {builder.getNamedAttr("symbol", builder.getStringAttr(entrySymbol(function.getName()))),
+                           builder.getNamedAttr("inputs", types(function.getArgumentTypes())),
+                           builder.getNamedAttr("outputs", types(function.getResultTypes()))}));
+  }
+}
+
 namespace {
 struct OutlineParallelPass final : adapter::impl::OutlineParallelPassBase<OutlineParallelPass> {
   using Base::Base;
@@ -142,6 +161,7 @@ struct OutlineParallelPass final : adapter::impl::OutlineParallelPassBase<Outlin
     });
     for (kernel::ParallelOp loop : outermost)
       outliner.outline(loop);
+    markEntries(getOperation());
     threadFrame(getOperation());
   }
 };

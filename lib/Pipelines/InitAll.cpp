@@ -7,6 +7,7 @@
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "dialects/ONNX/IR/ONNXOps.h"
 #include "lib/Codegen/Passes.h"
+#include "lib/Compile/Passes.h"
 #include "lib/Conversion/Passes.h"
 #include "lib/Import/ONNX/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
@@ -42,6 +43,7 @@ void adapter::registerAllDialects(DialectRegistry &registry) {
 void adapter::registerAllPasses() {
   registerImportONNXPasses();
   registerAdapterCodegenPasses();
+  registerAdapterCompilePasses();
   registerAdapterConversionPasses();
   registerTransformsPasses();
   registerLinalgPasses();

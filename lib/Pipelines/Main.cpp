@@ -5,11 +5,13 @@
 #include "lib/Pipelines/Main.h"
 #include "adapter/InitAll.h"
 #include "lib/Pipelines/Archives.h"
+#include "lib/Pipelines/Compile.h"
 #include "lib/Pipelines/Files.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/InitLLVM.h"
@@ -29,7 +31,7 @@ enum ExitCode { done = 0, inputAtFault = 1, wrongUsage = 2 };
 
 struct CommandLine {
   std::vector<std::string> inputs;
-  std::string output;
+  std::string output, target, compileTo;
 };
 
 // Binds the tensors that a textual module names before any pass asks for them.
@@ -62,7 +64,10 @@ struct ReferToSourcesPass : PassWrapper<ReferToSourcesPass, OperationPass<Module
 } // namespace
 
 static int fail(ExitCode code, const llvm::Twine &message) {
-  llvm::errs() << "adapter-opt: error: " << message << '\n';
+  // One line, whatever the names in it hold.
+  std::string line = message.str();
+  llvm::replace(line, '\n', ' ');
+  llvm::errs() << "adapter-opt: error: " << line << '\n';
   return code;
 }
 
@@ -90,6 +95,29 @@ static int runOnText(const CommandLine &line, DialectRegistry &registry, MlirOpt
   return done;
 }
 
+// Whether an output is code rather than a module.
+static bool isCode(StringRef output) {
+  return output.ends_with(".adapt") || output.ends_with(".ll") || output.ends_with(".s") || output.ends_with(".o");
+}
+
+// Compiles as far as the output or --compile-to asks for, and writes.
+static Status writeResult(ModuleOp module, const CommandLine &line) {
+  StringRef output = line.output;
+  if (!isCode(output) && line.compileTo.empty())
+    return writeOutput(module, line.output);
+  Result<Target> target = resolveTarget(line.target);
+  if (!target)
+    return target.error();
+  CompileOptions options;
+  options.target = *target;
+  if (!line.compileTo.empty()) {
+    if (Status status = runPhases(module, options, line.compileTo); !status)
+      return status;
+    return writeOutput(module, line.output);
+  }
+  return output.ends_with(".adapt") ? compileArtifact(module, options, output) : compileText(module, options, output);
+}
+
 static int runOnModels(const CommandLine &line, DialectRegistry &registry, const MlirOptMainConfig &config) {
   Result<std::vector<std::string>> inputs = expandInputs(line.inputs);
   if (!inputs)
@@ -109,8 +137,8 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   applyDefaultTimingPassManagerCLOptions(manager);
   if (failed(config.setupPassPipeline(manager)) || failed(manager.run(**module)))
     return inputAtFault;
-  if (Status status = writeOutput(**module, line.output); !status)
-    return fail(inputAtFault, status.error().message);
+  if (Status status = writeResult(**module, line); !status)
+    return status.error().message.empty() ? inputAtFault : fail(inputAtFault, status.error().message);
   return done;
 }
 
@@ -125,8 +153,13 @@ int adapter::adapterOptMain(int argc, char **argv) {
                                      llvm::cl::desc("<inputs: .onnx, .mlir, a folder, or ->"),
                                      llvm::cl::cat(category));
   llvm::cl::opt<std::string> output(
-      "o", llvm::cl::desc("Output, by its suffix: .onnx .mlir .mlirbc; or a folder"),
+      "o", llvm::cl::desc("Output, by its suffix: .onnx .mlir .mlirbc .ll .s .o .adapt; or a folder"),
       llvm::cl::value_desc("file"), llvm::cl::init("-"), llvm::cl::cat(category));
+  llvm::cl::opt<std::string> target("target", llvm::cl::desc("What code is compiled for"),
+                                    llvm::cl::value_desc("cpu[:native|x86-64-v3|x86-64-v4]"),
+                                    llvm::cl::init("cpu:native"), llvm::cl::cat(category));
+  llvm::cl::opt<std::string> compileTo("compile-to", llvm::cl::desc("Print the module after a phase"),
+                                       llvm::cl::value_desc("phase"), llvm::cl::cat(category));
   MlirOptMainConfig::registerCLOptions(registry);
   registerAsmPrinterCLOptions();
   registerMLIRContextCLOptions();
@@ -138,10 +171,17 @@ int adapter::adapterOptMain(int argc, char **argv) {
                                          &stream))
     return fail(wrongUsage, StringRef(errors).trim());
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
-  CommandLine line{inputs, output};
+  CommandLine line{inputs, output, target, compileTo};
+  std::vector<StringRef> phases = compilePhases();
+  if (!line.compileTo.empty() && !llvm::is_contained(phases, line.compileTo))
+    return fail(wrongUsage, "--compile-to=" + line.compileTo + ": the phases are " + llvm::join(phases, ", "));
   if (line.inputs.empty())
     line.inputs.push_back("-");
-  bool text = line.inputs.size() == 1 && fileKindOf(line.inputs.front()) != FileKind::ONNX &&
-              !llvm::sys::fs::is_directory(line.inputs.front()) && line.output == "-";
+  bool one = line.inputs.size() == 1 && !llvm::sys::fs::is_directory(line.inputs.front());
+  if (one && !isCode(line.output) && fileKindOf(line.output) == FileKind::Unknown &&
+      !llvm::sys::fs::is_directory(line.output))
+    return fail(wrongUsage, line.output + ": the output's suffix is none of .onnx, .mlir, .mlirbc, .ll, .s, .o and "
+                                          ".adapt");
+  bool text = one && fileKindOf(line.inputs.front()) != FileKind::ONNX && line.output == "-" && line.compileTo.empty();
   return text ? runOnText(line, registry, config) : runOnModels(line, registry, config);
 }

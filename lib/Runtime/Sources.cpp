@@ -9,6 +9,7 @@
 #include "lib/Runtime/Manifest.h"
 #include "lib/Runtime/SiteShapes.h"
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 namespace adapter::runtime {
@@ -18,10 +19,20 @@ using checkpoint::Update;
 
 namespace {
 
+enum class Origin { Artifact, Checkpoint };
+
+Tensor copyTensor(const Tensor &tensor) {
+  Tensor copy = checkpoint::allocateTensor(tensor.dtype, tensor.shape);
+  copy.key = tensor.key;
+  if (tensor.bytes)
+    std::memcpy(checkpoint::mutableData(copy), tensor.data, tensor.bytes);
+  return copy;
+}
+
 // The tensors by the roles of the site's form, converted and checked.
 Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std::string &form, double scale,
                               const std::map<std::string, Tensor> &tensors, artifact::Time time,
-                              const std::string &where) {
+                              const std::string &where, Origin origin) {
   const artifact::Site &site = artifact.manifest.sites(siteIndex);
   const artifact::SiteForm *known = findForm(site, form);
   std::string message =
@@ -46,6 +57,9 @@ Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std
         checkpoint::isFloat(it->second.dtype) ? checkpoint::toF32(it->second) : checkpoint::toI64(it->second);
     if (!converted)
       return Error{message + converted.error().message};
+    // A checkpoint's file may be overwritten while its adapter lives; the artifact's own files may not.
+    if (origin == Origin::Checkpoint && converted->data == it->second.data)
+      converted = copyTensor(*converted);
     update.tensors.push_back(std::move(*converted));
   }
   if (tensors.size() != update.tensors.size())
@@ -163,8 +177,8 @@ Result<Source> readBuiltIn(const Artifact &artifact, const artifact::Adapter &ad
         return Error{path + ": lacks tensor '" + tensor.key() + "'"};
       tensors[tensor.role()] = *found;
     }
-    Result<SiteUpdate> made =
-        makeUpdate(artifact, update.site(), update.form(), update.scale(), tensors, adapter.time(), path);
+    Result<SiteUpdate> made = makeUpdate(artifact, update.site(), update.form(), update.scale(), tensors,
+                                         adapter.time(), path, Origin::Artifact);
     if (!made)
       return made.error();
     source.updates.push_back(std::move(*made));
@@ -196,8 +210,8 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
     if (!sites)
       return sites.error();
     for (int site : *sites) {
-      Result<SiteUpdate> made =
-          makeUpdate(artifact, site, update.form, update.scale, update.tensors, room->time, path);
+      Result<SiteUpdate> made = makeUpdate(artifact, site, update.form, update.scale, update.tensors,
+                                           room->time, path, Origin::Checkpoint);
       if (!made)
         return made.error();
       source.updates.push_back(std::move(*made));

@@ -39,7 +39,8 @@ inline checkpoint::Tensor counting(std::string key, std::vector<int64_t> shape) 
 template <typename T>
 std::vector<T> values(const checkpoint::Tensor &tensor) {
   std::vector<T> result(tensor.bytes / sizeof(T));
-  std::memcpy(result.data(), tensor.data, tensor.bytes);
+  if (tensor.bytes)
+    std::memcpy(result.data(), tensor.data, tensor.bytes);
   return result;
 }
 

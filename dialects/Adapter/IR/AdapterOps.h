@@ -43,6 +43,8 @@ struct UpdateTarget {
 
 /// The type of updates of a weight; names of dims do not matter.
 UpdateType updateTypeOf(mlir::Type weight);
+/// Whether an update is made of tensors alone, none of it found only at run time.
+bool isKnownUpdate(mlir::Value update);
 /// Whether sizes may be equal, dimension by dimension.
 bool shapesAgree(llvm::ArrayRef<int64_t> a, llvm::ArrayRef<int64_t> b);
 

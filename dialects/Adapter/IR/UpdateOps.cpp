@@ -15,6 +15,15 @@ UpdateType adapter::updateTypeOf(Type weight) {
                          RankedTensorType::get(tensor.getShape(), tensor.getElementType()));
 }
 
+bool adapter::isKnownUpdate(Value update) {
+  Operation *op = update.getDefiningOp();
+  if (!op || !isa<UpdateOpInterface>(op) || isa<SelectOp>(op))
+    return false;
+  return llvm::all_of(op->getOperands(), [](Value operand) {
+    return !isa<UpdateType>(operand.getType()) || isKnownUpdate(operand);
+  });
+}
+
 bool adapter::shapesAgree(ArrayRef<int64_t> a, ArrayRef<int64_t> b) {
   return a.size() == b.size() && llvm::all_of(llvm::zip(a, b), [](auto pair) {
            auto [x, y] = pair;

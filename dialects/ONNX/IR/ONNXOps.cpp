@@ -86,6 +86,13 @@ int64_t FunctionOp::getOpsetVersion(StringRef domain) {
   return getOpsets() ? lookupOpset(*getOpsets(), domain) : 0;
 }
 
+LogicalResult ReturnOp::verify() {
+  if (getOutputNames() && getOutputNames()->size() != getNumOperands())
+    return emitOpError("has ") << getNumOperands() << " operands but " << getOutputNames()->size()
+                               << " output names";
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // onnx.node
 //===----------------------------------------------------------------------===//
@@ -97,6 +104,9 @@ LogicalResult NodeOp::verify() {
   size_t names = getRegionNames() ? getRegionNames()->size() : 0;
   if (names != getNumRegions())
     return emitOpError("has ") << getNumRegions() << " regions but " << names << " region names";
+  for (Region &region : getGraphs())
+    if (region.front().empty() || !isa<ReturnOp>(region.front().back()))
+      return emitOpError("needs onnx.return at the end of each region");
   if (getMetadata() && getMetadata()->size() % 2)
     return emitOpError("needs a value for each metadata key");
   return success();

@@ -83,6 +83,7 @@ def ONNX_ReturnOp : ONNX_Op<"return", [Pure, Terminator]> {
   let arguments = (ins Variadic<AnyType>:$operands, OptionalAttr<StrArrayAttr>:$output_names);
   let assemblyFormat = "attr-dict ($operands^ `:` type($operands))?";
   let builders = [OpBuilder<(ins), [{ (void)$_builder; }]>];
+  let hasVerifier = 1;
 }
 
 def ONNX_AbsentOp : ONNX_Op<"absent", [Pure]> {

@@ -41,15 +41,6 @@ static Value convertFloats(ImplicitLocOpBuilder &b, Value tensor, Type elementTy
   return generic.getResult(0);
 }
 
-// Whether everything that the update is made of is there.
-static bool isKnown(Value update) {
-  Operation *op = update.getDefiningOp();
-  if (!op || !isa<UpdateOpInterface>(op) || isa<SelectOp>(op))
-    return false;
-  return llvm::all_of(op->getOperands(),
-                      [](Value operand) { return !isa<UpdateType>(operand.getType()) || isKnown(operand); });
-}
-
 static LogicalResult lower(MaterializeOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
   auto update = op.getUpdate().getDefiningOp<UpdateOpInterface>();
@@ -81,7 +72,7 @@ struct LowerMaterializePass : adapter::impl::LowerMaterializePassBase<LowerMater
   void runOnOperation() override {
     SmallVector<MaterializeOp> ops;
     getOperation()->walk([&](MaterializeOp op) {
-      if (isKnown(op.getUpdate()))
+      if (isKnownUpdate(op.getUpdate()))
         ops.push_back(op);
     });
     for (MaterializeOp op : ops) {

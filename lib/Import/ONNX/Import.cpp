@@ -5,6 +5,7 @@
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "lib/Import/ONNX/GraphBody.h"
 #include "lib/Import/ONNX/GraphImporter.h"
+#include "lib/Import/ONNX/RunInference.h"
 #include "lib/Support/ONNX/Residue.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -48,6 +49,25 @@ static ArrayAttr importOpsets(const List &list, Builder &builder, bool &plain) {
     plain &= each.has_domain() && each.has_version() && each.unknown_fields().empty();
   }
   return builder.getArrayAttr(opsets);
+}
+
+// What operators mean depends on their set's version: it must be there, and known.
+static Status checkOpsets(onnxir::ModelOp model) {
+  int64_t version = model.getOpsetVersion(""), newest = newestOpset();
+  if (version < 0 || version > newest)
+    return Error{"it imports version " + std::to_string(version) +
+                 " of ONNX's operators, but this program knows those up to " + std::to_string(newest) +
+                 "; export it with an older opset"};
+  Status status = Done{};
+  model.walk([&](onnxir::NodeOp node) {
+    if ((node.getDomain().empty() || node.getDomain() == "ai.onnx") && !node.getOpsetVersion()) {
+      status = Error{"it has a node of " + node.getOpType().str() +
+                     ", but no opset_import says which version of ONNX's operators that is; export it again"};
+      return WalkResult::interrupt();
+    }
+    return WalkResult::advance();
+  });
+  return status;
 }
 
 static Status importFunctions(::onnx::ModelProto &proto, onnxir::ModelOp model, GraphImporter &importer,
@@ -133,6 +153,9 @@ static Result<Model> importModel(MLIRContext *context, std::shared_ptr<::onnx::M
   builder.setInsertionPointToEnd(&model->getBody().front());
   builder.create(graph);
   if (status = importFunctions(*proto, *model, importer, tensors); !status)
+    return status.error();
+
+  if (status = checkOpsets(*model); !status)
     return status.error();
 
   using M = ::onnx::ModelProto;

@@ -77,8 +77,8 @@ private:
 };
 } // namespace
 
-// Values that have a type now get a value_info: the list of those of the file grows, or goes where nothing but
-// names stands in it, which means all.
+// Values that have a type now get a value_info: the list of those of the file grows, or goes where nothing
+// but names stands in it, which means all.
 static DictionaryAttr extendValues(DictionaryAttr info, Block &block) {
   auto listed = info ? info.getAs<ArrayAttr>("values") : ArrayAttr();
   if (!listed)

@@ -3,6 +3,7 @@
 // Compiled with exceptions, which ONNX's library throws.
 #include "lib/Import/ONNX/RunInference.h"
 #include <exception>
+#include <onnx/defs/schema.h>
 #include <onnx/onnx_pb.h>
 #include <onnx/shape_inference/implementation.h>
 
@@ -16,5 +17,13 @@ std::string adapter::onnxproto::runShapeInference(::onnx::ModelProto &model) {
     return error.what();
   } catch (...) {
     return "an exception of unknown kind";
+  }
+}
+
+int64_t adapter::onnxproto::newestOpset() {
+  try {
+    return ::onnx::OpSchemaRegistry::DomainToVersionRange::Instance().Map().at(::onnx::ONNX_DOMAIN).second;
+  } catch (...) {
+    return 0;
   }
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The one call into ONNX's library that may throw, behind a function that does not.
+// The calls into ONNX's library that may throw, behind functions that do not.
 #ifndef ADAPTER_LIB_IMPORT_ONNX_RUNINFERENCE_H
 #define ADAPTER_LIB_IMPORT_ONNX_RUNINFERENCE_H
 
+#include <cstdint>
 #include <string>
 
 namespace onnx {
@@ -15,6 +16,9 @@ namespace adapter::onnxproto {
 /// ONNX's shape inference with data propagation, in place. Returns what went wrong, "" if nothing; the model
 /// then may have some of its types.
 std::string runShapeInference(onnx::ModelProto &model);
+
+/// The newest version of the default operator set that ONNX's library knows.
+int64_t newestOpset();
 
 } // namespace adapter::onnxproto
 

@@ -262,7 +262,7 @@ Status TensorReader::readExternal(const ::onnx::TensorProto &proto, size_t bytes
 
 std::string TensorReader::claimKey(StringRef wanted) {
   std::string key = wanted.str();
-  for (int i = 1; key.empty() || !keys.insert(key).second; ++i)
-    key = wanted.str() + "." + std::to_string(i);
+  while (key.empty() || !keys.insert(key).second)
+    key = wanted.str() + "." + std::to_string(++suffixes[wanted]);
   return key;
 }

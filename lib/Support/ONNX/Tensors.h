@@ -55,6 +55,7 @@ private:
   std::shared_ptr<const void> owner;
   llvm::StringMap<File> files;
   llvm::StringSet<> keys;
+  llvm::StringMap<unsigned> suffixes; // the last number behind each name
 };
 
 /// Bytes of a tensor, sub-byte types packed; nothing where a dimension is negative, the product does not

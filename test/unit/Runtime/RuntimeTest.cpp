@@ -133,6 +133,16 @@ TEST_F(TinyModel, ReplacedWeightsTakeALora) {
             addLora(sequence(8, 40), tinyOut, tinyHidden, sequence(4, 41), sequence(2, 42), 1));
 }
 
+TEST_F(TinyModel, ALoadedCheckpointMayBeOverwritten) {
+  std::string path = lora("a", "model.layers.0.down", 2, tinyOut, tinyHidden);
+  ASSERT_EQ(adapter_rt_load_adapter(model, "x", path.c_str(), "swap"), ADAPTER_RT_OK)
+      << adapter_rt_last_error();
+  std::filesystem::resize_file(folder / "a/adapter_model.safetensors", 0);
+  ASSERT_EQ(adapter_rt_switch(model, "x"), ADAPTER_RT_OK) << adapter_rt_last_error();
+  expectRow(callY(1), 0, tinyW0(),
+            addLora(tinyW1(), tinyOut, tinyHidden, sequence(8, 30), sequence(4, 31), 0.5));
+}
+
 TEST_F(TinyModel, LoadAtFault) {
   auto refuse = [&](const std::string &path, const char *slot, const char *part) {
     EXPECT_EQ(adapter_rt_load_adapter(model, "x", path.c_str(), slot), ADAPTER_RT_INVALID);

@@ -3,6 +3,7 @@
 // The phases from ONNX to LLVM for CPUs.
 #include "adapter/Pipelines.h"
 #include "lib/Codegen/Passes.h"
+#include "lib/Compile/Passes.h"
 #include "lib/Conversion/Passes.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
@@ -30,6 +31,8 @@ static void buildFuse(OpPassManager &manager, const CodegenOptions &) {
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
 }
+
+static void buildStage(OpPassManager &manager, const CodegenOptions &) { manager.addPass(createStagePass()); }
 
 static void buildBufferise(OpPassManager &manager, const CodegenOptions &) {
   bufferization::OneShotBufferizePassOptions options;
@@ -87,6 +90,7 @@ ArrayRef<Phase> adapter::codegenPhases() {
   static const Phase phases[] = {
       {"linalg", "ONNX graphs lowered to functions over linalg and kernel ops", buildLinalg},
       {"fuse", "elementwise operations fused", buildFuse},
+      {"stage", "what is known at build time evaluated", buildStage},
       {"bufferise", "tensors turned into buffers", buildBufferise},
       {"plan-memory", "buffers freed after their last use", buildPlanMemory},
       {"vectorise", "loops and register tiles", buildVectorise},

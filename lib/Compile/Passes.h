@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Passes that split a program by binding time.
+#ifndef ADAPTER_LIB_COMPILE_PASSES_H
+#define ADAPTER_LIB_COMPILE_PASSES_H
+
+#include "mlir/Pass/Pass.h"
+
+namespace adapter {
+
+#define GEN_PASS_DECL
+#include "lib/Compile/Passes.h.inc"
+#define GEN_PASS_REGISTRATION
+#include "lib/Compile/Passes.h.inc"
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_COMPILE_PASSES_H

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Writes model.adapt/: code, manifest, parameters and adapters.
+#ifndef ADAPTER_LIB_EXPORT_ARTIFACT_WRITEARTIFACT_H
+#define ADAPTER_LIB_EXPORT_ARTIFACT_WRITEARTIFACT_H
+
+#include "lib/Artifact/manifest.pb.h"
+#include "lib/Checkpoint/Result.h"
+#include "lib/Checkpoint/Tensor.h"
+#include <string>
+#include <vector>
+
+namespace adapter {
+
+/// A file of safetensors within the artifact.
+struct TensorFile {
+  std::string name; // relative: "parameters.safetensors", "adapters/sql.safetensors"
+  std::vector<checkpoint::Tensor> tensors;
+};
+
+/// A folder that appears under its name in one step, or not at all. What exists there is replaced if it is an
+/// artifact, else refused.
+class ArtifactFolder {
+public:
+  static checkpoint::Result<ArtifactFolder> create(const std::string &path);
+  ArtifactFolder(ArtifactFolder &&other);
+  ~ArtifactFolder();
+
+  /// Where files are written before commit.
+  const std::string &folder() const { return temporary; }
+  /// Writes a file of tensors and enters its hash into the manifest.
+  checkpoint::Status writeTensors(const TensorFile &file, artifact::Manifest &manifest);
+  /// Writes the manifest and the hash of code.so, which must stand there, and moves everything into place.
+  checkpoint::Status commit(const std::string &manifest);
+
+private:
+  ArtifactFolder(std::string path, std::string temporary);
+  std::string path, temporary;
+};
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_EXPORT_ARTIFACT_WRITEARTIFACT_H

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// From a module of ONNX models to a compiled artifact.
+#include "lib/Pipelines/Compile.h"
+#include "adapter/Pipelines.h"
+#include "lib/Checkpoint/File.h"
+#include "lib/Export/Artifact/WriteArtifact.h"
+#include "lib/Import/ONNX/Passes.h"
+#include "lib/Pipelines/Manifest.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Pass/PassManager.h"
+
+using namespace mlir;
+using namespace adapter;
+using checkpoint::Done;
+using checkpoint::Error;
+using checkpoint::Result;
+using checkpoint::Status;
+
+std::vector<StringRef> adapter::compilePhases() {
+  std::vector<StringRef> names{"optimise"};
+  for (const Phase &phase : codegenPhases())
+    names.push_back(phase.name);
+  return names;
+}
+
+// Runs the phases in (first, last].
+static Status runBetween(ModuleOp module, const CompileOptions &options, StringRef first, StringRef last) {
+  PassManager manager(module.getContext(), ModuleOp::getOperationName());
+  (void)applyPassManagerCLOptions(manager);
+  applyDefaultTimingPassManagerCLOptions(manager);
+  bool within = first.empty();
+  if (within)
+    manager.addPass(createONNXInferShapesPass());
+  if (last != "optimise")
+    for (const Phase &phase : codegenPhases()) {
+      if (within)
+        phase.build(manager, options.target.codegen);
+      if (phase.name == last)
+        break;
+      within |= phase.name == first;
+    }
+  if (failed(manager.run(module)))
+    return Error{""};
+  return Done{};
+}
+
+Status adapter::runPhases(ModuleOp module, const CompileOptions &options, StringRef last) {
+  return runBetween(module, options, "", last);
+}
+
+Status adapter::compileArtifact(ModuleOp module, const CompileOptions &options, StringRef path) {
+  Result<ArtifactFolder> folder = ArtifactFolder::create(path.str());
+  if (!folder)
+    return folder.error();
+  if (Status status = runBetween(module, options, "", "stage"); !status)
+    return status;
+  ManifestBuilder manifest(options);
+  if (Status status = manifest.addEntries(module); !status)
+    return status;
+  if (Status status = folder->writeTensors(manifest.parameterFile(), manifest.get()); !status)
+    return status;
+  if (Status status = runBetween(module, options, "stage", "llvm"); !status)
+    return status;
+  ExportTable table{manifest.get().SerializeAsString(), manifest.functions()};
+  Result<llvm::SmallVector<char, 0>> object = emitObject(module, options.target, &table);
+  if (!object)
+    return object.error();
+  std::string objectFile = folder->folder() + "/code.o";
+  {
+    Result<std::unique_ptr<checkpoint::AtomicFile>> file = checkpoint::AtomicFile::create(objectFile);
+    if (!file)
+      return file.error();
+    if (Status status = (*file)->write(object->data(), object->size()); !status)
+      return status;
+    if (Status status = (*file)->commit(); !status)
+      return status;
+  }
+  Status linked = linkSharedLibrary(objectFile, folder->folder() + "/code.so");
+  ::remove(objectFile.c_str());
+  if (!linked)
+    return linked;
+  return folder->commit(table.manifest);
+}
+
+Status adapter::compileText(ModuleOp module, const CompileOptions &options, StringRef path) {
+  if (Status status = runBetween(module, options, "", "llvm"); !status)
+    return status;
+  std::string bytes;
+  if (path.ends_with(".o")) {
+    Result<llvm::SmallVector<char, 0>> object = emitObject(module, options.target);
+    if (!object)
+      return object.error();
+    bytes.assign(object->begin(), object->end());
+  } else {
+    Result<std::string> text = emitText(module, options.target, /*assembly=*/path.ends_with(".s"));
+    if (!text)
+      return text.error();
+    bytes = std::move(*text);
+  }
+  Result<std::unique_ptr<checkpoint::AtomicFile>> file = checkpoint::AtomicFile::create(path.str());
+  if (!file)
+    return file.error();
+  if (Status status = (*file)->write(bytes.data(), bytes.size()); !status)
+    return status;
+  return (*file)->commit();
+}

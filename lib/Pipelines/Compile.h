@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// From a module of ONNX models to a compiled artifact, phase by phase.
+#ifndef ADAPTER_LIB_PIPELINES_COMPILE_H
+#define ADAPTER_LIB_PIPELINES_COMPILE_H
+
+#include "lib/Checkpoint/Result.h"
+#include "lib/Target/Target.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace adapter {
+
+struct CompileOptions {
+  Target target;
+  std::string rowInput; ///< the input whose axis carries rows; empty: the first
+  int64_t rowAxis = 0;
+};
+
+/// Runs the phases up to `last` (a name of compilePhases()), in place. Errors are reported on the module; the
+/// message returned is empty then.
+checkpoint::Status runPhases(mlir::ModuleOp module, const CompileOptions &options, llvm::StringRef last);
+
+/// Names of the phases behind attach, in order.
+std::vector<llvm::StringRef> compilePhases();
+
+/// Compiles the module and writes the artifact to the folder `path`.
+checkpoint::Status compileArtifact(mlir::ModuleOp module, const CompileOptions &options, llvm::StringRef path);
+
+/// Compiles the module to LLVM IR (.ll), assembly (.s) or an object (.o) at `path`.
+checkpoint::Status compileText(mlir::ModuleOp module, const CompileOptions &options, llvm::StringRef path);
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_PIPELINES_COMPILE_H

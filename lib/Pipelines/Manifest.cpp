@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The manifest of an artifact.
+#include "lib/Pipelines/Manifest.h"
+#include "adapter-rt/artifact.h"
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "dialects/ONNX/IR/ONNXOps.h"
+#include "lib/Support/ParameterStore.h"
+
+using namespace mlir;
+using namespace adapter;
+using checkpoint::Done;
+using checkpoint::Error;
+using checkpoint::Status;
+
+ManifestBuilder::ManifestBuilder(const CompileOptions &options) : options(options) {
+  manifest.set_abi_version(ADAPTER_ABI_VERSION);
+  manifest.set_producer("adapter-opt 0.1.0");
+  manifest.set_target_triple(options.target.triple);
+  manifest.set_cpu(options.target.cpu);
+  for (const std::string &feature : options.target.requiredFeatures)
+    manifest.add_cpu_features(feature);
+}
+
+static void describe(artifact::Tensor &tensor, StringRef name, Type onnxType, RankedTensorType type) {
+  tensor.set_name(name.str());
+  auto dims = onnxir::DimsAttr();
+  Type element = type.getElementType();
+  if (auto ranked = dyn_cast<RankedTensorType>(onnxType)) {
+    dims = dyn_cast_or_null<onnxir::DimsAttr>(ranked.getEncoding());
+    element = ranked.getElementType(); // with its sign
+  }
+  tensor.set_dtype(static_cast<int32_t>(dtypeOf(element)));
+  for (int64_t dim = 0; dim < type.getRank(); ++dim) {
+    bool dynamic = type.isDynamicDim(dim);
+    tensor.add_dims(dynamic ? -1 : type.getDimSize(dim));
+    bool named = dynamic && dims && dim < static_cast<int64_t>(dims.getNames().size());
+    tensor.add_dim_names(named ? dims.getNames()[dim].getValue().str() : "");
+  }
+}
+
+Status ManifestBuilder::addParameters(func::FuncOp function) {
+  ParameterStore &store = ParameterStore::get(function.getContext());
+  auto table = function->getAttrOfType<ArrayAttr>("adapter.parameters");
+  SmallVector<int64_t> moved;
+  for (auto row : table.getAsRange<ArrayAttr>()) {
+    std::string scope = cast<StringAttr>(row[0]).getValue().str(), key = cast<StringAttr>(row[1]).getValue().str();
+    auto [place, isNew] = rows.try_emplace({scope, key}, parameters.size());
+    moved.push_back(place->second);
+    if (!isNew)
+      continue;
+    const checkpoint::Tensor *tensor = store.lookup(scope, key);
+    if (!tensor)
+      return Error{"parameter '" + scope + "'::'" + key + "' has no contents"};
+    parameters.push_back(*tensor);
+    checkpoint::Tensor &copy = parameters.back();
+    // Names in the file are unique, whatever scope they come from.
+    copy.key = scope + "/" + key;
+    artifact::Parameter &parameter = *manifest.add_parameters();
+    parameter.set_name(copy.key);
+    parameter.set_dtype(static_cast<int32_t>(copy.dtype));
+    for (int64_t size : copy.shape)
+      parameter.add_dims(size);
+  }
+  function.walk([&](kernel::ParameterOp op) { op.setIndex(moved[op.getIndex()]); });
+  return Done{};
+}
+
+Status ManifestBuilder::addEntry(func::FuncOp function) {
+  artifact::Entry &entry = *manifest.add_entries();
+  entry.set_name(function.getName().str());
+  entry.set_function(symbols.size());
+  symbols.push_back(entrySymbol(function.getName()));
+  auto inputs = function->getAttrOfType<ArrayAttr>("adapter.inputs");
+  auto inputNames = function->getAttrOfType<ArrayAttr>("adapter.input_names");
+  auto outputs = function->getAttrOfType<ArrayAttr>("adapter.outputs");
+  auto outputNames = function->getAttrOfType<ArrayAttr>("adapter.output_names");
+  for (auto [i, type] : llvm::enumerate(function.getArgumentTypes()))
+    describe(*entry.add_inputs(), cast<StringAttr>(inputNames[i]).getValue(), cast<TypeAttr>(inputs[i]).getValue(),
+             cast<RankedTensorType>(type));
+  for (auto [i, type] : llvm::enumerate(function.getResultTypes()))
+    describe(*entry.add_outputs(), outputNames ? cast<StringAttr>(outputNames[i]).getValue() : "",
+             cast<TypeAttr>(outputs[i]).getValue(), cast<RankedTensorType>(type));
+  for (const auto *tensors : {&entry.inputs(), &entry.outputs()})
+    for (const artifact::Tensor &tensor : *tensors)
+      if (tensor.dims_size() > ADAPTER_MAX_RANK)
+        return Error{"'" + tensor.name() + "' has more than " + std::to_string(ADAPTER_MAX_RANK) + " dimensions"};
+  if (entry.inputs_size()) {
+    entry.set_row_input(options.rowInput.empty() ? entry.inputs(0).name() : options.rowInput);
+    entry.set_row_axis(options.rowAxis);
+  }
+  return Done{};
+}
+
+Status ManifestBuilder::addEntries(ModuleOp module) {
+  for (auto function : module.getOps<func::FuncOp>()) {
+    if (!function->hasAttr("adapter.parameters"))
+      continue;
+    if (Status status = addParameters(function); !status)
+      return status;
+    if (Status status = addEntry(function); !status)
+      return status;
+  }
+  if (symbols.empty())
+    return Error{"the input holds no model to compile"};
+  return Done{};
+}

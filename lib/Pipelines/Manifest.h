@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The manifest of an artifact, from the functions that the stage phase leaves.
+#ifndef ADAPTER_LIB_PIPELINES_MANIFEST_H
+#define ADAPTER_LIB_PIPELINES_MANIFEST_H
+
+#include "lib/Export/Artifact/WriteArtifact.h"
+#include "lib/Pipelines/Compile.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace adapter {
+
+class ManifestBuilder {
+public:
+  explicit ManifestBuilder(const CompileOptions &options);
+
+  /// Enters every public function as an entry, with its parameters. Parameter indices are made common to all
+  /// functions.
+  checkpoint::Status addEntries(mlir::ModuleOp module);
+
+  artifact::Manifest &get() { return manifest; }
+  /// Symbols of the functions that the manifest refers to, in order.
+  const std::vector<std::string> &functions() const { return symbols; }
+  /// The tensors of parameters.safetensors.
+  TensorFile parameterFile() const { return {"parameters.safetensors", parameters}; }
+
+private:
+  checkpoint::Status addParameters(mlir::func::FuncOp function);
+  checkpoint::Status addEntry(mlir::func::FuncOp function);
+
+  const CompileOptions &options;
+  artifact::Manifest manifest;
+  std::vector<std::string> symbols;
+  std::vector<checkpoint::Tensor> parameters;
+  std::map<std::pair<std::string, std::string>, int64_t> rows;
+};
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_PIPELINES_MANIFEST_H

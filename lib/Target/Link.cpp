@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Shared libraries from objects, by LLD within the process.
+#include "lib/Target/Target.h"
+#include "lld/Common/CommonLinkerContext.h"
+#include "lld/Common/Driver.h"
+#include "llvm/Support/raw_ostream.h"
+
+LLD_HAS_DRIVER(elf)
+
+using namespace adapter;
+
+checkpoint::Status adapter::linkSharedLibrary(llvm::StringRef object, llvm::StringRef output) {
+  std::string in = object.str(), out = output.str(), messages;
+  llvm::raw_string_ostream stream(messages);
+  // No library: memcpy and memset, which LLVM makes of loops, are found in the process.
+  const char *arguments[] = {"ld.lld",          "-shared",   "--build-id=none", "-z",       "relro", "-z",  "noexecstack",
+                             "--gc-sections",   "--strip-all", "-o",            out.c_str(), in.c_str()};
+  bool linked = lld::elf::link(arguments, stream, stream, /*exitEarly=*/false, /*disableOutput=*/false);
+  lld::CommonLinkerContext::destroy();
+  if (!linked)
+    return checkpoint::Error{"the linker failed: " + messages};
+  return checkpoint::Done{};
+}

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compiled models: opening them, calling them, and changing their adapters.
+
+What is wrong with an argument, an adapter or an artifact is a ValueError that says what was expected.
+"""
+
+import json
+import os
+
+import numpy as np
+
+from adapter_opt import _runtime
+
+
+def load(path, threads=0, memory_limit=0):
+    """Opens an artifact (`model.adapt`). It is native code: open only what comes from a trusted source.
+
+    threads: that work on one call; 0 means as many as there are processors.
+    memory_limit: bytes that calls may use beside the weights; 0 means no limit.
+    """
+    return Model(path, threads, memory_limit)
+
+
+class Model:
+    """An open model. Its methods may be called from several threads at the same time."""
+
+    def __init__(self, path, threads=0, memory_limit=0):
+        self._model = _runtime.Model(os.fspath(path), threads, memory_limit)
+
+    def __call__(self, inputs=None, /, *, adapters=None, **named):
+        """Runs the model and returns its outputs as a dict of NumPy arrays by name.
+
+        Inputs are NumPy arrays or anything with __dlpack__, given by keyword or, where names are no
+        identifiers, as a dict. adapters is None, the name of one adapter for all rows, or a list with a
+        name or None for each row.
+        """
+        given = {**(inputs or {}), **named}
+        arrays = [(name, _array(value)) for name, value in given.items()]
+        one = adapters if isinstance(adapters, str) else None
+        rows = None if adapters is None or one is not None else list(adapters)
+        return dict(self._model.call(arrays, None, one, rows))
+
+    def switch(self, name):
+        """Switches an adapter into the weights, or with None back to the base."""
+        self._model.switch(name)
+
+    def load_adapter(self, name, path, slot=None):
+        """Loads a PEFT folder under a name; slot is needed where the model has several."""
+        self._model.load_adapter(name, os.fspath(path), slot)
+
+    def unload_adapter(self, name):
+        """Forgets an adapter; calls under way finish with it."""
+        self._model.unload_adapter(name)
+
+    def set(self, name, value):
+        """Sets a property, as in set("sql.scale", 0.7)."""
+        self._model.set(name, value)
+
+    @property
+    def adapters(self):
+        """The adapters by name: a dict of {"time", "origin", "scale"}."""
+        return {each.pop("name"): each for each in json.loads(self._model.adapters())}
+
+    def info(self):
+        """What the model is made of, as a dict."""
+        return json.loads(self._model.info())
+
+    def verify(self):
+        """Compares every file of the model with its hash; a damaged one is a ValueError."""
+        self._model.verify()
+
+
+def _array(value):
+    """The value as a contiguous array on the CPU that the extension can view."""
+    if isinstance(value, np.ndarray) or not hasattr(value, "__dlpack__"):
+        array = np.asarray(value)
+        native = array.astype(array.dtype.newbyteorder("="), copy=False)
+        return native if native.flags.c_contiguous else np.ascontiguousarray(native)
+    # torch refuses to export tensors that require a gradient.
+    value = value.detach() if hasattr(value, "detach") else value
+    return value.contiguous() if hasattr(value, "contiguous") else value
