@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Carrying out a plan: each parameter's updates go onto the edge between the parameter and the nodes that read
-// it in that module. The nodes stay what they were; other readers of the same tensor do not notice.
+// Carrying out a plan: each parameter's updates go onto the edge between the parameter and the nodes that
+// read it in that module. The nodes stay what they were; other readers of the same tensor do not notice.
 #include "lib/Attach/Attach.h"
 #include "lib/Attach/Forms.h"
 #include "lib/Attach/Plan.h"
@@ -108,8 +108,8 @@ Value Attacher::selectAt(PlannedParameter &planned, BindingTime time, Value weig
       builder, b.getLoc(), builder.getStringAttr(name), builder.getStringAttr(here.front()->update->module),
       builder.getStringAttr(parameter.parameter), SiteKindAttr::get(context, parameter.kind),
       BindingTimeAttr::get(context, time), builder.getI64IntegerAttr(parameter.shape[0]),
-      builder.getI64IntegerAttr(vector ? 0 : columns), flag(parameter.transposed), flag(parameter.storedTransposed),
-      builder.getArrayAttr(forms.getArrayRef()), ArrayAttr());
+      builder.getI64IntegerAttr(vector ? 0 : columns), flag(parameter.transposed),
+      flag(parameter.storedTransposed), builder.getArrayAttr(forms.getArrayRef()), ArrayAttr());
   sites[{&parameter, time}] = site;
   for (const PlannedUpdate *each : here)
     updates[{model, each->adapter}].push_back(describe(*each, site));

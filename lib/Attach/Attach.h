@@ -12,8 +12,8 @@
 
 namespace adapter {
 
-/// Attribute of an onnx.model that lists the adapters which act at its sites: for each its name, time and updates
-/// (site, form, scale, tensors by role as "scope::key").
+/// Attribute of an onnx.model that lists the adapters which act at its sites: for each its name, time and
+/// updates (site, form, scale, tensors by role as "scope::key").
 inline constexpr const char *adaptersAttribute = "adapter.adapters";
 
 /// An adapter as the user asks for it.
@@ -50,9 +50,9 @@ struct AttachReport {
   std::vector<std::string> ignored;  ///< modules, by --ignore-missing
 };
 
-/// Reads the adapters and binds each of their updates to the graphs of `module`: what is known at build becomes
-/// updates on the edges between parameters and the nodes that read them, the rest sites. An update without a
-/// place is reported in `report.leftOver`, and nothing is changed.
+/// Reads the adapters and binds each of their updates to the graphs of `module`: what is known at build
+/// becomes updates on the edges between parameters and the nodes that read them, the rest sites. An update
+/// without a place is reported in `report.leftOver`, and nothing is changed.
 checkpoint::Status attachAdapters(mlir::ModuleOp module, const std::vector<AdapterRequest> &requests,
                                   const AttachOptions &options, AttachReport &report);
 

@@ -39,27 +39,27 @@ static bool isWholeTransposed(const Tensor &value, const ModuleParameter &parame
   return value.shape != logical;
 }
 
-static std::string wrongShape(const Tensor &tensor, const std::string &expected, const ModuleParameter &parameter) {
+static std::string wrongShape(const Tensor &tensor, const std::string &expected,
+                              const ModuleParameter &parameter) {
   Shape graph(parameter.shape.begin(), parameter.shape.end());
-  return "'" + tensor.key + "' has shape " + shapeText(tensor.shape) + ", expected " + expected + " for the graph's " +
-         stringifySiteKind(parameter.kind).str() + " of shape " + shapeText(graph) + " (" + parameter.nodeName() +
-         ")";
+  return "'" + tensor.key + "' has shape " + shapeText(tensor.shape) + ", expected " + expected +
+         " for the graph's " + stringifySiteKind(parameter.kind).str() + " of shape " + shapeText(graph) +
+         " (" + parameter.nodeName() + ")";
 }
 
 static std::string whyWholeUnfit(const Update &update, const ModuleParameter &parameter) {
   const Tensor &value = tensorOf(update, "value");
   Shape logical(parameter.shape.begin(), parameter.shape.end());
-  bool fits = parameter.kind == SiteKind::Vector   ? value.elements() == logical[0]
-              : parameter.kind == SiteKind::Linear ? value.shape == logical || value.shape == exchanged(logical)
-                                                   : value.shape == logical;
+  bool fits = parameter.kind == SiteKind::Vector ? value.elements() == logical[0]
+              : parameter.kind == SiteKind::Linear
+                  ? value.shape == logical || value.shape == exchanged(logical)
+                  : value.shape == logical;
   return fits ? "" : wrongShape(value, shapeText(logical), parameter);
 }
 
 static std::string whyFactorsUnfit(const Update &update, const ModuleParameter &parameter) {
   bool embedding = startsWith(update, "lora_embedding"), convolution = startsWith(update, "lora_conv");
-  SiteKind kind = embedding     ? SiteKind::Embedding
-                  : convolution ? SiteKind::Convolution
-                                : SiteKind::Linear;
+  SiteKind kind = embedding ? SiteKind::Embedding : convolution ? SiteKind::Convolution : SiteKind::Linear;
   if (parameter.kind != kind)
     return "its factors are for " + stringifySiteKind(kind).str() + "s, but the graph has a " +
            stringifySiteKind(parameter.kind).str() + " (" + parameter.nodeName() + ")";
@@ -139,7 +139,8 @@ bool adapter::changesNothing(const Update &update, const ModuleParameter &parame
     return false;
   const Tensor &value = tensorOf(update, "value");
   bool matrix = parameter.kind == SiteKind::Linear || parameter.kind == SiteKind::Embedding;
-  return sameContents(value, *contents, matrix && isWholeTransposed(value, parameter) != parameter.transposed);
+  return sameContents(value, *contents,
+                      matrix && isWholeTransposed(value, parameter) != parameter.transposed);
 }
 
 bool adapter::holdSameNumbers(const ModuleParameter &table, const ModuleParameter &weight) {
@@ -162,10 +163,11 @@ std::string adapter::tensorKey(const Update &update, StringRef role) {
 namespace {
 class FormBuilder {
 public:
-  FormBuilder(ImplicitLocOpBuilder &b, const Update &update, const ModuleParameter &parameter, StringRef scope,
-              double scale)
+  FormBuilder(ImplicitLocOpBuilder &b, const Update &update, const ModuleParameter &parameter,
+              StringRef scope, double scale)
       : b(b), update(update), parameter(parameter), scope(scope), scale(scale),
-        element(cast<RankedTensorType>(const_cast<ParameterOp &>(parameter.value).getType()).getElementType()) {}
+        element(
+            cast<RankedTensorType>(const_cast<ParameterOp &>(parameter.value).getType()).getElementType()) {}
 
   Value build();
 
@@ -196,7 +198,8 @@ Value FormBuilder::tensor(const char *role, std::optional<Shape> shape) {
   std::string key = tensorKey(update, role);
   auto type = RankedTensorType::get(tensor.shape, elementTypeOf(tensor.dtype, b.getContext()));
   ParameterStore::get(b.getContext()).set(scope, key, std::move(tensor));
-  return ParameterOp::create(b, type, b.getStringAttr(scope), b.getStringAttr(key), ElementsAttr(), StringAttr());
+  return ParameterOp::create(b, type, b.getStringAttr(scope), b.getStringAttr(key), ElementsAttr(),
+                             StringAttr());
 }
 
 Value FormBuilder::scaled(Value source) {
@@ -246,7 +249,7 @@ Value FormBuilder::build() {
   return matrix ? inLayout(result, isWholeTransposed(value, parameter)) : result;
 }
 
-Value adapter::buildUpdate(ImplicitLocOpBuilder &builder, const Update &update, const ModuleParameter &parameter,
-                           StringRef scope, double scale) {
+Value adapter::buildUpdate(ImplicitLocOpBuilder &builder, const Update &update,
+                           const ModuleParameter &parameter, StringRef scope, double scale) {
   return FormBuilder(builder, update, parameter, scope, scale).build();
 }

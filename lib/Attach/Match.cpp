@@ -27,7 +27,8 @@ static std::vector<std::string> candidatesOf(const ModuleTable &table, const std
   return longest == parts.end() ? std::vector<std::string>() : std::vector<std::string>{*longest};
 }
 
-Match adapter::matchModule(const ModuleTable &table, const std::string &module, const std::string &parameter) {
+Match adapter::matchModule(const ModuleTable &table, const std::string &module,
+                           const std::string &parameter) {
   bool bias = parameter == "bias";
   std::vector<std::string> candidates = candidatesOf(table, module, [&](const std::string &path) {
     return !table.find(path, parameter).empty() || (bias && table.findBiasless(path));

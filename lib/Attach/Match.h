@@ -17,8 +17,8 @@ struct Match {
   bool none() const { return found.empty() && !biasless && ambiguous.empty(); }
 };
 
-/// Equal paths count first, then a path of the graph that ends with the checkpoint's (wrapped models), then the
-/// longest that is the end of the checkpoint's (parts of models).
+/// Equal paths count first, then a path of the graph that ends with the checkpoint's (wrapped models), then
+/// the longest that is the end of the checkpoint's (parts of models).
 Match matchModule(const ModuleTable &table, const std::string &module, const std::string &parameter);
 
 /// Paths of the graph that look most like `module`, the best first.

@@ -128,8 +128,8 @@ void ModuleTable::readNode(onnxir::NodeOp node) {
     if (!role && !keyAgrees)
       continue;
     bool matrix = role && (role->kind == SiteKind::Linear || role->kind == SiteKind::Embedding);
-    if ((matrix && type.getRank() != 2) || (role && role->kind == SiteKind::Convolution && type.getRank() < 3) ||
-        type.getNumElements() < 2)
+    if ((matrix && type.getRank() != 2) ||
+        (role && role->kind == SiteKind::Convolution && type.getRank() < 3) || type.getNumElements() < 2)
       continue;
     ModuleParameter entry;
     entry.module = path.empty() ? keyModule : path;

@@ -27,7 +27,7 @@ struct ModuleParameter {
   std::string module;    ///< the path in the graph: "model.layers.0.self_attn.q_proj"
   std::string parameter; ///< "weight", "bias", ...
   SiteKind kind = SiteKind::Vector;
-  ParameterOp value;     ///< null for a bias that the graph lacks
+  ParameterOp value; ///< null for a bias that the graph lacks
   std::vector<ParameterUse> uses;
   /// As the module's mathematics has it: [out, in, ...], [vocabulary, width], or [size].
   llvm::SmallVector<int64_t> shape;
@@ -39,8 +39,8 @@ struct ModuleParameter {
   std::string nodeName() const;
 };
 
-/// The parameters of one model, by module. Paths come from what exporters leave: name scopes in metadata, names
-/// of nodes, names of initialisers.
+/// The parameters of one model, by module. Paths come from what exporters leave: name scopes in metadata,
+/// names of nodes, names of initialisers.
 class ModuleTable {
 public:
   explicit ModuleTable(onnxir::ModelOp model);

@@ -26,8 +26,8 @@ public:
 
 private:
   bool isIgnored(const std::string &module) const;
-  void placeAt(const LoadedAdapter &adapter, const Update &update, ModuleTable &table, ModuleParameter *parameter,
-               ModuleParameter *biasless, std::string note);
+  void placeAt(const LoadedAdapter &adapter, const Update &update, ModuleTable &table,
+               ModuleParameter *parameter, ModuleParameter *biasless, std::string note);
   void leaveOver(const LoadedAdapter &adapter, const Update &update, const std::string &why);
   std::string explainMissing(const Update &update) const;
   PlannedParameter &planned(ModuleTable &table, ModuleParameter *parameter, ModuleParameter *biasless);
@@ -59,7 +59,8 @@ void Planner::leaveOver(const LoadedAdapter &adapter, const Update &update, cons
                             update.parameter + ", " + update.form + "): " + why);
 }
 
-PlannedParameter &Planner::planned(ModuleTable &table, ModuleParameter *parameter, ModuleParameter *biasless) {
+PlannedParameter &Planner::planned(ModuleTable &table, ModuleParameter *parameter,
+                                   ModuleParameter *biasless) {
   PlannedParameter *&entry = byParameter[{parameter, biasless}];
   if (!entry) {
     plan.parameters.push_back(std::make_unique<PlannedParameter>());
@@ -72,7 +73,8 @@ PlannedParameter &Planner::planned(ModuleTable &table, ModuleParameter *paramete
 }
 
 // The weights that an exporter copied from a table; only their contents tell.
-static std::vector<ModuleParameter *> tiedWeights(const ModuleTable &table, const ModuleParameter &embedding) {
+static std::vector<ModuleParameter *> tiedWeights(const ModuleTable &table,
+                                                  const ModuleParameter &embedding) {
   std::vector<ModuleParameter *> result;
   if (embedding.kind == SiteKind::Embedding)
     for (const auto &[path, parameters] : table.modules())
@@ -100,8 +102,9 @@ void Planner::placeAt(const LoadedAdapter &adapter, const Update &update, Module
     bool replaces = update.form == "replace" && adapter.request->time == BindingTime::Build;
     for (const PlannedUpdate &other : entry.updates)
       if (replaces && other.update->form == "replace" && other.adapter->request->time == BindingTime::Build)
-        return leaveOver(adapter, update, "adapter '" + other.adapter->request->name +
-                                              "' replaces the same tensor; bind one of them at another time");
+        return leaveOver(adapter, update,
+                         "adapter '" + other.adapter->request->name +
+                             "' replaces the same tensor; bind one of them at another time");
     if (entry.updates.empty() && parameter)
       entry.tied = tiedWeights(table, *parameter);
     entry.updates.push_back({&adapter, &update});
@@ -190,8 +193,7 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
     Result<checkpoint::Adapter> contents = checkpoint::readAdapter(request.path);
     if (!contents)
       return contents.error();
-    plan.adapters.push_back(
-        std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents)}));
+    plan.adapters.push_back(std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents)}));
     for (const Update &update : plan.adapters.back()->contents.updates)
       planner.place(*plan.adapters.back(), update);
   }

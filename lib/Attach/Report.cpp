@@ -26,8 +26,8 @@ static std::string orientationOf(const Placement &row) {
 
 std::string adapter::reportTable(const AttachReport &report) {
   using Line = std::array<std::string, 10>;
-  std::vector<Line> lines = {{"adapter", "module", "parameter", "kind", "form", "rank", "scale", "orientation",
-                              "node", "note"}};
+  std::vector<Line> lines = {
+      {"adapter", "module", "parameter", "kind", "form", "rank", "scale", "orientation", "node", "note"}};
   for (const Placement &row : report.placements)
     lines.push_back({row.adapter, row.module, row.parameter, stringifySiteKind(row.kind).str(), row.form,
                      row.rank ? std::to_string(row.rank) : "-", numberText(row.scale), orientationOf(row),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// adapter-merge: merging as partial evaluation. The slice behind each adapter.materialize becomes a function of
-// the parameters it reads, with all sizes dynamic, so that one compilation serves every layer that is adapted in
-// the same way.
+// adapter-merge: merging as partial evaluation. The slice behind each adapter.materialize becomes a function
+// of the parameters it reads, with all sizes dynamic, so that one compilation serves every layer that is
+// adapted in the same way.
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "lib/Compile/Evaluate.h"
 #include "lib/Compile/Passes.h"
@@ -59,15 +59,13 @@ struct MergePass final : adapter::impl::MergePassBase<MergePass> {
 } // namespace
 
 FailureOr<Slice> MergePass::sliceOf(MaterializeOp op) {
-  SetVector<Operation *> found;
   BackwardSliceOptions options;
   options.inclusive = true;
   options.filter = [](Operation *each) { return !isa<ParameterOp>(each); };
   options.omitBlockArguments = true;
-  if (failed(getBackwardSlice(op.getResult(), &found, options)))
-    return failure();
   Slice slice;
-  slice.ops = topologicalSort(found);
+  if (failed(getBackwardSlice(op.getResult(), &slice.ops, options)))
+    return failure();
   for (Operation *each : slice.ops) {
     if (!isMemoryEffectFree(each) || each->getNumRegions())
       return failure();

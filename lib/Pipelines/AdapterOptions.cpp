@@ -13,9 +13,8 @@ using llvm::StringRef;
 
 static bool isName(StringRef name) {
   auto starts = [](char c) { return llvm::isAlpha(c) || c == '_'; };
-  return !name.empty() && starts(name.front()) && llvm::all_of(name, [&](char c) {
-    return starts(c) || llvm::isDigit(c) || c == '.' || c == '-';
-  });
+  return !name.empty() && starts(name.front()) &&
+         llvm::all_of(name, [&](char c) { return starts(c) || llvm::isDigit(c) || c == '.' || c == '-'; });
 }
 
 static Result<AdapterRequest> parseAdapter(StringRef value) {

@@ -9,8 +9,8 @@
 
 namespace adapter {
 
-/// Parses the values of --adapter. Suffixes are read from the right, and only if they are exactly these; anything
-/// else belongs to the path. A message is about wrong usage.
+/// Parses the values of --adapter. Suffixes are read from the right, and only if they are exactly these;
+/// anything else belongs to the path. A message is about wrong usage.
 checkpoint::Result<std::vector<AdapterRequest>> parseAdapters(const std::vector<std::string> &values);
 
 } // namespace adapter

@@ -47,8 +47,8 @@ static Value interpolateWeights(ImplicitLocOpBuilder &b, Value from, Value to, V
 bool ScaleOp::isAdditive() { return isAdditiveUpdate(getSource()); }
 
 Value ScaleOp::materialize(ImplicitLocOpBuilder &b, UpdateTarget target) {
-  target.factor = target.factor ? arith::MulFOp::create(b, target.factor, getFactor()).getResult()
-                                : getFactor();
+  target.factor =
+      target.factor ? arith::MulFOp::create(b, target.factor, getFactor()).getResult() : getFactor();
   return materializeUpdate(b, getSource(), target);
 }
 
@@ -109,10 +109,10 @@ Value MagnitudeOp::materialize(ImplicitLocOpBuilder &b, UpdateTarget target) {
                            return arith::DivFOp::create(inner, loc, arguments[0], length);
                          });
   AffineMap along = AffineMap::get(target.rank(), 0, b.getAffineDimExpr(dim));
-  Value result = mapWeight(b, moved, gain, along,
-                           [](OpBuilder &inner, Location loc, ValueRange arguments) -> Value {
-                             return arith::MulFOp::create(inner, loc, arguments[1], arguments[0]);
-                           });
+  Value result =
+      mapWeight(b, moved, gain, along, [](OpBuilder &inner, Location loc, ValueRange arguments) -> Value {
+        return arith::MulFOp::create(inner, loc, arguments[1], arguments[0]);
+      });
   return interpolateWeights(b, target.weight, result, target.factor);
 }
 
@@ -138,7 +138,8 @@ Value PlaceOp::materialize(ImplicitLocOpBuilder &b, UpdateTarget target) {
   int64_t part = getSource().getType().getWeight().getDimSize(getAxis());
   if (ShapedType::isDynamic(part))
     return {};
-  SmallVector<OpFoldResult> offsets(target.rank(), b.getIndexAttr(0)), strides(target.rank(), b.getIndexAttr(1));
+  SmallVector<OpFoldResult> offsets(target.rank(), b.getIndexAttr(0)),
+      strides(target.rank(), b.getIndexAttr(1));
   SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), target.weight);
   offsets[dim] = b.getIndexAttr(getOffset());
   sizes[dim] = b.getIndexAttr(part);

@@ -112,8 +112,10 @@ static LogicalResult stackLowRank(SumOp op, PatternRewriter &rewriter) {
   }
   if (stack.size() < 2)
     return failure();
-  Value a = stackFactors(rewriter, op.getLoc(), stack, 0, [](LowRankOp each) -> Value { return each.getA(); });
-  Value b = stackFactors(rewriter, op.getLoc(), stack, 1, [](LowRankOp each) -> Value { return each.getB(); });
+  Value a =
+      stackFactors(rewriter, op.getLoc(), stack, 0, [](LowRankOp each) -> Value { return each.getA(); });
+  Value b =
+      stackFactors(rewriter, op.getLoc(), stack, 1, [](LowRankOp each) -> Value { return each.getB(); });
   rest.push_back(LowRankOp::create(rewriter, op.getLoc(), op.getType(), a, b, Value()));
   rewriter.replaceOpWithNewOp<SumOp>(op, op.getType(), rest);
   return success();

@@ -30,13 +30,13 @@ Value adapter::mapWeight(ImplicitLocOpBuilder &b, Value weight, ValueRange input
   SmallVector<AffineMap> all(maps);
   all.push_back(b.getMultiDimIdentityMap(type.getRank()));
   SmallVector<utils::IteratorType> iterators(type.getRank(), utils::IteratorType::parallel);
-  auto generic = linalg::GenericOp::create(
-      b, type, inputs, weight, all, iterators, [&](OpBuilder &inner, Location loc, ValueRange arguments) {
-        SmallVector<Value> wide;
-        for (Value argument : arguments)
-          wide.push_back(toF64(inner, loc, argument));
-        linalg::YieldOp::create(inner, loc, body(inner, loc, wide));
-      });
+  auto generic = linalg::GenericOp::create(b, type, inputs, weight, all, iterators,
+                                           [&](OpBuilder &inner, Location loc, ValueRange arguments) {
+                                             SmallVector<Value> wide;
+                                             for (Value argument : arguments)
+                                               wide.push_back(toF64(inner, loc, argument));
+                                             linalg::YieldOp::create(inner, loc, body(inner, loc, wide));
+                                           });
   return generic.getResult(0);
 }
 
@@ -86,8 +86,8 @@ Value LowRankOp::materialize(ImplicitLocOpBuilder &b, UpdateTarget target) {
         if (getMiddle())
           product = arith::MulFOp::create(inner, loc, product, toF64(inner, loc, arguments[2]));
         product = arith::MulFOp::create(inner, loc, product, toF64(inner, loc, arguments[0]));
-        linalg::YieldOp::create(
-            inner, loc, arith::AddFOp::create(inner, loc, arguments.back(), product).getResult());
+        linalg::YieldOp::create(inner, loc,
+                                arith::AddFOp::create(inner, loc, arguments.back(), product).getResult());
       });
   return generic.getResult(0);
 }

@@ -70,6 +70,7 @@ LogicalResult EmbeddingOp::verify() {
   SmallVector<int64_t> expected(ids);
   expected.push_back(weight[1]);
   if (!shapesAgree(expected, shapeOf(getResult())))
-    return emitOpError("has a result of ") << shapeOf(getResult()) << ", not of " << ArrayRef<int64_t>(expected);
+    return emitOpError("has a result of ")
+           << shapeOf(getResult()) << ", not of " << ArrayRef<int64_t>(expected);
   return success();
 }

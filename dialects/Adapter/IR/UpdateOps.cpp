@@ -77,8 +77,7 @@ static LogicalResult verifyWhole(Operation *op, Value value, Value update) {
   if (failed(verifyFloats(op, value)))
     return failure();
   if (!shapesAgree(shapeOf(value), updateShape(update)))
-    return op->emitOpError("has a value of ")
-           << shapeOf(value) << " for a weight of " << updateShape(update);
+    return op->emitOpError("has a value of ") << shapeOf(value) << " for a weight of " << updateShape(update);
   return success();
 }
 
@@ -107,7 +106,8 @@ LogicalResult SparseOp::verify() {
 static LogicalResult verifySources(Operation *op, ValueRange sources) {
   for (Value source : sources)
     if (source.getType() != op->getResult(0).getType())
-      return op->emitOpError("combines updates of ") << source.getType() << " and " << op->getResult(0).getType();
+      return op->emitOpError("combines updates of ")
+             << source.getType() << " and " << op->getResult(0).getType();
   return success();
 }
 
@@ -150,7 +150,7 @@ LogicalResult PlaceOp::verify() {
   bool fits = ShapedType::isDynamic(whole[getAxis()]) || ShapedType::isDynamic(part[getAxis()]) ||
               part[getAxis()] <= whole[getAxis()] - getOffset();
   if (!shapesAgree(rest, whole) || getOffset() < 0 || !fits)
-    return emitOpError("cannot place ") << part << " into " << whole << " at " << getOffset() << " along axis "
-                                        << getAxis();
+    return emitOpError("cannot place ")
+           << part << " into " << whole << " at " << getOffset() << " along axis " << getAxis();
   return success();
 }

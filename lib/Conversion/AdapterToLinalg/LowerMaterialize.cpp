@@ -33,7 +33,8 @@ static Value convertFloats(ImplicitLocOpBuilder &b, Value tensor, Type elementTy
   SmallVector<utils::IteratorType> iterators(type.getRank(), utils::IteratorType::parallel);
   Value init = emptyLike(b, tensor, elementType);
   auto generic = linalg::GenericOp::create(
-      b, init.getType(), tensor, init, maps, iterators, [&](OpBuilder &inner, Location loc, ValueRange arguments) {
+      b, init.getType(), tensor, init, maps, iterators,
+      [&](OpBuilder &inner, Location loc, ValueRange arguments) {
         Value converted = wider ? arith::ExtFOp::create(inner, loc, elementType, arguments[0]).getResult()
                                 : arith::TruncFOp::create(inner, loc, elementType, arguments[0]).getResult();
         linalg::YieldOp::create(inner, loc, converted);
