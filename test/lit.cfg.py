@@ -19,5 +19,8 @@ llvm_config.add_tool_substitutions(
 )
 # ONNX models of tests are text, made into files by protoc's schema of the onnx package.
 config.substitutions.append(("%make-onnx", f"{config.adapter_python} {config.test_source_root}/make_onnx.py"))
+config.substitutions.append(
+    ("%make-adapter", f"{config.adapter_python} {config.test_source_root}/make_adapter.py")
+)
 if os.path.exists(config.adapter_python):
     config.available_features.add("onnx")

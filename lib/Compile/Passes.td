@@ -16,4 +16,28 @@ def StagePass : Pass<"adapter-stage", "mlir::ModuleOp"> {
   let dependentDialects = ["::adapter::kernel::KernelDialect"];
 }
 
+def MergePass : Pass<"adapter-merge", "mlir::ModuleOp"> {
+  let summary = "Evaluate the weights whose updates are known at build";
+  let description = [{
+    Every `adapter.materialize` whose weight and update are made of parameters with contents is a program
+    without inputs: it is compiled for this machine, run, and replaced by a parameter of scope "merged" with
+    the result. Equal forms are compiled once, for tensors of any size. Updates that come later stay.
+
+    ```mlir
+    // before
+    %w = adapter.parameter "base"::"w" : tensor<64x32xf32>
+    %a = adapter.parameter "x"::"q.weight.lora.A" : tensor<8x64xf32>
+    %b = adapter.parameter "x"::"q.weight.lora.B" : tensor<32x8xf32>
+    %u = adapter.low_rank %a, %b : tensor<8x64xf32>, tensor<32x8xf32> -> !adapter.update<tensor<32x64xf32>>
+    %t = adapter.transpose %u [1, 0] : !adapter.update<tensor<32x64xf32>> -> !adapter.update<tensor<64x32xf32>>
+    %n = adapter.materialize %w, %t : tensor<64x32xf32>
+    // after
+    %n = adapter.parameter "merged"::"w" : tensor<64x32xf32>
+    ```
+  }];
+  let dependentDialects = ["::adapter::AdapterDialect", "mlir::func::FuncDialect"];
+  let statistics = [Statistic<"numMerged", "num-merged", "Weights that were merged">,
+                    Statistic<"numCompiled", "num-compiled", "Forms that were compiled">];
+}
+
 #endif // ADAPTER_LIB_COMPILE_PASSES_TD

@@ -22,4 +22,26 @@ def ConvertONNXToLinalgPass : Pass<"convert-onnx-to-linalg", "mlir::ModuleOp"> {
                         "Columns of a block of a packed weight: two vector registers of f32">];
 }
 
+def LowerMaterializePass : InterfacePass<"adapter-lower-materialize", "mlir::FunctionOpInterface"> {
+  let summary = "Compute weights from the updates that are known";
+  let description = [{
+    Every `adapter.materialize` in a function whose update is made of tensors at hand becomes linalg: the weight
+    widened to f64, what the update does to it, the result rounded to the weight's type. Sizes may be
+    dynamic. Updates that come from `adapter.select` or from outside the function stay.
+
+    ```mlir
+    // before
+    %u = adapter.dense %v : tensor<?xf16> -> !adapter.update<tensor<?xf32>>
+    %n = adapter.materialize %w, %u : tensor<?xf32>
+    // after, shortened
+    %0 = linalg.generic ins(%w : tensor<?xf32>) ... arith.extf
+    %1 = linalg.generic ins(%v : tensor<?xf16>) outs(%0 : tensor<?xf64>) ... arith.addf
+    %n = linalg.generic ins(%1 : tensor<?xf64>) ... arith.truncf
+    ```
+  }];
+  let dependentDialects = ["mlir::arith::ArithDialect", "mlir::linalg::LinalgDialect",
+                           "mlir::math::MathDialect", "mlir::scf::SCFDialect",
+                           "mlir::tensor::TensorDialect"];
+}
+
 #endif // ADAPTER_LIB_CONVERSION_PASSES_TD

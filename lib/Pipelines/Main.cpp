@@ -4,6 +4,9 @@
 // options for tests; models and several inputs go through lib/Pipelines/Files.
 #include "lib/Pipelines/Main.h"
 #include "adapter/InitAll.h"
+#include "lib/Attach/Attach.h"
+#include "lib/Compile/Passes.h"
+#include "lib/Pipelines/AdapterOptions.h"
 #include "lib/Pipelines/Archives.h"
 #include "lib/Pipelines/Compile.h"
 #include "lib/Pipelines/Files.h"
@@ -32,6 +35,9 @@ enum ExitCode { done = 0, inputAtFault = 1, wrongUsage = 2 };
 struct CommandLine {
   std::vector<std::string> inputs;
   std::string output, target, compileTo;
+  std::vector<AdapterRequest> adapters;
+  AttachOptions attach;
+  bool json = false; // the report of --check
 };
 
 // Binds the tensors that a textual module names before any pass asks for them.
@@ -97,7 +103,8 @@ static int runOnText(const CommandLine &line, DialectRegistry &registry, MlirOpt
 
 // Whether an output is code rather than a module.
 static bool isCode(StringRef output) {
-  return output.ends_with(".adapt") || output.ends_with(".ll") || output.ends_with(".s") || output.ends_with(".o");
+  return output.ends_with(".adapt") || output.ends_with(".ll") || output.ends_with(".s") ||
+         output.ends_with(".o");
 }
 
 // Compiles as far as the output or --compile-to asks for, and writes.
@@ -115,7 +122,32 @@ static Status writeResult(ModuleOp module, const CommandLine &line) {
       return status;
     return writeOutput(module, line.output);
   }
-  return output.ends_with(".adapt") ? compileArtifact(module, options, output) : compileText(module, options, output);
+  return output.ends_with(".adapt") ? compileArtifact(module, options, output)
+                                    : compileText(module, options, output);
+}
+
+// Whether an output has no place for adapters that the model is not one with.
+static bool isMerged(const CommandLine &line) {
+  FileKind kind = fileKindOf(line.output);
+  return kind == FileKind::ONNX || (kind == FileKind::Unknown && !isCode(line.output));
+}
+
+// Binds the adapters. Nothing where compilation goes on, else the exit code.
+static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &line) {
+  AttachReport report;
+  if (Status status = attachAdapters(module, line.adapters, line.attach, report); !status) {
+    fail(inputAtFault, status.error().message);
+    return inputAtFault;
+  }
+  if (line.attach.checkOnly)
+    llvm::outs() << (line.json ? reportJson(report) : reportTable(report));
+  if (!report.leftOver.empty()) {
+    size_t more = report.leftOver.size() - 1;
+    fail(inputAtFault, report.leftOver.front() +
+                           (more ? " (and " + std::to_string(more) + " more, see --check)" : std::string()));
+    return inputAtFault;
+  }
+  return line.attach.checkOnly ? std::optional(done) : std::nullopt;
 }
 
 static int runOnModels(const CommandLine &line, DialectRegistry &registry, const MlirOptMainConfig &config) {
@@ -130,16 +162,38 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   Result<OwningOpRef<ModuleOp>> module = readInputs(&context, *inputs);
   if (!module)
     return module.error().message.empty() ? inputAtFault : fail(inputAtFault, module.error().message);
+  if (!line.adapters.empty())
+    if (std::optional<ExitCode> code = runAttach(**module, line))
+      return *code;
   PassManager manager(&context, ModuleOp::getOperationName());
   manager.enableVerifier(config.shouldVerifyPasses());
   if (failed(applyPassManagerCLOptions(manager)))
     return inputAtFault;
   applyDefaultTimingPassManagerCLOptions(manager);
-  if (failed(config.setupPassPipeline(manager)) || failed(manager.run(**module)))
+  if (failed(config.setupPassPipeline(manager)))
+    return inputAtFault;
+  if (isMerged(line) || isCode(line.output) || !line.compileTo.empty())
+    manager.addPass(createMergePass());
+  if (failed(manager.run(**module)))
     return inputAtFault;
   if (Status status = writeResult(**module, line); !status)
     return status.error().message.empty() ? inputAtFault : fail(inputAtFault, status.error().message);
   return done;
+}
+
+// What the command line alone decides about adapters; "" where all is well.
+static std::string whyWrong(const CommandLine &line, StringRef report) {
+  if (report != "text" && report != "json")
+    return ("--report=" + report + ": the reports are text and json").str();
+  if (line.adapters.empty() && (line.attach.checkOnly || !line.attach.ignoreMissing.empty()))
+    return "--check and --ignore-missing are about adapters, and there is no --adapter";
+  if (line.attach.checkOnly && (line.output != "-" || !line.compileTo.empty()))
+    return "--check writes nothing; leave out -o and --compile-to";
+  for (const AdapterRequest &request : line.adapters)
+    if (isMerged(line) && request.time != BindingTime::Build)
+      return "adapter '" + request.name + "' acts at " + stringifyBindingTime(request.time).str() +
+             ", but in an .onnx file adapters can only be merged; write an .adapt, or leave the time out";
+  return "";
 }
 
 int adapter::adapterOptMain(int argc, char **argv) {
@@ -160,6 +214,18 @@ int adapter::adapterOptMain(int argc, char **argv) {
                                     llvm::cl::init("cpu:native"), llvm::cl::cat(category));
   llvm::cl::opt<std::string> compileTo("compile-to", llvm::cl::desc("Print the module after a phase"),
                                        llvm::cl::value_desc("phase"), llvm::cl::cat(category));
+  llvm::cl::list<std::string> adapters(
+      "adapter",
+      llvm::cl::desc("An adapter: a PEFT folder or its .safetensors, and when it acts (default: build)"),
+      llvm::cl::value_desc("NAME=PATH[@build|switch|row][:scale=S]"), llvm::cl::cat(category));
+  llvm::cl::list<std::string> ignoreMissing(
+      "ignore-missing", llvm::cl::desc("Modules of the adapters that the models are known not to hold"),
+      llvm::cl::value_desc("glob"), llvm::cl::cat(category));
+  llvm::cl::opt<bool> check("check", llvm::cl::desc("Print where the adapters go; compile nothing"),
+                            llvm::cl::cat(category));
+  llvm::cl::opt<std::string> report("report", llvm::cl::desc("How --check reports"),
+                                    llvm::cl::value_desc("text|json"), llvm::cl::init("text"),
+                                    llvm::cl::cat(category));
   MlirOptMainConfig::registerCLOptions(registry);
   registerAsmPrinterCLOptions();
   registerMLIRContextCLOptions();
@@ -171,17 +237,26 @@ int adapter::adapterOptMain(int argc, char **argv) {
                                          &stream))
     return fail(wrongUsage, StringRef(errors).trim());
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
-  CommandLine line{inputs, output, target, compileTo};
+  CommandLine line{inputs, output, target, compileTo, {}, {ignoreMissing, check}, report == "json"};
+  Result<std::vector<AdapterRequest>> requests = parseAdapters(adapters);
+  if (!requests)
+    return fail(wrongUsage, requests.error().message);
+  line.adapters = std::move(*requests);
+  if (std::string wrong = whyWrong(line, report); !wrong.empty())
+    return fail(wrongUsage, wrong);
   std::vector<StringRef> phases = compilePhases();
   if (!line.compileTo.empty() && !llvm::is_contained(phases, line.compileTo))
-    return fail(wrongUsage, "--compile-to=" + line.compileTo + ": the phases are " + llvm::join(phases, ", "));
+    return fail(wrongUsage,
+                "--compile-to=" + line.compileTo + ": the phases are " + llvm::join(phases, ", "));
   if (line.inputs.empty())
     line.inputs.push_back("-");
   bool one = line.inputs.size() == 1 && !llvm::sys::fs::is_directory(line.inputs.front());
   if (one && !isCode(line.output) && fileKindOf(line.output) == FileKind::Unknown &&
       !llvm::sys::fs::is_directory(line.output))
-    return fail(wrongUsage, line.output + ": the output's suffix is none of .onnx, .mlir, .mlirbc, .ll, .s, .o and "
-                                          ".adapt");
-  bool text = one && fileKindOf(line.inputs.front()) != FileKind::ONNX && line.output == "-" && line.compileTo.empty();
+    return fail(wrongUsage, line.output +
+                                ": the output's suffix is none of .onnx, .mlir, .mlirbc, .ll, .s, .o and "
+                                ".adapt");
+  bool text = one && fileKindOf(line.inputs.front()) != FileKind::ONNX && line.output == "-" &&
+              line.compileTo.empty() && line.adapters.empty();
   return text ? runOnText(line, registry, config) : runOnModels(line, registry, config);
 }

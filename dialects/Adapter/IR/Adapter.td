@@ -2,4 +2,8 @@
 //
 // TableGen entry point of the adapter dialect.
 include "dialects/Adapter/IR/AdapterDialect.td"
+include "dialects/Adapter/IR/AdapterTypes.td"
+include "dialects/Adapter/IR/AdapterInterfaces.td"
 include "dialects/Adapter/IR/ParameterOps.td"
+include "dialects/Adapter/IR/UpdateOps.td"
+include "dialects/Adapter/IR/SiteOps.td"

@@ -15,6 +15,9 @@ def Adapter_Dialect : Dialect {
     (build, load, switch, call, row) is declared on parameters' scopes and inferred everywhere else.
   }];
   let cppNamespace = "::adapter";
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+  let useDefaultTypePrinterParser = 1;
+  let useDefaultAttributePrinterParser = 1;
   let extraClassDeclaration = [{
     /// Where parameters' contents come from; set by the tool, null where only IR is at hand.
     void setParameterProvider(std::shared_ptr<ParameterProvider> newProvider) { provider = std::move(newProvider); }

@@ -10,6 +10,7 @@
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Dialect.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/OpDefinition.h"
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/SymbolTable.h"
@@ -18,12 +19,38 @@
 #include <memory>
 
 #include "dialects/Adapter/IR/AdapterDialect.h.inc"
+#include "dialects/Adapter/IR/AdapterEnums.h.inc"
 
 #define GET_TYPEDEF_CLASSES
 #include "dialects/Adapter/IR/AdapterTypes.h.inc"
 
 #define GET_ATTRDEF_CLASSES
 #include "dialects/Adapter/IR/AdapterAttrs.h.inc"
+
+namespace adapter {
+
+/// The weight that an update is applied to.
+struct UpdateTarget {
+  mlir::Value weight;     ///< tensor of f64
+  mlir::AffineMap layout; ///< from the weight's dimensions to the update's: result i is update dimension i
+  mlir::Value factor;     ///< f64, or null for 1
+
+  static UpdateTarget of(mlir::Value weight);
+  int64_t rank() const { return layout.getNumDims(); }
+  /// The dimension of the weight that update dimension `dim` is.
+  unsigned weightDim(unsigned dim) const { return layout.getDimPosition(dim); }
+};
+
+/// The type of updates of a weight; names of dims do not matter.
+UpdateType updateTypeOf(mlir::Type weight);
+/// Whether an update is made of tensors alone, none of it found only at run time.
+bool isKnownUpdate(mlir::Value update);
+/// Whether sizes may be equal, dimension by dimension.
+bool shapesAgree(llvm::ArrayRef<int64_t> a, llvm::ArrayRef<int64_t> b);
+
+} // namespace adapter
+
+#include "dialects/Adapter/IR/AdapterInterfaces.h.inc"
 
 #define GET_OP_CLASSES
 #include "dialects/Adapter/IR/AdapterOps.h.inc"

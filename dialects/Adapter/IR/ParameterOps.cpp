@@ -1,11 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Printing, parsing and verification of adapter.parameter.
+// Printing, parsing and verification of adapter.parameter, and the generated parts of all ops.
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "mlir/IR/Builders.h"
 
 using namespace mlir;
 using namespace adapter;
+
+// `custom<OneType>`: operands and result of one type, written once.
+static ParseResult parseOneType(OpAsmParser &parser, ArrayRef<OpAsmParser::UnresolvedOperand> operands,
+                                SmallVectorImpl<Type> &operandTypes, Type &type) {
+  if (parser.parseType(type))
+    return failure();
+  operandTypes.assign(operands.size(), type);
+  return success();
+}
+
+static void printOneType(OpAsmPrinter &printer, Operation *, OperandRange, TypeRange, Type type) {
+  printer << type;
+}
 
 ParseResult ParameterOp::parse(OpAsmParser &parser, OperationState &result) {
   // Strings, not attributes: a string attribute would take the type behind the colon for its own.

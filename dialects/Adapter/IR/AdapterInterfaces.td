@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The interface of updates: all that passes know about them.
+#ifndef ADAPTER_DIALECTS_ADAPTER_IR_ADAPTERINTERFACES_TD
+#define ADAPTER_DIALECTS_ADAPTER_IR_ADAPTERINTERFACES_TD
+
+include "mlir/IR/OpBase.td"
+
+def Adapter_UpdateOpInterface : OpInterface<"UpdateOpInterface"> {
+  let cppNamespace = "::adapter";
+  let description = [{
+    Implemented by every op that makes an update. An update is a function on weights, U(W).
+  }];
+  let methods = [
+    InterfaceMethod<[{
+      Emits tensor-level IR that computes `target.weight` + `target.factor` * (U(`target.weight`) -
+      `target.weight`) in f64; a null factor is 1. `target.layout` permutes the update's dimensions into the
+      weight's. Null where the update is not known before run time.
+    }], "::mlir::Value", "materialize",
+      (ins "::mlir::ImplicitLocOpBuilder &":$builder, "::adapter::UpdateTarget":$target)>,
+    InterfaceMethod<[{
+      Whether U(W) - W is independent of W. Sums are of such updates; they commute and scale.
+    }], "bool", "isAdditive", (ins), "", [{ return false; }]>,
+    InterfaceMethod<[{
+      Whether U(W) depends on W at all.
+    }], "bool", "needsWeight", (ins), "", [{ return true; }]>,
+  ];
+  let extraSharedClassDeclaration = [{
+    /// The type of the update.
+    ::adapter::UpdateType getUpdateType() {
+      return ::llvm::cast<::adapter::UpdateType>($_op->getResult(0).getType());
+    }
+  }];
+}
+
+#endif // ADAPTER_DIALECTS_ADAPTER_IR_ADAPTERINTERFACES_TD

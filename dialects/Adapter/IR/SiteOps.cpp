@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Verification of sites and of the ops that use updates.
+#include "dialects/Adapter/IR/AdapterOps.h"
+
+using namespace mlir;
+using namespace adapter;
+
+LogicalResult SiteOp::verify() {
+  if (getTime() == BindingTime::Build)
+    return emitOpError("is for updates that come after the build");
+  if (getRows() < 1 || getColumns() < 0 || (getColumns() == 0) != (getKind() == SiteKind::Vector))
+    return emitOpError("has no sizes for its kind: ")
+           << getRows() << " rows, " << getColumns() << " columns, " << stringifySiteKind(getKind());
+  return success();
+}
+
+LogicalResult SelectOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto site = symbols.lookupNearestSymbolFrom<SiteOp>(*this, getSiteAttr());
+  if (!site)
+    return emitOpError("refers to @") << getSite() << ", which is no adapter.site";
+  ArrayRef<int64_t> shape = getType().getWeight().getShape();
+  int64_t rows = site.getRows(), columns = site.getColumns();
+  SmallVector<int64_t> expected = {rows};
+  if (columns)
+    expected.insert(site.getTransposed() ? expected.begin() : expected.end(), columns);
+  bool whole = site.getKind() == SiteKind::Convolution || shapesAgree(shape, expected);
+  if (!whole && shape.size() == expected.size())
+    return emitOpError("is of a weight of ") << shape << ", its site of " << ArrayRef<int64_t>(expected);
+  return success();
+}
+
+Value SelectOp::materialize(ImplicitLocOpBuilder &, UpdateTarget) { return {}; }
+
+LogicalResult MaterializeOp::verify() { return success(); }
+
+OpFoldResult MaterializeOp::fold(FoldAdaptor) {
+  // The empty sum.
+  if (auto sum = getUpdate().getDefiningOp<SumOp>(); sum && sum.getSources().empty())
+    return getWeight();
+  return {};
+}
+
+static ArrayRef<int64_t> shapeOf(Value value) { return cast<ShapedType>(value.getType()).getShape(); }
+
+LogicalResult LinearOp::verify() {
+  ArrayRef<int64_t> input = shapeOf(getInput()), weight = shapeOf(getWeight()), result = shapeOf(getResult());
+  if (updateTypeOf(getWeight().getType()) != getUpdate().getType())
+    return emitOpError("has a weight of ") << getWeight().getType() << " and an update of another";
+  if (weight.size() != 2 || input.empty() || input.size() != result.size())
+    return emitOpError("needs a matrix as weight, and as many dimensions in the input as in the result");
+  int64_t in = weight[getTransposeWeight()], out = weight[!getTransposeWeight()];
+  if (!shapesAgree(input.back(), in))
+    return emitOpError("has an input of width ") << input.back() << " for a weight that takes " << in;
+  SmallVector<int64_t> expected(input);
+  expected.back() = out;
+  if (!shapesAgree(expected, result))
+    return emitOpError("has a result of ") << result << ", not of " << ArrayRef<int64_t>(expected);
+  if (getBias() && !shapesAgree(shapeOf(getBias()), out))
+    return emitOpError("needs a bias of ") << out << " elements; got " << getBias().getType();
+  return success();
+}
+
+LogicalResult EmbeddingOp::verify() {
+  ArrayRef<int64_t> ids = shapeOf(getIds()), weight = shapeOf(getWeight());
+  if (updateTypeOf(getWeight().getType()) != getUpdate().getType())
+    return emitOpError("has a table of ") << getWeight().getType() << " and an update of another";
+  if (weight.size() != 2 || !getElementTypeOrSelf(getIds().getType()).isInteger())
+    return emitOpError("needs a matrix as table, and ids that are integers");
+  SmallVector<int64_t> expected(ids);
+  expected.push_back(weight[1]);
+  if (!shapesAgree(expected, shapeOf(getResult())))
+    return emitOpError("has a result of ")
+           << shapeOf(getResult()) << ", not of " << ArrayRef<int64_t>(expected);
+  return success();
+}

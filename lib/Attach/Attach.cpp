@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Carrying out a plan: each parameter's updates go onto the edge between the parameter and the nodes that
+// read it in that module. The nodes stay what they were; other readers of the same tensor do not notice.
+#include "lib/Attach/Attach.h"
+#include "lib/Attach/Forms.h"
+#include "lib/Attach/Plan.h"
+#include "lib/Support/ONNX/Tensors.h"
+#include "lib/Support/ParameterStore.h"
+#include "llvm/ADT/MapVector.h"
+
+using namespace mlir;
+using namespace adapter;
+using checkpoint::Done;
+using checkpoint::Status;
+using checkpoint::Update;
+
+namespace {
+class Attacher {
+public:
+  Attacher(MLIRContext *context, AttachPlan &plan) : builder(context), plan(plan) {}
+  void run();
+
+private:
+  Value materializeBuilt(PlannedParameter &planned, Value weight, ImplicitLocOpBuilder &b);
+  Value selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b);
+  void attach(PlannedParameter &planned);
+  void rewire(ModuleParameter &parameter, Value value);
+  void linkTies();
+  void listAdapters();
+  void eraseUnread();
+  DictionaryAttr describe(const PlannedUpdate &planned, SiteOp site);
+
+  OpBuilder builder;
+  AttachPlan &plan;
+  llvm::MapVector<std::pair<ModuleParameter *, BindingTime>, SiteOp> sites;
+  // Per model and adapter the updates at its sites.
+  llvm::MapVector<std::pair<Operation *, const LoadedAdapter *>, SmallVector<Attribute>> updates;
+  llvm::SetVector<Operation *> bypassed; // readers of parameters that may have lost their use
+};
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Updates that are known at build
+//===----------------------------------------------------------------------===//
+
+Value Attacher::materializeBuilt(PlannedParameter &planned, Value weight, ImplicitLocOpBuilder &b) {
+  SmallVector<Value> built;
+  for (const PlannedUpdate &each : planned.updates)
+    if (const AdapterRequest &request = *each.adapter->request; request.time == BindingTime::Build)
+      built.push_back(buildUpdate(b, *each.update, *planned.parameter, request.name, request.scale));
+  if (built.empty())
+    return weight;
+  Value update = built.front();
+  if (built.size() > 1)
+    update = ComposeOp::create(b, update.getType(), built);
+  return MaterializeOp::create(b, weight.getType(), weight, update);
+}
+
+//===----------------------------------------------------------------------===//
+// Updates that come later
+//===----------------------------------------------------------------------===//
+
+DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site) {
+  const AdapterRequest &request = *planned.adapter->request;
+  NamedAttrList tensors;
+  for (const auto &[role, tensor] : planned.update->tensors) {
+    std::string key = tensorKey(*planned.update, role);
+    ParameterStore::get(builder.getContext()).set(request.name, key, tensor);
+    tensors.set(role, onnxir::TensorAttr::get(builder.getContext(), request.name, key,
+                                              onnxproto::tensorTypeOf(tensor, builder.getContext()),
+                                              ElementsAttr(), StringAttr()));
+  }
+  NamedAttrList fields;
+  fields.set("site", FlatSymbolRefAttr::get(site));
+  fields.set("form", builder.getStringAttr(planned.update->form));
+  fields.set("rank", builder.getI64IntegerAttr(planned.update->rank));
+  fields.set("scale", builder.getF64FloatAttr(planned.update->scale * request.scale));
+  fields.set("tensors", tensors.getDictionary(builder.getContext()));
+  return fields.getDictionary(builder.getContext());
+}
+
+Value Attacher::selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b) {
+  SmallVector<const PlannedUpdate *> here;
+  llvm::SetVector<Attribute> forms;
+  for (const PlannedUpdate &each : planned.updates)
+    if (each.adapter->request->time == time) {
+      here.push_back(&each);
+      forms.insert(b.getStringAttr(each.update->form));
+    }
+  if (here.empty())
+    return weight;
+  ModuleParameter &parameter = *planned.parameter;
+  onnxir::ModelOp model = parameter.model();
+  OpBuilder::InsertionGuard guard(builder);
+  auto graph = *model.getBody().front().getOps<onnxir::GraphOp>().begin();
+  builder.setInsertionPoint(graph);
+  std::string name;
+  for (int i = sites.size(); name.empty() || SymbolTable::lookupSymbolIn(model, name); ++i)
+    name = "site_" + std::to_string(i);
+  bool vector = parameter.kind == SiteKind::Vector;
+  int64_t columns = 1;
+  for (int64_t size : ArrayRef(parameter.shape).drop_front())
+    columns *= size;
+  MLIRContext *context = builder.getContext();
+  auto flag = [&](bool set) { return set ? builder.getUnitAttr() : UnitAttr(); };
+  auto site = SiteOp::create(
+      builder, b.getLoc(), builder.getStringAttr(name), builder.getStringAttr(here.front()->update->module),
+      builder.getStringAttr(parameter.parameter), SiteKindAttr::get(context, parameter.kind),
+      BindingTimeAttr::get(context, time), builder.getI64IntegerAttr(parameter.shape[0]),
+      builder.getI64IntegerAttr(vector ? 0 : columns), flag(parameter.transposed),
+      flag(parameter.storedTransposed), builder.getArrayAttr(forms.getArrayRef()), ArrayAttr());
+  sites[{&parameter, time}] = site;
+  for (const PlannedUpdate *each : here)
+    updates[{model, each->adapter}].push_back(describe(*each, site));
+  Value update = SelectOp::create(b, updateTypeOf(weight.getType()), FlatSymbolRefAttr::get(site));
+  return MaterializeOp::create(b, weight.getType(), weight, update);
+}
+
+void Attacher::linkTies() {
+  for (const auto &planned : plan.parameters)
+    for (BindingTime time : {BindingTime::Load, BindingTime::Switch, BindingTime::Call, BindingTime::Row}) {
+      auto site = sites.find({planned->parameter, time});
+      if (site == sites.end())
+        continue;
+      SmallVector<Attribute> followers;
+      for (ModuleParameter *weight : planned->tied)
+        if (auto follower = sites.find({weight, time}); follower != sites.end())
+          followers.push_back(FlatSymbolRefAttr::get(follower->second));
+      if (!followers.empty())
+        site->second.setTiedAttr(builder.getArrayAttr(followers));
+    }
+}
+
+void Attacher::listAdapters() {
+  for (const auto &adapter : plan.adapters)
+    for (const auto &table : plan.tables) {
+      const AdapterRequest &request = *adapter->request;
+      if (request.time == BindingTime::Build || table->modules().empty())
+        continue;
+      onnxir::ModelOp model = table->modules().begin()->second.front()->model();
+      NamedAttrList fields;
+      fields.set("name", builder.getStringAttr(request.name));
+      fields.set("time", BindingTimeAttr::get(builder.getContext(), request.time));
+      fields.set("hash", builder.getStringAttr(adapter->contents.hash));
+      fields.set("updates", builder.getArrayAttr(updates[{model, adapter.get()}]));
+      SmallVector<Attribute> all;
+      if (auto before = model->getAttrOfType<ArrayAttr>(adaptersAttribute))
+        llvm::append_range(all, before);
+      all.push_back(fields.getDictionary(builder.getContext()));
+      model->setAttr(adaptersAttribute, builder.getArrayAttr(all));
+    }
+}
+
+//===----------------------------------------------------------------------===//
+// Edges
+//===----------------------------------------------------------------------===//
+
+void Attacher::rewire(ModuleParameter &parameter, Value value) {
+  // Nodes on the way from parameter to operand are copied: others may read them too.
+  DenseMap<Operation *, Value> copies;
+  for (ParameterUse &use : parameter.uses) {
+    Value operand = value;
+    for (onnxir::NodeOp node : use.chain) {
+      Value &copy = copies[node];
+      if (!copy) {
+        OpBuilder at(node);
+        IRMapping mapping;
+        mapping.map(node.getInputs().front(), operand);
+        copy = at.clone(*node, mapping)->getResult(0);
+        bypassed.insert(node);
+      }
+      operand = copy;
+    }
+    use.node->setOperand(use.operand, operand);
+  }
+  bypassed.insert(parameter.value);
+}
+
+void Attacher::attach(PlannedParameter &planned) {
+  if (!planned.parameter)
+    planned.parameter = planned.table->addBias(*planned.biasless);
+  ModuleParameter &parameter = *planned.parameter;
+  ImplicitLocOpBuilder b(parameter.value.getLoc(), builder.getContext());
+  b.setInsertionPointAfter(parameter.value);
+  Value value = materializeBuilt(planned, parameter.value, b);
+  for (BindingTime time : {BindingTime::Load, BindingTime::Switch, BindingTime::Call, BindingTime::Row})
+    value = selectAt(planned, time, value, b);
+  rewire(parameter, value);
+}
+
+void Attacher::eraseUnread() {
+  bool changed = true;
+  while (changed) {
+    changed = false;
+    for (Operation *op : llvm::to_vector(bypassed))
+      if (op->use_empty()) {
+        bypassed.remove(op);
+        op->erase();
+        changed = true;
+      }
+  }
+}
+
+void Attacher::run() {
+  for (const auto &planned : plan.parameters)
+    attach(*planned);
+  linkTies();
+  listAdapters();
+  eraseUnread();
+}
+
+Status adapter::attachAdapters(ModuleOp module, const std::vector<AdapterRequest> &requests,
+                               const AttachOptions &options, AttachReport &report) {
+  AttachPlan plan;
+  if (Status status = planAttach(module, requests, options, plan, report); !status)
+    return status;
+  if (!options.checkOnly && report.leftOver.empty())
+    Attacher(module.getContext(), plan).run();
+  return Done{};
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Shapes that fit, and the ops for each form. The orientation of a weight is the graph's operator's; what a
+// checkpoint says of it is not used, see docs/exports.md.
+#include "lib/Attach/Forms.h"
+#include "lib/Checkpoint/DType.h"
+#include "lib/Support/ParameterStore.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include <cstring>
+
+using namespace mlir;
+using namespace adapter;
+using checkpoint::shapeText;
+using checkpoint::Tensor;
+using checkpoint::Update;
+using Shape = std::vector<int64_t>;
+
+static const Tensor &tensorOf(const Update &update, const char *role) { return update.tensors.at(role); }
+
+static bool startsWith(const Update &update, StringRef form) {
+  return update.form == form || update.form == (form + "+dora").str();
+}
+
+//===----------------------------------------------------------------------===//
+// Shapes
+//===----------------------------------------------------------------------===//
+
+static Shape exchanged(Shape shape) {
+  if (shape.size() >= 2)
+    std::swap(shape[0], shape[1]);
+  return shape;
+}
+
+// Whether a whole tensor of a matrix is [in, out]. Its shape says so unless it is square.
+static bool isWholeTransposed(const Tensor &value, const ModuleParameter &parameter) {
+  Shape logical(parameter.shape.begin(), parameter.shape.end());
+  if (parameter.kind != SiteKind::Linear || exchanged(logical) == logical)
+    return parameter.storedTransposed;
+  return value.shape != logical;
+}
+
+static std::string wrongShape(const Tensor &tensor, const std::string &expected,
+                              const ModuleParameter &parameter) {
+  Shape graph(parameter.shape.begin(), parameter.shape.end());
+  return "'" + tensor.key + "' has shape " + shapeText(tensor.shape) + ", expected " + expected +
+         " for the graph's " + stringifySiteKind(parameter.kind).str() + " of shape " + shapeText(graph) +
+         " (" + parameter.nodeName() + ")";
+}
+
+static std::string whyWholeUnfit(const Update &update, const ModuleParameter &parameter) {
+  const Tensor &value = tensorOf(update, "value");
+  Shape logical(parameter.shape.begin(), parameter.shape.end());
+  bool fits = parameter.kind == SiteKind::Vector ? value.elements() == logical[0]
+              : parameter.kind == SiteKind::Linear
+                  ? value.shape == logical || value.shape == exchanged(logical)
+                  : value.shape == logical;
+  return fits ? "" : wrongShape(value, shapeText(logical), parameter);
+}
+
+static std::string whyFactorsUnfit(const Update &update, const ModuleParameter &parameter) {
+  bool embedding = startsWith(update, "lora_embedding"), convolution = startsWith(update, "lora_conv");
+  SiteKind kind = embedding ? SiteKind::Embedding : convolution ? SiteKind::Convolution : SiteKind::Linear;
+  if (parameter.kind != kind)
+    return "its factors are for " + stringifySiteKind(kind).str() + "s, but the graph has a " +
+           stringifySiteKind(parameter.kind).str() + " (" + parameter.nodeName() + ")";
+  const Tensor &a = tensorOf(update, "A"), &b = tensorOf(update, "B");
+  // [out, in, ...] as the product of the factors has it.
+  Shape product(parameter.shape.begin(), parameter.shape.end());
+  if (embedding)
+    product = exchanged(product);
+  Shape wantA = product;
+  wantA[0] = a.shape[0];
+  if (a.shape != wantA)
+    return wrongShape(a, shapeText(wantA), parameter);
+  if (b.shape[0] != product[0])
+    return wrongShape(b, shapeText({product[0], a.shape[0]}), parameter);
+  return "";
+}
+
+static std::string whyRowsUnfit(const Update &update, const ModuleParameter &parameter) {
+  const Tensor &rows = tensorOf(update, "rows"), &indices = tensorOf(update, "indices");
+  if (parameter.kind != SiteKind::Embedding && parameter.kind != SiteKind::Linear)
+    return "its rows are for an embedding, but the graph has a " + stringifySiteKind(parameter.kind).str();
+  if (rows.shape.size() != 2 || rows.shape[1] != parameter.shape[1])
+    return wrongShape(rows, shapeText({rows.shape[0], parameter.shape[1]}), parameter);
+  for (int64_t i = 0; i < indices.elements(); ++i) {
+    int64_t index;
+    std::memcpy(&index, indices.data + i * sizeof(int64_t), sizeof(int64_t));
+    if (index < 0 || index >= parameter.shape[0])
+      return "it replaces row " + std::to_string(index) + ", but the graph's table (" + parameter.nodeName() +
+             ") has " + std::to_string(parameter.shape[0]);
+  }
+  return "";
+}
+
+std::string adapter::whyUnfit(const Update &update, const ModuleParameter &parameter) {
+  for (const auto &[role, tensor] : update.tensors)
+    if (role != "indices" && !checkpoint::isFloat(tensor.dtype))
+      return "'" + tensor.key + "' is of type " + checkpoint::dtypeName(tensor.dtype) + ", not of floats";
+  if (update.form == "add" || update.form == "replace")
+    return whyWholeUnfit(update, parameter);
+  if (update.form == "rows")
+    return whyRowsUnfit(update, parameter);
+  if (startsWith(update, "lora") || startsWith(update, "lora_conv") || startsWith(update, "lora_embedding"))
+    return whyFactorsUnfit(update, parameter);
+  return "the form '" + update.form + "' is not supported";
+}
+
+//===----------------------------------------------------------------------===//
+// Contents
+//===----------------------------------------------------------------------===//
+
+// Compares a with b, or with b's transpose.
+static bool sameContents(const Tensor &a, const Tensor &b, bool transposed) {
+  if (a.dtype != b.dtype || a.bytes != b.bytes)
+    return false;
+  if (!transposed)
+    return std::memcmp(a.data, b.data, a.bytes) == 0;
+  if (a.shape.size() != 2 || exchanged(a.shape) != b.shape)
+    return false;
+  size_t rows = a.shape[0], columns = a.shape[1], size = a.bytes / (rows * columns);
+  for (size_t i = 0; i < rows; ++i)
+    for (size_t j = 0; j < columns; ++j)
+      if (std::memcmp(a.data + (i * columns + j) * size, b.data + (j * rows + i) * size, size))
+        return false;
+  return true;
+}
+
+static const Tensor *contentsOf(ModuleParameter parameter) {
+  if (!parameter.value)
+    return nullptr;
+  ParameterStore &store = ParameterStore::get(parameter.value.getContext());
+  return store.lookup(parameter.value.getScope(), parameter.value.getKey());
+}
+
+bool adapter::changesNothing(const Update &update, const ModuleParameter &parameter) {
+  const Tensor *contents = contentsOf(parameter);
+  if (update.form != "replace" || !contents)
+    return false;
+  const Tensor &value = tensorOf(update, "value");
+  bool matrix = parameter.kind == SiteKind::Linear || parameter.kind == SiteKind::Embedding;
+  return sameContents(value, *contents,
+                      matrix && isWholeTransposed(value, parameter) != parameter.transposed);
+}
+
+bool adapter::holdSameNumbers(const ModuleParameter &table, const ModuleParameter &weight) {
+  if (table.kind != SiteKind::Embedding || weight.kind != SiteKind::Linear || table.shape != weight.shape)
+    return false;
+  if (table.value == weight.value)
+    return table.transposed == weight.transposed;
+  const Tensor *a = contentsOf(table), *b = contentsOf(weight);
+  return a && b && sameContents(*a, *b, table.transposed != weight.transposed);
+}
+
+//===----------------------------------------------------------------------===//
+// Ops
+//===----------------------------------------------------------------------===//
+
+std::string adapter::tensorKey(const Update &update, StringRef role) {
+  return update.module + "." + update.parameter + "." + update.form + "." + role.str();
+}
+
+namespace {
+class FormBuilder {
+public:
+  FormBuilder(ImplicitLocOpBuilder &b, const Update &update, const ModuleParameter &parameter,
+              StringRef scope, double scale)
+      : b(b), update(update), parameter(parameter), scope(scope), scale(scale),
+        element(
+            cast<RankedTensorType>(const_cast<ParameterOp &>(parameter.value).getType()).getElementType()) {}
+
+  Value build();
+
+private:
+  // The tensor of a role, perhaps with its unit dimensions laid out otherwise.
+  Value tensor(const char *role, std::optional<Shape> shape = std::nullopt);
+  UpdateType type(ArrayRef<int64_t> shape) {
+    return UpdateType::get(b.getContext(), RankedTensorType::get(shape, element));
+  }
+  UpdateType graphType() { return updateTypeOf(const_cast<ParameterOp &>(parameter.value).getType()); }
+  Value scaled(Value source);
+  Value inLayout(Value source, bool sourceTransposed);
+  Value buildLowRank();
+
+  ImplicitLocOpBuilder &b;
+  const Update &update;
+  const ModuleParameter &parameter;
+  StringRef scope;
+  double scale;
+  Type element;
+};
+} // namespace
+
+Value FormBuilder::tensor(const char *role, std::optional<Shape> shape) {
+  Tensor tensor = tensorOf(update, role);
+  if (shape)
+    tensor.shape = *shape;
+  std::string key = tensorKey(update, role);
+  auto type = RankedTensorType::get(tensor.shape, elementTypeOf(tensor.dtype, b.getContext()));
+  ParameterStore::get(b.getContext()).set(scope, key, std::move(tensor));
+  return ParameterOp::create(b, type, b.getStringAttr(scope), b.getStringAttr(key), ElementsAttr(),
+                             StringAttr());
+}
+
+Value FormBuilder::scaled(Value source) {
+  double factor = update.scale * scale;
+  if (factor == 1.0)
+    return source;
+  Value constant = arith::ConstantOp::create(b, b.getF64FloatAttr(factor));
+  return ScaleOp::create(b, source.getType(), source, constant);
+}
+
+// From [out, in] (or [in, out]) to what the graph has.
+Value FormBuilder::inLayout(Value source, bool sourceTransposed) {
+  if (sourceTransposed == parameter.transposed)
+    return source;
+  return TransposeOp::create(b, graphType(), source, ArrayRef<int64_t>{1, 0});
+}
+
+Value FormBuilder::buildLowRank() {
+  bool embedding = startsWith(update, "lora_embedding");
+  const Tensor &b0 = tensorOf(update, "B");
+  Value up = tensor("B", Shape{b0.shape[0], b0.shape[1]}), down = tensor("A");
+  SmallVector<int64_t> product(parameter.shape);
+  if (embedding)
+    std::swap(product[0], product[1]);
+  Value result = scaled(LowRankOp::create(b, type(product), down, up, Value()));
+  if (update.tensors.count("magnitude"))
+    result = MagnitudeOp::create(b, result.getType(), result, tensor("magnitude"), 0);
+  return inLayout(result, embedding);
+}
+
+Value FormBuilder::build() {
+  if (update.form == "rows") {
+    Value sparse = SparseOp::create(b, type(parameter.shape), SparseMode::Overwrite, SparseSupport::Rows,
+                                    tensor("indices"), tensor("rows"));
+    return inLayout(sparse, false);
+  }
+  if (update.form != "add" && update.form != "replace")
+    return buildLowRank();
+  const Tensor &value = tensorOf(update, "value");
+  ArrayRef<int64_t> graphShape = graphType().getWeight().getShape();
+  bool vector = parameter.kind == SiteKind::Vector;
+  Shape shape = vector ? Shape(graphShape.begin(), graphShape.end()) : value.shape;
+  Value whole = tensor("value", shape);
+  Value result = update.form == "add" ? scaled(DenseOp::create(b, type(shape), whole))
+                                      : ReplaceOp::create(b, type(shape), whole).getUpdate();
+  bool matrix = parameter.kind == SiteKind::Linear || parameter.kind == SiteKind::Embedding;
+  return matrix ? inLayout(result, isWholeTransposed(value, parameter)) : result;
+}
+
+Value adapter::buildUpdate(ImplicitLocOpBuilder &builder, const Update &update,
+                           const ModuleParameter &parameter, StringRef scope, double scale) {
+  return FormBuilder(builder, update, parameter, scope, scale).build();
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The forms of updates that checkpoints hold, each as ops of the dialect.
+#ifndef ADAPTER_LIB_ATTACH_FORMS_H
+#define ADAPTER_LIB_ATTACH_FORMS_H
+
+#include "lib/Attach/ModuleTable.h"
+#include "lib/Checkpoint/Adapter.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace adapter {
+
+/// Why an update cannot act on a parameter, with the shapes that disagree; "" where it can.
+std::string whyUnfit(const checkpoint::Update &update, const ModuleParameter &parameter);
+
+/// Whether a whole tensor is what the graph has already. Adapters save embeddings along that they did not
+/// change.
+bool changesNothing(const checkpoint::Update &update, const ModuleParameter &parameter);
+
+/// Whether two parameters, a table and a linear's weight, hold the same numbers: tied at export.
+bool holdSameNumbers(const ModuleParameter &table, const ModuleParameter &weight);
+
+/// The key of an update's tensor in the scope of its adapter.
+std::string tensorKey(const checkpoint::Update &update, llvm::StringRef role);
+
+/// The update as ops over `adapter.parameter "<scope>"::"<key>"`, of the type and layout of the graph's
+/// tensor. The tensors are bound in the context's store. `scale` multiplies the update's own.
+mlir::Value buildUpdate(mlir::ImplicitLocOpBuilder &builder, const checkpoint::Update &update,
+                        const ModuleParameter &parameter, llvm::StringRef scope, double scale);
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_ATTACH_FORMS_H

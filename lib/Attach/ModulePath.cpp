@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Module paths of nodes, from what exporters of PyTorch leave, and parameters behind operands. See
+// docs/exports.md.
+#include "lib/Attach/ModuleTable.h"
+#include "mlir/IR/BuiltinAttributes.h"
+
+using namespace mlir;
+using namespace adapter;
+
+// The strings of a Python list of strings.
+static std::vector<std::string> parsePythonList(StringRef text) {
+  std::vector<std::string> result;
+  for (size_t i = 0; i < text.size(); ++i) {
+    char quote = text[i];
+    if (quote != '\'' && quote != '"')
+      continue;
+    std::string item;
+    for (++i; i < text.size() && text[i] != quote; ++i) {
+      if (text[i] == '\\' && i + 1 < text.size())
+        ++i;
+      item += text[i];
+    }
+    result.push_back(std::move(item));
+  }
+  return result;
+}
+
+// ['', 'model', 'model.head', 'linear_3']: the last is the operation, the one before it the module.
+static std::string pathFromScopes(StringRef scopes) {
+  std::vector<std::string> names = parsePythonList(scopes);
+  if (names.size() < 2 || StringRef(names[names.size() - 2]).starts_with("_empty_nn_module"))
+    return "";
+  return names[names.size() - 2];
+}
+
+// "/model/layers.0/self_attn/q_proj/MatMul"
+static std::string pathFromNodeName(StringRef name) {
+  if (!name.consume_front("/"))
+    return "";
+  auto [path, operation] = name.rsplit('/');
+  if (operation.empty())
+    return "";
+  std::string result = path.str();
+  std::replace(result.begin(), result.end(), '/', '.');
+  return result;
+}
+
+std::string adapter::modulePathOf(onnxir::NodeOp node) {
+  std::string path = pathFromScopes(node.getMetadataValue("pkg.torch.onnx.name_scopes"));
+  if (path.empty() && node.getNodeName())
+    path = pathFromNodeName(*node.getNodeName());
+  return path;
+}
+
+// Sizes without those that are 1.
+static SmallVector<int64_t> squeezed(ArrayRef<int64_t> shape) {
+  SmallVector<int64_t> result;
+  llvm::copy_if(shape, std::back_inserter(result), [](int64_t size) { return size != 1; });
+  return result;
+}
+
+static bool isMatrixTransposition(onnxir::NodeOp node, int64_t rank) {
+  auto permutation = dyn_cast_or_null<DenseI64ArrayAttr>(node.getNodeAttr("perm"));
+  return rank == 2 && (!permutation || permutation.asArrayRef() == ArrayRef<int64_t>{1, 0});
+}
+
+ParameterOp adapter::parameterBehind(Value value, ParameterUse &use, bool &transposed) {
+  auto outer = dyn_cast<RankedTensorType>(value.getType());
+  while (auto node = value.getDefiningOp<onnxir::NodeOp>()) {
+    StringRef type = node.getOpType();
+    if (!node.getDomain().empty() || node.getInputs().empty() || node.getNumResults() != 1)
+      return {};
+    Value input = node.getInputs().front();
+    auto before = dyn_cast<RankedTensorType>(input.getType()),
+         after = dyn_cast<RankedTensorType>(value.getType());
+    if (!before)
+      return {};
+    if (type == "Transpose" && isMatrixTransposition(node, before.getRank()))
+      transposed = !transposed;
+    else if (type == "Reshape" || type == "Unsqueeze" || type == "Squeeze") {
+      if (!after || squeezed(before.getShape()) != squeezed(after.getShape()))
+        return {};
+    } else if (type != "Identity" && type != "Cast")
+      return {};
+    use.chain.insert(use.chain.begin(), node);
+    value = input;
+  }
+  auto parameter = value.getDefiningOp<ParameterOp>();
+  auto type = parameter ? dyn_cast<RankedTensorType>(parameter.getType()) : RankedTensorType();
+  if (!type || !isa<FloatType>(type.getElementType()) || !type.hasStaticShape())
+    return {};
+  // A matrix that arrives as one; rearranged vectors need only keep their elements' order.
+  if (outer && outer.hasRank() && squeezed(type.getShape()).size() > 1 && type.getRank() != outer.getRank())
+    return {};
+  return parameter;
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Which nodes of a graph read which parameters of which modules of the framework's model.
+#ifndef ADAPTER_LIB_ATTACH_MODULETABLE_H
+#define ADAPTER_LIB_ATTACH_MODULETABLE_H
+
+#include "dialects/Adapter/IR/AdapterOps.h"
+#include "dialects/ONNX/IR/ONNXOps.h"
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace adapter {
+
+/// An operand of a node that is a parameter, perhaps by way of nodes that only rearrange it.
+struct ParameterUse {
+  onnxir::NodeOp node;
+  unsigned operand = 0;
+  /// Nodes between parameter and operand, the parameter's reader first.
+  llvm::SmallVector<onnxir::NodeOp, 2> chain;
+};
+
+/// One tensor of a graph as a parameter of one module. A tensor that exporters share between modules is one
+/// of these for each.
+struct ModuleParameter {
+  std::string module;    ///< the path in the graph: "model.layers.0.self_attn.q_proj"
+  std::string parameter; ///< "weight", "bias", ...
+  SiteKind kind = SiteKind::Vector;
+  ParameterOp value; ///< null for a bias that the graph lacks
+  std::vector<ParameterUse> uses;
+  /// As the module's mathematics has it: [out, in, ...], [vocabulary, width], or [size].
+  llvm::SmallVector<int64_t> shape;
+  bool transposed = false;       ///< the graph's tensor is [in, out]
+  bool storedTransposed = false; ///< the framework's tensor is [in, out]
+
+  onnxir::ModelOp model() const;
+  /// Name of the first node that reads it.
+  std::string nodeName() const;
+};
+
+/// The parameters of one model, by module. Paths come from what exporters leave: name scopes in metadata,
+/// names of nodes, names of initialisers.
+class ModuleTable {
+public:
+  explicit ModuleTable(onnxir::ModelOp model);
+
+  using Parameters = std::vector<std::unique_ptr<ModuleParameter>>;
+  /// Modules by path; in each its parameters, several of one name where the graph has several tensors for it.
+  const std::map<std::string, Parameters> &modules() const { return table; }
+  std::vector<ModuleParameter *> find(const std::string &module, llvm::StringRef parameter) const;
+  /// The weight to which a missing bias can be added, or null.
+  ModuleParameter *findBiasless(const std::string &module) const;
+  /// Adds a bias of zeros that the graph lacks to the readers of `weight`.
+  ModuleParameter *addBias(ModuleParameter &weight);
+
+private:
+  void readNode(onnxir::NodeOp node);
+  void add(ModuleParameter entry, const ParameterUse &use);
+
+  std::map<std::string, Parameters> table;
+};
+
+/// The module that a node belongs to, as the exporter wrote it down; "" where it did not.
+std::string modulePathOf(onnxir::NodeOp node);
+
+/// Follows a value to the parameter that it is, through nodes that only rearrange. Fills `use.chain`;
+/// `transposed` flips with each transposition of a matrix. Null where it is none.
+ParameterOp parameterBehind(mlir::Value value, ParameterUse &use, bool &transposed);
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_ATTACH_MODULETABLE_H

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Every update of every adapter finds its parameters, or a message says why not.
+#include "lib/Attach/Plan.h"
+#include "lib/Attach/Forms.h"
+#include "lib/Attach/Match.h"
+#include "llvm/Support/GlobPattern.h"
+#include <set>
+
+using namespace mlir;
+using namespace adapter;
+using checkpoint::Done;
+using checkpoint::Error;
+using checkpoint::Result;
+using checkpoint::Status;
+using checkpoint::Update;
+
+namespace {
+class Planner {
+public:
+  Planner(const AttachOptions &options, AttachPlan &plan, AttachReport &report)
+      : options(options), plan(plan), report(report) {}
+
+  Status readGlobs();
+  void place(const LoadedAdapter &adapter, const Update &update);
+
+private:
+  bool isIgnored(const std::string &module) const;
+  void placeAt(const LoadedAdapter &adapter, const Update &update, ModuleTable &table,
+               ModuleParameter *parameter, ModuleParameter *biasless, std::string note);
+  void leaveOver(const LoadedAdapter &adapter, const Update &update, const std::string &why);
+  std::string explainMissing(const Update &update) const;
+  PlannedParameter &planned(ModuleTable &table, ModuleParameter *parameter, ModuleParameter *biasless);
+
+  const AttachOptions &options;
+  AttachPlan &plan;
+  AttachReport &report;
+  std::vector<llvm::GlobPattern> globs;
+  std::map<std::pair<ModuleParameter *, ModuleParameter *>, PlannedParameter *> byParameter;
+};
+} // namespace
+
+Status Planner::readGlobs() {
+  for (const std::string &text : options.ignoreMissing) {
+    llvm::Expected<llvm::GlobPattern> glob = llvm::GlobPattern::create(text);
+    if (!glob)
+      return Error{"--ignore-missing '" + text + "' is no glob: " + llvm::toString(glob.takeError())};
+    globs.push_back(std::move(*glob));
+  }
+  return Done{};
+}
+
+bool Planner::isIgnored(const std::string &module) const {
+  return llvm::any_of(globs, [&](const llvm::GlobPattern &glob) { return glob.match(module); });
+}
+
+void Planner::leaveOver(const LoadedAdapter &adapter, const Update &update, const std::string &why) {
+  report.leftOver.push_back("adapter '" + adapter.request->name + "': module '" + update.module + "' (" +
+                            update.parameter + ", " + update.form + "): " + why);
+}
+
+PlannedParameter &Planner::planned(ModuleTable &table, ModuleParameter *parameter,
+                                   ModuleParameter *biasless) {
+  PlannedParameter *&entry = byParameter[{parameter, biasless}];
+  if (!entry) {
+    plan.parameters.push_back(std::make_unique<PlannedParameter>());
+    entry = plan.parameters.back().get();
+    entry->table = &table;
+    entry->parameter = parameter;
+    entry->biasless = biasless;
+  }
+  return *entry;
+}
+
+// The weights that an exporter copied from a table; only their contents tell.
+static std::vector<ModuleParameter *> tiedWeights(const ModuleTable &table,
+                                                  const ModuleParameter &embedding) {
+  std::vector<ModuleParameter *> result;
+  if (embedding.kind == SiteKind::Embedding)
+    for (const auto &[path, parameters] : table.modules())
+      for (const auto &parameter : parameters)
+        if (holdSameNumbers(embedding, *parameter))
+          result.push_back(parameter.get());
+  return result;
+}
+
+void Planner::placeAt(const LoadedAdapter &adapter, const Update &update, ModuleTable &table,
+                      ModuleParameter *parameter, ModuleParameter *biasless, std::string note) {
+  ModuleParameter bias;
+  if (!parameter) {
+    bias.module = biasless->module;
+    bias.parameter = "bias";
+    bias.uses = biasless->uses;
+    bias.shape = {biasless->shape[0]};
+  }
+  const ModuleParameter &target = parameter ? *parameter : bias;
+  if (std::string why = whyUnfit(update, target); !why.empty())
+    return leaveOver(adapter, update, why);
+  bool unchanged = parameter && changesNothing(update, *parameter);
+  if (!unchanged) {
+    PlannedParameter &entry = planned(table, parameter, biasless);
+    bool replaces = update.form == "replace" && adapter.request->time == BindingTime::Build;
+    for (const PlannedUpdate &other : entry.updates)
+      if (replaces && other.update->form == "replace" && other.adapter->request->time == BindingTime::Build)
+        return leaveOver(adapter, update,
+                         "adapter '" + other.adapter->request->name +
+                             "' replaces the same tensor; bind one of them at another time");
+    if (entry.updates.empty() && parameter)
+      entry.tied = tiedWeights(table, *parameter);
+    entry.updates.push_back({&adapter, &update});
+  }
+  Placement row;
+  row.adapter = adapter.request->name;
+  row.module = update.module;
+  row.parameter = update.parameter;
+  row.graphModule = target.module;
+  row.node = target.nodeName();
+  row.model = target.model().getSymName().str();
+  row.kind = target.kind;
+  row.form = update.form;
+  row.rank = update.rank;
+  bool scales = update.form != "replace" && update.form != "rows";
+  row.scale = scales ? update.scale * adapter.request->scale : 1.0;
+  row.transposed = target.transposed;
+  row.note = unchanged ? "unchanged" : note;
+  report.placements.push_back(std::move(row));
+}
+
+std::string Planner::explainMissing(const Update &update) const {
+  std::set<std::string> others;
+  std::string nearest;
+  for (const auto &table : plan.tables) {
+    for (const std::string &name : parametersOf(*table, update.module))
+      others.insert(name);
+    for (const std::string &path : nearestModules(*table, update.module))
+      nearest += (nearest.empty() ? "'" : ", '") + path + "'";
+  }
+  if (!others.empty()) {
+    std::string list;
+    for (const std::string &name : others)
+      list += (list.empty() ? "'" : ", '") + name + "'";
+    return "the graph has the module but not this parameter; it has " + list;
+  }
+  std::string candidates = nearest.empty() ? "; it names no modules at all" : "; the nearest are " + nearest;
+  return "the graph has no such module" + candidates + "; --ignore-missing '" + update.module +
+         "' says that it is meant";
+}
+
+void Planner::place(const LoadedAdapter &adapter, const Update &update) {
+  bool anywhere = false;
+  for (const auto &table : plan.tables) {
+    Match match = matchModule(*table, update.module, update.parameter);
+    if (match.none())
+      continue;
+    anywhere = true;
+    if (!match.ambiguous.empty()) {
+      std::string list;
+      for (const std::string &path : match.ambiguous)
+        list += (list.empty() ? "'" : ", '") + path + "'";
+      leaveOver(adapter, update, "several modules of the graph could be meant: " + list);
+      continue;
+    }
+    if (match.biasless) {
+      placeAt(adapter, update, *table, nullptr, match.biasless, "new bias");
+      continue;
+    }
+    for (ModuleParameter *parameter : match.found) {
+      placeAt(adapter, update, *table, parameter, nullptr, "");
+      if (!update.tied)
+        continue;
+      for (ModuleParameter *weight : tiedWeights(*table, *parameter))
+        placeAt(adapter, update, *table, weight, nullptr, "tied");
+    }
+  }
+  if (anywhere)
+    return;
+  if (isIgnored(update.module))
+    report.ignored.push_back(update.module);
+  else
+    leaveOver(adapter, update, explainMissing(update));
+}
+
+Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &requests,
+                           const AttachOptions &options, AttachPlan &plan, AttachReport &report) {
+  for (auto model : module.getOps<onnxir::ModelOp>())
+    plan.tables.push_back(std::make_unique<ModuleTable>(model));
+  if (plan.tables.empty())
+    return Error{"there is no onnx.model for adapters to act on"};
+  Planner planner(options, plan, report);
+  if (Status status = planner.readGlobs(); !status)
+    return status;
+  for (const AdapterRequest &request : requests) {
+    Result<checkpoint::Adapter> contents = checkpoint::readAdapter(request.path);
+    if (!contents)
+      return contents.error();
+    plan.adapters.push_back(std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents)}));
+    for (const Update &update : plan.adapters.back()->contents.updates)
+      planner.place(*plan.adapters.back(), update);
+  }
+  return Done{};
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Which update goes where, before anything is changed.
+#ifndef ADAPTER_LIB_ATTACH_PLAN_H
+#define ADAPTER_LIB_ATTACH_PLAN_H
+
+#include "lib/Attach/Attach.h"
+#include "lib/Attach/ModuleTable.h"
+
+namespace adapter {
+
+/// An adapter that was read, with what the user asked for.
+struct LoadedAdapter {
+  const AdapterRequest *request;
+  checkpoint::Adapter contents;
+};
+
+/// One update at one parameter of a graph.
+struct PlannedUpdate {
+  const LoadedAdapter *adapter;
+  const checkpoint::Update *update;
+};
+
+/// All updates of one parameter of a graph, in the order in which they act.
+struct PlannedParameter {
+  ModuleTable *table;
+  ModuleParameter *parameter = nullptr; ///< null: the bias that `biasless` lacks
+  ModuleParameter *biasless = nullptr;
+  std::vector<PlannedUpdate> updates;
+  std::vector<ModuleParameter *> tied; ///< weights that hold the same numbers as this table
+};
+
+struct AttachPlan {
+  std::vector<std::unique_ptr<ModuleTable>> tables; ///< one for each onnx.model
+  std::vector<std::unique_ptr<LoadedAdapter>> adapters;
+  std::vector<std::unique_ptr<PlannedParameter>> parameters;
+};
+
+/// Fills the plan and the report.
+checkpoint::Status planAttach(mlir::ModuleOp module, const std::vector<AdapterRequest> &requests,
+                              const AttachOptions &options, AttachPlan &plan, AttachReport &report);
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_ATTACH_PLAN_H
