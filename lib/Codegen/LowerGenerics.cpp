@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/Linalg/Utils/Utils.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -139,6 +140,9 @@ static void emitReduction(ImplicitLocOpBuilder &b, linalg::GenericOp op, ArrayRe
 
 // Whether every operand is read and written in order, so that the loops collapse into one.
 static bool isFlat(linalg::GenericOp op) {
+  for (Value operand : op->getOperands())
+    if (auto type = dyn_cast<MemRefType>(operand.getType()); type && !type.getLayout().isIdentity())
+      return false;
   if (op.hasIndexSemantics() || op.getNumReductionLoops() || op.getNumLoops() < 2)
     return false;
   return llvm::all_of(op.getIndexingMapsArray(), [](AffineMap map) { return map.isIdentity(); });
@@ -239,6 +243,14 @@ struct LowerGenericsPass final : adapter::impl::LowerGenericsPassBase<LowerGener
         op.emitError("cannot be lowered to loops");
         return signalPassFailure();
       }
+    }
+    // Copies into a part of a buffer have no single memcpy.
+    SmallVector<memref::CopyOp> copies;
+    getOperation()->walk([&](memref::CopyOp op) { copies.push_back(op); });
+    for (memref::CopyOp op : copies) {
+      OpBuilder builder(op);
+      linalg::makeMemRefCopyOp(builder, op.getLoc(), op.getSource(), op.getTarget());
+      op.erase();
     }
     SmallVector<linalg::GenericOp> ops;
     getOperation()->walk([&](linalg::GenericOp op) { ops.push_back(op); });

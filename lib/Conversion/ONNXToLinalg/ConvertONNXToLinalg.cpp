@@ -22,21 +22,6 @@ namespace adapter {
 using namespace mlir;
 using namespace adapter;
 
-// ONNX types carry names of dims and signs; below there are plain ones.
-static Type signless(Type type) {
-  if (auto integer = dyn_cast<IntegerType>(type); integer && integer.isUnsigned())
-    return IntegerType::get(type.getContext(), integer.getWidth());
-  return type;
-}
-
-static FailureOr<RankedTensorType> plainType(Operation *op, Type type, StringRef name) {
-  auto tensor = dyn_cast<RankedTensorType>(type);
-  if (!tensor || !tensor.getElementType().isIntOrFloat())
-    return op->emitError() << "value '" << name << "' of type " << type
-                           << " cannot be compiled: tensors of known rank and numeric type are needed";
-  return RankedTensorType::get(tensor.getShape(), signless(tensor.getElementType()));
-}
-
 static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
   const LoweringTable &table = LoweringTable::get();
   for (Operation &op : block.without_terminator()) {
@@ -92,58 +77,6 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     graph.set(onnxInput, std::move(lowered));
   }
 
-  LogicalResult addParameter(GraphLowering &graph, ParameterOp parameter, SmallVectorImpl<Attribute> &table) {
-    FailureOr<RankedTensorType> type = plainType(parameter, parameter.getType(), parameter.getKey());
-    if (failed(type))
-      return failure();
-    Lowered lowered;
-    lowered.elementType = type->getElementType();
-    lowered.isUnsigned = cast<RankedTensorType>(parameter.getType()).getElementType().isUnsignedInteger();
-    lowered.isParameter = true;
-    for (int64_t size : type->getShape())
-      lowered.shape.push_back(graph.constant(size));
-    std::optional<SmallVector<Value>> elements = smallElements(graph, parameter, *type, lowered.isUnsigned);
-    if (elements) {
-      lowered.elements = std::move(elements);
-    } else {
-      lowered.tensor = kernel::ParameterOp::create(graph.b, *type, table.size());
-      table.push_back(graph.b.getStrArrayAttr({parameter.getScope(), parameter.getKey()}));
-    }
-    graph.set(parameter, std::move(lowered));
-    return success();
-  }
-
-  // Small integer tensors and single floats are constants of the code.
-  std::optional<SmallVector<Value>> smallElements(GraphLowering &graph, ParameterOp parameter,
-                                                  RankedTensorType type, bool isUnsigned) {
-    Type element = type.getElementType();
-    DenseElementsAttr value = dyn_cast_or_null<DenseElementsAttr>(parameter.getValueAttr());
-    if (!value && type.getNumElements() == 1)
-      if (ParameterProvider *provider = graph.b.getContext()->getLoadedDialect<AdapterDialect>()->getParameterProvider())
-        if (std::optional<ArrayRef<char>> bytes = provider->lookupBytes(parameter.getScope(), parameter.getKey());
-            bytes && element.isIntOrFloat() && element.getIntOrFloatBitWidth() >= 8 &&
-            bytes->size() * 8 == element.getIntOrFloatBitWidth())
-          value = DenseElementsAttr::getFromRawBuffer(type, *bytes);
-    if (!value)
-      return std::nullopt;
-    SmallVector<Value> elements;
-    if (isa<FloatType>(element)) {
-      if (type.getNumElements() != 1)
-        return std::nullopt;
-      elements.push_back(arith::ConstantOp::create(
-          graph.b, graph.b.getFloatAttr(element, *value.getValues<APFloat>().begin())));
-      return elements;
-    }
-    if (type.getNumElements() > 64)
-      return std::nullopt;
-    for (APInt number : value.getValues<APInt>())
-      elements.push_back(
-          element.isInteger(1)
-              ? Value(arith::ConstantOp::create(graph.b, graph.b.getBoolAttr(number.getBoolValue())))
-              : graph.value(graph.constant(isUnsigned ? number.getZExtValue() : number.getSExtValue())));
-    return elements;
-  }
-
   LogicalResult convert(onnxir::GraphOp op, OpBuilder &moduleBuilder) {
     SmallVector<Type> inputTypes;
     for (auto [argument, name] : llvm::zip(op.getBody().getArguments(), op.getInputNames())) {
@@ -162,10 +95,15 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     llvm::StringMap<OpFoldResult> named;
     for (auto [onnxInput, argument] : llvm::zip(op.getBody().getArguments(), entry->getArguments()))
       addInput(graph, onnxInput, argument, named);
-    SmallVector<Attribute> parameters;
-    for (auto parameter : op.getBody().getOps<ParameterOp>())
-      if (!parameter->use_empty() && failed(addParameter(graph, parameter, parameters)))
+    for (auto parameter : op.getBody().getOps<ParameterOp>()) {
+      if (parameter->use_empty())
+        continue;
+      FailureOr<Lowered> lowered = graph.parameter(parameter, parameter.getScope(), parameter.getKey(),
+                                                   parameter.getType(), parameter.getValueAttr());
+      if (failed(lowered))
         return failure();
+      graph.set(parameter, std::move(*lowered));
+    }
     Block &body = op.getBody().front();
     if (failed(lowerNodes(body, graph)))
       return failure();
@@ -175,7 +113,7 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
       results.push_back(graph.tensor(graph.get(operand)));
     func::ReturnOp::create(b, results);
     function.setFunctionType(FunctionType::get(&getContext(), inputTypes, TypeRange(ValueRange(results))));
-    describeEntry(function, op, terminator, parameters);
+    describeEntry(function, op, terminator, graph.parameters);
     return success();
   }
 

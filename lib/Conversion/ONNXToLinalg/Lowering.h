@@ -91,6 +91,16 @@ public:
   /// Elements read from memory, for a static small integer tensor computed in the graph.
   void loadElements(Lowered &value);
 
+  //===--- parameters -----------------------------------------------------===//
+
+  /// Scope and key of each row of the function's parameter table.
+  llvm::SmallVector<mlir::Attribute> parameters;
+  /// The tensor scope::key; `value` is its contents where the IR has them. Errors name the key.
+  llvm::FailureOr<Lowered> parameter(mlir::Operation *op, llvm::StringRef scope, llvm::StringRef key,
+                                     mlir::Type onnxType, mlir::Attribute value);
+  /// Contents of a tensor from its archive, null where there are none.
+  mlir::DenseElementsAttr contents(llvm::StringRef scope, llvm::StringRef key, mlir::RankedTensorType type);
+
   //===--- index arithmetic: equal expressions are one value --------------===//
 
   mlir::OpFoldResult constant(int64_t value) { return b.getIndexAttr(value); }
@@ -143,6 +153,9 @@ private:
   llvm::DenseMap<mlir::Value, Lowered> values;
   llvm::SmallVector<mlir::Operation *> scalarOps;
 };
+
+/// The type without names of dims and signs; an error where it is no ranked tensor of numbers.
+llvm::FailureOr<mlir::RankedTensorType> plainType(mlir::Operation *op, mlir::Type type, llvm::StringRef name);
 
 /// The integer attribute of a node, or the default.
 int64_t intAttr(onnxir::NodeOp node, llvm::StringRef name, int64_t fallback);

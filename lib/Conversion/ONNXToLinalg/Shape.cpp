@@ -175,23 +175,19 @@ static LogicalResult lowerConstant(onnxir::NodeOp node, GraphLowering &graph) {
     return success();
   };
   auto index = [&](int64_t value) { return graph.value(graph.constant(value)); };
+  if (auto value = dyn_cast_or_null<onnxir::TensorAttr>(node.getNodeAttr("value"))) {
+    FailureOr<Lowered> lowered =
+        graph.parameter(node, value.getScope(), value.getKey(), value.getType(), value.getValue());
+    if (failed(lowered))
+      return failure();
+    graph.set(node.getResult(0), std::move(*lowered));
+    return success();
+  }
   if (auto value = dyn_cast_or_null<DenseElementsAttr>(node.getNodeAttr("value"))) {
-    auto type = cast<RankedTensorType>(value.getType());
-    Type element = type.getElementType();
-    SmallVector<Value> elements;
-    if (isa<IntegerType>(element) && type.getNumElements() <= 64) {
-      for (APInt number : value.getValues<APInt>())
-        elements.push_back(element.isInteger(1) ? scalars::constant(b, element, number.getBoolValue())
-                                                : index(element.isUnsignedInteger() ? number.getZExtValue()
-                                                                                    : number.getSExtValue()));
-      return set(elements, type.getShape(),
-                 IntegerType::get(b.getContext(), element.getIntOrFloatBitWidth()));
-    }
-    if (isa<FloatType>(element) && type.getNumElements() == 1)
-      return set({arith::ConstantOp::create(b, b.getFloatAttr(element, *value.getValues<APFloat>().begin()))},
-                 type.getShape(), element);
-    graph.set(node.getResult(0),
-              graph.wrap(arith::ConstantOp::create(b, value), getAsIndexOpFoldResult(b.getContext(), type.getShape())));
+    FailureOr<Lowered> lowered = graph.parameter(node, "", "value", value.getType(), value);
+    if (failed(lowered))
+      return failure();
+    graph.set(node.getResult(0), std::move(*lowered));
     return success();
   }
   if (auto value = dyn_cast_or_null<IntegerAttr>(node.getNodeAttr("value_int")))
@@ -221,14 +217,26 @@ static LogicalResult lowerConstantOfShape(onnxir::NodeOp node, GraphLowering &gr
   Attribute fill = b.getF32FloatAttr(0);
   Type type = b.getF32Type();
   bool isUnsigned = false;
-  if (auto value = dyn_cast_or_null<DenseElementsAttr>(node.getNodeAttr("value"))) {
-    type = value.getElementType();
-    fill = *value.getValues<Attribute>().begin();
-    if (type.isUnsignedInteger()) {
-      isUnsigned = true;
-      type = IntegerType::get(b.getContext(), type.getIntOrFloatBitWidth());
-      fill = IntegerAttr::get(type, cast<IntegerAttr>(fill).getValue());
-    }
+  auto dense = dyn_cast_or_null<DenseElementsAttr>(node.getNodeAttr("value"));
+  if (dense && dense.getElementType().isInteger() && dense.getNumElements() == 1) {
+    isUnsigned = dense.getElementType().isUnsignedInteger();
+    type = IntegerType::get(b.getContext(), dense.getElementType().getIntOrFloatBitWidth());
+    fill = IntegerAttr::get(type, *dense.getValues<APInt>().begin());
+  } else if (auto value = dyn_cast_or_null<onnxir::TensorAttr>(node.getNodeAttr("value"))) {
+    FailureOr<RankedTensorType> plain = plainType(node, value.getType(), "value");
+    if (failed(plain))
+      return failure();
+    isUnsigned = cast<RankedTensorType>(value.getType()).getElementType().isUnsignedInteger();
+    type = plain->getElementType();
+    auto known = dyn_cast_or_null<DenseElementsAttr>(value.getValue());
+    if (!known)
+      known = graph.contents(value.getScope(), value.getKey(), *plain);
+    if (!known || known.getNumElements() != 1)
+      return node.emitError() << describe(node) << ": the value to fill with is unknown";
+    if (isa<FloatType>(type))
+      fill = FloatAttr::get(type, *known.getValues<APFloat>().begin());
+    else
+      fill = IntegerAttr::get(type, *known.getValues<APInt>().begin());
   }
   Value scalar = arith::ConstantOp::create(b, cast<TypedAttr>(fill));
   Lowered result;

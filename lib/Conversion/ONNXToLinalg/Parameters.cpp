@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// GraphLowering: tensors known at build time, from initialisers and from constants of nodes.
+#include "dialects/Adapter/IR/AdapterOps.h"
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Conversion/ONNXToLinalg/Lowering.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+using namespace mlir;
+using namespace adapter;
+
+// ONNX types carry names of dims and signs; below there are plain ones.
+static Type signless(Type type) {
+  if (auto integer = dyn_cast<IntegerType>(type); integer && integer.isUnsigned())
+    return IntegerType::get(type.getContext(), integer.getWidth());
+  return type;
+}
+
+FailureOr<RankedTensorType> adapter::plainType(Operation *op, Type type, StringRef name) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  if (!tensor || !tensor.getElementType().isIntOrFloat())
+    return op->emitError() << "value '" << name << "' of type " << type
+                           << " cannot be compiled: tensors of known rank and numeric type are needed";
+  return RankedTensorType::get(tensor.getShape(), signless(tensor.getElementType()));
+}
+
+DenseElementsAttr GraphLowering::contents(StringRef scope, StringRef key, RankedTensorType type) {
+  auto *provider = b.getContext()->getOrLoadDialect<AdapterDialect>()->getParameterProvider();
+  unsigned bits = type.getElementType().getIntOrFloatBitWidth();
+  if (!provider || bits < 8)
+    return {};
+  std::optional<ArrayRef<char>> bytes = provider->lookupBytes(scope, key);
+  if (!bytes || static_cast<int64_t>(bytes->size() * 8) != type.getNumElements() * bits)
+    return {};
+  return DenseElementsAttr::getFromRawBuffer(type, *bytes);
+}
+
+FailureOr<Lowered> GraphLowering::parameter(Operation *op, StringRef scope, StringRef key, Type onnxType,
+                                            Attribute value) {
+  FailureOr<RankedTensorType> type = plainType(op, onnxType, key);
+  if (failed(type))
+    return failure();
+  Type element = type->getElementType();
+  Lowered lowered;
+  lowered.elementType = element;
+  lowered.isUnsigned = cast<RankedTensorType>(onnxType).getElementType().isUnsignedInteger();
+  lowered.isParameter = true;
+  for (int64_t size : type->getShape())
+    lowered.shape.push_back(constant(size));
+
+  // Small integer tensors and single floats are constants of the code.
+  auto known = dyn_cast_or_null<DenseElementsAttr>(value);
+  if (!known && type->getNumElements() == 1)
+    known = contents(scope, key, *type);
+  if (known && isa<FloatType>(element) && type->getNumElements() == 1) {
+    lowered.elements.emplace();
+    lowered.elements->push_back(
+        arith::ConstantOp::create(b, b.getFloatAttr(element, *known.getValues<APFloat>().begin())));
+    return lowered;
+  }
+  if (known && isa<IntegerType>(element) && type->getNumElements() <= 64) {
+    lowered.elements.emplace();
+    for (APInt number : known.getValues<APInt>())
+      lowered.elements->push_back(
+          element.isInteger(1)
+              ? Value(arith::ConstantOp::create(b, b.getBoolAttr(number.getBoolValue())))
+              : this->value(constant(lowered.isUnsigned ? number.getZExtValue() : number.getSExtValue())));
+    return lowered;
+  }
+  lowered.tensor = kernel::ParameterOp::create(b, *type, parameters.size());
+  parameters.push_back(b.getStrArrayAttr({scope, key}));
+  return lowered;
+}
