@@ -4,8 +4,8 @@
 // it is cut out, compiled for this machine, run, and its result becomes a parameter of its own. Packing of
 // weights is such a value, and so is what is left of merged adapters.
 #include "dialects/Kernel/IR/KernelOps.h"
-#include "lib/Compile/Passes.h"
 #include "lib/Compile/Evaluate.h"
+#include "lib/Compile/Passes.h"
 #include "lib/Support/ParameterStore.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -28,7 +28,8 @@ class BuildTimePart {
 public:
   explicit BuildTimePart(func::FuncOp function) {
     for (Operation &op : function.getBody().front()) {
-      if (!isEvaluable(&op) || !llvm::all_of(inputsOf(&op), [&](Value v) { return ops.contains(v.getDefiningOp()); }))
+      if (!isEvaluable(&op) ||
+          !llvm::all_of(inputsOf(&op), [&](Value v) { return ops.contains(v.getDefiningOp()); }))
         continue;
       ops.insert(&op);
       bool fromParameter = isa<kernel::ParameterOp>(op);

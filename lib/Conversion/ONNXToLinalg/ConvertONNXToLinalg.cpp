@@ -62,7 +62,8 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
         shape.push_back(graph.constant(type.getDimSize(dim)));
         continue;
       }
-      StringRef name = dims && dim < static_cast<int64_t>(dims.getNames().size()) ? dims.getNames()[dim].getValue() : "";
+      StringRef name =
+          dims && dim < static_cast<int64_t>(dims.getNames().size()) ? dims.getNames()[dim].getValue() : "";
       if (!name.empty())
         if (auto known = named.find(name); known != named.end()) {
           shape.push_back(known->second);

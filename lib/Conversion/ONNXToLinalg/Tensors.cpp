@@ -80,8 +80,8 @@ SmallVector<OpFoldResult> GraphLowering::broadcastShapes(ArrayRef<Lowered *> inp
 // Runs body on scalars that are all known and folds what it makes.
 static Value evaluateScalars(GraphLowering &graph, ArrayRef<Value> arguments, GraphLowering::Body body) {
   Block *block = graph.b.getInsertionBlock();
-  Operation *before = graph.b.getInsertionPoint() == block->begin() ? nullptr
-                                                                    : &*std::prev(graph.b.getInsertionPoint());
+  Operation *before =
+      graph.b.getInsertionPoint() == block->begin() ? nullptr : &*std::prev(graph.b.getInsertionPoint());
   Value result = body(graph.b, arguments);
   Block::iterator next = before ? std::next(before->getIterator()) : block->begin();
   while (next != graph.b.getInsertionPoint()) {
@@ -298,12 +298,12 @@ Lowered GraphLowering::reduce(Lowered &input, ArrayRef<int64_t> axes, bool keepD
   init = linalg::FillOp::create(b, initial, init).getResult(0);
   SmallVector<AffineMap> maps{b.getMultiDimIdentityMap(input.rank()),
                               AffineMap::get(input.rank(), 0, exprs, b.getContext())};
-  auto generic = linalg::GenericOp::create(b, init.getType(), tensor(input), init, maps, iterators,
-                                           [&](OpBuilder &nested, Location loc, ValueRange arguments) {
-                                             ImplicitLocOpBuilder inner(loc, nested);
-                                             linalg::YieldOp::create(
-                                                 inner, reducer(inner, arguments[0], arguments[1]));
-                                           });
+  auto generic =
+      linalg::GenericOp::create(b, init.getType(), tensor(input), init, maps, iterators,
+                                [&](OpBuilder &nested, Location loc, ValueRange arguments) {
+                                  ImplicitLocOpBuilder inner(loc, nested);
+                                  linalg::YieldOp::create(inner, reducer(inner, arguments[0], arguments[1]));
+                                });
   Lowered result = wrap(generic.getResult(0), kept);
   return keepDims ? reshape(result, shape) : result;
 }
