@@ -70,11 +70,10 @@ public:
         for (Value input : inputsOf(op))
           work.push_back(input.getDefiningOp());
     }
-    SetVector<Operation *> ordered;
-    for (Operation *op : ops)
-      if (reversed.contains(op))
-        ordered.insert(op);
-    return ordered;
+    // Parameters that took the place of values computed before are among them.
+    SmallVector<Operation *> ordered(reversed.takeVector());
+    llvm::sort(ordered, [](Operation *x, Operation *y) { return x->isBeforeInBlock(y); });
+    return SetVector<Operation *>(ordered.begin(), ordered.end());
   }
 
 private:

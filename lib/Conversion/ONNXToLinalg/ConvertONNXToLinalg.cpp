@@ -40,6 +40,8 @@ static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
     graph.b.setLoc(node.getLoc());
     if (failed(lower(node, graph)))
       return failure();
+    if (!graph.fault.empty())
+      return node.emitError() << describe(node) << ": " << graph.fault;
     for (auto [result, name] : llvm::zip(node.getResults(), node.getResultNames()))
       if (!isa<NoneType>(result.getType()) && !graph.has(result) && !result.use_empty())
         return node.emitError() << describe(node) << ": result " << name

@@ -83,6 +83,8 @@ static LogicalResult lowerConcat(onnxir::NodeOp node, GraphLowering &graph) {
   SmallVector<OpFoldResult> offsets(first->rank(), graph.constant(0)),
       strides(first->rank(), graph.constant(1));
   for (Lowered *input : inputs) {
+    if (isConstantIntValue(input->shape[*axis], 0))
+      continue;
     SmallVector<OpFoldResult> sizes = shape;
     sizes[*axis] = input->shape[*axis];
     result = tensor::InsertSliceOp::create(graph.b, graph.tensor(*input), result, offsets, sizes, strides);

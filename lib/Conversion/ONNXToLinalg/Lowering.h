@@ -69,6 +69,8 @@ public:
   mlir::ImplicitLocOpBuilder &b;
   /// Columns of a block of a packed weight: two vector registers of f32 on the target.
   int64_t columnBlock = 32;
+  /// Set by what cannot report errors itself; the node that is being lowered is at fault.
+  std::string fault;
 
   //===--- values ---------------------------------------------------------===//
 

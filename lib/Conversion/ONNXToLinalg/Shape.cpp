@@ -275,6 +275,14 @@ static LogicalResult lowerRange(onnxir::NodeOp node, GraphLowering &graph) {
   // Sizes that come from shapes are never negative; others may be.
   if (!isConstantIntValue(first, 0) || stride != 1)
     count = graph.max(count, graph.constant(0));
+  if (std::optional<int64_t> known = getConstantIntValue(count);
+      known && *known <= 64 && getConstantIntValue(first)) {
+    SmallVector<Value> elements;
+    for (int64_t i = 0; i < *known; ++i)
+      elements.push_back(graph.value(graph.constant(*getConstantIntValue(first) + i * delta->front())));
+    graph.set(node.getResult(0), graph.wrapElements(elements, {*known}, type));
+    return success();
+  }
   Value from = graph.value(first), by = graph.value(graph.constant(delta->front()));
   graph.set(node.getResult(0), graph.generate({count}, type, [&](B &b, ArrayRef<Value> at) -> Value {
     Value element = arith::AddIOp::create(b, from, arith::MulIOp::create(b, at[0], by));

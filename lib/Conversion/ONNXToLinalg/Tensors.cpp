@@ -55,6 +55,24 @@ Lowered GraphLowering::reshape(Lowered &source, ArrayRef<OpFoldResult> shape) {
 // Elementwise
 //===----------------------------------------------------------------------===//
 
+// The size that x and y are broadcast to. Only sizes that can agree: y where x is 1, else x.
+static OpFoldResult broadcastSize(GraphLowering &graph, OpFoldResult x, OpFoldResult y) {
+  std::optional<int64_t> knownX = getConstantIntValue(x), knownY = getConstantIntValue(y);
+  if (knownX == 1 || GraphLowering::same(x, y))
+    return y;
+  if (knownY == 1)
+    return x;
+  if (knownX && knownY && *knownX != *knownY && graph.fault.empty())
+    graph.fault = "sizes " + std::to_string(*knownX) + " and " + std::to_string(*knownY) +
+                  " cannot be broadcast to each other";
+  // A static size other than 1 is the result's.
+  if (knownX || knownY)
+    return knownX ? x : y;
+  Value isOne = graph.unique(arith::CmpIOp::create(graph.b, arith::CmpIPredicate::eq, graph.value(x),
+                                                   graph.value(graph.constant(1))));
+  return graph.unique(arith::SelectOp::create(graph.b, isOne, graph.value(y), graph.value(x)));
+}
+
 SmallVector<OpFoldResult> GraphLowering::broadcastShapes(ArrayRef<Lowered *> inputs) {
   int64_t rank = 0;
   for (Lowered *input : inputs)
@@ -64,13 +82,8 @@ SmallVector<OpFoldResult> GraphLowering::broadcastShapes(ArrayRef<Lowered *> inp
     OpFoldResult size = constant(1);
     for (Lowered *input : inputs) {
       int64_t own = dim - (rank - input->rank());
-      if (own < 0 || isConstantIntValue(input->shape[own], 1) || same(size, input->shape[own]))
-        continue;
-      OpFoldResult other = input->shape[own];
-      if (isConstantIntValue(size, 1) || (getConstantIntValue(other) && !getConstantIntValue(size)))
-        size = other; // a static size other than 1 is the result's
-      else if (!getConstantIntValue(size) || !getConstantIntValue(other))
-        size = getConstantIntValue(size) ? size : max(size, other);
+      if (own >= 0)
+        size = broadcastSize(*this, size, input->shape[own]);
     }
     shape.push_back(size);
   }
@@ -156,7 +169,7 @@ Lowered GraphLowering::elementwise(ArrayRef<Lowered *> inputs, Type resultType, 
   bool known = llvm::all_of(inputs, [](Lowered *input) { return input->elements.has_value(); });
   for (OpFoldResult size : shape)
     count = getConstantIntValue(size) && count <= 64 ? count * *getConstantIntValue(size) : 65;
-  if (known && count <= 64) {
+  if (known && count <= 64 && fault.empty()) {
     SmallVector<int64_t> sizes;
     for (OpFoldResult size : shape)
       sizes.push_back(*getConstantIntValue(size));
