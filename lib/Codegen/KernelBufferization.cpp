@@ -15,8 +15,7 @@ namespace {
 
 /// Destination-style ops: the same op on buffers, without results.
 template <typename OpT>
-struct DestinationModel
-    : DstBufferizableOpInterfaceExternalModel<DestinationModel<OpT>, OpT> {
+struct DestinationModel : DstBufferizableOpInterfaceExternalModel<DestinationModel<OpT>, OpT> {
   bool bufferizesToMemoryRead(Operation *op, OpOperand &operand, const AnalysisState &) const {
     return !cast<DestinationStyleOpInterface>(op).isDpsInit(&operand) || op->hasAttr("accumulate");
   }

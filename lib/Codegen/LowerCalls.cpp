@@ -2,9 +2,9 @@
 //
 // kernel-lower-calls: parameters, views and asserts in terms of the call's frame, a pointer that is every
 // function's first argument: { const adapter_call_v1 *call; int32_t status }.
+#include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Codegen/Frame.h"
 #include "lib/Codegen/Passes.h"
-#include "dialects/Kernel/IR/KernelOps.h"
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -136,7 +136,8 @@ static void lowerAssert(cf::AssertOp op, LLVM::LLVMFuncOp fail, int64_t number) 
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(module.getBody());
-    LLVM::GlobalOp::create(b, type, /*isConstant=*/true, LLVM::Linkage::Internal, name, b.getStringAttr(text));
+    LLVM::GlobalOp::create(b, type, /*isConstant=*/true, LLVM::Linkage::Internal, name,
+                           b.getStringAttr(text));
   }
   Block *block = op->getBlock();
   Block *rest = block->splitBlock(op->getNextNode());

@@ -3,10 +3,10 @@
 // kernel-lower-products: products become loops over register tiles. One tile function per way of starting
 // the accumulators serves every product of the module, so that code size and compile time do not grow
 // with the number of layers.
+#include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Codegen/Passes.h"
 #include "lib/Codegen/LowerRows.h"
 #include "lib/Codegen/TileFunction.h"
-#include "dialects/Kernel/IR/KernelOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -26,7 +26,9 @@ static Value dim(ImplicitLocOpBuilder &b, Value memref, int64_t index) {
   return b.createOrFold<memref::DimOp>(memref, index);
 }
 
-static Value index(ImplicitLocOpBuilder &b, int64_t value) { return arith::ConstantIndexOp::create(b, value); }
+static Value index(ImplicitLocOpBuilder &b, int64_t value) {
+  return arith::ConstantIndexOp::create(b, value);
+}
 
 //===----------------------------------------------------------------------===//
 // kernel.pack
@@ -118,13 +120,12 @@ static Value matrixOf(ImplicitLocOpBuilder &b, Value batch, Value at) {
   SmallVector<OpFoldResult> sizes{b.getIndexAttr(1), OpFoldResult(dim(b, batch, 1)),
                                   OpFoldResult(dim(b, batch, 2))};
   SmallVector<OpFoldResult> strides(3, b.getIndexAttr(1));
-  auto type = MemRefType::get({ShapedType::kDynamic, ShapedType::kDynamic},
-                              cast<MemRefType>(batch.getType()).getElementType(),
-                              StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic,
-                                                     {ShapedType::kDynamic, 1}));
-  auto inferred = memref::SubViewOp::inferRankReducedResultType(
-      {ShapedType::kDynamic, ShapedType::kDynamic}, cast<MemRefType>(batch.getType()), offsets, sizes,
-      strides);
+  auto type = MemRefType::get(
+      {ShapedType::kDynamic, ShapedType::kDynamic}, cast<MemRefType>(batch.getType()).getElementType(),
+      StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic, {ShapedType::kDynamic, 1}));
+  auto inferred = memref::SubViewOp::inferRankReducedResultType({ShapedType::kDynamic, ShapedType::kDynamic},
+                                                                cast<MemRefType>(batch.getType()), offsets,
+                                                                sizes, strides);
   Value view = memref::SubViewOp::create(b, cast<MemRefType>(inferred), batch, offsets, sizes, strides);
   return b.createOrFold<memref::CastOp>(type, view);
 }
@@ -140,8 +141,8 @@ static void lowerBatchMatmul(kernel::BatchMatmulOp op, TileFunctions &tiles) {
   Value at = body->getArgument(0);
   Value lhs = matrixOf(b, op.getLhs(), at), rhs = matrixOf(b, op.getRhs(), at);
   Value output = matrixOf(b, op.getOutput(), at);
-  auto panelType = MemRefType::get({ShapedType::kDynamic, ShapedType::kDynamic, tiles.getBlock()},
-                                   b.getF32Type());
+  auto panelType =
+      MemRefType::get({ShapedType::kDynamic, ShapedType::kDynamic, tiles.getBlock()}, b.getF32Type());
   Value panels = memref::AllocOp::create(b, panelType, ValueRange{blocks, depth});
   auto perBlock = scf::ForOp::create(b, zero, blocks, one);
   {

@@ -4,8 +4,8 @@
 // it is cut out, compiled for this machine, run, and its result becomes a parameter of its own. Packing of
 // weights is such a value, and so is what is left of merged adapters.
 #include "dialects/Kernel/IR/KernelOps.h"
-#include "lib/Compile/Passes.h"
 #include "lib/Compile/Evaluate.h"
+#include "lib/Compile/Passes.h"
 #include "lib/Support/ParameterStore.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -79,11 +79,10 @@ public:
         for (Value input : inputsOf(op))
           work.push_back(input.getDefiningOp());
     }
-    SetVector<Operation *> ordered;
-    for (Operation *op : ops)
-      if (reversed.contains(op))
-        ordered.insert(op);
-    return ordered;
+    // Parameters that took the place of values computed before are among them.
+    SmallVector<Operation *> ordered(reversed.takeVector());
+    llvm::sort(ordered, [](Operation *x, Operation *y) { return x->isBeforeInBlock(y); });
+    return SetVector<Operation *>(ordered.begin(), ordered.end());
   }
 
 private:

@@ -80,15 +80,16 @@ Status ManifestBuilder::addEntry(func::FuncOp function) {
   auto outputs = function->getAttrOfType<ArrayAttr>("adapter.outputs");
   auto outputNames = function->getAttrOfType<ArrayAttr>("adapter.output_names");
   for (auto [i, type] : llvm::enumerate(function.getArgumentTypes()))
-    describe(*entry.add_inputs(), cast<StringAttr>(inputNames[i]).getValue(), cast<TypeAttr>(inputs[i]).getValue(),
-             cast<RankedTensorType>(type));
+    describe(*entry.add_inputs(), cast<StringAttr>(inputNames[i]).getValue(),
+             cast<TypeAttr>(inputs[i]).getValue(), cast<RankedTensorType>(type));
   for (auto [i, type] : llvm::enumerate(function.getResultTypes()))
     describe(*entry.add_outputs(), outputNames ? cast<StringAttr>(outputNames[i]).getValue() : "",
              cast<TypeAttr>(outputs[i]).getValue(), cast<RankedTensorType>(type));
   for (const auto *tensors : {&entry.inputs(), &entry.outputs()})
     for (const artifact::Tensor &tensor : *tensors)
       if (tensor.dims_size() > ADAPTER_MAX_RANK)
-        return Error{"'" + tensor.name() + "' has more than " + std::to_string(ADAPTER_MAX_RANK) + " dimensions"};
+        return Error{"'" + tensor.name() + "' has more than " + std::to_string(ADAPTER_MAX_RANK) +
+                     " dimensions"};
   if (entry.inputs_size()) {
     entry.set_row_input(options.rowInput.empty() ? entry.inputs(0).name() : options.rowInput);
     entry.set_row_axis(options.rowAxis);

@@ -100,8 +100,8 @@ static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
     graph.b.setLoc(node.getLoc());
     if (failed(lower(node, graph)))
       return failure();
-    if (!graph.rowError.empty())
-      return node.emitError() << describe(node) << ": " << graph.rowError;
+    if (!graph.fault.empty())
+      return node.emitError() << describe(node) << ": " << graph.fault;
     traceRows(node, graph);
     for (auto [result, name] : llvm::zip(node.getResults(), node.getResultNames()))
       if (!isa<NoneType>(result.getType()) && !graph.has(result) && !result.use_empty())
@@ -126,7 +126,8 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
         shape.push_back(graph.constant(type.getDimSize(dim)));
         continue;
       }
-      StringRef name = dims && dim < static_cast<int64_t>(dims.getNames().size()) ? dims.getNames()[dim].getValue() : "";
+      StringRef name =
+          dims && dim < static_cast<int64_t>(dims.getNames().size()) ? dims.getNames()[dim].getValue() : "";
       if (!name.empty())
         if (auto known = named.find(name); known != named.end()) {
           shape.push_back(known->second);

@@ -7,8 +7,8 @@
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -32,7 +32,7 @@ static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowere
                                int64_t bank, int64_t axis, Value size) {
   B &b = graph.b;
   if (axis != 0 || result.rank() != indices.rank() + 1) {
-    graph.rowError = "only rows of a table of two dimensions can differ by row";
+    graph.fault = "only rows of a table of two dimensions can differ by row";
     return result;
   }
   if (!graph.requireRows(indices))
@@ -65,7 +65,8 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
     int64_t size = x->elements->size();
     for (int64_t index : *constants) {
       if (index < -size || index >= size)
-        return node.emitError() << describe(node) << ": index " << index << " is outside " << size << " elements";
+        return node.emitError() << describe(node) << ": index " << index << " is outside " << size
+                                << " elements";
       elements.push_back((*x->elements)[index < 0 ? index + size : index]);
     }
     SmallVector<int64_t> shape;
@@ -209,8 +210,8 @@ static LogicalResult lowerTrilu(onnxir::NodeOp node, GraphLowering &graph) {
   Type type = x->elementType;
   graph.set(node.getResult(0), graph.generate(x->shape, type, [&](B &b, ArrayRef<Value> at) -> Value {
     Value diagonal = arith::AddIOp::create(b, at[at.size() - 2], arith::ConstantIndexOp::create(b, offset));
-    Value keep = arith::CmpIOp::create(b, upper ? arith::CmpIPredicate::sge : arith::CmpIPredicate::sle, at.back(),
-                                       diagonal);
+    Value keep = arith::CmpIOp::create(b, upper ? arith::CmpIPredicate::sge : arith::CmpIPredicate::sle,
+                                       at.back(), diagonal);
     return arith::SelectOp::create(b, keep, tensor::ExtractOp::create(b, source, at),
                                    scalars::constant(b, type, 0));
   }));
