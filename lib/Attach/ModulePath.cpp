@@ -66,7 +66,8 @@ static bool isMatrixTransposition(onnxir::NodeOp node, int64_t rank) {
 }
 
 bool adapter::onlyRearranges(onnxir::NodeOp node) {
-  static constexpr llvm::StringLiteral types[] = {"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"};
+  static constexpr llvm::StringLiteral types[] = {"Cast",    "Identity",  "Reshape",
+                                                  "Squeeze", "Transpose", "Unsqueeze"};
   return node.getDomain().empty() && llvm::is_contained(types, node.getOpType());
 }
 

@@ -4,8 +4,8 @@
 // the accumulators serves every product of the module, so that code size and compile time do not grow
 // with the number of layers.
 #include "dialects/Kernel/IR/KernelOps.h"
-#include "lib/Codegen/Passes.h"
 #include "lib/Codegen/LowerRows.h"
+#include "lib/Codegen/Passes.h"
 #include "lib/Codegen/TileFunction.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"

@@ -15,7 +15,9 @@ using namespace adapter;
 // Places in an adapter_entry_v1, see adapter-rt/artifact.h.
 enum EntryTensor { kDown = 0, kUp = 1, kColumnScale = 2, kIndices = 2, kRows = 3, kWhole = 4 };
 
-static Value index(ImplicitLocOpBuilder &b, int64_t value) { return arith::ConstantIndexOp::create(b, value); }
+static Value index(ImplicitLocOpBuilder &b, int64_t value) {
+  return arith::ConstantIndexOp::create(b, value);
+}
 static Value dim(ImplicitLocOpBuilder &b, Value memref, int64_t at) {
   return b.createOrFold<memref::DimOp>(memref, at);
 }
@@ -29,7 +31,9 @@ public:
   Value extent(Value slot, int64_t position) {
     return kernel::EntryExtentOp::create(b, b.getIndexType(), slot, bank, position);
   }
-  Value has(Value slot, int64_t position) { return kernel::EntryHasOp::create(b, b.getI1Type(), slot, bank, position); }
+  Value has(Value slot, int64_t position) {
+    return kernel::EntryHasOp::create(b, b.getI1Type(), slot, bank, position);
+  }
   Value tensor(Value slot, int64_t position, ArrayRef<int64_t> shape, ValueRange sizes, Type type = {}) {
     auto memref = MemRefType::get(shape, type ? type : b.getF32Type());
     return kernel::EntryTensorOp::create(b, memref, slot, bank, position, sizes);
@@ -137,7 +141,8 @@ static void lowerRowEmbedding(kernel::RowEmbeddingOp op) {
   emit.forEachRow(dim(b, output, 0), [&](Value slot, Value begin, Value end) {
     Value rank = emit.extent(slot, 0), replaced = emit.extent(slot, 1), wholeRows = emit.extent(slot, 2);
     emit.loop(begin, end, [&](Value m) {
-      Value id = arith::IndexCastOp::create(b, b.getIndexType(), memref::LoadOp::create(b, ids, ValueRange{m}));
+      Value id =
+          arith::IndexCastOp::create(b, b.getIndexType(), memref::LoadOp::create(b, ids, ValueRange{m}));
       auto copyRow = [&](Value from, Value row) {
         emit.loop(zero, width, [&](Value n) {
           Value element = memref::LoadOp::create(b, from, ValueRange{row, n});
@@ -146,21 +151,21 @@ static void lowerRowEmbedding(kernel::RowEmbeddingOp op) {
       };
       Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, id, wholeRows);
       Value takesWhole = arith::AndIOp::create(b, emit.has(slot, kWhole), inside);
-      emit.when(takesWhole,
-                [&] { copyRow(emit.tensor(slot, kWhole, {any, any}, {wholeRows, width}), id); },
-                [&] {
-                  Value down = emit.tensor(slot, kDown, {any, any}, {wholeRows, rank});
-                  Value up = emit.tensor(slot, kUp, {any, any}, {rank, width});
-                  emit.loop(zero, rank, [&](Value r) {
-                    Value factor = memref::LoadOp::create(b, down, ValueRange{id, r});
-                    emit.loop(zero, width, [&](Value n) {
-                      Value before = memref::LoadOp::create(b, output, ValueRange{m, n});
-                      Value element = memref::LoadOp::create(b, up, ValueRange{r, n});
-                      Value sum = arith::AddFOp::create(b, before, arith::MulFOp::create(b, factor, element));
-                      memref::StoreOp::create(b, sum, output, ValueRange{m, n});
-                    });
-                  });
-                });
+      emit.when(
+          takesWhole, [&] { copyRow(emit.tensor(slot, kWhole, {any, any}, {wholeRows, width}), id); },
+          [&] {
+            Value down = emit.tensor(slot, kDown, {any, any}, {wholeRows, rank});
+            Value up = emit.tensor(slot, kUp, {any, any}, {rank, width});
+            emit.loop(zero, rank, [&](Value r) {
+              Value factor = memref::LoadOp::create(b, down, ValueRange{id, r});
+              emit.loop(zero, width, [&](Value n) {
+                Value before = memref::LoadOp::create(b, output, ValueRange{m, n});
+                Value element = memref::LoadOp::create(b, up, ValueRange{r, n});
+                Value sum = arith::AddFOp::create(b, before, arith::MulFOp::create(b, factor, element));
+                memref::StoreOp::create(b, sum, output, ValueRange{m, n});
+              });
+            });
+          });
       // Few rows are replaced: a scan over their indices.
       Value indices = emit.tensor(slot, kIndices, {any}, {replaced}, b.getI64Type());
       emit.loop(zero, replaced, [&](Value j) {

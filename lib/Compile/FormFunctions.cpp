@@ -23,7 +23,8 @@ namespace {
 class FormWriter {
 public:
   FormWriter(ModuleOp module, const FormKey &key, int64_t block, std::vector<std::string> roles)
-      : b(module.getLoc(), module.getContext()), module(module), key(key), block(block), roles(std::move(roles)) {}
+      : b(module.getLoc(), module.getContext()), module(module), key(key), block(block),
+        roles(std::move(roles)) {}
 
   // Starts a function over (base, roles..., scale).
   void begin(const std::string &name) {
@@ -104,7 +105,8 @@ private:
   // The update on a parameter of type `target`, which is [in, out] for a linear.
   Value update(RankedTensorType target) {
     if (key.form == "add")
-      return ScaleOp::create(b, updateType(target), DenseOp::create(b, updateType(target), tensors["value"]), scale);
+      return ScaleOp::create(b, updateType(target), DenseOp::create(b, updateType(target), tensors["value"]),
+                             scale);
     if (key.form == "replace") {
       Value whole = ReplaceOp::create(b, updateType(target), tensors["value"]);
       return key.kind == SiteKind::Linear && !key.storedTransposed ? exchange(whole, target) : whole;
@@ -135,7 +137,8 @@ private:
     else if (tensors.count("value"))
       columns = tensor::DimOp::create(b, tensors["value"], key.storedTransposed ? 1 : 0);
     else
-      columns = arith::MulIOp::create(b, tensor::DimOp::create(b, base, 0), arith::ConstantIndexOp::create(b, block));
+      columns = arith::MulIOp::create(b, tensor::DimOp::create(b, base, 0),
+                                      arith::ConstantIndexOp::create(b, block));
     RankedTensorType type = f32({kAny, kAny});
     Value init = tensor::EmptyOp::create(b, type, ValueRange{depth, columns});
     Value weight = kernel::UnpackOp::create(b, type, base, init).getResults().front();
@@ -161,14 +164,14 @@ private:
     Value init = tensor::EmptyOp::create(b, f32(shape), sizes);
     SmallVector<AffineMap> maps{b.getMultiDimIdentityMap(sizes.size())};
     SmallVector<utils::IteratorType> iterators(sizes.size(), utils::IteratorType::parallel);
-    auto generic = linalg::GenericOp::create(
-        b, init.getType(), ValueRange(), init, maps, iterators, [&](OpBuilder &nested, Location loc, ValueRange) {
-          ImplicitLocOpBuilder inner(loc, nested);
-          SmallVector<Value> indices;
-          for (size_t dim = 0; dim < sizes.size(); ++dim)
-            indices.push_back(linalg::IndexOp::create(inner, dim));
-          linalg::YieldOp::create(inner, body(inner, indices));
-        });
+    auto generic = linalg::GenericOp::create(b, init.getType(), ValueRange(), init, maps, iterators,
+                                             [&](OpBuilder &nested, Location loc, ValueRange) {
+                                               ImplicitLocOpBuilder inner(loc, nested);
+                                               SmallVector<Value> indices;
+                                               for (size_t dim = 0; dim < sizes.size(); ++dim)
+                                                 indices.push_back(linalg::IndexOp::create(inner, dim));
+                                               linalg::YieldOp::create(inner, body(inner, indices));
+                                             });
     return generic.getResult(0);
   }
 
@@ -219,7 +222,8 @@ private:
       Value element = tensor::ExtractOp::create(inner, weight, ValueRange{loop.getInductionVar(), at[0]});
       Value wide = arith::ExtFOp::create(inner, inner.getF64Type(), element);
       Value square = arith::MulFOp::create(inner, wide, wide);
-      scf::YieldOp::create(inner, ValueRange{arith::AddFOp::create(inner, loop.getRegionIterArgs()[0], square)});
+      scf::YieldOp::create(inner,
+                           ValueRange{arith::AddFOp::create(inner, loop.getRegionIterArgs()[0], square)});
       inner.setInsertionPointAfter(loop);
       Value norm = math::SqrtOp::create(inner, loop.getResult(0));
       Value target = tensor::ExtractOp::create(inner, magnitude, at);

@@ -38,7 +38,8 @@ public:
           continue;
         changing.insert(&op);
       }
-      if (!isEvaluable(&op) || !llvm::all_of(inputsOf(&op), [&](Value v) { return ops.contains(v.getDefiningOp()); }))
+      if (!isEvaluable(&op) ||
+          !llvm::all_of(inputsOf(&op), [&](Value v) { return ops.contains(v.getDefiningOp()); }))
         continue;
       ops.insert(&op);
       bool fromParameter = isa<kernel::ParameterOp>(op);

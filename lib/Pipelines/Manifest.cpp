@@ -44,7 +44,8 @@ Status ManifestBuilder::addParameters(func::FuncOp function) {
   auto table = function->getAttrOfType<ArrayAttr>("adapter.parameters");
   SmallVector<int64_t> moved;
   for (auto row : table.getAsRange<ArrayAttr>()) {
-    std::string scope = cast<StringAttr>(row[0]).getValue().str(), key = cast<StringAttr>(row[1]).getValue().str();
+    std::string scope = cast<StringAttr>(row[0]).getValue().str(),
+                key = cast<StringAttr>(row[1]).getValue().str();
     // A site's parameter is its own, though others may hold the same numbers.
     std::string site = row.size() > 2 ? cast<StringAttr>(row[2]).getValue().str() : "";
     std::string name = scope + "/" + key + (site.empty() ? "" : "@" + site);
@@ -53,7 +54,8 @@ Status ManifestBuilder::addParameters(func::FuncOp function) {
     if (!isNew)
       continue;
     if (!site.empty() && !siteParameter.try_emplace(site, parameters.size()).second)
-      return Error{"'" + key + "' is read in two layouts; an adapter cannot be switched there. Bind it at build"};
+      return Error{"'" + key +
+                   "' is read in two layouts; an adapter cannot be switched there. Bind it at build"};
     const checkpoint::Tensor *tensor = store.lookup(scope, key);
     if (!tensor)
       return Error{"parameter '" + scope + "'::'" + key + "' has no contents"};

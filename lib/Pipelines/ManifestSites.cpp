@@ -32,7 +32,8 @@ static Result<artifact::SiteKind> kindOf(SiteOp site) {
   case SiteKind::Convolution:
     break;
   }
-  return Error{"adapters on convolutions ('" + site.getModule().str() + "') can be bound at build only, as yet"};
+  return Error{"adapters on convolutions ('" + site.getModule().str() +
+               "') can be bound at build only, as yet"};
 }
 
 Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
@@ -47,7 +48,8 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
   const checkpoint::Tensor &stored = parameters[parameter->second];
   std::string where = op.getModule().str() + "." + op.getParameter().str();
   if (*kind == artifact::LINEAR && stored.shape.size() != 3)
-    return Error{"'" + where + "' is used by more than a product with activations; bind its adapter at build"};
+    return Error{"'" + where +
+                 "' is used by more than a product with activations; bind its adapter at build"};
   siteIndex[symbol] = manifest.sites_size();
   artifact::Site &site = *manifest.add_sites();
   site.set_module(op.getModule().str());
@@ -103,7 +105,8 @@ Status ManifestBuilder::addAdapter(DictionaryAttr attr) {
       if (!tensor)
         return Error{"internal error: no contents of '" + reference.getKey().str() + "'"};
       file.tensors.push_back(*tensor);
-      file.tensors.back().key = std::to_string(site->second) + "." + entry.form() + "." + each.getName().str();
+      file.tensors.back().key =
+          std::to_string(site->second) + "." + entry.form() + "." + each.getName().str();
       artifact::AdapterTensor &named = *entry.add_tensors();
       named.set_role(each.getName().str());
       named.set_key(file.tensors.back().key);
@@ -121,7 +124,8 @@ Status ManifestBuilder::addSites(ModuleOp module) {
   for (auto site : llvm::make_early_inc_range(module.getOps<SiteOp>())) {
     if (std::optional<ArrayAttr> tied = site.getTied())
       for (auto follower : tied->getAsRange<FlatSymbolRefAttr>())
-        manifest.mutable_sites(siteIndex[site.getSymName().str()])->add_tied(siteIndex[follower.getValue().str()]);
+        manifest.mutable_sites(siteIndex[site.getSymName().str()])
+            ->add_tied(siteIndex[follower.getValue().str()]);
     site.erase();
   }
   if (auto list = module->getAttrOfType<ArrayAttr>("adapter.adapters"))

@@ -34,14 +34,13 @@ Value adapter::mapWeight(ImplicitLocOpBuilder &b, Value weight, ValueRange input
   SmallVector<Value> operands(inputs);
   operands.push_back(weight);
   SmallVector<utils::IteratorType> iterators(type.getRank(), utils::IteratorType::parallel);
-  auto generic =
-      linalg::GenericOp::create(b, type, operands, weight, all, iterators,
-                                [&](OpBuilder &inner, Location loc, ValueRange arguments) {
-                                  SmallVector<Value> wide;
-                                  for (Value argument : arguments.drop_back())
-                                    wide.push_back(toF64(inner, loc, argument));
-                                  linalg::YieldOp::create(inner, loc, body(inner, loc, wide));
-                                });
+  auto generic = linalg::GenericOp::create(b, type, operands, weight, all, iterators,
+                                           [&](OpBuilder &inner, Location loc, ValueRange arguments) {
+                                             SmallVector<Value> wide;
+                                             for (Value argument : arguments.drop_back())
+                                               wide.push_back(toF64(inner, loc, argument));
+                                             linalg::YieldOp::create(inner, loc, body(inner, loc, wide));
+                                           });
   return generic.getResult(0);
 }
 

@@ -33,8 +33,9 @@ static LogicalResult lowerMaterialize(MaterializeOp op, GraphLowering &graph) {
     return select.emitError() << "names no site";
   Lowered lowered;
   if (auto parameter = op.getWeight().getDefiningOp<ParameterOp>()) {
-    FailureOr<Lowered> own = graph.parameter(op, parameter.getScope(), parameter.getKey(), parameter.getType(),
-                                             parameter.getValueAttr(), site.getSymName());
+    FailureOr<Lowered> own =
+        graph.parameter(op, parameter.getScope(), parameter.getKey(), parameter.getType(),
+                        parameter.getValueAttr(), site.getSymName());
     if (failed(own))
       return failure();
     lowered = std::move(*own);

@@ -29,9 +29,9 @@ bool GraphLowering::requireRows(const Lowered &x) {
     return true;
   if (fault.empty())
     fault = x.rows == Rows::None
-                   ? "its input does not depend on the rows of the call, so an adapter of one row cannot act "
-                     "here; bind the adapter at build or switch"
-                   : "the rows of the call cannot be traced to its input; bind the adapter at build or switch";
+                ? "its input does not depend on the rows of the call, so an adapter of one row cannot act "
+                  "here; bind the adapter at build or switch"
+                : "the rows of the call cannot be traced to its input; bind the adapter at build or switch";
   return false;
 }
 
@@ -56,7 +56,8 @@ Lowered GraphLowering::rowVectors(Lowered &vector, ArrayRef<Lowered *> inputs) {
   OpFoldResult width = product(vector.shape);
   Lowered flat = reshape(plain, {width});
   Value init = empty({data->shape[0], width}, vector.elementType);
-  Value table = kernel::RowVectorsOp::create(b, init.getType(), tensor(flat), init, vector.bank).getResults().front();
+  Value table =
+      kernel::RowVectorsOp::create(b, init.getType(), tensor(flat), init, vector.bank).getResults().front();
   Lowered result = wrap(table, {data->shape[0], width});
   SmallVector<OpFoldResult> shape{data->shape[0]};
   for (int64_t dim = 1; dim < data->rank() - rank; ++dim)
@@ -75,10 +76,11 @@ Lowered GraphLowering::addRowUpdate(Lowered &x, Lowered result, int64_t bank) {
   SmallVector<OpFoldResult> whole(result.shape);
   Lowered input = reshape(x, {rows, shape.back()});
   Lowered output = reshape(result, {rows, columns});
-  Value updated = kernel::RowLinearOp::create(b, tensor(output).getType(), tensor(input), tensor(output), bank,
-                                              /*accumulate=*/true)
-                      .getResults()
-                      .front();
+  Value updated =
+      kernel::RowLinearOp::create(b, tensor(output).getType(), tensor(input), tensor(output), bank,
+                                  /*accumulate=*/true)
+          .getResults()
+          .front();
   Lowered flat = wrap(updated, {rows, columns});
   flat.rows = Rows::Outermost;
   return reshape(flat, whole);
