@@ -16,9 +16,15 @@ header, data = {}, b""
 for key, shape in spec["tensors"].items():
     count = math.prod(shape)
     body = struct.pack(f"<{count}f", *[(i % 7 - 3) / 4 for i in range(count)])
-    header["base_model.model." + key] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(body)]}
+    header["base_model.model." + key] = {
+        "dtype": "F32",
+        "shape": shape,
+        "data_offsets": [len(data), len(data) + len(body)],
+    }
     data += body
-config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": "all-linear"} | spec.get("config", {})
+config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": "all-linear"} | spec.get(
+    "config", {}
+)
 folder.mkdir(parents=True, exist_ok=True)
 (folder / "adapter_config.json").write_text(json.dumps(config))
 encoded = json.dumps(header).encode()
