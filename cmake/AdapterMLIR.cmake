@@ -18,7 +18,8 @@ set(MLIR_BINARY_DIR "${PROJECT_BINARY_DIR}")
 # One precompiled header serves every library that includes MLIR.
 add_library(AdapterPrecompiled OBJECT "${PROJECT_SOURCE_DIR}/cmake/Precompiled.cpp")
 target_precompile_headers(AdapterPrecompiled PRIVATE "${PROJECT_SOURCE_DIR}/cmake/Precompiled.h")
-target_compile_options(AdapterPrecompiled PRIVATE -fno-exceptions)
+# Without a time stamp in it, equal headers make equal files, and ccache finds what was compiled with them.
+target_compile_options(AdapterPrecompiled PRIVATE -fno-exceptions "SHELL:-Xclang -fno-pch-timestamp")
 
 # adapter_add_library(NAME sources... [EXCEPTIONS file...] [DEPENDS target...] [LINK lib...])
 # A static library that includes MLIR. Files under EXCEPTIONS are compiled with exceptions (ONNX throws).

@@ -39,8 +39,7 @@ typedef struct adapter_host_v1 {
   void *state; /* first argument of every function below */
   /* Calls body over disjoint ranges that cover [0, count), each of at least `grain` iterations where
    * count allows; returns when all are done. */
-  void (*parallel_for)(void *state, adapter_loop_body_v1 body, void *context, int64_t count,
-                       int64_t grain);
+  void (*parallel_for)(void *state, adapter_loop_body_v1 body, void *context, int64_t count, int64_t grain);
   /* 64-byte aligned memory that lives until `release` or the end of the call; NULL: out of memory. */
   void *(*allocate)(void *state, int64_t bytes);
   void (*release)(void *state, void *memory);

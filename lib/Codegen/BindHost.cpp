@@ -161,7 +161,8 @@ static void unpackTensor(ImplicitLocOpBuilder &b, Value tensor, MemRefType type,
   arguments.append({data, data, constantI64(b, 0)});
   SmallVector<Value> sizes, strides(type.getRank());
   for (int64_t dim = 0; dim < type.getRank(); ++dim)
-    sizes.push_back(type.isDynamicDim(dim) ? loadI64(b, dims, 8 * dim) : constantI64(b, type.getDimSize(dim)));
+    sizes.push_back(type.isDynamicDim(dim) ? loadI64(b, dims, 8 * dim)
+                                           : constantI64(b, type.getDimSize(dim)));
   Value stride = constantI64(b, 1);
   for (int64_t dim = type.getRank() - 1; dim >= 0; --dim) {
     strides[dim] = stride;
@@ -213,9 +214,8 @@ static void makeEntry(LLVM::LLVMFuncOp function, DictionaryAttr entryAttr) {
   auto symbol = entryAttr.getAs<StringAttr>("symbol");
 
   b.setInsertionPointToEnd(module.getBody());
-  auto entry = LLVM::LLVMFuncOp::create(b, symbol.getValue(),
-                                        LLVM::LLVMFunctionType::get(b.getI32Type(), {pointer}),
-                                        LLVM::Linkage::External);
+  auto entry = LLVM::LLVMFuncOp::create(
+      b, symbol.getValue(), LLVM::LLVMFunctionType::get(b.getI32Type(), {pointer}), LLVM::Linkage::External);
   entry.setVisibility_(LLVM::Visibility::Hidden);
   Block *block = entry.addEntryBlock(b);
   Block *failing = b.createBlock(&entry.getBody(), entry.getBody().end());

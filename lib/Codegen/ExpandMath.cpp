@@ -28,7 +28,8 @@ struct ExpandMathPass final : adapter::impl::ExpandMathPassBase<ExpandMathPass> 
   void runOnOperation() override {
     {
       RewritePatternSet patterns(&getContext());
-      math::populateExpansionPatterns(patterns, {"powf", "fpowi", "exp2f", "round", "rsqrt", "tan", "sinh", "cosh"});
+      math::populateExpansionPatterns(patterns,
+                                      {"powf", "fpowi", "exp2f", "round", "rsqrt", "tan", "sinh", "cosh"});
       if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
         return signalPassFailure();
     }

@@ -44,8 +44,8 @@ LLVM::LLVMFuncOp adapter::getOrMakeFail(ModuleOp module) {
     return existing;
   ImplicitLocOpBuilder b(module.getLoc(), module.getContext());
   b.setInsertionPointToEnd(module.getBody());
-  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()),
-                                          {pointerType(b), pointerType(b)});
+  auto type =
+      LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()), {pointerType(b), pointerType(b)});
   auto function = LLVM::LLVMFuncOp::create(b, "kernel.fail", type, LLVM::Linkage::Internal);
   Block *entry = function.addEntryBlock(b);
   b.setInsertionPointToStart(entry);

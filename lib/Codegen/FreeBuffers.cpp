@@ -2,8 +2,8 @@
 //
 // kernel-free-buffers: after bufferisation a graph is straight-line code, so the last use of a buffer is the
 // last operation of its block that touches it or a view of it.
-#include "lib/Codegen/Passes.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Codegen/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"

@@ -15,8 +15,7 @@ namespace {
 
 /// Destination-style ops: the same op on buffers, without results.
 template <typename OpT>
-struct DestinationModel
-    : DstBufferizableOpInterfaceExternalModel<DestinationModel<OpT>, OpT> {
+struct DestinationModel : DstBufferizableOpInterfaceExternalModel<DestinationModel<OpT>, OpT> {
   bool bufferizesToMemoryRead(Operation *op, OpOperand &operand, const AnalysisState &) const {
     return !cast<DestinationStyleOpInterface>(op).isDpsInit(&operand) || op->hasAttr("accumulate");
   }
@@ -92,6 +91,10 @@ void adapter::registerKernelBufferization(DialectRegistry &registry) {
     kernel::ReshapeOp::attachInterface<ReshapeModel>(*context);
     kernel::LinearOp::attachInterface<DestinationModel<kernel::LinearOp>>(*context);
     kernel::BatchMatmulOp::attachInterface<DestinationModel<kernel::BatchMatmulOp>>(*context);
+    kernel::UnpackOp::attachInterface<DestinationModel<kernel::UnpackOp>>(*context);
+    kernel::RowLinearOp::attachInterface<DestinationModel<kernel::RowLinearOp>>(*context);
+    kernel::RowEmbeddingOp::attachInterface<DestinationModel<kernel::RowEmbeddingOp>>(*context);
+    kernel::RowVectorsOp::attachInterface<DestinationModel<kernel::RowVectorsOp>>(*context);
     kernel::PackOp::attachInterface<DestinationModel<kernel::PackOp>>(*context);
   });
 }

@@ -3,8 +3,8 @@
 // convert-linalg-to-kernel-loops: linalg.generic on contiguous buffers becomes loops shaped for LLVM's
 // vectoriser: one parallel loop over the collapsed outer dimensions, the last dimension innermost,
 // reductions in registers (loop-carried values, which need no alias analysis).
-#include "lib/Codegen/Passes.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Codegen/Passes.h"
 #include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -58,16 +58,15 @@ static SmallVector<Value> position(ImplicitLocOpBuilder &b, AffineMap map, Array
   return result;
 }
 
-static SmallVector<Value> loadInputs(ImplicitLocOpBuilder &b, linalg::GenericOp op,
-                                     ArrayRef<Value> indices) {
+static SmallVector<Value> loadInputs(ImplicitLocOpBuilder &b, linalg::GenericOp op, ArrayRef<Value> indices) {
   SmallVector<Value> loaded;
   for (OpOperand *operand : op.getDpsInputOperands()) {
     if (!isa<MemRefType>(operand->get().getType())) {
       loaded.push_back(operand->get());
       continue;
     }
-    loaded.push_back(memref::LoadOp::create(b, operand->get(),
-                                            position(b, op.getMatchingIndexingMap(operand), indices)));
+    loaded.push_back(
+        memref::LoadOp::create(b, operand->get(), position(b, op.getMatchingIndexingMap(operand), indices)));
   }
   return loaded;
 }
@@ -75,7 +74,8 @@ static SmallVector<Value> loadInputs(ImplicitLocOpBuilder &b, linalg::GenericOp 
 static void storeOutputs(ImplicitLocOpBuilder &b, linalg::GenericOp op, ArrayRef<Value> indices,
                          ValueRange values) {
   for (auto [operand, value] : llvm::zip(op.getDpsInitsMutable(), values))
-    memref::StoreOp::create(b, value, operand.get(), position(b, op.getMatchingIndexingMap(&operand), indices));
+    memref::StoreOp::create(b, value, operand.get(),
+                            position(b, op.getMatchingIndexingMap(&operand), indices));
 }
 
 // Outputs as the body sees them: loaded only where it reads them.
@@ -83,8 +83,8 @@ static SmallVector<Value> loadOutputs(ImplicitLocOpBuilder &b, linalg::GenericOp
                                       ArrayRef<Value> indices) {
   SmallVector<Value> loaded;
   for (OpOperand &operand : op.getDpsInitsMutable())
-    loaded.push_back(memref::LoadOp::create(b, operand.get(),
-                                            position(b, op.getMatchingIndexingMap(&operand), indices)));
+    loaded.push_back(
+        memref::LoadOp::create(b, operand.get(), position(b, op.getMatchingIndexingMap(&operand), indices)));
   return loaded;
 }
 
@@ -161,14 +161,13 @@ static void flatten(ImplicitLocOpBuilder &b, linalg::GenericOp op) {
         product = b.createOrFold<arith::MulIOp>(product, b.createOrFold<memref::DimOp>(operand.get(), dim));
       sizes.push_back(product);
     }
-    operand.set(kernel::ReshapeOp::create(b, MemRefType::get(count, type.getElementType()), operand.get(),
-                                          sizes));
+    operand.set(
+        kernel::ReshapeOp::create(b, MemRefType::get(count, type.getElementType()), operand.get(), sizes));
   }
   AffineMap identity = b.getMultiDimIdentityMap(1);
-  op.setIndexingMapsAttr(
-      b.getAffineMapArrayAttr(SmallVector<AffineMap>(op->getNumOperands(), identity)));
-  op.setIteratorTypesAttr(b.getArrayAttr(
-      linalg::IteratorTypeAttr::get(b.getContext(), utils::IteratorType::parallel)));
+  op.setIndexingMapsAttr(b.getAffineMapArrayAttr(SmallVector<AffineMap>(op->getNumOperands(), identity)));
+  op.setIteratorTypesAttr(
+      b.getArrayAttr(linalg::IteratorTypeAttr::get(b.getContext(), utils::IteratorType::parallel)));
 }
 
 static void lower(linalg::GenericOp op) {

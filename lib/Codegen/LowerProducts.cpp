@@ -3,9 +3,10 @@
 // kernel-lower-products: products become loops over register tiles. One tile function per way of starting
 // the accumulators serves every product of the module, so that code size and compile time do not grow
 // with the number of layers.
-#include "lib/Codegen/Passes.h"
-#include "lib/Codegen/TileFunction.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Codegen/Passes.h"
+#include "lib/Codegen/LowerRows.h"
+#include "lib/Codegen/TileFunction.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -25,7 +26,9 @@ static Value dim(ImplicitLocOpBuilder &b, Value memref, int64_t index) {
   return b.createOrFold<memref::DimOp>(memref, index);
 }
 
-static Value index(ImplicitLocOpBuilder &b, int64_t value) { return arith::ConstantIndexOp::create(b, value); }
+static Value index(ImplicitLocOpBuilder &b, int64_t value) {
+  return arith::ConstantIndexOp::create(b, value);
+}
 
 //===----------------------------------------------------------------------===//
 // kernel.pack
@@ -66,6 +69,22 @@ static void lowerPack(kernel::PackOp op) {
   op.erase();
 }
 
+static void lowerUnpack(kernel::UnpackOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  Value width = index(b, cast<MemRefType>(op.getSource().getType()).getDimSize(2));
+  auto loop = kernel::ParallelOp::create(b, dim(b, op.getOutput(), 0), index(b, 1));
+  Block *body = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
+  Value k = body->getArgument(0);
+  auto columns = scf::ForOp::create(b, index(b, 0), dim(b, op.getOutput(), 1), index(b, 1));
+  kernel::YieldOp::create(b);
+  b.setInsertionPointToStart(columns.getBody());
+  Value n = columns.getInductionVar();
+  Value block = arith::DivUIOp::create(b, n, width), lane = arith::RemUIOp::create(b, n, width);
+  Value element = memref::LoadOp::create(b, op.getSource(), ValueRange{block, k, lane});
+  memref::StoreOp::create(b, element, op.getOutput(), ValueRange{k, n});
+  op.erase();
+}
+
 //===----------------------------------------------------------------------===//
 // kernel.linear and kernel.batch_matmul
 //===----------------------------------------------------------------------===//
@@ -101,13 +120,12 @@ static Value matrixOf(ImplicitLocOpBuilder &b, Value batch, Value at) {
   SmallVector<OpFoldResult> sizes{b.getIndexAttr(1), OpFoldResult(dim(b, batch, 1)),
                                   OpFoldResult(dim(b, batch, 2))};
   SmallVector<OpFoldResult> strides(3, b.getIndexAttr(1));
-  auto type = MemRefType::get({ShapedType::kDynamic, ShapedType::kDynamic},
-                              cast<MemRefType>(batch.getType()).getElementType(),
-                              StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic,
-                                                     {ShapedType::kDynamic, 1}));
-  auto inferred = memref::SubViewOp::inferRankReducedResultType(
-      {ShapedType::kDynamic, ShapedType::kDynamic}, cast<MemRefType>(batch.getType()), offsets, sizes,
-      strides);
+  auto type = MemRefType::get(
+      {ShapedType::kDynamic, ShapedType::kDynamic}, cast<MemRefType>(batch.getType()).getElementType(),
+      StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic, {ShapedType::kDynamic, 1}));
+  auto inferred = memref::SubViewOp::inferRankReducedResultType({ShapedType::kDynamic, ShapedType::kDynamic},
+                                                                cast<MemRefType>(batch.getType()), offsets,
+                                                                sizes, strides);
   Value view = memref::SubViewOp::create(b, cast<MemRefType>(inferred), batch, offsets, sizes, strides);
   return b.createOrFold<memref::CastOp>(type, view);
 }
@@ -123,8 +141,8 @@ static void lowerBatchMatmul(kernel::BatchMatmulOp op, TileFunctions &tiles) {
   Value at = body->getArgument(0);
   Value lhs = matrixOf(b, op.getLhs(), at), rhs = matrixOf(b, op.getRhs(), at);
   Value output = matrixOf(b, op.getOutput(), at);
-  auto panelType = MemRefType::get({ShapedType::kDynamic, ShapedType::kDynamic, tiles.getBlock()},
-                                   b.getF32Type());
+  auto panelType =
+      MemRefType::get({ShapedType::kDynamic, ShapedType::kDynamic, tiles.getBlock()}, b.getF32Type());
   Value panels = memref::AllocOp::create(b, panelType, ValueRange{blocks, depth});
   auto perBlock = scf::ForOp::create(b, zero, blocks, one);
   {
@@ -145,7 +163,8 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
     TileFunctions tiles(getOperation(), lanes, rows);
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
-      if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp>(op))
+      if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp, kernel::UnpackOp, kernel::RowLinearOp,
+              kernel::RowEmbeddingOp, kernel::RowVectorsOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -153,8 +172,12 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
         lowerLinear(linear, tiles);
       else if (auto matmul = dyn_cast<kernel::BatchMatmulOp>(op))
         lowerBatchMatmul(matmul, tiles);
+      else if (auto pack = dyn_cast<kernel::PackOp>(op))
+        lowerPack(pack);
+      else if (auto unpack = dyn_cast<kernel::UnpackOp>(op))
+        lowerUnpack(unpack);
       else
-        lowerPack(cast<kernel::PackOp>(op));
+        lowerRowUpdate(op, tiles);
     }
   }
 };

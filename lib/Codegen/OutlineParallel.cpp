@@ -3,8 +3,8 @@
 // kernel-outline-parallel: bodies of parallel loops become functions. What a body captures is passed as
 // arguments, parameters among them, so that equal bodies of repeated layers are one function.
 #include "adapter/Pipelines.h"
-#include "lib/Codegen/Passes.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Codegen/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -141,11 +141,12 @@ static void markEntries(ModuleOp module) {
   for (auto function : module.getOps<func::FuncOp>()) {
     if (!function.isPublic() || function.isDeclaration())
       continue;
-    function->setAttr("kernel.entry",
-                      builder.getDictionaryAttr(
-                          {builder.getNamedAttr("symbol", builder.getStringAttr(entrySymbol(function.getName()))),
-                           builder.getNamedAttr("inputs", types(function.getArgumentTypes())),
-                           builder.getNamedAttr("outputs", types(function.getResultTypes()))}));
+    function->setAttr(
+        "kernel.entry",
+        builder.getDictionaryAttr(
+            {builder.getNamedAttr("symbol", builder.getStringAttr(entrySymbol(function.getName()))),
+             builder.getNamedAttr("inputs", types(function.getArgumentTypes())),
+             builder.getNamedAttr("outputs", types(function.getResultTypes()))}));
   }
 }
 

@@ -21,7 +21,9 @@ struct Tile {
 
   Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
   VectorType vectorType() { return VectorType::get(lanes, b.getF32Type()); }
-  Value columnOf(int64_t half) { return half ? Value(arith::AddIOp::create(b, column, index(lanes))) : column; }
+  Value columnOf(int64_t half) {
+    return half ? Value(arith::AddIOp::create(b, column, index(lanes))) : column;
+  }
 
   Value mask(int64_t half) {
     Value left = arith::SubIOp::create(b, valid, index(half * lanes));
@@ -36,13 +38,14 @@ struct Tile {
     scf::YieldOp::create(b, ValueRange{vector::LoadOp::create(b, vectorType(), from, at)});
     b.setInsertionPointToStart(branch.elseBlock());
     Value zero = arith::ConstantOp::create(b, b.getZeroAttr(vectorType()));
-    scf::YieldOp::create(b, ValueRange{vector::MaskedLoadOp::create(b, vectorType(), from, at, mask(half), zero)});
+    scf::YieldOp::create(
+        b, ValueRange{vector::MaskedLoadOp::create(b, vectorType(), from, at, mask(half), zero)});
     return branch.getResult(0);
   }
 
   void emit(int64_t rows, Value firstRow) {
-    Value zero = index(0), one = index(1), whole =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, valid, index(2 * lanes));
+    Value zero = index(0), one = index(1),
+          whole = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, valid, index(2 * lanes));
     SmallVector<Value> rowOf;
     for (int64_t i = 0; i < rows; ++i)
       rowOf.push_back(arith::AddIOp::create(b, firstRow, index(i)));
@@ -67,14 +70,15 @@ struct Tile {
       Value k = loop.getInductionVar();
       Value columns[2];
       for (int64_t half = 0; half < 2; ++half)
-        columns[half] = vector::LoadOp::create(b, vectorType(), weight, ValueRange{block, k, index(half * lanes)});
+        columns[half] =
+            vector::LoadOp::create(b, vectorType(), weight, ValueRange{block, k, index(half * lanes)});
       SmallVector<Value> next;
       for (int64_t i = 0; i < rows; ++i) {
         Value scalar = memref::LoadOp::create(b, input, ValueRange{rowOf[i], k});
         Value broadcast = vector::BroadcastOp::create(b, vectorType(), scalar);
         for (int64_t half = 0; half < 2; ++half)
-          next.push_back(vector::FMAOp::create(b, broadcast, columns[half],
-                                               loop.getRegionIterArgs()[2 * i + half]));
+          next.push_back(
+              vector::FMAOp::create(b, broadcast, columns[half], loop.getRegionIterArgs()[2 * i + half]));
       }
       scf::YieldOp::create(b, next);
     }
@@ -83,12 +87,14 @@ struct Tile {
     b.setInsertionPointToStart(branch.thenBlock());
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t half = 0; half < 2; ++half)
-        vector::StoreOp::create(b, loop.getResult(2 * i + half), output, ValueRange{rowOf[i], columnOf(half)});
+        vector::StoreOp::create(b, loop.getResult(2 * i + half), output,
+                                ValueRange{rowOf[i], columnOf(half)});
     b.setInsertionPointToStart(branch.elseBlock());
     for (int64_t half = 0; half < 2; ++half) {
       Value masked = mask(half), at = columnOf(half);
       for (int64_t i = 0; i < rows; ++i)
-        vector::MaskedStoreOp::create(b, output, ValueRange{rowOf[i], at}, masked, loop.getResult(2 * i + half));
+        vector::MaskedStoreOp::create(b, output, ValueRange{rowOf[i], at}, masked,
+                                      loop.getResult(2 * i + half));
     }
   }
 };
@@ -109,7 +115,8 @@ func::FuncOp TileFunctions::get(TileStart start) {
   int64_t any = ShapedType::kDynamic;
   Type index = b.getIndexType();
   SmallVector<Type> arguments{matrixType(b), MemRefType::get({any, any, getBlock()}, b.getF32Type()),
-                              matrixType(b), index, index, index};
+                              matrixType(b), index,
+                              index,         index};
   if (start == TileStart::Bias)
     arguments.push_back(MemRefType::get({any}, b.getF32Type()));
   auto type = b.getFunctionType(arguments, {});
@@ -120,8 +127,16 @@ func::FuncOp TileFunctions::get(TileStart start) {
   Block *entry = function.addEntryBlock();
   b.setInsertionPointToStart(entry);
   Value bias = start == TileStart::Bias ? Value(entry->getArgument(6)) : Value();
-  Tile tile{b, lanes, start, entry->getArgument(0), entry->getArgument(1), bias,
-            entry->getArgument(2), entry->getArgument(3), Value(), Value()};
+  Tile tile{b,
+            lanes,
+            start,
+            entry->getArgument(0),
+            entry->getArgument(1),
+            bias,
+            entry->getArgument(2),
+            entry->getArgument(3),
+            Value(),
+            Value()};
   Value begin = entry->getArgument(4), end = entry->getArgument(5);
   Value width = tile.index(getBlock()), step = tile.index(rows);
   tile.column = arith::MulIOp::create(b, tile.block, width);
@@ -161,8 +176,8 @@ void TileFunctions::call(ImplicitLocOpBuilder &b, TileStart start, Value input, 
   func::FuncOp function = get(start);
   TypeRange types = function.getArgumentTypes();
   auto fit = [&](Value value, Type type) { return b.createOrFold<memref::CastOp>(type, value); };
-  SmallVector<Value> operands{fit(input, types[0]), fit(weight, types[1]), fit(output, types[2]), block, begin,
-                              end};
+  SmallVector<Value> operands{
+      fit(input, types[0]), fit(weight, types[1]), fit(output, types[2]), block, begin, end};
   if (start == TileStart::Bias)
     operands.push_back(fit(bias, types[6]));
   func::CallOp::create(b, function, operands);

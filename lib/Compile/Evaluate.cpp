@@ -92,7 +92,8 @@ static void recordFailure(void *state, const char *message) {
 
 static void parallelFor(void *state, adapter_loop_body_v1 body, void *context, int64_t count, int64_t grain) {
   auto *call = static_cast<Call *>(state);
-  int64_t pieces = std::max<int64_t>(1, std::min<int64_t>(call->pool->getMaxConcurrency() * 4, count / grain));
+  int64_t pieces =
+      std::max<int64_t>(1, std::min<int64_t>(call->pool->getMaxConcurrency() * 4, count / grain));
   llvm::ThreadPoolTaskGroup group(*call->pool);
   for (int64_t piece = 1; piece < pieces; ++piece)
     group.async([=] { body(context, count * piece / pieces, count * (piece + 1) / pieces); });
@@ -180,8 +181,14 @@ Result<std::vector<Tensor>> Evaluator::run(llvm::StringRef name, llvm::ArrayRef<
   call.pool = &implementation->pool;
   call.outputTypes = &function.outputs;
   call.outputs.resize(function.outputs.size());
-  adapter_host_v1 host{sizeof(adapter_host_v1), ADAPTER_ABI_VERSION, &call,         parallelFor, allocate,
-                       release,                 placeOutput,         recordFailure};
+  adapter_host_v1 host{sizeof(adapter_host_v1),
+                       ADAPTER_ABI_VERSION,
+                       &call,
+                       parallelFor,
+                       allocate,
+                       release,
+                       placeOutput,
+                       recordFailure};
   adapter_call_v1 arguments{};
   arguments.host = &host;
   arguments.inputs = tensors.data();

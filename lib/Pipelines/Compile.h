@@ -24,7 +24,8 @@ checkpoint::Status runPhases(mlir::ModuleOp module, const CompileOptions &option
 std::vector<llvm::StringRef> compilePhases();
 
 /// Compiles the module and writes the artifact to the folder `path`.
-checkpoint::Status compileArtifact(mlir::ModuleOp module, const CompileOptions &options, llvm::StringRef path);
+checkpoint::Status compileArtifact(mlir::ModuleOp module, const CompileOptions &options,
+                                   llvm::StringRef path);
 
 /// Compiles the module to LLVM IR (.ll), assembly (.s) or an object (.o) at `path`.
 checkpoint::Status compileText(mlir::ModuleOp module, const CompileOptions &options, llvm::StringRef path);

@@ -45,17 +45,21 @@ Status ManifestBuilder::addParameters(func::FuncOp function) {
   SmallVector<int64_t> moved;
   for (auto row : table.getAsRange<ArrayAttr>()) {
     std::string scope = cast<StringAttr>(row[0]).getValue().str(), key = cast<StringAttr>(row[1]).getValue().str();
-    auto [place, isNew] = rows.try_emplace({scope, key}, parameters.size());
+    // A site's parameter is its own, though others may hold the same numbers.
+    std::string site = row.size() > 2 ? cast<StringAttr>(row[2]).getValue().str() : "";
+    std::string name = scope + "/" + key + (site.empty() ? "" : "@" + site);
+    auto [place, isNew] = rows.try_emplace(name, parameters.size());
     moved.push_back(place->second);
     if (!isNew)
       continue;
+    if (!site.empty() && !siteParameter.try_emplace(site, parameters.size()).second)
+      return Error{"'" + key + "' is read in two layouts; an adapter cannot be switched there. Bind it at build"};
     const checkpoint::Tensor *tensor = store.lookup(scope, key);
     if (!tensor)
       return Error{"parameter '" + scope + "'::'" + key + "' has no contents"};
     parameters.push_back(*tensor);
     checkpoint::Tensor &copy = parameters.back();
-    // Names in the file are unique, whatever scope they come from.
-    copy.key = scope + "/" + key;
+    copy.key = name;
     artifact::Parameter &parameter = *manifest.add_parameters();
     parameter.set_name(copy.key);
     parameter.set_dtype(static_cast<int32_t>(copy.dtype));
@@ -76,15 +80,16 @@ Status ManifestBuilder::addEntry(func::FuncOp function) {
   auto outputs = function->getAttrOfType<ArrayAttr>("adapter.outputs");
   auto outputNames = function->getAttrOfType<ArrayAttr>("adapter.output_names");
   for (auto [i, type] : llvm::enumerate(function.getArgumentTypes()))
-    describe(*entry.add_inputs(), cast<StringAttr>(inputNames[i]).getValue(), cast<TypeAttr>(inputs[i]).getValue(),
-             cast<RankedTensorType>(type));
+    describe(*entry.add_inputs(), cast<StringAttr>(inputNames[i]).getValue(),
+             cast<TypeAttr>(inputs[i]).getValue(), cast<RankedTensorType>(type));
   for (auto [i, type] : llvm::enumerate(function.getResultTypes()))
     describe(*entry.add_outputs(), outputNames ? cast<StringAttr>(outputNames[i]).getValue() : "",
              cast<TypeAttr>(outputs[i]).getValue(), cast<RankedTensorType>(type));
   for (const auto *tensors : {&entry.inputs(), &entry.outputs()})
     for (const artifact::Tensor &tensor : *tensors)
       if (tensor.dims_size() > ADAPTER_MAX_RANK)
-        return Error{"'" + tensor.name() + "' has more than " + std::to_string(ADAPTER_MAX_RANK) + " dimensions"};
+        return Error{"'" + tensor.name() + "' has more than " + std::to_string(ADAPTER_MAX_RANK) +
+                     " dimensions"};
   if (entry.inputs_size()) {
     entry.set_row_input(options.rowInput.empty() ? entry.inputs(0).name() : options.rowInput);
     entry.set_row_axis(options.rowAxis);

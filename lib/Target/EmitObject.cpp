@@ -43,7 +43,8 @@ static void addTable(llvm::Module &module, const ExportTable &table) {
   llvm::Type *pointer = llvm::PointerType::get(context, 0);
   llvm::Type *i32 = llvm::Type::getInt32Ty(context), *i64 = llvm::Type::getInt64Ty(context);
   auto constant = [&](llvm::Constant *value, const char *name) {
-    return new llvm::GlobalVariable(module, value->getType(), true, llvm::GlobalValue::InternalLinkage, value, name);
+    return new llvm::GlobalVariable(module, value->getType(), true, llvm::GlobalValue::InternalLinkage, value,
+                                    name);
   };
   llvm::Constant *manifest =
       constant(llvm::ConstantDataArray::getString(context, table.manifest, false), "kernel.manifest");
@@ -64,8 +65,8 @@ static void addTable(llvm::Module &module, const ExportTable &table) {
   llvm::IRBuilder<> builder(llvm::BasicBlock::Create(context, "", query));
   llvm::Value *wanted =
       builder.CreateICmpUGE(query->getArg(0), llvm::ConstantInt::get(i32, ADAPTER_ABI_VERSION));
-  builder.CreateRet(
-      builder.CreateSelect(wanted, artifact, llvm::ConstantPointerNull::get(llvm::PointerType::get(context, 0))));
+  builder.CreateRet(builder.CreateSelect(wanted, artifact,
+                                         llvm::ConstantPointerNull::get(llvm::PointerType::get(context, 0))));
 }
 
 static Result<Lowered> lowerToLLVM(mlir::ModuleOp module, const Target &target, const ExportTable *table) {
@@ -82,8 +83,8 @@ static Result<Lowered> lowerToLLVM(mlir::ModuleOp module, const Target &target, 
   const llvm::Target *backend = llvm::TargetRegistry::lookupTarget(triple, message);
   if (!backend)
     return Error{"no code generator for " + target.triple + ": " + message};
-  result.machine.reset(backend->createTargetMachine(triple, target.cpu, target.features, {}, llvm::Reloc::PIC_, {},
-                                                    llvm::CodeGenOptLevel::Aggressive));
+  result.machine.reset(backend->createTargetMachine(
+      triple, target.cpu, target.features, {}, llvm::Reloc::PIC_, {}, llvm::CodeGenOptLevel::Aggressive));
   result.module->setTargetTriple(triple);
   result.module->setDataLayout(result.machine->createDataLayout());
   if (table) {

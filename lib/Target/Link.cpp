@@ -14,8 +14,9 @@ checkpoint::Status adapter::linkSharedLibrary(llvm::StringRef object, llvm::Stri
   std::string in = object.str(), out = output.str(), messages;
   llvm::raw_string_ostream stream(messages);
   // No library: memcpy and memset, which LLVM makes of loops, are found in the process.
-  const char *arguments[] = {"ld.lld",          "-shared",   "--build-id=none", "-z",       "relro", "-z",  "noexecstack",
-                             "--gc-sections",   "--strip-all", "-o",            out.c_str(), in.c_str()};
+  const char *arguments[] = {"ld.lld",      "-shared", "--build-id=none", "-z",
+                             "relro",       "-z",      "noexecstack",     "--gc-sections",
+                             "--strip-all", "-o",      out.c_str(),       in.c_str()};
   bool linked = lld::elf::link(arguments, stream, stream, /*exitEarly=*/false, /*disableOutput=*/false);
   lld::CommonLinkerContext::destroy();
   if (!linked)

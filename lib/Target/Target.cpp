@@ -23,8 +23,9 @@ Result<Target> adapter::resolveTarget(StringRef name) {
   if (cpu.empty())
     cpu = "native";
   if (kind != "cpu")
-    return Error{("--target " + name + ": only cpu targets are compiled as yet; use cpu, cpu:native, cpu:x86-64-v3 "
-                                       "or cpu:x86-64-v4")
+    return Error{("--target " + name +
+                  ": only cpu targets are compiled as yet; use cpu, cpu:native, cpu:x86-64-v3 "
+                  "or cpu:x86-64-v4")
                      .str()};
   Target target;
   target.triple = llvm::sys::getProcessTriple();
@@ -50,7 +51,8 @@ Result<Target> adapter::resolveTarget(StringRef name) {
       if (wide || !StringRef(llvmName).starts_with("avx512"))
         target.requiredFeatures.push_back(kernelName);
   } else {
-    return Error{("--target " + name + ": unknown CPU; use cpu:native, cpu:x86-64-v3 or cpu:x86-64-v4").str()};
+    return Error{
+        ("--target " + name + ": unknown CPU; use cpu:native, cpu:x86-64-v3 or cpu:x86-64-v4").str()};
   }
   if (wide) {
     // LLVM keeps to 256 bits on some AVX-512 processors; the register tile is made for 512.

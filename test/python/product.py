@@ -13,6 +13,8 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("ADAPTER_OPT_BIN", ROOT / "build" / "bin")).resolve()
 PACKAGE = pathlib.Path(os.environ.get("ADAPTER_OPT_PYTHON", ROOT / "build" / "python")).resolve()
+# The artifact that the unit tests of the runtime build.
+TINY = pathlib.Path(os.environ.get("ADAPTER_TINY_ARTIFACT", BIN.parent / "test/unit/Runtime/tiny.adapt"))
 
 
 def call(tool, *arguments, timeout=300, **options):

@@ -3,16 +3,15 @@
 
 import json
 import os
-import subprocess
 
 import numpy as np
+import product
 import pytest
-
-TINY, RUN = os.environ["ADAPTER_TINY_ARTIFACT"], os.environ["ADAPTER_RUN"]
+from product import TINY
 
 
 def run(*arguments):
-    return subprocess.run([RUN, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    return product.call("adapter-run", *arguments, timeout=60)
 
 
 @pytest.fixture

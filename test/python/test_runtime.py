@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The Python runtime on the tiny artifact of test/unit/Runtime."""
 
-import os
 import threading
 
-import adapter_opt as ao
 import numpy as np
+import product
 import pytest
+from product import TINY
 
-TINY = os.environ["ADAPTER_TINY_ARTIFACT"]
+ao = product.package()
 
 
 def sequence(shape, seed):

@@ -4,7 +4,10 @@
 import matrix
 import numpy as np
 import product
+import pytest
 from tolerance import assert_agrees
+
+pytestmark = pytest.mark.needs("switch")
 
 
 def compiled(oracle, tmp_path, architecture, exporter, method):

@@ -26,6 +26,10 @@ static void addDestinationStyleEffects(DestinationStyleOpInterface op, Effects &
 }
 
 void LinearOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void UnpackOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void RowLinearOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void RowEmbeddingOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void RowVectorsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void PackOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void BatchMatmulOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 

@@ -57,8 +57,8 @@ static FailureOr<Window> readWindow(onnxir::NodeOp node, GraphLowering &graph, L
 }
 
 // x[n, c, o * stride - before + k * dilation] or fill outside.
-static Value readWindowElement(B &b, Value source, ArrayRef<Value> limits, const Window &window, Value n, Value c,
-                               ArrayRef<Value> o, ArrayRef<Value> k, Value fill) {
+static Value readWindowElement(B &b, Value source, ArrayRef<Value> limits, const Window &window, Value n,
+                               Value c, ArrayRef<Value> o, ArrayRef<Value> k, Value fill) {
   SmallVector<Value> at{n, c};
   Value inside, zero = arith::ConstantIndexOp::create(b, 0);
   for (size_t dim = 0; dim < o.size(); ++dim) {
@@ -88,7 +88,8 @@ static LogicalResult lowerConv(onnxir::NodeOp node, GraphLowering &graph) {
   Lowered *x = graph.input(node, 0), *w = graph.input(node, 1), *bias = graph.input(node, 2);
   int64_t groups = intAttr(node, "group", 1);
   if (!x->elementType.isF32() || !w->hasStaticShape() || x->rank() < 3 || w->rank() != x->rank())
-    return node.emitError() << describe(node) << ": convolutions are compiled for f32 and static kernels only";
+    return node.emitError() << describe(node)
+                            << ": convolutions are compiled for f32 and static kernels only";
   SmallVector<int64_t> kernel;
   for (int64_t dim = 2; dim < w->rank(); ++dim)
     kernel.push_back(w->staticSize(dim));
@@ -203,7 +204,8 @@ static LogicalResult lowerMaxPool(onnxir::NodeOp node, GraphLowering &graph) {
       offsets[dim] = arith::RemUIOp::create(b, flat, size);
       flat = arith::DivUIOp::create(b, flat, size);
     }
-    Value element = readWindowElement(b, source, limits, *window, at[0], at[1], at.drop_front(2), offsets, lowest);
+    Value element =
+        readWindowElement(b, source, limits, *window, at[0], at[1], at.drop_front(2), offsets, lowest);
     Value best = arith::MaximumFOp::create(b, loop.getRegionIterArgs()[0], element);
     scf::YieldOp::create(b, best);
     b.setInsertionPointAfter(loop);
@@ -221,9 +223,11 @@ static LogicalResult lowerGlobalAveragePool(onnxir::NodeOp node, GraphLowering &
     reduced.push_back(x->shape[dim]);
   }
   Type type = x->elementType;
-  Lowered sum = graph.reduce(*x, axes, /*keepDims=*/true, scalars::constant(graph.b, type, 0),
-                             [](B &b, Value element, Value sum) { return scalars::accumulate(b, element, sum); });
-  Value count = arith::IndexCastOp::create(graph.b, graph.b.getI64Type(), graph.value(graph.product(reduced)));
+  Lowered sum =
+      graph.reduce(*x, axes, /*keepDims=*/true, scalars::constant(graph.b, type, 0),
+                   [](B &b, Value element, Value sum) { return scalars::accumulate(b, element, sum); });
+  Value count =
+      arith::IndexCastOp::create(graph.b, graph.b.getI64Type(), graph.value(graph.product(reduced)));
   Value divisor = arith::SIToFPOp::create(graph.b, type, count);
   graph.set(node.getResult(0), graph.elementwise({&sum}, type, [&](B &b, ArrayRef<Value> s) -> Value {
     return arith::DivFOp::create(b, s[0], divisor);

@@ -20,9 +20,8 @@ static LogicalResult lowerVariadic(onnxir::NodeOp node, GraphLowering &graph, Co
     Lowered *next = graph.input(node, i);
     Lowered before = result;
     bool isUnsigned = before.isUnsigned;
-    result = graph.elementwise({&before, next}, before.elementType, [&](B &b, ArrayRef<Value> x) {
-      return combine(b, x[0], x[1], isUnsigned);
-    });
+    result = graph.elementwise({&before, next}, before.elementType,
+                               [&](B &b, ArrayRef<Value> x) { return combine(b, x[0], x[1], isUnsigned); });
     result.isUnsigned = isUnsigned;
   }
   graph.set(node.getResult(0), std::move(result));
@@ -38,9 +37,8 @@ static LogicalResult lowerBinary(onnxir::NodeOp node, GraphLowering &graph, Body
     return node.emitError() << describe(node) << ": inputs of different element types";
   bool isUnsigned = x->isUnsigned;
   Type type = toBool ? graph.b.getI1Type() : x->elementType;
-  Lowered result = graph.elementwise({x, y}, type, [&](B &b, ArrayRef<Value> s) {
-    return body(b, s[0], s[1], isUnsigned);
-  });
+  Lowered result = graph.elementwise(
+      {x, y}, type, [&](B &b, ArrayRef<Value> s) { return body(b, s[0], s[1], isUnsigned); });
   result.isUnsigned = isUnsigned && !toBool;
   graph.set(node.getResult(0), std::move(result));
   return success();

@@ -2,12 +2,13 @@
 //
 // Operators that read or write at indices computed in the graph. Every index is checked: one out of range
 // fails the call, it never reads beyond a tensor.
+#include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Conversion/ONNXToLinalg/Lowering.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -26,6 +27,33 @@ static Value checkedIndex(B &b, Value index, Value size, const std::string &who)
   return position;
 }
 
+// Each row's own update of the table, applied to what was read from it.
+static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowered &indices, Lowered result,
+                               int64_t bank, int64_t axis, Value size) {
+  B &b = graph.b;
+  if (axis != 0 || result.rank() != indices.rank() + 1) {
+    graph.fault = "only rows of a table of two dimensions can differ by row";
+    return result;
+  }
+  if (!graph.requireRows(indices))
+    return result;
+  OpFoldResult positions = graph.product(indices.shape), width = result.shape.back();
+  SmallVector<OpFoldResult> shape(result.shape);
+  std::string who = describe(node);
+  Lowered checked = graph.elementwise({&indices}, b.getI64Type(), [&](B &b, ArrayRef<Value> s) -> Value {
+    return arith::IndexCastOp::create(b, b.getI64Type(), checkedIndex(b, s[0], size, who));
+  });
+  Lowered ids = graph.reshape(checked, {positions});
+  Lowered flat = graph.reshape(result, {positions, width});
+  Value updated = kernel::RowEmbeddingOp::create(b, graph.tensor(flat).getType(), graph.tensor(ids),
+                                                 graph.tensor(flat), bank, /*accumulate=*/true)
+                      .getResults()
+                      .front();
+  Lowered whole = graph.wrap(updated, {positions, width});
+  whole.rows = Rows::Outermost;
+  return graph.reshape(whole, shape);
+}
+
 static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
   Lowered *x = graph.input(node, 0), *indices = graph.input(node, 1);
   FailureOr<int64_t> axis = normalizeAxis(node, intAttr(node, "axis", 0), x->rank());
@@ -37,7 +65,8 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
     int64_t size = x->elements->size();
     for (int64_t index : *constants) {
       if (index < -size || index >= size)
-        return node.emitError() << describe(node) << ": index " << index << " is outside " << size << " elements";
+        return node.emitError() << describe(node) << ": index " << index << " is outside " << size
+                                << " elements";
       elements.push_back((*x->elements)[index < 0 ? index + size : index]);
     }
     SmallVector<int64_t> shape;
@@ -60,6 +89,13 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
     return tensor::ExtractOp::create(b, source, from);
   });
   result.isUnsigned = x->isUnsigned;
+  if (x->rows == Rows::None && *axis == 0)
+    result.rows = indices->rows;
+  else if (x->rows != Rows::None)
+    result.rows = x->rows == Rows::Outermost && *axis > 0 && indices->rows == Rows::None ? Rows::Outermost
+                                                                                         : Rows::Elsewhere;
+  if (x->bank >= 0)
+    result = updateEmbedding(node, graph, *indices, result, x->bank, *axis, size);
   graph.set(node.getResult(0), std::move(result));
   return success();
 }
@@ -174,8 +210,8 @@ static LogicalResult lowerTrilu(onnxir::NodeOp node, GraphLowering &graph) {
   Type type = x->elementType;
   graph.set(node.getResult(0), graph.generate(x->shape, type, [&](B &b, ArrayRef<Value> at) -> Value {
     Value diagonal = arith::AddIOp::create(b, at[at.size() - 2], arith::ConstantIndexOp::create(b, offset));
-    Value keep = arith::CmpIOp::create(b, upper ? arith::CmpIPredicate::sge : arith::CmpIPredicate::sle, at.back(),
-                                       diagonal);
+    Value keep = arith::CmpIOp::create(b, upper ? arith::CmpIPredicate::sge : arith::CmpIPredicate::sle,
+                                       at.back(), diagonal);
     return arith::SelectOp::create(b, keep, tensor::ExtractOp::create(b, source, at),
                                    scalars::constant(b, type, 0));
   }));

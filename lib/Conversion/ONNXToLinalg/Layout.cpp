@@ -3,9 +3,9 @@
 // Operators that move elements: Transpose, Concat, Split, Slice, Pad, Tile.
 #include "lib/Conversion/ONNXToLinalg/Lowering.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -26,8 +26,8 @@ static LogicalResult lowerTranspose(onnxir::NodeOp node, GraphLowering &graph) {
 }
 
 // Elements shape[begin + i * step] along each axis, by index.
-static Lowered sliceBy(GraphLowering &graph, Lowered &x, ArrayRef<OpFoldResult> begins, ArrayRef<int64_t> steps,
-                       ArrayRef<OpFoldResult> sizes) {
+static Lowered sliceBy(GraphLowering &graph, Lowered &x, ArrayRef<OpFoldResult> begins,
+                       ArrayRef<int64_t> steps, ArrayRef<OpFoldResult> sizes) {
   Value source = graph.tensor(x);
   SmallVector<Value> offsets;
   for (OpFoldResult begin : begins)
@@ -80,8 +80,11 @@ static LogicalResult lowerConcat(onnxir::NodeOp node, GraphLowering &graph) {
   }
   // Each input is written to its place in the result.
   Value result = graph.empty(shape, first->elementType);
-  SmallVector<OpFoldResult> offsets(first->rank(), graph.constant(0)), strides(first->rank(), graph.constant(1));
+  SmallVector<OpFoldResult> offsets(first->rank(), graph.constant(0)),
+      strides(first->rank(), graph.constant(1));
   for (Lowered *input : inputs) {
+    if (isConstantIntValue(input->shape[*axis], 0))
+      continue;
     SmallVector<OpFoldResult> sizes = shape;
     sizes[*axis] = input->shape[*axis];
     result = tensor::InsertSliceOp::create(graph.b, graph.tensor(*input), result, offsets, sizes, strides);
@@ -190,8 +193,8 @@ static OpFoldResult clampBound(GraphLowering &graph, OpFoldResult bound, OpFoldR
       return graph.constant(std::max<int64_t>(0, low));
   } else {
     Value value = graph.value(bound);
-    Value negative = arith::CmpIOp::create(graph.b, arith::CmpIPredicate::slt, value,
-                                           graph.value(graph.constant(0)));
+    Value negative =
+        arith::CmpIOp::create(graph.b, arith::CmpIPredicate::slt, value, graph.value(graph.constant(0)));
     // A bound that is a size of an input is never negative.
     bool isSize = !value.getDefiningOp() || isa<tensor::DimOp>(value.getDefiningOp());
     if (!isSize)

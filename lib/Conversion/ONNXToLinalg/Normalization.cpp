@@ -30,9 +30,10 @@ static Lowered meanOver(GraphLowering &graph, Lowered &x, ArrayRef<int64_t> axes
 static Lowered softmax(GraphLowering &graph, Lowered &x, int64_t axis, bool logarithm) {
   B &b = graph.b;
   Value lowest = scalars::constant(b, x.elementType, -std::numeric_limits<double>::infinity());
-  Lowered peak = graph.reduce(x, {axis}, /*keepDims=*/true, lowest, [](B &b, Value element, Value best) -> Value {
-    return arith::MaximumFOp::create(b, element, best);
-  });
+  Lowered peak =
+      graph.reduce(x, {axis}, /*keepDims=*/true, lowest, [](B &b, Value element, Value best) -> Value {
+        return arith::MaximumFOp::create(b, element, best);
+      });
   if (logarithm) {
     Lowered shifted = graph.elementwise({&x, &peak}, x.elementType, [](B &b, ArrayRef<Value> s) -> Value {
       return arith::SubFOp::create(b, s[0], s[1]);
@@ -72,8 +73,8 @@ static LogicalResult lowerSoftmax1(onnxir::NodeOp node, GraphLowering &graph) {
   if (failed(axis))
     return failure();
   ArrayRef<OpFoldResult> shape = x->shape;
-  Lowered matrix = graph.reshape(
-      *x, {graph.product(shape.take_front(*axis)), graph.product(shape.drop_front(*axis))});
+  Lowered matrix =
+      graph.reshape(*x, {graph.product(shape.take_front(*axis)), graph.product(shape.drop_front(*axis))});
   Lowered result = softmax(graph, matrix, 1, logarithm);
   graph.set(node.getResult(0), graph.reshape(result, shape));
   return success();
@@ -129,9 +130,8 @@ static LogicalResult lowerRMSNormalization(onnxir::NodeOp node, GraphLowering &g
   for (int64_t dim = *axis; dim < x->rank(); ++dim)
     axes.push_back(dim);
   Type type = x->elementType;
-  Lowered squares = graph.elementwise({x}, type, [](B &b, ArrayRef<Value> s) -> Value {
-    return arith::MulFOp::create(b, s[0], s[0]);
-  });
+  Lowered squares = graph.elementwise(
+      {x}, type, [](B &b, ArrayRef<Value> s) -> Value { return arith::MulFOp::create(b, s[0], s[0]); });
   Lowered variance = meanOver(graph, squares, axes);
   graph.set(node.getResult(0),
             graph.elementwise({x, &variance, scale}, type, [&](B &b, ArrayRef<Value> s) -> Value {
@@ -156,14 +156,15 @@ static LogicalResult lowerBatchNormalization(onnxir::NodeOp node, GraphLowering 
   SmallVector<Lowered> channels;
   for (unsigned i = 1; i <= 4; ++i)
     channels.push_back(graph.reshape(*graph.input(node, i), shape));
-  graph.set(node.getResult(0),
-            graph.elementwise({x, &channels[0], &channels[1], &channels[2], &channels[3]}, type,
-                              [&](B &b, ArrayRef<Value> s) -> Value {
-                                Value sum = arith::AddFOp::create(b, s[4], scalars::constant(b, type, epsilon));
-                                Value factor = arith::DivFOp::create(b, s[1], math::SqrtOp::create(b, sum));
-                                Value centred = arith::SubFOp::create(b, s[0], s[3]);
-                                return arith::AddFOp::create(b, arith::MulFOp::create(b, centred, factor), s[2]);
-                              }));
+  graph.set(
+      node.getResult(0),
+      graph.elementwise({x, &channels[0], &channels[1], &channels[2], &channels[3]}, type,
+                        [&](B &b, ArrayRef<Value> s) -> Value {
+                          Value sum = arith::AddFOp::create(b, s[4], scalars::constant(b, type, epsilon));
+                          Value factor = arith::DivFOp::create(b, s[1], math::SqrtOp::create(b, sum));
+                          Value centred = arith::SubFOp::create(b, s[0], s[3]);
+                          return arith::AddFOp::create(b, arith::MulFOp::create(b, centred, factor), s[2]);
+                        }));
   return success();
 }
 

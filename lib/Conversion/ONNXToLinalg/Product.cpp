@@ -17,7 +17,9 @@ Value adapter::packWeight(GraphLowering &graph, Lowered &weight, bool transposed
   OpFoldResult block = graph.constant(graph.columnBlock);
   OpFoldResult blocks = graph.divide(graph.add(columns, graph.constant(graph.columnBlock - 1)), block);
   Value init = graph.empty({blocks, depth, block}, weight.elementType);
-  return kernel::PackOp::create(b, init.getType(), graph.tensor(weight), init, transposed).getResults().front();
+  return kernel::PackOp::create(b, init.getType(), graph.tensor(weight), init, transposed)
+      .getResults()
+      .front();
 }
 
 Lowered adapter::multiplyByWeight(GraphLowering &graph, Lowered &x, Value packed, OpFoldResult columns,
@@ -27,12 +29,14 @@ Lowered adapter::multiplyByWeight(GraphLowering &graph, Lowered &x, Value packed
   Lowered matrix = graph.reshape(x, {rows, shape.back()});
   Value init = graph.empty({rows, columns}, x.elementType);
   Value biasTensor = bias ? graph.tensor(*bias) : Value();
-  Value product = kernel::LinearOp::create(graph.b, init.getType(), graph.tensor(matrix), packed, biasTensor, init)
-                      .getResults()
-                      .front();
+  Value product =
+      kernel::LinearOp::create(graph.b, init.getType(), graph.tensor(matrix), packed, biasTensor, init)
+          .getResults()
+          .front();
   SmallVector<OpFoldResult> result(shape.drop_back());
   result.push_back(columns);
   Lowered flat = graph.wrap(product, {rows, columns});
+  flat.rows = x.rows;
   return graph.reshape(flat, result);
 }
 
@@ -46,7 +50,8 @@ static LogicalResult checkFloat(onnxir::NodeOp node, Lowered *x) {
 // [batch..., m, k] times [batch..., k, n] (or [batch..., n, k]) with equal or broadcast batches.
 static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &graph, Lowered x, Lowered y,
                                           bool transposed) {
-  SmallVector<OpFoldResult> xBatch(x.shape.begin(), x.shape.end() - 2), yBatch(y.shape.begin(), y.shape.end() - 2);
+  SmallVector<OpFoldResult> xBatch(x.shape.begin(), x.shape.end() - 2),
+      yBatch(y.shape.begin(), y.shape.end() - 2);
   Lowered xBatches, yBatches;
   xBatches.shape = xBatch;
   yBatches.shape = yBatch;
@@ -68,8 +73,8 @@ static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &gr
   OpFoldResult columns = y.shape[y.rank() - (transposed ? 2 : 1)];
   OpFoldResult otherDepth = y.shape[y.rank() - (transposed ? 1 : 2)];
   if (!GraphLowering::same(depth, otherDepth)) {
-    Value equal = arith::CmpIOp::create(graph.b, arith::CmpIPredicate::eq, graph.value(depth),
-                                        graph.value(otherDepth));
+    Value equal =
+        arith::CmpIOp::create(graph.b, arith::CmpIPredicate::eq, graph.value(depth), graph.value(otherDepth));
     graph.require(equal, describe(node) + ": inner sizes differ");
   }
   Lowered lhs = graph.reshape(x, {count, rows, depth});
@@ -82,7 +87,9 @@ static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &gr
   Lowered flat = graph.wrap(product, {count, rows, columns});
   SmallVector<OpFoldResult> shape(batch);
   shape.append({rows, columns});
-  return graph.reshape(flat, shape);
+  Lowered result = graph.reshape(flat, shape);
+  GraphLowering::inheritRows(result, {&x, &y});
+  return result;
 }
 
 static LogicalResult lowerMatMul(onnxir::NodeOp node, GraphLowering &graph) {
@@ -102,6 +109,7 @@ static LogicalResult lowerMatMul(onnxir::NodeOp node, GraphLowering &graph) {
   Lowered result;
   if (y.rank() == 2 && y.isParameter) {
     result = multiplyByWeight(graph, x, packWeight(graph, y, false), y.shape[1], nullptr);
+    result = graph.addRowUpdate(x, result, y.bank);
   } else {
     FailureOr<Lowered> product = multiplyBatches(node, graph, x, y, false);
     if (failed(product))
@@ -128,11 +136,13 @@ static LogicalResult lowerGemm(onnxir::NodeOp node, GraphLowering &graph) {
     x = graph.transpose(x, {1, 0});
   Type type = x.elementType;
   // A bias over the columns starts the accumulators; any other addend follows the product.
-  bool columnBias = c && c->rank() == 1 && alpha == 1 && beta == 1 && !isConstantIntValue(c->shape[0], 1);
+  bool columnBias = c && c->rank() == 1 && alpha == 1 && beta == 1 && !isConstantIntValue(c->shape[0], 1) &&
+                    c->bank < 0 && y.bank < 0;
   Lowered result;
   if (y.isParameter) {
     OpFoldResult columns = y.shape[transposeY ? 0 : 1];
     result = multiplyByWeight(graph, x, packWeight(graph, y, transposeY), columns, columnBias ? c : nullptr);
+    result = graph.addRowUpdate(x, result, y.bank);
   } else {
     FailureOr<Lowered> product = multiplyBatches(node, graph, x, y, transposeY);
     if (failed(product))

@@ -101,8 +101,8 @@ static LogicalResult lowerReduce(onnxir::NodeOp node, GraphLowering &graph) {
     });
   }
   if (kind == Kind::L2)
-    result = graph.elementwise({&result}, type,
-                               [](B &b, ArrayRef<Value> s) -> Value { return math::SqrtOp::create(b, s[0]); });
+    result = graph.elementwise(
+        {&result}, type, [](B &b, ArrayRef<Value> s) -> Value { return math::SqrtOp::create(b, s[0]); });
   if (kind == Kind::LogSum)
     result = graph.elementwise({&result}, type,
                                [](B &b, ArrayRef<Value> s) -> Value { return math::LogOp::create(b, s[0]); });

@@ -14,7 +14,14 @@ Value scalars::divide(B &b, Value x, Value y, bool isUnsigned) {
   Value divisor = arith::SelectOp::create(b, isZero, one, y);
   if (isUnsigned)
     return arith::DivUIOp::create(b, x, divisor);
-  return arith::DivSIOp::create(b, x, divisor);
+  // The smallest integer divided by -1 traps; negated, it stays what it is.
+  if (APInt known; matchPattern(y, m_ConstantInt(&known)) && !known.isAllOnes())
+    return arith::DivSIOp::create(b, x, divisor);
+  Value minusOne = arith::ConstantOp::create(b, b.getIntegerAttr(y.getType(), -1));
+  Value negates = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, y, minusOne);
+  divisor = arith::SelectOp::create(b, negates, one, divisor);
+  Value quotient = arith::DivSIOp::create(b, x, divisor);
+  return arith::SelectOp::create(b, negates, sub(b, zero, quotient), quotient);
 }
 
 Value scalars::cast(B &b, Value x, Type to, bool fromUnsigned, bool toUnsigned) {

@@ -28,8 +28,8 @@ inline mlir::arith::FastMathFlagsAttr contract(B &b) {
   return mlir::arith::FastMathFlagsAttr::get(b.getContext(), mlir::arith::FastMathFlags::contract);
 }
 inline mlir::arith::FastMathFlagsAttr reassociate(B &b) {
-  return mlir::arith::FastMathFlagsAttr::get(
-      b.getContext(), mlir::arith::FastMathFlags::contract | mlir::arith::FastMathFlags::reassoc);
+  return mlir::arith::FastMathFlagsAttr::get(b.getContext(), mlir::arith::FastMathFlags::contract |
+                                                                 mlir::arith::FastMathFlags::reassoc);
 }
 
 template <typename FloatOp, typename IntOp>

@@ -62,9 +62,9 @@ static LogicalResult lowerReshape(onnxir::NodeOp node, GraphLowering &graph) {
     result[inferred] = graph.quotient(x->shape, others);
   // What the model promises and what comes may differ: check unless the products are the same value.
   OpFoldResult have = graph.product(x->shape), want = graph.product(result);
-  if (!GraphLowering::same(have, want) &&
-      !isConstantIntValue(graph.quotient(x->shape, result), 1)) {
-    Value equal = arith::CmpIOp::create(graph.b, arith::CmpIPredicate::eq, graph.value(have), graph.value(want));
+  if (!GraphLowering::same(have, want) && !isConstantIntValue(graph.quotient(x->shape, result), 1)) {
+    Value equal =
+        arith::CmpIOp::create(graph.b, arith::CmpIPredicate::eq, graph.value(have), graph.value(want));
     graph.require(equal, describe(node) + ": the number of elements changes");
   } else if (getConstantIntValue(have) && getConstantIntValue(want) && !GraphLowering::same(have, want)) {
     return node.emitError() << describe(node) << ": the number of elements changes";
@@ -80,8 +80,8 @@ static LogicalResult lowerFlatten(onnxir::NodeOp node, GraphLowering &graph) {
   if (axis < 0 || axis > x->rank())
     return node.emitError() << describe(node) << ": axis is outside the input";
   ArrayRef<OpFoldResult> shape = x->shape;
-  graph.set(node.getResult(0),
-            graph.reshape(*x, {graph.product(shape.take_front(axis)), graph.product(shape.drop_front(axis))}));
+  graph.set(node.getResult(0), graph.reshape(*x, {graph.product(shape.take_front(axis)),
+                                                  graph.product(shape.drop_front(axis))}));
   return success();
 }
 
@@ -161,8 +161,8 @@ static LogicalResult lowerExpand(onnxir::NodeOp node, GraphLowering &graph) {
   }
   Value empty = graph.empty(result, x->elementType);
   Lowered place = graph.wrap(empty, result);
-  Lowered expanded = graph.elementwise({x, &place}, x->elementType,
-                                       [](B &, ArrayRef<Value> s) -> Value { return s[0]; });
+  Lowered expanded =
+      graph.elementwise({x, &place}, x->elementType, [](B &, ArrayRef<Value> s) -> Value { return s[0]; });
   expanded.isUnsigned = x->isUnsigned;
   graph.set(node.getResult(0), std::move(expanded));
   return success();
@@ -275,6 +275,14 @@ static LogicalResult lowerRange(onnxir::NodeOp node, GraphLowering &graph) {
   // Sizes that come from shapes are never negative; others may be.
   if (!isConstantIntValue(first, 0) || stride != 1)
     count = graph.max(count, graph.constant(0));
+  if (std::optional<int64_t> known = getConstantIntValue(count);
+      known && *known <= 64 && getConstantIntValue(first)) {
+    SmallVector<Value> elements;
+    for (int64_t i = 0; i < *known; ++i)
+      elements.push_back(graph.value(graph.constant(*getConstantIntValue(first) + i * delta->front())));
+    graph.set(node.getResult(0), graph.wrapElements(elements, {*known}, type));
+    return success();
+  }
   Value from = graph.value(first), by = graph.value(graph.constant(delta->front()));
   graph.set(node.getResult(0), graph.generate({count}, type, [&](B &b, ArrayRef<Value> at) -> Value {
     Value element = arith::AddIOp::create(b, from, arith::MulIOp::create(b, at[0], by));

@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include <list>
 
 using namespace mlir;
 using namespace adapter;
@@ -33,6 +34,13 @@ Lowered GraphLowering::reshape(Lowered &source, ArrayRef<OpFoldResult> shape) {
   result.elementType = source.elementType;
   result.isUnsigned = source.isUnsigned;
   result.isParameter = source.isParameter;
+  result.bank = source.bank;
+  // The rows stay outermost if the new first dimension is a multiple of what it was, or a factor that still
+  // holds whole rows: a batch flattened with what follows it, or taken apart again.
+  result.rows = source.rows;
+  if (source.rows == Rows::Outermost && (shape.empty() || isConstantIntValue(shape.front(), 1)) &&
+      !isConstantIntValue(source.shape.front(), 1))
+    result.rows = Rows::Elsewhere;
   result.elements = source.elements;
   if (result.elements && !result.hasStaticShape())
     result.elements.reset();
@@ -55,6 +63,24 @@ Lowered GraphLowering::reshape(Lowered &source, ArrayRef<OpFoldResult> shape) {
 // Elementwise
 //===----------------------------------------------------------------------===//
 
+// The size that x and y are broadcast to. Only sizes that can agree: y where x is 1, else x.
+static OpFoldResult broadcastSize(GraphLowering &graph, OpFoldResult x, OpFoldResult y) {
+  std::optional<int64_t> knownX = getConstantIntValue(x), knownY = getConstantIntValue(y);
+  if (knownX == 1 || GraphLowering::same(x, y))
+    return y;
+  if (knownY == 1)
+    return x;
+  if (knownX && knownY && *knownX != *knownY && graph.fault.empty())
+    graph.fault = "sizes " + std::to_string(*knownX) + " and " + std::to_string(*knownY) +
+                  " cannot be broadcast to each other";
+  // A static size other than 1 is the result's.
+  if (knownX || knownY)
+    return knownX ? x : y;
+  Value isOne = graph.unique(arith::CmpIOp::create(graph.b, arith::CmpIPredicate::eq, graph.value(x),
+                                                   graph.value(graph.constant(1))));
+  return graph.unique(arith::SelectOp::create(graph.b, isOne, graph.value(y), graph.value(x)));
+}
+
 SmallVector<OpFoldResult> GraphLowering::broadcastShapes(ArrayRef<Lowered *> inputs) {
   int64_t rank = 0;
   for (Lowered *input : inputs)
@@ -64,13 +90,8 @@ SmallVector<OpFoldResult> GraphLowering::broadcastShapes(ArrayRef<Lowered *> inp
     OpFoldResult size = constant(1);
     for (Lowered *input : inputs) {
       int64_t own = dim - (rank - input->rank());
-      if (own < 0 || isConstantIntValue(input->shape[own], 1) || same(size, input->shape[own]))
-        continue;
-      OpFoldResult other = input->shape[own];
-      if (isConstantIntValue(size, 1) || (getConstantIntValue(other) && !getConstantIntValue(size)))
-        size = other; // a static size other than 1 is the result's
-      else if (!getConstantIntValue(size) || !getConstantIntValue(other))
-        size = getConstantIntValue(size) ? size : max(size, other);
+      if (own >= 0)
+        size = broadcastSize(*this, size, input->shape[own]);
     }
     shape.push_back(size);
   }
@@ -80,8 +101,8 @@ SmallVector<OpFoldResult> GraphLowering::broadcastShapes(ArrayRef<Lowered *> inp
 // Runs body on scalars that are all known and folds what it makes.
 static Value evaluateScalars(GraphLowering &graph, ArrayRef<Value> arguments, GraphLowering::Body body) {
   Block *block = graph.b.getInsertionBlock();
-  Operation *before = graph.b.getInsertionPoint() == block->begin() ? nullptr
-                                                                    : &*std::prev(graph.b.getInsertionPoint());
+  Operation *before =
+      graph.b.getInsertionPoint() == block->begin() ? nullptr : &*std::prev(graph.b.getInsertionPoint());
   Value result = body(graph.b, arguments);
   Block::iterator next = before ? std::next(before->getIterator()) : block->begin();
   while (next != graph.b.getInsertionPoint()) {
@@ -150,13 +171,21 @@ static Operand readOperand(GraphLowering &graph, Lowered &input, ArrayRef<OpFold
   return operand;
 }
 
-Lowered GraphLowering::elementwise(ArrayRef<Lowered *> inputs, Type resultType, Body body) {
+Lowered GraphLowering::elementwise(ArrayRef<Lowered *> given, Type resultType, Body body) {
+  // Parameters that differ by row become one vector for each position.
+  SmallVector<Lowered *> inputs(given);
+  std::list<Lowered> expanded;
+  for (Lowered *&input : inputs)
+    if (input->bank >= 0) {
+      expanded.push_back(rowVectors(*input, given));
+      input = &expanded.back();
+    }
   SmallVector<OpFoldResult> shape = broadcastShapes(inputs);
   int64_t count = 1;
   bool known = llvm::all_of(inputs, [](Lowered *input) { return input->elements.has_value(); });
   for (OpFoldResult size : shape)
     count = getConstantIntValue(size) && count <= 64 ? count * *getConstantIntValue(size) : 65;
-  if (known && count <= 64) {
+  if (known && count <= 64 && fault.empty()) {
     SmallVector<int64_t> sizes;
     for (OpFoldResult size : shape)
       sizes.push_back(*getConstantIntValue(size));
@@ -228,6 +257,15 @@ Lowered GraphLowering::elementwise(ArrayRef<Lowered *> inputs, Type resultType, 
       });
   Lowered result = wrap(generic.getResult(0), shape);
   result.isParameter = llvm::all_of(inputs, [](Lowered *input) { return input->isParameter; });
+  for (Lowered *input : inputs) {
+    if (input->rows == Rows::None)
+      continue;
+    bool aligned = input->rows == Rows::Outermost && input->rank() == result.rank();
+    if (!aligned || result.rows == Rows::Elsewhere)
+      result.rows = Rows::Elsewhere;
+    else
+      result.rows = Rows::Outermost;
+  }
   return result;
 }
 
@@ -276,6 +314,8 @@ Lowered GraphLowering::transpose(Lowered &input, ArrayRef<int64_t> permutation) 
   Lowered result = wrap(generic.getResult(0), shape);
   result.isParameter = input.isParameter;
   result.isUnsigned = input.isUnsigned;
+  result.bank = input.bank;
+  result.rows = input.rows == Rows::Outermost && permutation.front() != 0 ? Rows::Elsewhere : input.rows;
   return result;
 }
 
@@ -298,12 +338,13 @@ Lowered GraphLowering::reduce(Lowered &input, ArrayRef<int64_t> axes, bool keepD
   init = linalg::FillOp::create(b, initial, init).getResult(0);
   SmallVector<AffineMap> maps{b.getMultiDimIdentityMap(input.rank()),
                               AffineMap::get(input.rank(), 0, exprs, b.getContext())};
-  auto generic = linalg::GenericOp::create(b, init.getType(), tensor(input), init, maps, iterators,
-                                           [&](OpBuilder &nested, Location loc, ValueRange arguments) {
-                                             ImplicitLocOpBuilder inner(loc, nested);
-                                             linalg::YieldOp::create(
-                                                 inner, reducer(inner, arguments[0], arguments[1]));
-                                           });
+  auto generic =
+      linalg::GenericOp::create(b, init.getType(), tensor(input), init, maps, iterators,
+                                [&](OpBuilder &nested, Location loc, ValueRange arguments) {
+                                  ImplicitLocOpBuilder inner(loc, nested);
+                                  linalg::YieldOp::create(inner, reducer(inner, arguments[0], arguments[1]));
+                                });
   Lowered result = wrap(generic.getResult(0), kept);
+  result.rows = input.rows == Rows::Outermost && llvm::is_contained(axes, 0) ? Rows::Elsewhere : input.rows;
   return keepDims ? reshape(result, shape) : result;
 }

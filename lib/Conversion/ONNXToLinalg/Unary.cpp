@@ -10,14 +10,15 @@ using namespace adapter;
 using B = ImplicitLocOpBuilder;
 
 template <typename Body>
-static LogicalResult lowerUnary(onnxir::NodeOp node, GraphLowering &graph, Body body, bool floatsOnly = true) {
+static LogicalResult lowerUnary(onnxir::NodeOp node, GraphLowering &graph, Body body,
+                                bool floatsOnly = true) {
   Lowered *x = graph.input(node, 0);
   if (!x)
     return node.emitError() << describe(node) << ": input 0 is missing";
   if (floatsOnly && !isa<FloatType>(x->elementType))
     return node.emitError() << describe(node) << ": supported for floating-point tensors only";
-  Lowered result = graph.elementwise({x}, x->elementType,
-                                     [&](B &b, ArrayRef<Value> s) -> Value { return body(b, s[0]); });
+  Lowered result =
+      graph.elementwise({x}, x->elementType, [&](B &b, ArrayRef<Value> s) -> Value { return body(b, s[0]); });
   result.isUnsigned = x->isUnsigned;
   graph.set(node.getResult(0), std::move(result));
   return success();
@@ -119,7 +120,8 @@ static LogicalResult lowerGelu(onnxir::NodeOp node, GraphLowering &graph) {
 static LogicalResult lowerLeakyRelu(onnxir::NodeOp node, GraphLowering &graph) {
   double alpha = floatAttr(node, "alpha", 0.01);
   return lowerUnary(node, graph, [&](B &b, Value x) -> Value {
-    Value negative = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, x, scalars::constant(b, x.getType(), 0));
+    Value negative =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, x, scalars::constant(b, x.getType(), 0));
     Value scaled = arith::MulFOp::create(b, x, scalars::constant(b, x.getType(), alpha));
     return arith::SelectOp::create(b, negative, scaled, x);
   });
@@ -157,7 +159,9 @@ static LogicalResult lowerSoftplus(onnxir::NodeOp node, GraphLowering &graph) {
 static LogicalResult lowerNot(onnxir::NodeOp node, GraphLowering &graph) {
   return lowerUnary(
       node, graph,
-      [](B &b, Value x) -> Value { return arith::XOrIOp::create(b, x, scalars::constant(b, x.getType(), 1)); },
+      [](B &b, Value x) -> Value {
+        return arith::XOrIOp::create(b, x, scalars::constant(b, x.getType(), 1));
+      },
       /*floatsOnly=*/false);
 }
 
@@ -185,9 +189,8 @@ static LogicalResult lowerCast(onnxir::NodeOp node, GraphLowering &graph) {
   bool toUnsigned = declared.isUnsignedInteger();
   Type to = toUnsigned ? IntegerType::get(node.getContext(), declared.getIntOrFloatBitWidth()) : declared;
   bool fromUnsigned = x->isUnsigned;
-  Lowered result = graph.elementwise({x}, to, [&](B &b, ArrayRef<Value> s) {
-    return scalars::cast(b, s[0], to, fromUnsigned, toUnsigned);
-  });
+  Lowered result = graph.elementwise(
+      {x}, to, [&](B &b, ArrayRef<Value> s) { return scalars::cast(b, s[0], to, fromUnsigned, toUnsigned); });
   result.isUnsigned = toUnsigned;
   graph.set(node.getResult(0), std::move(result));
   return success();
@@ -211,7 +214,8 @@ static LogicalResult lowerClip(onnxir::NodeOp node, GraphLowering &graph) {
 
 // Before opset 11 the bounds were attributes.
 static LogicalResult lowerClip6(onnxir::NodeOp node, GraphLowering &graph) {
-  double low = floatAttr(node, "min", -3.4028234663852886e38), high = floatAttr(node, "max", 3.4028234663852886e38);
+  double low = floatAttr(node, "min", -3.4028234663852886e38),
+         high = floatAttr(node, "max", 3.4028234663852886e38);
   return lowerUnary(node, graph, [&](B &b, Value x) {
     Value raised = scalars::maximum(b, x, scalars::constant(b, x.getType(), low), false);
     return scalars::minimum(b, raised, scalars::constant(b, x.getType(), high), false);

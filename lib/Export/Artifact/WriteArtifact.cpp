@@ -20,7 +20,8 @@ namespace fs = std::filesystem;
 
 Result<ArtifactFolder> ArtifactFolder::create(const std::string &path) {
   std::error_code error;
-  if (fs::exists(path, error) && (!fs::is_directory(path, error) || !fs::exists(path + "/manifest.pb", error)))
+  if (fs::exists(path, error) &&
+      (!fs::is_directory(path, error) || !fs::exists(path + "/manifest.pb", error)))
     return Error{"output '" + path + "' exists and is no artifact; remove it or name another output"};
   std::string temporary = path;
   while (temporary.size() > 1 && temporary.back() == '/')

@@ -1,0 +1,73 @@
+# The front door. Every target sets up what it needs first (scripts/setup.sh; Debian packages need root once).
+#
+#   make demo     build, then three adapters of a small model in every way of running them; no PyTorch
+#   make build    build/bin/adapter-opt, build/bin/adapter-run, build/python
+#   make test     all tests: GoogleTest, lit, pytest against PyTorch, PEFT and ONNX Runtime
+#   make test-full   pytest with every combination, not only the default selection
+#   make lint     formatting, static checks of Python, file lengths, licence lines, paths
+#   make tidy     clang-tidy on the C++ files that differ from BASE (main)
+#   make bench    benchmarks into bench/results
+#   make docs     reference of ops and passes, generated into build/docs
+#   make clean    removes the build folder; what setup installed stays
+BUILD := build
+JOBS ?= $(shell nproc)
+BASE ?= main
+PYTHON := .venv/bin/python
+CMAKE := .venv/bin/cmake
+NINJA := ninja -C $(BUILD) -j $(JOBS)
+# Arguments for pytest, as in: make test PYTEST="-k row"
+PYTEST ?=
+
+.PHONY: demo build test test-full lint tidy bench docs clean setup setup-demo unit lit pytest configure
+.DEFAULT_GOAL := build
+
+setup:
+	@scripts/setup.sh
+
+setup-demo:
+	@scripts/setup.sh demo
+
+configure: setup-demo
+	@[ -f $(BUILD)/build.ninja ] || $(CMAKE) --preset release
+
+build: configure
+	$(NINJA) adapter-opt adapter-run AdapterRuntimeExtension AdapterPythonPackage
+
+demo: build
+	$(PYTHON) examples/digits/demo.py --build $(BUILD)
+
+# In this order, so that the last line is pytest's count.
+test: unit lit pytest
+
+unit: configure
+	$(NINJA)
+	$(CMAKE) -E chdir $(BUILD) ../.venv/bin/ctest -j $(JOBS) --output-on-failure --no-tests=error
+
+lit: unit
+	$(NINJA) check-lit
+
+pytest: setup unit lit
+	$(PYTHON) -m pytest test/python -q -rs --durations=10 $(PYTEST)
+
+test-full: setup unit
+	$(PYTHON) -m pytest test/python -q -rs -m "full or not full" $(PYTEST)
+
+lint: setup-demo
+	git ls-files '*.cpp' '*.h' '*.c' | xargs clang-format-22 --dry-run -Werror
+	$(PYTHON) -m ruff check --no-cache .
+	$(PYTHON) -m ruff format --no-cache --check .
+	$(PYTHON) scripts/check_files.py
+
+tidy: build
+	@files=$$(git diff --name-only --diff-filter=d $(BASE) -- '*.cpp'); \
+	  [ -z "$$files" ] || clang-tidy-22 --quiet -p $(BUILD) $$files
+
+bench: setup build
+	$(PYTHON) bench/bench.py --build $(BUILD)
+
+docs: configure
+	$(NINJA) mlir-doc
+	@echo "Reference: $(BUILD)/docs"
+
+clean:
+	rm -rf $(BUILD)

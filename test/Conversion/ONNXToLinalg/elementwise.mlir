@@ -1,0 +1,70 @@
+// RUN: adapter-opt %s --split-input-file --convert-onnx-to-linalg --canonicalize --cse | FileCheck %s
+
+// Two dims of one name are equal in every run: nothing is checked.
+// CHECK-LABEL: func.func @same_name
+// CHECK-SAME: (%[[X:.*]]: tensor<?x4xf32>, %[[Y:.*]]: tensor<?x4xf32>)
+// CHECK-NOT: cf.assert
+// CHECK: linalg.generic {{.*}} ins(%[[X]], %[[Y]] :
+// CHECK: arith.addf
+onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
+  onnx.graph @same_name (%x: tensor<?x4xf32, #onnx.dims<"n", "">>, %y: tensor<?x4xf32, #onnx.dims<"n", "">>) {
+    %z = onnx.node "Add"(%x, %y) {result_names = ["z"]} : (tensor<?x4xf32, #onnx.dims<"n", "">>, tensor<?x4xf32, #onnx.dims<"n", "">>) -> tensor<?x4xf32, #onnx.dims<"n", "">>
+    onnx.return {output_names = ["z"]} %z : tensor<?x4xf32, #onnx.dims<"n", "">>
+  } {input_names = ["x", "y"]}
+}
+
+// -----
+
+// Dims of two names may be equal, or one of them 1: that is found out in the call.
+// CHECK-LABEL: func.func @may_be_one
+// CHECK-COUNT-2: cf.assert %{{.*}}, "two sizes that must be equal or 1 are neither"
+// CHECK: linalg.generic
+// CHECK: arith.select
+// CHECK: tensor.extract
+// CHECK: arith.mulf
+onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
+  onnx.graph @may_be_one (%x: tensor<?x4xf32, #onnx.dims<"n", "">>, %y: tensor<?x4xf32, #onnx.dims<"m", "">>) {
+    %z = onnx.node "Mul"(%x, %y) {result_names = ["z"]} : (tensor<?x4xf32, #onnx.dims<"n", "">>, tensor<?x4xf32, #onnx.dims<"m", "">>) -> tensor<?x4xf32>
+    onnx.return {output_names = ["z"]} %z : tensor<?x4xf32>
+  } {input_names = ["x", "y"]}
+}
+
+// -----
+
+// A static 1 is an indexing map.
+// CHECK-DAG: #[[$ID:.*]] = affine_map<(d0, d1) -> (d0, d1)>
+// CHECK-DAG: #[[$ROW:.*]] = affine_map<(d0, d1) -> (0, d1)>
+// CHECK-LABEL: func.func @broadcast_static
+// CHECK-NOT: cf.assert
+// CHECK: linalg.generic {indexing_maps = [#[[$ID]], #[[$ROW]], #[[$ID]]]
+// CHECK: arith.subf
+onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
+  onnx.graph @broadcast_static (%x: tensor<?x4xf32, #onnx.dims<"n", "">>, %y: tensor<1x4xf32>) {
+    %z = onnx.node "Sub"(%x, %y) {result_names = ["z"]} : (tensor<?x4xf32, #onnx.dims<"n", "">>, tensor<1x4xf32>) -> tensor<?x4xf32, #onnx.dims<"n", "">>
+    onnx.return {output_names = ["z"]} %z : tensor<?x4xf32, #onnx.dims<"n", "">>
+  } {input_names = ["x", "y"]}
+}
+
+// -----
+
+// Signless from here on; the operation keeps the sign.
+// CHECK-LABEL: func.func @unsigned
+// CHECK-SAME: tensor<4xi8>
+// CHECK: arith.cmpi ult
+onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
+  onnx.graph @unsigned (%x: tensor<4xui8>, %y: tensor<4xui8>) {
+    %z = onnx.node "Less"(%x, %y) {result_names = ["z"]} : (tensor<4xui8>, tensor<4xui8>) -> tensor<4xi1>
+    onnx.return {output_names = ["z"]} %z : tensor<4xi1>
+  } {input_names = ["x", "y"]}
+}
+
+// -----
+
+// CHECK-LABEL: func.func @relu
+// CHECK: arith.maximumf
+onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
+  onnx.graph @relu (%x: tensor<?x4xf32, #onnx.dims<"n", "">>) {
+    %z = onnx.node "Relu"(%x) {result_names = ["z"]} : (tensor<?x4xf32, #onnx.dims<"n", "">>) -> tensor<?x4xf32, #onnx.dims<"n", "">>
+    onnx.return {output_names = ["z"]} %z : tensor<?x4xf32, #onnx.dims<"n", "">>
+  } {input_names = ["x"]}
+}
