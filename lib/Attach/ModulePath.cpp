@@ -65,11 +65,17 @@ static bool isMatrixTransposition(onnxir::NodeOp node, int64_t rank) {
   return rank == 2 && (!permutation || permutation.asArrayRef() == ArrayRef<int64_t>{1, 0});
 }
 
+bool adapter::onlyRearranges(onnxir::NodeOp node) {
+  static constexpr llvm::StringLiteral types[] = {"Cast",    "Identity",  "Reshape",
+                                                  "Squeeze", "Transpose", "Unsqueeze"};
+  return node.getDomain().empty() && llvm::is_contained(types, node.getOpType());
+}
+
 ParameterOp adapter::parameterBehind(Value value, ParameterUse &use, bool &transposed) {
   auto outer = dyn_cast<RankedTensorType>(value.getType());
   while (auto node = value.getDefiningOp<onnxir::NodeOp>()) {
     StringRef type = node.getOpType();
-    if (!node.getDomain().empty() || node.getInputs().empty() || node.getNumResults() != 1)
+    if (!onlyRearranges(node) || node.getInputs().empty() || node.getNumResults() != 1)
       return {};
     Value input = node.getInputs().front();
     auto before = dyn_cast<RankedTensorType>(input.getType()),
@@ -78,10 +84,9 @@ ParameterOp adapter::parameterBehind(Value value, ParameterUse &use, bool &trans
       return {};
     if (type == "Transpose" && isMatrixTransposition(node, before.getRank()))
       transposed = !transposed;
-    else if (type == "Reshape" || type == "Unsqueeze" || type == "Squeeze") {
-      if (!after || squeezed(before.getShape()) != squeezed(after.getShape()))
-        return {};
-    } else if (type != "Identity" && type != "Cast")
+    else if (type == "Transpose")
+      return {};
+    else if (!after || squeezed(before.getShape()) != squeezed(after.getShape()))
       return {};
     use.chain.insert(use.chain.begin(), node);
     value = input;

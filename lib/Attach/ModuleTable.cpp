@@ -112,7 +112,8 @@ void ModuleTable::add(ModuleParameter entry, const ParameterUse &use) {
 }
 
 void ModuleTable::readNode(onnxir::NodeOp node) {
-  if (!node.getDomain().empty() && node.getDomain() != "com.microsoft")
+  // What only rearranges a parameter is on the way to the node that uses it.
+  if ((!node.getDomain().empty() && node.getDomain() != "com.microsoft") || onlyRearranges(node))
     return;
   std::string path = modulePathOf(node);
   for (unsigned operand = 0; operand < node.getInputs().size(); ++operand) {

@@ -64,6 +64,9 @@ private:
 /// The module that a node belongs to, as the exporter wrote it down; "" where it did not.
 std::string modulePathOf(onnxir::NodeOp node);
 
+/// Whether a node hands its first operand on, in another layout or type at most.
+bool onlyRearranges(onnxir::NodeOp node);
+
 /// Follows a value to the parameter that it is, through nodes that only rearrange. Fills `use.chain`;
 /// `transposed` flips with each transposition of a matrix. Null where it is none.
 ParameterOp parameterBehind(mlir::Value value, ParameterUse &use, bool &transposed);

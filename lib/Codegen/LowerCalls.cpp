@@ -35,6 +35,74 @@ static void lowerParameter(kernel::ParameterOp op, const LLVMTypeConverter &conv
   op.erase();
 }
 
+//===----------------------------------------------------------------------===//
+// Rows and banks
+//===----------------------------------------------------------------------===//
+
+static Value callOf(ImplicitLocOpBuilder &b, Operation *op) {
+  return loadPointer(b, op->getParentOfType<func::FuncOp>().getArgument(0), FrameOffsets::kCall);
+}
+
+static Value toIndex(ImplicitLocOpBuilder &b, Value i64) {
+  return arith::IndexCastOp::create(b, b.getIndexType(), i64);
+}
+
+// The adapter_entry_v1 of a slot in a bank.
+static Value entryOf(ImplicitLocOpBuilder &b, Operation *op, Value slot, int64_t bank) {
+  Value banks = loadPointer(b, callOf(b, op), CallOffsets::kBanks);
+  Value entries = loadPointer(b, banks, bank * sizeof(adapter_bank_v1) + offsetof(adapter_bank_v1, entries));
+  Value size = constantI64(b, sizeof(adapter_entry_v1));
+  Value offset = arith::MulIOp::create(b, arith::IndexCastOp::create(b, b.getI64Type(), slot), size);
+  return LLVM::GEPOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), b.getI8Type(), entries,
+                             ArrayRef<LLVM::GEPArg>{offset});
+}
+
+static void replace(Operation *op, Value value) {
+  op->getResult(0).replaceAllUsesWith(value);
+  op->erase();
+}
+
+static void lowerRowCount(kernel::RowCountOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  replace(op, toIndex(b, loadI64(b, callOf(b, op), CallOffsets::kRows)));
+}
+
+static void lowerRowSlot(kernel::RowSlotOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  Value slots = loadPointer(b, callOf(b, op), CallOffsets::kRowSlots);
+  Value row = arith::IndexCastOp::create(b, b.getI64Type(), op.getRow());
+  Value address = LLVM::GEPOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), b.getI32Type(), slots,
+                                      ArrayRef<LLVM::GEPArg>{row});
+  replace(op, toIndex(b, LLVM::LoadOp::create(b, b.getI32Type(), address, /*alignment=*/4)));
+}
+
+static void lowerEntryExtent(kernel::EntryExtentOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  Value entry = entryOf(b, op, op.getSlot(), op.getBank());
+  replace(op, toIndex(b, loadI64(b, entry, offsetof(adapter_entry_v1, extent) + 8 * op.getPosition())));
+}
+
+static void lowerEntryHas(kernel::EntryHasOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  Value entry = entryOf(b, op, op.getSlot(), op.getBank());
+  Value data = loadPointer(b, entry, offsetof(adapter_entry_v1, tensor) + 8 * op.getPosition());
+  Value null = LLVM::ZeroOp::create(b, data.getType());
+  replace(op, LLVM::ICmpOp::create(b, LLVM::ICmpPredicate::ne, data, null));
+}
+
+static void lowerEntryTensor(kernel::EntryTensorOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  Value entry = entryOf(b, op, op.getSlot(), op.getBank());
+  Value data = loadPointer(b, entry, offsetof(adapter_entry_v1, tensor) + 8 * op.getPosition());
+  auto type = cast<MemRefType>(op.getType());
+  // The buffer is a view of no known size that is then given its shape.
+  auto flat = MemRefType::get({1}, type.getElementType());
+  LLVMTypeConverter converter(b.getContext());
+  Value descriptor = MemRefDescriptor::fromStaticShape(b, op.getLoc(), converter, flat, data);
+  Value source = UnrealizedConversionCastOp::create(b, flat, descriptor).getResult(0);
+  replace(op, kernel::ReshapeOp::create(b, type, source, op.getSizes()));
+}
+
 static void lowerReshape(kernel::ReshapeOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
   auto type = cast<MemRefType>(op.getType());
@@ -92,6 +160,11 @@ struct LowerCallsPass final : adapter::impl::LowerCallsPassBase<LowerCallsPass> 
     ModuleOp module = getOperation();
     LLVMTypeConverter converter(&getContext());
     module.walk([&](kernel::ParameterOp op) { lowerParameter(op, converter); });
+    module.walk([&](kernel::RowCountOp op) { lowerRowCount(op); });
+    module.walk([&](kernel::RowSlotOp op) { lowerRowSlot(op); });
+    module.walk([&](kernel::EntryExtentOp op) { lowerEntryExtent(op); });
+    module.walk([&](kernel::EntryHasOp op) { lowerEntryHas(op); });
+    module.walk([&](kernel::EntryTensorOp op) { lowerEntryTensor(op); });
     module.walk([&](kernel::ReshapeOp op) { lowerReshape(op); });
     SmallVector<cf::AssertOp> asserts;
     module.walk([&](cf::AssertOp op) { asserts.push_back(op); });

@@ -4,6 +4,7 @@
 // the accumulators serves every product of the module, so that code size and compile time do not grow
 // with the number of layers.
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Codegen/LowerRows.h"
 #include "lib/Codegen/Passes.h"
 #include "lib/Codegen/TileFunction.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -65,6 +66,22 @@ static void lowerPack(kernel::PackOp op) {
   Block *body = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
   emitPackBlock(b, op.getSource(), op.getOutput(), body->getArgument(0), op.getTransposed());
   kernel::YieldOp::create(b);
+  op.erase();
+}
+
+static void lowerUnpack(kernel::UnpackOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  Value width = index(b, cast<MemRefType>(op.getSource().getType()).getDimSize(2));
+  auto loop = kernel::ParallelOp::create(b, dim(b, op.getOutput(), 0), index(b, 1));
+  Block *body = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
+  Value k = body->getArgument(0);
+  auto columns = scf::ForOp::create(b, index(b, 0), dim(b, op.getOutput(), 1), index(b, 1));
+  kernel::YieldOp::create(b);
+  b.setInsertionPointToStart(columns.getBody());
+  Value n = columns.getInductionVar();
+  Value block = arith::DivUIOp::create(b, n, width), lane = arith::RemUIOp::create(b, n, width);
+  Value element = memref::LoadOp::create(b, op.getSource(), ValueRange{block, k, lane});
+  memref::StoreOp::create(b, element, op.getOutput(), ValueRange{k, n});
   op.erase();
 }
 
@@ -146,7 +163,8 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
     TileFunctions tiles(getOperation(), lanes, rows);
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
-      if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp>(op))
+      if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp, kernel::UnpackOp, kernel::RowLinearOp,
+              kernel::RowEmbeddingOp, kernel::RowVectorsOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -154,8 +172,12 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
         lowerLinear(linear, tiles);
       else if (auto matmul = dyn_cast<kernel::BatchMatmulOp>(op))
         lowerBatchMatmul(matmul, tiles);
+      else if (auto pack = dyn_cast<kernel::PackOp>(op))
+        lowerPack(pack);
+      else if (auto unpack = dyn_cast<kernel::UnpackOp>(op))
+        lowerUnpack(unpack);
       else
-        lowerPack(cast<kernel::PackOp>(op));
+        lowerRowUpdate(op, tiles);
     }
   }
 };

@@ -4,12 +4,23 @@
 // of the parameters it reads, with all sizes dynamic, so that one compilation serves every layer that is
 // adapted in the same way.
 #include "dialects/Adapter/IR/AdapterOps.h"
+#include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Compile/Evaluate.h"
 #include "lib/Compile/Passes.h"
 #include "lib/Conversion/Passes.h"
 #include "lib/Support/ParameterStore.h"
 #include "mlir/Analysis/SliceAnalysis.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/UB/IR/UBOps.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/PassManager.h"
 
 #define DEBUG_TYPE "adapter-merge"
@@ -110,9 +121,9 @@ FailureOr<Evaluator *> MergePass::compile(const Slice &slice, MaterializeOp op) 
   std::unique_ptr<Evaluator> &form = forms[text];
   if (form)
     return form.get();
-  OpPassManager lowering(ModuleOp::getOperationName());
-  lowering.addNestedPass<func::FuncOp>(createLowerMaterializePass());
-  if (failed(runPipeline(lowering, *module)))
+  PassManager lowering(&getContext(), ModuleOp::getOperationName());
+  lowering.addPass(createLowerMaterializePass());
+  if (failed(lowering.run(*module)))
     return failure();
   Result<std::unique_ptr<Evaluator>> compiled = Evaluator::compile(*module);
   if (!compiled)

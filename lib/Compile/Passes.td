@@ -35,7 +35,12 @@ def MergePass : Pass<"adapter-merge", "mlir::ModuleOp"> {
     %n = adapter.parameter "merged"::"w" : tensor<64x32xf32>
     ```
   }];
-  let dependentDialects = ["::adapter::AdapterDialect", "mlir::func::FuncDialect"];
+  let dependentDialects = ["::adapter::AdapterDialect", "::adapter::kernel::KernelDialect",
+                           "mlir::arith::ArithDialect", "mlir::cf::ControlFlowDialect",
+                           "mlir::func::FuncDialect", "mlir::linalg::LinalgDialect",
+                           "mlir::LLVM::LLVMDialect", "mlir::math::MathDialect", "mlir::memref::MemRefDialect",
+                           "mlir::scf::SCFDialect", "mlir::tensor::TensorDialect", "mlir::ub::UBDialect",
+                           "mlir::vector::VectorDialect"];
   let statistics = [Statistic<"numMerged", "num-merged", "Weights that were merged">,
                     Statistic<"numCompiled", "num-compiled", "Forms that were compiled">];
 }

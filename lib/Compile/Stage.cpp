@@ -27,7 +27,17 @@ namespace {
 class BuildTimePart {
 public:
   explicit BuildTimePart(func::FuncOp function) {
+    auto table = function->getAttrOfType<ArrayAttr>("adapter.parameters");
     for (Operation &op : function.getBody().front()) {
+      // What a switch may change is laid out now, but nothing is computed from it.
+      auto parameter = dyn_cast<kernel::ParameterOp>(op);
+      if (parameter && cast<ArrayAttr>(table[parameter.getIndex()]).size() > 2)
+        changing.insert(&op);
+      if (llvm::any_of(inputsOf(&op), [&](Value v) { return changing.contains(v.getDefiningOp()); })) {
+        if (!isLayout(&op))
+          continue;
+        changing.insert(&op);
+      }
       if (!isEvaluable(&op) ||
           !llvm::all_of(inputsOf(&op), [&](Value v) { return ops.contains(v.getDefiningOp()); }))
         continue;
@@ -82,6 +92,14 @@ private:
            isa_and_nonnull<arith::ArithDialect, tensor::TensorDialect, math::MathDialect>(op->getDialect());
   }
 
+  // Moves elements without looking at them.
+  static bool isLayout(Operation *op) {
+    if (auto generic = dyn_cast<linalg::GenericOp>(op))
+      return generic.getNumDpsInputs() == 1 && generic.getBody()->getOperations().size() == 1 &&
+             generic.getBody()->getTerminator()->getOperand(0) == generic.getBody()->getArgument(0);
+    return isa<kernel::ReshapeOp, kernel::PackOp>(op);
+  }
+
   static SmallVector<Value> inputsOf(Operation *op) {
     SmallVector<Value> inputs(op->getOperands());
     llvm::SetVector<Value> captured;
@@ -99,7 +117,7 @@ private:
     return type.getNumElements() > 64 * read;
   }
 
-  SetVector<Operation *> ops, withParameter;
+  SetVector<Operation *> ops, withParameter, changing;
 };
 
 struct StagePass final : adapter::impl::StagePassBase<StagePass> {
@@ -149,6 +167,7 @@ struct StagePass final : adapter::impl::StagePassBase<StagePass> {
     }
     SmallVector<checkpoint::Tensor> inputs;
     std::string key;
+    StringRef site;
     for (kernel::ParameterOp parameter : parameters) {
       auto row = cast<ArrayAttr>(table[parameter.getIndex()]);
       StringRef scope = cast<StringAttr>(row[0]).getValue(), name = cast<StringAttr>(row[1]).getValue();
@@ -158,6 +177,8 @@ struct StagePass final : adapter::impl::StagePassBase<StagePass> {
       inputs.push_back(*tensor);
       inputs.back().shape.assign(cast<ShapedType>(parameter.getType()).getShape().begin(),
                                  cast<ShapedType>(parameter.getType()).getShape().end());
+      if (row.size() > 2)
+        site = cast<StringAttr>(row[2]).getValue();
       if (key.empty())
         key = name.str();
     }
@@ -174,7 +195,10 @@ struct StagePass final : adapter::impl::StagePassBase<StagePass> {
     OpBuilder builder(value.getDefiningOp());
     SmallVector<Attribute> rows(table.begin(), table.end());
     auto parameter = kernel::ParameterOp::create(builder, value.getLoc(), value.getType(), rows.size());
-    rows.push_back(builder.getStrArrayAttr({"staged", unique}));
+    SmallVector<StringRef> row{"staged", unique};
+    if (!site.empty())
+      row.push_back(site);
+    rows.push_back(builder.getStrArrayAttr(row));
     function->setAttr("adapter.parameters", builder.getArrayAttr(rows));
     value.replaceAllUsesWith(parameter);
     return success();

@@ -22,7 +22,7 @@ def ConvertONNXToLinalgPass : Pass<"convert-onnx-to-linalg", "mlir::ModuleOp"> {
                         "Columns of a block of a packed weight: two vector registers of f32">];
 }
 
-def LowerMaterializePass : InterfacePass<"adapter-lower-materialize", "mlir::FunctionOpInterface"> {
+def LowerMaterializePass : Pass<"adapter-lower-materialize"> {
   let summary = "Compute weights from the updates that are known";
   let description = [{
     Every `adapter.materialize` in a function whose update is made of tensors at hand becomes linalg: the weight

@@ -4,6 +4,7 @@
 #include "lib/Pipelines/Compile.h"
 #include "adapter/Pipelines.h"
 #include "lib/Checkpoint/File.h"
+#include "lib/Conversion/Passes.h"
 #include "lib/Export/Artifact/WriteArtifact.h"
 #include "lib/Import/ONNX/Passes.h"
 #include "lib/Pipelines/Manifest.h"
@@ -58,8 +59,17 @@ Status adapter::compileArtifact(ModuleOp module, const CompileOptions &options, 
   ManifestBuilder manifest(options);
   if (Status status = manifest.addEntries(module); !status)
     return status;
+  if (Status status = manifest.addSites(module); !status)
+    return status;
   if (Status status = folder->writeTensors(manifest.parameterFile(), manifest.get()); !status)
     return status;
+  for (const TensorFile &file : manifest.adapterFiles())
+    if (Status status = folder->writeTensors(file, manifest.get()); !status)
+      return status;
+  PassManager forms(module.getContext(), ModuleOp::getOperationName());
+  forms.addPass(createLowerMaterializePass());
+  if (failed(forms.run(module)))
+    return Error{""};
   if (Status status = runBetween(module, options, "stage", "llvm"); !status)
     return status;
   ExportTable table{manifest.get().SerializeAsString(), manifest.functions()};

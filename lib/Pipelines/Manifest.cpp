@@ -46,17 +46,22 @@ Status ManifestBuilder::addParameters(func::FuncOp function) {
   for (auto row : table.getAsRange<ArrayAttr>()) {
     std::string scope = cast<StringAttr>(row[0]).getValue().str(),
                 key = cast<StringAttr>(row[1]).getValue().str();
-    auto [place, isNew] = rows.try_emplace({scope, key}, parameters.size());
+    // A site's parameter is its own, though others may hold the same numbers.
+    std::string site = row.size() > 2 ? cast<StringAttr>(row[2]).getValue().str() : "";
+    std::string name = scope + "/" + key + (site.empty() ? "" : "@" + site);
+    auto [place, isNew] = rows.try_emplace(name, parameters.size());
     moved.push_back(place->second);
     if (!isNew)
       continue;
+    if (!site.empty() && !siteParameter.try_emplace(site, parameters.size()).second)
+      return Error{"'" + key +
+                   "' is read in two layouts; an adapter cannot be switched there. Bind it at build"};
     const checkpoint::Tensor *tensor = store.lookup(scope, key);
     if (!tensor)
       return Error{"parameter '" + scope + "'::'" + key + "' has no contents"};
     parameters.push_back(*tensor);
     checkpoint::Tensor &copy = parameters.back();
-    // Names in the file are unique, whatever scope they come from.
-    copy.key = scope + "/" + key;
+    copy.key = name;
     artifact::Parameter &parameter = *manifest.add_parameters();
     parameter.set_name(copy.key);
     parameter.set_dtype(static_cast<int32_t>(copy.dtype));

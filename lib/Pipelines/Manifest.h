@@ -4,6 +4,8 @@
 #ifndef ADAPTER_LIB_PIPELINES_MANIFEST_H
 #define ADAPTER_LIB_PIPELINES_MANIFEST_H
 
+#include "dialects/Adapter/IR/AdapterOps.h"
+#include "lib/Compile/FormFunctions.h"
 #include "lib/Export/Artifact/WriteArtifact.h"
 #include "lib/Pipelines/Compile.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -18,11 +20,16 @@ public:
   /// functions.
   checkpoint::Status addEntries(mlir::ModuleOp module);
 
+  /// Enters sites and the adapters that act there, and adds their load and switch functions to the module.
+  checkpoint::Status addSites(mlir::ModuleOp module);
+
   artifact::Manifest &get() { return manifest; }
   /// Symbols of the functions that the manifest refers to, in order.
   const std::vector<std::string> &functions() const { return symbols; }
   /// The tensors of parameters.safetensors.
   TensorFile parameterFile() const { return {"parameters.safetensors", parameters}; }
+  /// The tensors of adapters/<name>.safetensors.
+  const std::vector<TensorFile> &adapterFiles() const { return adapters; }
 
 private:
   checkpoint::Status addParameters(mlir::func::FuncOp function);
@@ -32,7 +39,14 @@ private:
   artifact::Manifest manifest;
   std::vector<std::string> symbols;
   std::vector<checkpoint::Tensor> parameters;
-  std::map<std::pair<std::string, std::string>, int64_t> rows;
+  checkpoint::Status addSite(SiteOp site, FormFunctionBuilder &functions);
+  checkpoint::Status addAdapter(mlir::DictionaryAttr adapter);
+  int64_t functionIndex(const std::string &name);
+
+  std::vector<TensorFile> adapters;
+  std::map<std::string, int64_t> rows;          ///< parameters by scope, key and site
+  std::map<std::string, int64_t> siteParameter; ///< by site
+  std::map<std::string, int64_t> siteIndex;
 };
 
 } // namespace adapter

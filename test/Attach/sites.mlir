@@ -7,7 +7,7 @@
 
 // CHECK-LABEL: onnx.model @m attributes
 // Adapters of one time share a site; each is listed with its tensors.
-// CHECK-SAME: adapter.adapters = [{hash = "{{[0-9a-f]+}}", name = "x", time = #adapter.time<row>, updates = [{form = "lora", rank = 2 : i64, scale = 1.000000e+00 : f64, site = @site_1, tensors = {A = #onnx.tensor<x, "layer.q.weight.lora.A", tensor<2x4xf32>>
+// CHECK-SAME: adapter.adapters = [{hash = "{{[0-9a-f]+}}", name = "x", time = #adapter.time<row>, updates = [{form = "lora", rank = 2 : i64, scale = 1.000000e+00 : f64, site = @site_1, tensors = {A = #onnx.tensor<"x", "layer.q.weight.lora.A", tensor<2x4xf32>>
 // CHECK-SAME: name = "y", time = #adapter.time<row>
 // CHECK-SAME: name = "z", time = #adapter.time<switch>
 onnx.model @m attributes {ir_version = 9 : i64, opsets = ["", 20 : i64]} {

@@ -26,14 +26,18 @@ Value adapter::toF64(OpBuilder &builder, Location loc, Value scalar) {
 
 Value adapter::mapWeight(ImplicitLocOpBuilder &b, Value weight, ValueRange inputs, ArrayRef<AffineMap> maps,
                          MapBody body) {
+  // The weight is an input as well as what is written: upstream's fusion takes a payload that reads its output
+  // for one that may be repeated.
   auto type = cast<RankedTensorType>(weight.getType());
   SmallVector<AffineMap> all(maps);
-  all.push_back(b.getMultiDimIdentityMap(type.getRank()));
+  all.append(2, b.getMultiDimIdentityMap(type.getRank()));
+  SmallVector<Value> operands(inputs);
+  operands.push_back(weight);
   SmallVector<utils::IteratorType> iterators(type.getRank(), utils::IteratorType::parallel);
-  auto generic = linalg::GenericOp::create(b, type, inputs, weight, all, iterators,
+  auto generic = linalg::GenericOp::create(b, type, operands, weight, all, iterators,
                                            [&](OpBuilder &inner, Location loc, ValueRange arguments) {
                                              SmallVector<Value> wide;
-                                             for (Value argument : arguments)
+                                             for (Value argument : arguments.drop_back())
                                                wide.push_back(toF64(inner, loc, argument));
                                              linalg::YieldOp::create(inner, loc, body(inner, loc, wide));
                                            });

@@ -97,7 +97,7 @@ def Adapter_LinearOp : Adapter_Op<"linear", [Pure]> {
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{
     $input `,` $weight (`bias` $bias^)? `update` $update attr-dict `:` type($input) `,` type($weight)
-    (`,` type($bias)^)? `,` qualified(type($update)) `->` type($result)
+    `,` qualified(type($update)) (`,` type($bias)^)? `->` type($result)
   }];
   let hasVerifier = 1;
 }

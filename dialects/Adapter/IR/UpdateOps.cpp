@@ -111,9 +111,22 @@ static LogicalResult verifySources(Operation *op, ValueRange sources) {
   return success();
 }
 
+// The op that makes an update not additive; null where there is none or where that cannot be seen.
+static Operation *findNonAdditive(Value update) {
+  auto op = update.getDefiningOp<UpdateOpInterface>();
+  if (!op || op.isAdditive())
+    return nullptr;
+  if (!isa<ScaleOp, TransposeOp, PlaceOp, ComposeOp>(op))
+    return op;
+  for (Value source : op->getOperands())
+    if (Operation *found = findNonAdditive(source))
+      return found;
+  return nullptr;
+}
+
 LogicalResult SumOp::verify() {
   for (Value source : getSources())
-    if (auto op = source.getDefiningOp<UpdateOpInterface>(); op && !op.isAdditive())
+    if (Operation *op = findNonAdditive(source))
       return emitOpError("adds an update that is not additive, by '")
              << op->getName() << "'; adapter.compose takes any";
   return verifySources(*this, getSources());

@@ -26,6 +26,10 @@ static void addDestinationStyleEffects(DestinationStyleOpInterface op, Effects &
 }
 
 void LinearOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void UnpackOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void RowLinearOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void RowEmbeddingOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void RowVectorsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void PackOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void BatchMatmulOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 
@@ -73,7 +77,7 @@ LogicalResult ParallelOp::verify() {
 
 LogicalResult ReshapeOp::verify() {
   auto result = cast<ShapedType>(getResult().getType());
-  if (result.getNumDynamicDims() != static_cast<int64_t>(getSizes().size()))
+  if (static_cast<size_t>(result.getNumDynamicDims()) != getSizes().size())
     return emitOpError("has ") << getSizes().size() << " sizes for " << result.getNumDynamicDims()
                                << " dynamic dims";
   auto source = cast<ShapedType>(getSource().getType());

@@ -123,6 +123,136 @@ def Kernel_PackOp : Kernel_DestinationOp<"pack"> {
   let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
 }
 
+def Kernel_UnpackOp : Kernel_DestinationOp<"unpack"> {
+  let summary = "The matrix that kernel.pack packed";
+  let description = [{
+    output[k, n] = source[n / block, k, n mod block].
+
+    Example:
+    ```mlir
+    func.func @example(%p: tensor<4x768x32xf32>, %init: tensor<768x100xf32>) -> tensor<768x100xf32> {
+      %w = kernel.unpack ins(%p : tensor<4x768x32xf32>) outs(%init : tensor<768x100xf32>) -> tensor<768x100xf32>
+      return %w : tensor<768x100xf32>
+    }
+    ```
+  }];
+  let arguments = (ins AnyShaped:$source, AnyShaped:$output);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    `ins` `(` $source `:` type($source) `)` `outs` `(` $output `:` type($output) `)` attr-dict
+    (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
+}
+
+//===----------------------------------------------------------------------===//
+// Updates that differ by row. Rows of a call lie one after the other in the first dimension; each names an
+// adapter slot, whose entry in the site's bank (adapter_entry_v1) says what it brings.
+//===----------------------------------------------------------------------===//
+
+def Kernel_RowLinearOp : Kernel_DestinationOp<"row_linear"> {
+  let summary = "Add each row's low-rank update to a product";
+  let description = [{
+    For the positions of each row with an adapter: output = scale * (output + (input A) B), or
+    output = input W where the entry holds a whole weight W. `output` holds input times the base weight
+    before. Rows without an adapter stay.
+
+    Example:
+    ```mlir
+    func.func @example(%x: tensor<?x64xf32>, %y: tensor<?x32xf32>) -> tensor<?x32xf32> {
+      %z = kernel.row_linear ins(%x : tensor<?x64xf32>) outs(%y : tensor<?x32xf32>) {bank = 0 : i64, accumulate} -> tensor<?x32xf32>
+      return %z : tensor<?x32xf32>
+    }
+    ```
+  }];
+  let arguments = (ins AnyShaped:$input, AnyShaped:$output, I64Attr:$bank, UnitAttr:$accumulate);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    `ins` `(` $input `:` type($input) `)` `outs` `(` $output `:` type($output) `)` attr-dict
+    (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
+}
+
+def Kernel_RowEmbeddingOp : Kernel_DestinationOp<"row_embedding"> {
+  let summary = "Apply each row's update of a table to what was read from it";
+  let description = [{
+    `ids` are checked positions in the table, output[m] is the base's row ids[m] before. For the positions of
+    each row with an adapter: the whole table's row where the entry holds one; else the low-rank update is
+    added, and rows that the entry replaces are taken from it.
+
+    Example:
+    ```mlir
+    func.func @example(%ids: tensor<?xi64>, %y: tensor<?x32xf32>) -> tensor<?x32xf32> {
+      %z = kernel.row_embedding ins(%ids : tensor<?xi64>) outs(%y : tensor<?x32xf32>) {bank = 0 : i64, accumulate} -> tensor<?x32xf32>
+      return %z : tensor<?x32xf32>
+    }
+    ```
+  }];
+  let arguments = (ins AnyShaped:$ids, AnyShaped:$output, I64Attr:$bank, UnitAttr:$accumulate);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    `ins` `(` $ids `:` type($ids) `)` `outs` `(` $output `:` type($output) `)` attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
+}
+
+def Kernel_RowVectorsOp : Kernel_DestinationOp<"row_vectors"> {
+  let summary = "Each position's vector: the base's, or its row's own";
+  let description = [{
+    output[m, n] = the whole vector in the entry of m's row, or base[n].
+
+    Example:
+    ```mlir
+    func.func @example(%b: tensor<32xf32>, %init: tensor<?x32xf32>) -> tensor<?x32xf32> {
+      %v = kernel.row_vectors ins(%b : tensor<32xf32>) outs(%init : tensor<?x32xf32>) {bank = 0 : i64} -> tensor<?x32xf32>
+      return %v : tensor<?x32xf32>
+    }
+    ```
+  }];
+  let arguments = (ins AnyShaped:$base, AnyShaped:$output, I64Attr:$bank);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    `ins` `(` $base `:` type($base) `)` `outs` `(` $output `:` type($output) `)` attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
+}
+
+def Kernel_RowCountOp : Kernel_Op<"row_count", [Pure]> {
+  let summary = "Rows of the call that may carry adapters; 0 where none does";
+  let results = (outs Index:$result);
+  let assemblyFormat = "attr-dict";
+}
+
+def Kernel_RowSlotOp : Kernel_Op<"row_slot", [Pure]> {
+  let summary = "The adapter slot of a row, negative for none";
+  let arguments = (ins Index:$row);
+  let results = (outs Index:$result);
+  let assemblyFormat = "$row attr-dict";
+}
+
+def Kernel_EntryExtentOp : Kernel_Op<"entry_extent", [Pure]> {
+  let summary = "An extent of a slot's entry in a bank";
+  let arguments = (ins Index:$slot, I64Attr:$bank, I64Attr:$position);
+  let results = (outs Index:$result);
+  let assemblyFormat = "$slot `of` $bank `[` $position `]` attr-dict";
+}
+
+def Kernel_EntryHasOp : Kernel_Op<"entry_has", [Pure]> {
+  let summary = "Whether a slot's entry in a bank has a tensor";
+  let arguments = (ins Index:$slot, I64Attr:$bank, I64Attr:$position);
+  let results = (outs I1:$result);
+  let assemblyFormat = "$slot `of` $bank `[` $position `]` attr-dict";
+}
+
+def Kernel_EntryTensorOp : Kernel_Op<"entry_tensor", [Pure]> {
+  let summary = "A tensor of a slot's entry in a bank";
+  let description = [{ `sizes` are the dynamic sizes of the buffer, in order. }];
+  let arguments = (ins Index:$slot, I64Attr:$bank, I64Attr:$position, Variadic<Index>:$sizes);
+  let results = (outs AnyMemRef:$result);
+  let assemblyFormat = "$slot `of` $bank `[` $position `]` `(` $sizes `)` attr-dict `:` type($result)";
+}
+
 //===----------------------------------------------------------------------===//
 // Loops and the call
 //===----------------------------------------------------------------------===//

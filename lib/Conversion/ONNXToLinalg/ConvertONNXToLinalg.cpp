@@ -22,12 +22,73 @@ namespace adapter {
 using namespace mlir;
 using namespace adapter;
 
+// A weight that adapters act on later: one that a switch may change is a parameter of its own, one that
+// differs by row carries the number of its bank.
+static LogicalResult lowerMaterialize(MaterializeOp op, GraphLowering &graph) {
+  auto select = op.getUpdate().getDefiningOp<SelectOp>();
+  if (!select)
+    return op.emitError("its update is known at build; run adapter-merge first");
+  auto site = SymbolTable::lookupNearestSymbolFrom<SiteOp>(op, select.getSiteAttr());
+  if (!site)
+    return select.emitError() << "names no site";
+  Lowered lowered;
+  if (auto parameter = op.getWeight().getDefiningOp<ParameterOp>()) {
+    FailureOr<Lowered> own =
+        graph.parameter(op, parameter.getScope(), parameter.getKey(), parameter.getType(),
+                        parameter.getValueAttr(), site.getSymName());
+    if (failed(own))
+      return failure();
+    lowered = std::move(*own);
+  } else if (auto inner = op.getWeight().getDefiningOp<MaterializeOp>()) {
+    // Two times at one parameter: the later site reads what the earlier one holds.
+    lowered = graph.get(op.getWeight());
+    site->setAttr("shares", inner.getUpdate().getDefiningOp<SelectOp>().getSiteAttr());
+  } else {
+    return op.emitError("acts on a weight that is no parameter");
+  }
+  if (auto bank = site->getAttrOfType<IntegerAttr>("bank"))
+    lowered.bank = bank.getInt();
+  graph.set(op.getResult(), std::move(lowered));
+  return success();
+}
+
+// Lowerings that write their results by index say nothing of rows; then the first input decides.
+static void traceRows(onnxir::NodeOp node, GraphLowering &graph) {
+  SmallVector<Lowered *> inputs;
+  for (unsigned i = 0; i < node.getInputs().size(); ++i)
+    if (Lowered *input = graph.input(node, i))
+      inputs.push_back(input);
+  if (llvm::all_of(inputs, [](Lowered *input) { return input->rows == Rows::None; }))
+    return;
+  // Computed from sizes alone.
+  if (node.getOpType() == "Shape" || node.getOpType() == "Size")
+    return;
+  int64_t axis = intAttr(node, "axis", 1);
+  for (Value result : node.getResults()) {
+    if (!graph.has(result) || graph.get(result).rows != Rows::None || graph.get(result).elements)
+      continue;
+    Lowered &lowered = graph.get(result);
+    GraphLowering::inheritRows(lowered, inputs);
+    // Operators that mix along an axis leave the rows apart unless it is theirs.
+    if (lowered.rows == Rows::Outermost && (axis == 0 || axis == -lowered.rank()))
+      lowered.rows = Rows::Elsewhere;
+    bool concat = node.getOpType() == "Concat" && axis != 0 && axis != -lowered.rank();
+    if (concat && llvm::all_of(inputs, [](Lowered *input) { return input->rows != Rows::Elsewhere; }))
+      lowered.rows = Rows::Outermost;
+  }
+}
+
 static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
   const LoweringTable &table = LoweringTable::get();
   for (Operation &op : block.without_terminator()) {
     auto node = dyn_cast<onnxir::NodeOp>(op);
+    if (auto materialize = dyn_cast<MaterializeOp>(op)) {
+      if (failed(lowerMaterialize(materialize, graph)))
+        return failure();
+      continue;
+    }
     if (!node) {
-      if (!isa<ParameterOp, onnxir::AbsentOp>(op))
+      if (!isa<ParameterOp, onnxir::AbsentOp, SelectOp>(op))
         return op.emitError() << "cannot be lowered to linalg";
       continue;
     }
@@ -42,6 +103,9 @@ static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
       return failure();
     if (!graph.fault.empty())
       return node.emitError() << describe(node) << ": " << graph.fault;
+    if (!graph.rowError.empty())
+      return node.emitError() << describe(node) << ": " << graph.rowError;
+    traceRows(node, graph);
     for (auto [result, name] : llvm::zip(node.getResults(), node.getResultNames()))
       if (!isa<NoneType>(result.getType()) && !graph.has(result) && !result.use_empty())
         return node.emitError() << describe(node) << ": result " << name
@@ -55,7 +119,8 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
   using Base::Base;
 
   // Sizes of inputs: static, or one value for all dims of one name.
-  void addInput(GraphLowering &graph, Value onnxInput, Value argument, llvm::StringMap<OpFoldResult> &named) {
+  void addInput(GraphLowering &graph, Value onnxInput, Value argument, llvm::StringMap<OpFoldResult> &named,
+                OpFoldResult *rows) {
     auto type = cast<RankedTensorType>(onnxInput.getType());
     auto dims = dyn_cast_or_null<onnxir::DimsAttr>(type.getEncoding());
     SmallVector<OpFoldResult> shape;
@@ -77,6 +142,11 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     }
     Lowered lowered = graph.wrap(argument, shape);
     lowered.isUnsigned = type.getElementType().isUnsignedInteger();
+    // Rows come in the first dimension of every input that has the row input's first size.
+    if (rows && type.getRank() > 0 && (!*rows || *rows == shape[0])) {
+      lowered.rows = Rows::Outermost;
+      *rows = shape[0];
+    }
     graph.set(onnxInput, std::move(lowered));
   }
 
@@ -99,8 +169,9 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     GraphLowering graph(b);
     graph.columnBlock = columnBlock;
     llvm::StringMap<OpFoldResult> named;
+    OpFoldResult rows;
     for (auto [onnxInput, argument] : llvm::zip(op.getBody().getArguments(), entry->getArguments()))
-      addInput(graph, onnxInput, argument, named);
+      addInput(graph, onnxInput, argument, named, &rows);
     for (auto parameter : op.getBody().getOps<ParameterOp>()) {
       if (parameter->use_empty())
         continue;
@@ -123,6 +194,14 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     return success();
   }
 
+  // Each site that differs by row has a bank, by number.
+  void numberBanks(onnxir::ModelOp model, int64_t &banks) {
+    Builder builder(&getContext());
+    for (auto site : model.getBody().getOps<SiteOp>())
+      if (site.getTime() == BindingTime::Row || site.getTime() == BindingTime::Call)
+        site->setAttr("bank", builder.getI64IntegerAttr(banks++));
+  }
+
   // What the artifact's manifest says of the entry, kept beside the function.
   void describeEntry(func::FuncOp function, onnxir::GraphOp op, onnxir::ReturnOp terminator,
                      ArrayRef<Attribute> parameters) {
@@ -142,11 +221,18 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
 
   void runOnOperation() override {
     SmallVector<onnxir::ModelOp> models(getOperation().getOps<onnxir::ModelOp>());
+    int64_t banks = 0;
     for (onnxir::ModelOp model : models) {
       OpBuilder builder(model);
+      numberBanks(model, banks);
       for (auto graph : model.getBody().getOps<onnxir::GraphOp>())
         if (failed(convert(graph, builder)))
           return signalPassFailure();
+      // Sites and what acts there outlive the graph: the artifact's manifest names them.
+      for (SiteOp site : llvm::make_early_inc_range(model.getBody().getOps<SiteOp>()))
+        site->moveBefore(model);
+      if (Attribute adapters = model->getAttr("adapter.adapters"))
+        getOperation()->setAttr("adapter.adapters", adapters);
       model.erase();
     }
   }

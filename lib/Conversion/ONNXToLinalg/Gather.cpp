@@ -2,6 +2,7 @@
 //
 // Operators that read or write at indices computed in the graph. Every index is checked: one out of range
 // fails the call, it never reads beyond a tensor.
+#include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Conversion/ONNXToLinalg/Lowering.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
@@ -24,6 +25,33 @@ static Value checkedIndex(B &b, Value index, Value size, const std::string &who)
   Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, position, size);
   cf::AssertOp::create(b, inside, b.getStringAttr(who + ": an index is out of range"));
   return position;
+}
+
+// Each row's own update of the table, applied to what was read from it.
+static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowered &indices, Lowered result,
+                               int64_t bank, int64_t axis, Value size) {
+  B &b = graph.b;
+  if (axis != 0 || result.rank() != indices.rank() + 1) {
+    graph.rowError = "only rows of a table of two dimensions can differ by row";
+    return result;
+  }
+  if (!graph.requireRows(indices))
+    return result;
+  OpFoldResult positions = graph.product(indices.shape), width = result.shape.back();
+  SmallVector<OpFoldResult> shape(result.shape);
+  std::string who = describe(node);
+  Lowered checked = graph.elementwise({&indices}, b.getI64Type(), [&](B &b, ArrayRef<Value> s) -> Value {
+    return arith::IndexCastOp::create(b, b.getI64Type(), checkedIndex(b, s[0], size, who));
+  });
+  Lowered ids = graph.reshape(checked, {positions});
+  Lowered flat = graph.reshape(result, {positions, width});
+  Value updated = kernel::RowEmbeddingOp::create(b, graph.tensor(flat).getType(), graph.tensor(ids),
+                                                 graph.tensor(flat), bank, /*accumulate=*/true)
+                      .getResults()
+                      .front();
+  Lowered whole = graph.wrap(updated, {positions, width});
+  whole.rows = Rows::Outermost;
+  return graph.reshape(whole, shape);
 }
 
 static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
@@ -61,6 +89,13 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
     return tensor::ExtractOp::create(b, source, from);
   });
   result.isUnsigned = x->isUnsigned;
+  if (x->rows == Rows::None && *axis == 0)
+    result.rows = indices->rows;
+  else if (x->rows != Rows::None)
+    result.rows = x->rows == Rows::Outermost && *axis > 0 && indices->rows == Rows::None ? Rows::Outermost
+                                                                                         : Rows::Elsewhere;
+  if (x->bank >= 0)
+    result = updateEmbedding(node, graph, *indices, result, x->bank, *axis, size);
   graph.set(node.getResult(0), std::move(result));
   return success();
 }

@@ -16,6 +16,13 @@ namespace adapter {
 /// are the same value are equal in every run. Of small tensors (shapes, mostly) the elements may be known
 /// one by one as scalars, integers of more than one bit as values of type index; then `tensor` may be null
 /// until somebody needs it.
+/// Where a value carries the rows of the call, which may have adapters of their own.
+enum class Rows {
+  None,      ///< it does not depend on them
+  Outermost, ///< they lie one after the other in the first dimension, each in an equal share of it
+  Elsewhere  ///< it depends on them in a way that cannot be traced
+};
+
 struct Lowered {
   mlir::Value tensor;
   llvm::SmallVector<mlir::OpFoldResult> shape;
@@ -23,6 +30,8 @@ struct Lowered {
   std::optional<llvm::SmallVector<mlir::Value>> elements;
   bool isUnsigned = false;
   bool isParameter = false; // known at build time: a parameter or computed from parameters alone
+  Rows rows = Rows::None;
+  int64_t bank = -1; // of a parameter: the bank that holds each row's update of it; -1: no such update
 
   int64_t rank() const { return shape.size(); }
   /// The size of a dimension if it is static, else ShapedType::kDynamic.
@@ -78,6 +87,18 @@ public:
   Lowered &get(mlir::Value value) { return values.find(value)->second; }
   bool has(mlir::Value value) const { return values.count(value); }
   void set(mlir::Value value, Lowered lowered) { values[value] = std::move(lowered); }
+  /// `result`, whose rows are where those of the inputs lead by default: outermost if an input of the same
+  /// first size has them there.
+  static void inheritRows(Lowered &result, llvm::ArrayRef<Lowered *> inputs);
+  /// A row-bound vector beside `data`: one vector for each position of data's first dimension.
+  Lowered rowVectors(Lowered &vector, llvm::ArrayRef<Lowered *> inputs);
+  /// Whether a lowering met rows that it cannot trace, with the reason.
+  std::string rowError;
+  /// The update of each row of a product of x [..., k] whose weight has a bank, added to it in place.
+  Lowered addRowUpdate(Lowered &x, Lowered product, int64_t bank);
+  /// Errors unless the rows of `x` can be traced.
+  bool requireRows(const Lowered &x);
+
   /// A node's input; null where it is left out.
   Lowered *input(onnxir::NodeOp node, unsigned index);
   /// A Lowered for `tensor`, whose sizes are `shape`.
@@ -95,11 +116,11 @@ public:
 
   //===--- parameters -----------------------------------------------------===//
 
-  /// Scope and key of each row of the function's parameter table.
+  /// Scope and key of each row of the function's parameter table, and the site that may switch it.
   llvm::SmallVector<mlir::Attribute> parameters;
   /// The tensor scope::key; `value` is its contents where the IR has them. Errors name the key.
   llvm::FailureOr<Lowered> parameter(mlir::Operation *op, llvm::StringRef scope, llvm::StringRef key,
-                                     mlir::Type onnxType, mlir::Attribute value);
+                                     mlir::Type onnxType, mlir::Attribute value, llvm::StringRef site = "");
   /// Contents of a tensor from its archive, null where there are none.
   mlir::DenseElementsAttr contents(llvm::StringRef scope, llvm::StringRef key, mlir::RankedTensorType type);
 

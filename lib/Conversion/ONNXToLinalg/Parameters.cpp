@@ -36,7 +36,7 @@ DenseElementsAttr GraphLowering::contents(StringRef scope, StringRef key, Ranked
 }
 
 FailureOr<Lowered> GraphLowering::parameter(Operation *op, StringRef scope, StringRef key, Type onnxType,
-                                            Attribute value) {
+                                            Attribute value, StringRef site) {
   FailureOr<RankedTensorType> type = plainType(op, onnxType, key);
   if (failed(type))
     return failure();
@@ -49,8 +49,9 @@ FailureOr<Lowered> GraphLowering::parameter(Operation *op, StringRef scope, Stri
     lowered.shape.push_back(constant(size));
 
   // Small integer tensors and single floats are constants of the code.
-  auto known = dyn_cast_or_null<DenseElementsAttr>(value);
-  if (!known && type->getNumElements() == 1)
+  // What a switch may change is neither that nor evaluated.
+  auto known = site.empty() ? dyn_cast_or_null<DenseElementsAttr>(value) : DenseElementsAttr();
+  if (!known && site.empty() && type->getNumElements() == 1)
     known = contents(scope, key, *type);
   if (known && isa<FloatType>(element) && type->getNumElements() == 1) {
     lowered.elements.emplace();
@@ -68,6 +69,9 @@ FailureOr<Lowered> GraphLowering::parameter(Operation *op, StringRef scope, Stri
     return lowered;
   }
   lowered.tensor = kernel::ParameterOp::create(b, *type, parameters.size());
-  parameters.push_back(b.getStrArrayAttr({scope, key}));
+  SmallVector<StringRef> row{scope, key};
+  if (!site.empty())
+    row.push_back(site);
+  parameters.push_back(b.getStrArrayAttr(row));
   return lowered;
 }

@@ -36,6 +36,7 @@ Lowered adapter::multiplyByWeight(GraphLowering &graph, Lowered &x, Value packed
   SmallVector<OpFoldResult> result(shape.drop_back());
   result.push_back(columns);
   Lowered flat = graph.wrap(product, {rows, columns});
+  flat.rows = x.rows;
   return graph.reshape(flat, result);
 }
 
@@ -82,7 +83,9 @@ static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &gr
   Lowered flat = graph.wrap(product, {count, rows, columns});
   SmallVector<OpFoldResult> shape(batch);
   shape.append({rows, columns});
-  return graph.reshape(flat, shape);
+  Lowered result = graph.reshape(flat, shape);
+  GraphLowering::inheritRows(result, {&x, &y});
+  return result;
 }
 
 static LogicalResult lowerMatMul(onnxir::NodeOp node, GraphLowering &graph) {
@@ -100,6 +103,7 @@ static LogicalResult lowerMatMul(onnxir::NodeOp node, GraphLowering &graph) {
   if (y.rank() == 2 && y.isParameter) {
     graph.requireEqual(x.shape.back(), y.shape[0], describe(node) + ": inner sizes differ");
     result = multiplyByWeight(graph, x, packWeight(graph, y, false), y.shape[1], nullptr);
+    result = graph.addRowUpdate(x, result, y.bank);
   } else {
     FailureOr<Lowered> product = multiplyBatches(node, graph, x, y, false);
     if (failed(product))
@@ -128,7 +132,8 @@ static LogicalResult lowerGemm(onnxir::NodeOp node, GraphLowering &graph) {
     x = graph.transpose(x, {1, 0});
   Type type = x.elementType;
   // A bias over the columns starts the accumulators; any other addend follows the product.
-  bool columnBias = c && c->rank() == 1 && alpha == 1 && beta == 1 && !isConstantIntValue(c->shape[0], 1);
+  bool columnBias = c && c->rank() == 1 && alpha == 1 && beta == 1 && !isConstantIntValue(c->shape[0], 1) &&
+                    c->bank < 0 && y.bank < 0;
   Lowered result;
   if (y.isParameter) {
     OpFoldResult columns = y.shape[transposeY ? 0 : 1];
@@ -136,6 +141,7 @@ static LogicalResult lowerGemm(onnxir::NodeOp node, GraphLowering &graph) {
     if (columnBias)
       graph.requireEqual(c->shape[0], columns, describe(node) + ": the sizes of bias and result differ");
     result = multiplyByWeight(graph, x, packWeight(graph, y, transposeY), columns, columnBias ? c : nullptr);
+    result = graph.addRowUpdate(x, result, y.bank);
   } else {
     FailureOr<Lowered> product = multiplyBatches(node, graph, x, y, transposeY);
     if (failed(product))

@@ -288,7 +288,6 @@ static LogicalResult lowerConstantOfShape(onnxir::NodeOp node, GraphLowering &gr
 }
 
 static LogicalResult lowerRange(onnxir::NodeOp node, GraphLowering &graph) {
-  B &b = graph.b;
   Lowered *start = graph.input(node, 0), *limit = graph.input(node, 1), *step = graph.input(node, 2);
   for (Lowered *input : {start, limit, step})
     graph.loadElements(*input);

@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include <list>
 
 using namespace mlir;
 using namespace adapter;
@@ -33,6 +34,13 @@ Lowered GraphLowering::reshape(Lowered &source, ArrayRef<OpFoldResult> shape) {
   result.elementType = source.elementType;
   result.isUnsigned = source.isUnsigned;
   result.isParameter = source.isParameter;
+  result.bank = source.bank;
+  // The rows stay outermost if the new first dimension is a multiple of what it was, or a factor that still
+  // holds whole rows: a batch flattened with what follows it, or taken apart again.
+  result.rows = source.rows;
+  if (source.rows == Rows::Outermost && (shape.empty() || isConstantIntValue(shape.front(), 1)) &&
+      !isConstantIntValue(source.shape.front(), 1))
+    result.rows = Rows::Elsewhere;
   result.elements = source.elements;
   if (result.elements && !result.hasStaticShape())
     result.elements.reset();
@@ -163,7 +171,15 @@ static Operand readOperand(GraphLowering &graph, Lowered &input, ArrayRef<OpFold
   return operand;
 }
 
-Lowered GraphLowering::elementwise(ArrayRef<Lowered *> inputs, Type resultType, Body body) {
+Lowered GraphLowering::elementwise(ArrayRef<Lowered *> given, Type resultType, Body body) {
+  // Parameters that differ by row become one vector for each position.
+  SmallVector<Lowered *> inputs(given);
+  std::list<Lowered> expanded;
+  for (Lowered *&input : inputs)
+    if (input->bank >= 0) {
+      expanded.push_back(rowVectors(*input, given));
+      input = &expanded.back();
+    }
   SmallVector<OpFoldResult> shape = broadcastShapes(inputs);
   int64_t count = 1;
   bool known = llvm::all_of(inputs, [](Lowered *input) { return input->elements.has_value(); });
@@ -241,6 +257,15 @@ Lowered GraphLowering::elementwise(ArrayRef<Lowered *> inputs, Type resultType, 
       });
   Lowered result = wrap(generic.getResult(0), shape);
   result.isParameter = llvm::all_of(inputs, [](Lowered *input) { return input->isParameter; });
+  for (Lowered *input : inputs) {
+    if (input->rows == Rows::None)
+      continue;
+    bool aligned = input->rows == Rows::Outermost && input->rank() == result.rank();
+    if (!aligned || result.rows == Rows::Elsewhere)
+      result.rows = Rows::Elsewhere;
+    else
+      result.rows = Rows::Outermost;
+  }
   return result;
 }
 
@@ -289,6 +314,8 @@ Lowered GraphLowering::transpose(Lowered &input, ArrayRef<int64_t> permutation) 
   Lowered result = wrap(generic.getResult(0), shape);
   result.isParameter = input.isParameter;
   result.isUnsigned = input.isUnsigned;
+  result.bank = input.bank;
+  result.rows = input.rows == Rows::Outermost && permutation.front() != 0 ? Rows::Elsewhere : input.rows;
   return result;
 }
 
@@ -318,5 +345,6 @@ Lowered GraphLowering::reduce(Lowered &input, ArrayRef<int64_t> axes, bool keepD
                                   linalg::YieldOp::create(inner, reducer(inner, arguments[0], arguments[1]));
                                 });
   Lowered result = wrap(generic.getResult(0), kept);
+  result.rows = input.rows == Rows::Outermost && llvm::is_contained(axes, 0) ? Rows::Elsewhere : input.rows;
   return keepDims ? reshape(result, shape) : result;
 }

@@ -36,6 +36,7 @@ func.func @transposed(%w: tensor<64x32xf32>, %a: tensor<8x64xf32>, %b: tensor<32
 // The weight is not read where it is replaced.
 // CHECK-LABEL: func.func @replaced
 func.func @replaced(%w: tensor<8xf32>, %v: tensor<8xf16>) -> tensor<8xf32> {
+  // CHECK-SAME: -> tensor<8xf32> {
   // CHECK-NOT: %arg0
   // CHECK: return
   %u = adapter.replace %v : tensor<8xf16> -> !adapter.update<tensor<8xf32>>

@@ -53,8 +53,8 @@ func.func @uses(%w: tensor<64x32xf32>, %x: tensor<?x64xf32>, %b: tensor<32xf32>,
   %u = adapter.select @site_0 : !adapter.update<tensor<64x32xf32>>
   // CHECK: adapter.materialize %{{.*}}, %[[U]] : tensor<64x32xf32>
   %0 = adapter.materialize %w, %u : tensor<64x32xf32>
-  // CHECK: adapter.linear %{{.*}}, %{{.*}} bias %{{.*}} update %[[U]] : tensor<?x64xf32>, tensor<64x32xf32>, tensor<32xf32>, !adapter.update<tensor<64x32xf32>> -> tensor<?x32xf32>
-  %1 = adapter.linear %x, %w bias %b update %u : tensor<?x64xf32>, tensor<64x32xf32>, tensor<32xf32>, !adapter.update<tensor<64x32xf32>> -> tensor<?x32xf32>
+  // CHECK: adapter.linear %{{.*}}, %{{.*}} bias %{{.*}} update %[[U]] : tensor<?x64xf32>, tensor<64x32xf32>, !adapter.update<tensor<64x32xf32>>, tensor<32xf32> -> tensor<?x32xf32>
+  %1 = adapter.linear %x, %w bias %b update %u : tensor<?x64xf32>, tensor<64x32xf32>, !adapter.update<tensor<64x32xf32>>, tensor<32xf32> -> tensor<?x32xf32>
   // CHECK: adapter.embedding %{{.*}}, %{{.*}} update %[[U]] : tensor<?x7xi64>, tensor<64x32xf32>, !adapter.update<tensor<64x32xf32>> -> tensor<?x7x32xf32>
   %2 = adapter.embedding %ids, %w update %u : tensor<?x7xi64>, tensor<64x32xf32>, !adapter.update<tensor<64x32xf32>> -> tensor<?x7x32xf32>
   return

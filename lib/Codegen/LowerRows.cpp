@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Loops for updates that differ by row. The rows of a call lie one after the other, so each row's positions
+// are one segment [begin, end) of the first dimension; a segment's products use the same register tiles as
+// the base's.
+#include "lib/Codegen/LowerRows.h"
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+using namespace mlir;
+using namespace adapter;
+
+// Places in an adapter_entry_v1, see adapter-rt/artifact.h.
+enum EntryTensor { kDown = 0, kUp = 1, kColumnScale = 2, kIndices = 2, kRows = 3, kWhole = 4 };
+
+static Value index(ImplicitLocOpBuilder &b, int64_t value) {
+  return arith::ConstantIndexOp::create(b, value);
+}
+static Value dim(ImplicitLocOpBuilder &b, Value memref, int64_t at) {
+  return b.createOrFold<memref::DimOp>(memref, at);
+}
+
+namespace {
+// Emits control flow around one bank.
+class RowEmitter {
+public:
+  RowEmitter(ImplicitLocOpBuilder &b, int64_t bank) : b(b), bank(bank) {}
+
+  Value extent(Value slot, int64_t position) {
+    return kernel::EntryExtentOp::create(b, b.getIndexType(), slot, bank, position);
+  }
+  Value has(Value slot, int64_t position) {
+    return kernel::EntryHasOp::create(b, b.getI1Type(), slot, bank, position);
+  }
+  Value tensor(Value slot, int64_t position, ArrayRef<int64_t> shape, ValueRange sizes, Type type = {}) {
+    auto memref = MemRefType::get(shape, type ? type : b.getF32Type());
+    return kernel::EntryTensorOp::create(b, memref, slot, bank, position, sizes);
+  }
+
+  void when(Value condition, llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise = {}) {
+    auto branch = scf::IfOp::create(b, TypeRange(), condition, static_cast<bool>(otherwise));
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    then();
+    if (otherwise) {
+      b.setInsertionPointToStart(branch.elseBlock());
+      otherwise();
+    }
+  }
+
+  void loop(Value from, Value to, llvm::function_ref<void(Value)> body) {
+    auto range = scf::ForOp::create(b, from, to, index(b, 1));
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(range.getBody());
+    body(range.getInductionVar());
+  }
+
+  // Calls body(slot, begin, end) for each row with an adapter, rows in parallel.
+  void forEachRow(Value positions, llvm::function_ref<void(Value, Value, Value)> body) {
+    Value rows = kernel::RowCountOp::create(b, b.getIndexType());
+    auto loop = kernel::ParallelOp::create(b, rows, index(b, 1));
+    OpBuilder::InsertionGuard guard(b);
+    Block *block = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
+    Value row = block->getArgument(0);
+    Value each = arith::DivUIOp::create(b, positions, rows);
+    Value begin = arith::MulIOp::create(b, row, each);
+    Value end = arith::AddIOp::create(b, begin, each);
+    Value slot = kernel::RowSlotOp::create(b, b.getIndexType(), row);
+    Value active = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, slot, index(b, 0));
+    when(active, [&] { body(slot, begin, end); });
+    kernel::YieldOp::create(b);
+  }
+
+private:
+  ImplicitLocOpBuilder &b;
+  int64_t bank;
+};
+} // namespace
+
+// Rows [begin, end) of a matrix.
+static Value rowsOf(ImplicitLocOpBuilder &b, Value matrix, Value begin, Value count) {
+  SmallVector<OpFoldResult> offsets{begin, b.getIndexAttr(0)}, sizes{count, OpFoldResult(dim(b, matrix, 1))};
+  SmallVector<OpFoldResult> strides(2, b.getIndexAttr(1));
+  return memref::SubViewOp::create(b, matrix, offsets, sizes, strides);
+}
+
+static void lowerRowLinear(kernel::RowLinearOp op, TileFunctions &tiles) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  RowEmitter emit(b, op.getBank());
+  Value input = op.getInput(), output = op.getOutput();
+  int64_t any = ShapedType::kDynamic, width = tiles.getBlock();
+  Value zero = index(b, 0), depth = dim(b, input, 1), columns = dim(b, output, 1);
+  Value blocks = arith::CeilDivSIOp::create(b, columns, index(b, width));
+  emit.forEachRow(dim(b, output, 0), [&](Value slot, Value begin, Value end) {
+    emit.when(emit.has(slot, kWhole), [&] {
+      Value whole = emit.tensor(slot, kWhole, {any, any, width}, {blocks, depth});
+      emit.loop(zero, blocks, [&](Value block) {
+        tiles.call(b, TileStart::Zero, input, whole, Value(), output, block, begin, end);
+      });
+    });
+    Value rank = emit.extent(slot, 0);
+    Value hasRank = arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, rank, zero);
+    emit.when(hasRank, [&] {
+      Value count = arith::SubIOp::create(b, end, begin);
+      Value rankBlocks = arith::DivUIOp::create(b, rank, index(b, width));
+      Value down = emit.tensor(slot, kDown, {any, any, width}, {rankBlocks, depth});
+      Value up = emit.tensor(slot, kUp, {any, any, width}, {blocks, rank});
+      Value inner =
+          memref::AllocOp::create(b, MemRefType::get({any, any}, b.getF32Type()), ValueRange{count, rank});
+      Value from = rowsOf(b, input, begin, count), to = rowsOf(b, output, begin, count);
+      emit.loop(zero, rankBlocks, [&](Value block) {
+        tiles.call(b, TileStart::Zero, from, down, Value(), inner, block, zero, count);
+      });
+      emit.loop(zero, blocks, [&](Value block) {
+        tiles.call(b, TileStart::Output, inner, up, Value(), to, block, zero, count);
+      });
+      memref::DeallocOp::create(b, inner);
+    });
+    emit.when(emit.has(slot, kColumnScale), [&] {
+      Value scale = emit.tensor(slot, kColumnScale, {any}, {columns});
+      emit.loop(begin, end, [&](Value m) {
+        emit.loop(zero, columns, [&](Value n) {
+          Value element = memref::LoadOp::create(b, output, ValueRange{m, n});
+          Value factor = memref::LoadOp::create(b, scale, ValueRange{n});
+          memref::StoreOp::create(b, arith::MulFOp::create(b, element, factor), output, ValueRange{m, n});
+        });
+      });
+    });
+  });
+  op.erase();
+}
+
+static void lowerRowEmbedding(kernel::RowEmbeddingOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  RowEmitter emit(b, op.getBank());
+  Value ids = op.getIds(), output = op.getOutput();
+  int64_t any = ShapedType::kDynamic;
+  Value zero = index(b, 0), width = dim(b, output, 1);
+  emit.forEachRow(dim(b, output, 0), [&](Value slot, Value begin, Value end) {
+    Value rank = emit.extent(slot, 0), replaced = emit.extent(slot, 1), wholeRows = emit.extent(slot, 2);
+    emit.loop(begin, end, [&](Value m) {
+      Value id =
+          arith::IndexCastOp::create(b, b.getIndexType(), memref::LoadOp::create(b, ids, ValueRange{m}));
+      auto copyRow = [&](Value from, Value row) {
+        emit.loop(zero, width, [&](Value n) {
+          Value element = memref::LoadOp::create(b, from, ValueRange{row, n});
+          memref::StoreOp::create(b, element, output, ValueRange{m, n});
+        });
+      };
+      Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, id, wholeRows);
+      Value takesWhole = arith::AndIOp::create(b, emit.has(slot, kWhole), inside);
+      emit.when(
+          takesWhole, [&] { copyRow(emit.tensor(slot, kWhole, {any, any}, {wholeRows, width}), id); },
+          [&] {
+            Value down = emit.tensor(slot, kDown, {any, any}, {wholeRows, rank});
+            Value up = emit.tensor(slot, kUp, {any, any}, {rank, width});
+            emit.loop(zero, rank, [&](Value r) {
+              Value factor = memref::LoadOp::create(b, down, ValueRange{id, r});
+              emit.loop(zero, width, [&](Value n) {
+                Value before = memref::LoadOp::create(b, output, ValueRange{m, n});
+                Value element = memref::LoadOp::create(b, up, ValueRange{r, n});
+                Value sum = arith::AddFOp::create(b, before, arith::MulFOp::create(b, factor, element));
+                memref::StoreOp::create(b, sum, output, ValueRange{m, n});
+              });
+            });
+          });
+      // Few rows are replaced: a scan over their indices.
+      Value indices = emit.tensor(slot, kIndices, {any}, {replaced}, b.getI64Type());
+      emit.loop(zero, replaced, [&](Value j) {
+        Value at = arith::IndexCastOp::create(b, b.getIndexType(),
+                                              memref::LoadOp::create(b, indices, ValueRange{j}));
+        Value equal = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, at, id);
+        emit.when(equal, [&] { copyRow(emit.tensor(slot, kRows, {any, any}, {replaced, width}), j); });
+      });
+    });
+  });
+  op.erase();
+}
+
+static void lowerRowVectors(kernel::RowVectorsOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  RowEmitter emit(b, op.getBank());
+  Value base = op.getBase(), output = op.getOutput();
+  Value zero = index(b, 0), positions = dim(b, output, 0), width = dim(b, output, 1);
+  auto copy = [&](Value from, Value m) {
+    emit.loop(zero, width, [&](Value n) {
+      memref::StoreOp::create(b, memref::LoadOp::create(b, from, ValueRange{n}), output, ValueRange{m, n});
+    });
+  };
+  auto all = kernel::ParallelOp::create(b, positions, index(b, 64));
+  {
+    OpBuilder::InsertionGuard guard(b);
+    Block *block = b.createBlock(&all.getBody(), {}, b.getIndexType(), b.getLoc());
+    copy(base, block->getArgument(0));
+    kernel::YieldOp::create(b);
+  }
+  emit.forEachRow(positions, [&](Value slot, Value begin, Value end) {
+    emit.when(emit.has(slot, kWhole), [&] {
+      Value whole = emit.tensor(slot, kWhole, {ShapedType::kDynamic}, {width});
+      emit.loop(begin, end, [&](Value m) { copy(whole, m); });
+    });
+  });
+  op.erase();
+}
+
+void adapter::lowerRowUpdate(Operation *op, TileFunctions &tiles) {
+  if (auto linear = dyn_cast<kernel::RowLinearOp>(op))
+    lowerRowLinear(linear, tiles);
+  else if (auto embedding = dyn_cast<kernel::RowEmbeddingOp>(op))
+    lowerRowEmbedding(embedding);
+  else
+    lowerRowVectors(cast<kernel::RowVectorsOp>(op));
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Loops for updates that differ by row; a part of kernel-lower-products.
+#ifndef ADAPTER_LIB_CODEGEN_LOWERROWS_H
+#define ADAPTER_LIB_CODEGEN_LOWERROWS_H
+
+#include "lib/Codegen/TileFunction.h"
+#include "mlir/IR/Operation.h"
+
+namespace adapter {
+
+/// Lowers kernel.row_linear, kernel.row_embedding or kernel.row_vectors on buffers and erases it.
+void lowerRowUpdate(mlir::Operation *op, TileFunctions &tiles);
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_CODEGEN_LOWERROWS_H

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Load and switch functions. Both say what an update computes by the same update ops that build-time merging
+// evaluates; `materialise` applies them to the whole parameter, `prepare` brings factors into the layout that
+// the row kernels read. A packed weight is always [in, out] by column blocks, whatever the exporter's layout.
+#include "lib/Compile/FormFunctions.h"
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+using namespace mlir;
+using namespace adapter;
+using checkpoint::Error;
+using checkpoint::Result;
+
+static constexpr int64_t kAny = ShapedType::kDynamic;
+
+namespace {
+class FormWriter {
+public:
+  FormWriter(ModuleOp module, const FormKey &key, int64_t block, std::vector<std::string> roles)
+      : b(module.getLoc(), module.getContext()), module(module), key(key), block(block),
+        roles(std::move(roles)) {}
+
+  // Starts a function over (base, roles..., scale).
+  void begin(const std::string &name) {
+    b.setInsertionPointToEnd(module.getBody());
+    SmallVector<Type> types{baseType()};
+    for (const std::string &role : roles)
+      types.push_back(roleType(role));
+    types.push_back(RankedTensorType::get({}, b.getF64Type()));
+    function = func::FuncOp::create(b, name, b.getFunctionType(types, {}));
+    b.setInsertionPointToStart(function.addEntryBlock());
+    base = function.getArgument(0);
+    for (auto [i, role] : llvm::enumerate(roles))
+      tensors[role] = function.getArgument(i + 1);
+    scale = tensor::ExtractOp::create(b, function.getArguments().back(), ValueRange());
+  }
+
+  void end(ValueRange results) {
+    func::ReturnOp::create(b, results);
+    function.setFunctionType(b.getFunctionType(function.getArgumentTypes(), results.getTypes()));
+  }
+
+  Value materialise() {
+    if (key.kind == SiteKind::Linear)
+      return pack(updated(), false);
+    return MaterializeOp::create(b, base.getType(), base, update(cast<RankedTensorType>(base.getType())));
+  }
+
+  // The outputs of prepare and their places.
+  SmallVector<Value> prepare(std::vector<int> &slots) {
+    bool factors = tensors.count("A") && !(key.kind == SiteKind::Embedding && tensors.count("magnitude"));
+    if (factors && key.kind == SiteKind::Linear) {
+      slots = {0, 1};
+      Value a = tensors["A"];
+      Value rank = roundUp(tensor::DimOp::create(b, a, 0));
+      SmallVector<Value> results{pack(a, true), pack(scaledUp(rank), true)};
+      if (tensors.count("magnitude")) {
+        slots.push_back(2);
+        results.push_back(columnScale());
+      }
+      return results;
+    }
+    if (factors) {
+      slots = {0, 1};
+      Value b0 = tensors["B"];
+      return {transposed(tensors["A"], false), transposed(b0, true)};
+    }
+    if (key.kind == SiteKind::Embedding && key.form == "rows") {
+      slots = {2, 3};
+      return {tensors["indices"], tensors["rows"]};
+    }
+    slots = {4};
+    return {materialise()};
+  }
+
+private:
+  RankedTensorType f32(ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getF32Type()); }
+
+  RankedTensorType baseType() {
+    if (key.kind == SiteKind::Linear)
+      return f32({kAny, kAny, block});
+    if (key.kind == SiteKind::Embedding)
+      return f32({kAny, kAny});
+    return f32(SmallVector<int64_t>(key.rank, kAny));
+  }
+
+  RankedTensorType roleType(StringRef role) {
+    if (role == "indices")
+      return RankedTensorType::get({kAny}, b.getI64Type());
+    if (role == "magnitude")
+      return f32({kAny});
+    if (role == "value" && key.kind == SiteKind::Vector)
+      return f32(SmallVector<int64_t>(key.rank, kAny));
+    return f32({kAny, kAny});
+  }
+
+  UpdateType updateType(RankedTensorType type) { return UpdateType::get(b.getContext(), type); }
+
+  // The update on a parameter of type `target`, which is [in, out] for a linear.
+  Value update(RankedTensorType target) {
+    if (key.form == "add")
+      return ScaleOp::create(b, updateType(target), DenseOp::create(b, updateType(target), tensors["value"]),
+                             scale);
+    if (key.form == "replace") {
+      Value whole = ReplaceOp::create(b, updateType(target), tensors["value"]);
+      return key.kind == SiteKind::Linear && !key.storedTransposed ? exchange(whole, target) : whole;
+    }
+    if (key.form == "rows") {
+      Value rows = SparseOp::create(b, updateType(target), SparseMode::Overwrite, SparseSupport::Rows,
+                                    tensors["indices"], tensors["rows"]);
+      return key.kind == SiteKind::Linear ? exchange(rows, target) : rows;
+    }
+    Value result = LowRankOp::create(b, updateType(target), tensors["A"], tensors["B"], Value());
+    result = ScaleOp::create(b, updateType(target), result, scale);
+    if (tensors.count("magnitude"))
+      result = MagnitudeOp::create(b, updateType(target), result, tensors["magnitude"], 0);
+    return exchange(result, target);
+  }
+
+  Value exchange(Value source, RankedTensorType target) {
+    return TransposeOp::create(b, updateType(target), source, ArrayRef<int64_t>{1, 0});
+  }
+
+  // The linear's weight [in, out] with the update. Columns that pad the last block are kept: what replaces
+  // rows does not say how many there are.
+  Value updated() {
+    Value depth = tensor::DimOp::create(b, base, 1);
+    Value columns;
+    if (tensors.count("B"))
+      columns = tensor::DimOp::create(b, tensors["B"], 0);
+    else if (tensors.count("value"))
+      columns = tensor::DimOp::create(b, tensors["value"], key.storedTransposed ? 1 : 0);
+    else
+      columns = arith::MulIOp::create(b, tensor::DimOp::create(b, base, 0),
+                                      arith::ConstantIndexOp::create(b, block));
+    RankedTensorType type = f32({kAny, kAny});
+    Value init = tensor::EmptyOp::create(b, type, ValueRange{depth, columns});
+    Value weight = kernel::UnpackOp::create(b, type, base, init).getResults().front();
+    return MaterializeOp::create(b, type, weight, update(type));
+  }
+
+  Value pack(Value source, bool isTransposed) {
+    Value depth = tensor::DimOp::create(b, source, isTransposed ? 1 : 0);
+    Value columns = tensor::DimOp::create(b, source, isTransposed ? 0 : 1);
+    Value blocks = arith::CeilDivSIOp::create(b, columns, arith::ConstantIndexOp::create(b, block));
+    RankedTensorType type = f32({kAny, kAny, block});
+    Value init = tensor::EmptyOp::create(b, type, ValueRange{blocks, depth});
+    return kernel::PackOp::create(b, type, source, init, isTransposed).getResults().front();
+  }
+
+  Value roundUp(Value rank) {
+    Value width = arith::ConstantIndexOp::create(b, block);
+    return arith::MulIOp::create(b, arith::CeilDivSIOp::create(b, rank, width), width);
+  }
+
+  Value generate(ValueRange sizes, llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> body) {
+    SmallVector<int64_t> shape(sizes.size(), kAny);
+    Value init = tensor::EmptyOp::create(b, f32(shape), sizes);
+    SmallVector<AffineMap> maps{b.getMultiDimIdentityMap(sizes.size())};
+    SmallVector<utils::IteratorType> iterators(sizes.size(), utils::IteratorType::parallel);
+    auto generic = linalg::GenericOp::create(b, init.getType(), ValueRange(), init, maps, iterators,
+                                             [&](OpBuilder &nested, Location loc, ValueRange) {
+                                               ImplicitLocOpBuilder inner(loc, nested);
+                                               SmallVector<Value> indices;
+                                               for (size_t dim = 0; dim < sizes.size(); ++dim)
+                                                 indices.push_back(linalg::IndexOp::create(inner, dim));
+                                               linalg::YieldOp::create(inner, body(inner, indices));
+                                             });
+    return generic.getResult(0);
+  }
+
+  Value timesScale(ImplicitLocOpBuilder &inner, Value element) {
+    Value wide = arith::ExtFOp::create(inner, inner.getF64Type(), element);
+    return arith::TruncFOp::create(inner, inner.getF32Type(), arith::MulFOp::create(inner, wide, scale));
+  }
+
+  // scale * B [out, r], zero up to the padded rank.
+  Value scaledUp(Value paddedRank) {
+    Value up = tensors["B"], rank = tensor::DimOp::create(b, up, 1);
+    return generate({Value(tensor::DimOp::create(b, up, 0)), paddedRank},
+                    [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
+                      Value inside = arith::CmpIOp::create(inner, arith::CmpIPredicate::slt, at[1], rank);
+                      auto choose = scf::IfOp::create(inner, TypeRange{inner.getF32Type()}, inside, true);
+                      OpBuilder::InsertionGuard guard(inner);
+                      inner.setInsertionPointToStart(choose.thenBlock());
+                      Value element = tensor::ExtractOp::create(inner, up, at);
+                      scf::YieldOp::create(inner, timesScale(inner, element));
+                      inner.setInsertionPointToStart(choose.elseBlock());
+                      Value zero = arith::ConstantOp::create(inner, inner.getF32FloatAttr(0));
+                      scf::YieldOp::create(inner, zero);
+                      return choose.getResult(0);
+                    });
+  }
+
+  Value transposed(Value source, bool withScale) {
+    Value rows = tensor::DimOp::create(b, source, 0), columns = tensor::DimOp::create(b, source, 1);
+    return generate({columns, rows}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
+      Value element = tensor::ExtractOp::create(inner, source, ValueRange{at[1], at[0]});
+      return withScale ? timesScale(inner, element) : element;
+    });
+  }
+
+  // magnitude / |column| of the weight with the low-rank update alone.
+  Value columnScale() {
+    Value magnitude = tensors["magnitude"];
+    tensors.erase("magnitude");
+    Value weight = updated();
+    tensors["magnitude"] = magnitude;
+    Value depth = tensor::DimOp::create(b, weight, 0), columns = tensor::DimOp::create(b, weight, 1);
+    return generate({columns}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
+      Value zero = arith::ConstantIndexOp::create(inner, 0), one = arith::ConstantIndexOp::create(inner, 1);
+      Value start = arith::ConstantOp::create(inner, inner.getF64FloatAttr(0));
+      auto loop = scf::ForOp::create(inner, zero, depth, one, start);
+      OpBuilder::InsertionGuard guard(inner);
+      inner.setInsertionPointToStart(loop.getBody());
+      Value element = tensor::ExtractOp::create(inner, weight, ValueRange{loop.getInductionVar(), at[0]});
+      Value wide = arith::ExtFOp::create(inner, inner.getF64Type(), element);
+      Value square = arith::MulFOp::create(inner, wide, wide);
+      scf::YieldOp::create(inner,
+                           ValueRange{arith::AddFOp::create(inner, loop.getRegionIterArgs()[0], square)});
+      inner.setInsertionPointAfter(loop);
+      Value norm = math::SqrtOp::create(inner, loop.getResult(0));
+      Value target = tensor::ExtractOp::create(inner, magnitude, at);
+      Value ratio =
+          arith::DivFOp::create(inner, arith::ExtFOp::create(inner, inner.getF64Type(), target), norm);
+      return arith::TruncFOp::create(inner, inner.getF32Type(), ratio);
+    });
+  }
+
+  ImplicitLocOpBuilder b;
+  ModuleOp module;
+  const FormKey &key;
+  int64_t block;
+  std::vector<std::string> roles;
+  func::FuncOp function;
+  Value base, scale;
+  std::map<std::string, Value> tensors;
+};
+} // namespace
+
+// The roles of each form, see lib/Checkpoint/Adapter.h.
+static Result<std::vector<std::string>> rolesOf(const FormKey &key) {
+  const std::string &form = key.form;
+  bool matrix = key.kind == SiteKind::Linear || key.kind == SiteKind::Embedding;
+  if (form == "add" || form == "replace") {
+    if (matrix && form == "add")
+      return Error{"the form 'add' of a matrix"};
+    if (matrix || key.kind == SiteKind::Vector)
+      return std::vector<std::string>{"value"};
+  }
+  if (matrix && form == "rows")
+    return std::vector<std::string>{"indices", "rows"};
+  std::string lora = key.kind == SiteKind::Embedding ? "lora_embedding" : "lora";
+  if (matrix && form == lora)
+    return std::vector<std::string>{"A", "B"};
+  if (matrix && form == lora + "+dora")
+    return std::vector<std::string>{"A", "B", "magnitude"};
+  return Error{"the form '" + form + "' of a " + stringifySiteKind(key.kind).str()};
+}
+
+Result<const FormFunctions *> FormFunctionBuilder::get(const FormKey &key) {
+  auto [place, isNew] = made.try_emplace(key);
+  FormFunctions &functions = place->second;
+  if (!isNew)
+    return &functions;
+  Result<std::vector<std::string>> roles = rolesOf(key);
+  if (!roles)
+    return Error{roles.error().message +
+                 " can be bound at build only, as yet; use --adapter NAME=PATH@build"};
+  functions.roles = *roles;
+  std::string name = "form." + stringifySiteKind(key.kind).str() + "." + key.form;
+  if (key.storedTransposed)
+    name += ".transposed";
+  if (key.kind == SiteKind::Vector)
+    name += "." + std::to_string(key.rank);
+  functions.materialise = name + ".materialise";
+  functions.prepare = name + ".prepare";
+  FormWriter materialise(module, place->first, block, *roles);
+  materialise.begin(functions.materialise);
+  materialise.end({materialise.materialise()});
+  FormWriter prepare(module, place->first, block, *roles);
+  prepare.begin(functions.prepare);
+  prepare.end(prepare.prepare(functions.entrySlots));
+  return &functions;
+}

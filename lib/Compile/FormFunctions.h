@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The load and switch functions of an artifact: what one form of update does at one kind of site, for tensors
+// of any size.
+#ifndef ADAPTER_LIB_COMPILE_FORMFUNCTIONS_H
+#define ADAPTER_LIB_COMPILE_FORMFUNCTIONS_H
+
+#include "dialects/Adapter/IR/AdapterOps.h"
+#include "lib/Checkpoint/Result.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include <map>
+#include <string>
+#include <vector>
+
+namespace adapter {
+
+/// A form at a site, as its functions see it.
+struct FormKey {
+  SiteKind kind;
+  std::string form;
+  bool storedTransposed; ///< a whole tensor of a linear is [in, out]
+  int64_t rank;          ///< dimensions of a vector
+  bool operator<(const FormKey &other) const {
+    return std::tie(kind, form, storedTransposed, rank) <
+           std::tie(other.kind, other.form, other.storedTransposed, other.rank);
+  }
+};
+
+/// Its functions, by symbol.
+struct FormFunctions {
+  std::vector<std::string> roles; ///< tensors after the base parameter, before the scale
+  std::string materialise, prepare;
+  std::vector<int> entrySlots; ///< where prepare's outputs stand in an adapter_entry_v1
+};
+
+/// Adds functions to a module, each once.
+class FormFunctionBuilder {
+public:
+  FormFunctionBuilder(mlir::ModuleOp module, int64_t columnBlock) : module(module), block(columnBlock) {}
+
+  /// The functions of a form; an error where it has none.
+  checkpoint::Result<const FormFunctions *> get(const FormKey &key);
+  const std::map<FormKey, FormFunctions> &all() const { return made; }
+
+private:
+  mlir::ModuleOp module;
+  int64_t block;
+  std::map<FormKey, FormFunctions> made;
+};
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_COMPILE_FORMFUNCTIONS_H

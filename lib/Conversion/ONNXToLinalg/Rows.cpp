@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// GraphLowering: where values carry the rows of a call, and updates that differ by row. A row's elements lie
+// together as long as the batch stays the first dimension, alone or flattened with what follows it.
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Conversion/ONNXToLinalg/Lowering.h"
+
+using namespace mlir;
+using namespace adapter;
+
+void GraphLowering::inheritRows(Lowered &result, ArrayRef<Lowered *> inputs) {
+  bool outermost = false;
+  for (Lowered *input : inputs) {
+    if (!input || input->rows == Rows::None)
+      continue;
+    bool aligned = input->rows == Rows::Outermost && result.rank() > 0 && input->rank() > 0 &&
+                   same(input->shape[0], result.shape[0]);
+    if (!aligned) {
+      result.rows = Rows::Elsewhere;
+      return;
+    }
+    outermost = true;
+  }
+  result.rows = outermost ? Rows::Outermost : Rows::None;
+}
+
+bool GraphLowering::requireRows(const Lowered &x) {
+  if (x.rows == Rows::Outermost)
+    return true;
+  if (rowError.empty())
+    rowError =
+        x.rows == Rows::None
+            ? "its input does not depend on the rows of the call, so an adapter of one row cannot act "
+              "here; bind the adapter at build or switch"
+            : "the rows of the call cannot be traced to its input; bind the adapter at build or switch";
+  return false;
+}
+
+Lowered GraphLowering::rowVectors(Lowered &vector, ArrayRef<Lowered *> inputs) {
+  Lowered *data = nullptr;
+  int64_t rank = vector.rank();
+  for (Lowered *input : inputs)
+    if (input != &vector && input->rows == Rows::Outermost && input->rank() > rank &&
+        (!data || input->rank() > data->rank()))
+      data = input;
+  Lowered plain = vector;
+  plain.bank = -1;
+  if (!data) {
+    Lowered none;
+    for (Lowered *input : inputs)
+      if (input->rows == Rows::Elsewhere)
+        none.rows = Rows::Elsewhere;
+    requireRows(none);
+    return plain;
+  }
+  // [n] per position of the first dimension, then 1s up to the data's rank.
+  OpFoldResult width = product(vector.shape);
+  Lowered flat = reshape(plain, {width});
+  Value init = empty({data->shape[0], width}, vector.elementType);
+  Value table =
+      kernel::RowVectorsOp::create(b, init.getType(), tensor(flat), init, vector.bank).getResults().front();
+  Lowered result = wrap(table, {data->shape[0], width});
+  SmallVector<OpFoldResult> shape{data->shape[0]};
+  for (int64_t dim = 1; dim < data->rank() - rank; ++dim)
+    shape.push_back(constant(1));
+  llvm::append_range(shape, vector.shape);
+  result = reshape(result, shape);
+  result.rows = Rows::Outermost;
+  return result;
+}
+
+Lowered GraphLowering::addRowUpdate(Lowered &x, Lowered result, int64_t bank) {
+  if (bank < 0 || !requireRows(x))
+    return result;
+  ArrayRef<OpFoldResult> shape = x.shape;
+  OpFoldResult rows = product(shape.drop_back()), columns = result.shape.back();
+  SmallVector<OpFoldResult> whole(result.shape);
+  Lowered input = reshape(x, {rows, shape.back()});
+  Lowered output = reshape(result, {rows, columns});
+  Value updated =
+      kernel::RowLinearOp::create(b, tensor(output).getType(), tensor(input), tensor(output), bank,
+                                  /*accumulate=*/true)
+          .getResults()
+          .front();
+  Lowered flat = wrap(updated, {rows, columns});
+  flat.rows = Rows::Outermost;
+  return reshape(flat, whole);
+}
