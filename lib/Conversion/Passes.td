@@ -29,7 +29,7 @@ def LowerMaterializePass : Pass<"adapter-lower-materialize"> {
     widened to f64, what the update does to it, the result rounded to the weight's type. Sizes may be
     dynamic. Updates that come from `adapter.select` or from outside the function stay.
 
-    ```mlir
+    ```
     // before
     %u = adapter.dense %v : tensor<?xf16> -> !adapter.update<tensor<?xf32>>
     %n = adapter.materialize %w, %u : tensor<?xf32>

@@ -17,6 +17,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -75,6 +76,19 @@ static int fail(ExitCode code, const llvm::Twine &message) {
   llvm::replace(line, '\n', ' ');
   llvm::errs() << "adapter-opt: error: " << line << '\n';
   return code;
+}
+
+// Where in the inputs an error is, as messages begin; names of nodes are in the messages themselves.
+static std::string placeOf(Location location, llvm::ArrayRef<std::string> inputs) {
+  std::string place = inputs.size() == 1 ? inputs.front() + ": " : "";
+  location->walk([&](Location part) {
+    auto line = dyn_cast<FileLineColLoc>(part);
+    if (!line)
+      return WalkResult::advance();
+    place = llvm::formatv("{0}:{1}:{2}: ", line.getFilename().getValue(), line.getLine(), line.getColumn());
+    return WalkResult::interrupt();
+  });
+  return place;
 }
 
 static int runOnText(const CommandLine &line, DialectRegistry &registry, MlirOptMainConfig config) {
@@ -157,8 +171,16 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   MLIRContext context(registry);
   context.allowUnregisteredDialects(config.shouldAllowUnregisteredDialects());
   context.printOpOnDiagnostic(false);
-  llvm::SourceMgr sources;
-  SourceMgrDiagnosticHandler diagnostics(sources, &context);
+  bool said = false;
+  ScopedDiagnosticHandler diagnostics(&context, [&](Diagnostic &diagnostic) {
+    // One line is enough: what follows an error follows from it.
+    std::string text = placeOf(diagnostic.getLocation(), *inputs) + diagnostic.str();
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Warning)
+      llvm::errs() << "adapter-opt: warning: " << text << '\n';
+    else if (diagnostic.getSeverity() == DiagnosticSeverity::Error && !std::exchange(said, true))
+      fail(inputAtFault, text);
+    return success();
+  });
   Result<OwningOpRef<ModuleOp>> module = readInputs(&context, *inputs);
   if (!module)
     return module.error().message.empty() ? inputAtFault : fail(inputAtFault, module.error().message);

@@ -92,8 +92,13 @@ Status ManifestBuilder::addEntry(func::FuncOp function) {
       if (tensor.dims_size() > ADAPTER_MAX_RANK)
         return Error{"'" + tensor.name() + "' has more than " + std::to_string(ADAPTER_MAX_RANK) +
                      " dimensions"};
-  if (entry.inputs_size()) {
-    entry.set_row_input(options.rowInput.empty() ? entry.inputs(0).name() : options.rowInput);
+  // Rows are the first input's that has the axis, unless the user says otherwise.
+  std::string rows = options.rowInput;
+  for (const artifact::Tensor &tensor : entry.inputs())
+    if (rows.empty() && tensor.dims_size() > options.rowAxis)
+      rows = tensor.name();
+  if (!rows.empty()) {
+    entry.set_row_input(rows);
     entry.set_row_axis(options.rowAxis);
   }
   return Done{};

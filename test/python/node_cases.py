@@ -46,7 +46,9 @@ def cases():
         if not set(used) <= known or {node.domain for node in case.model.graph.node} - {""}:
             continue
         for inputs, outputs in case.data_sets or ():
-            inputs, outputs = ([np.asarray(v) if np.isscalar(v) else v for v in each] for each in (inputs, outputs))
+            inputs, outputs = (
+                [np.asarray(v) if np.isscalar(v) else v for v in each] for each in (inputs, outputs)
+            )
             if _is_plain(inputs) and _is_plain(outputs):
                 row = Case(case.name, case.model, inputs, outputs, case.rtol, case.atol)
                 found[used[0] if len(used) == 1 else ""].append(row)
@@ -85,7 +87,9 @@ def with_constants(case):
 def variant(case, name):
     """The case as `name` of VARIANTS, or None where that would be the same."""
     if name == "dynamic":
-        has = any(a.ndim and not _is_shape_like(v) for v, a in zip(case.model.graph.input, case.inputs, strict=True))
+        has = any(
+            a.ndim and not _is_shape_like(v) for v, a in zip(case.model.graph.input, case.inputs, strict=True)
+        )
         return with_dynamic_sizes(case) if has else None
     if name == "constants":
         return with_constants(case) if len(case.inputs) > 1 else None

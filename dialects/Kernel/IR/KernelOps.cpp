@@ -77,7 +77,7 @@ LogicalResult ParallelOp::verify() {
 
 LogicalResult ReshapeOp::verify() {
   auto result = cast<ShapedType>(getResult().getType());
-  if (result.getNumDynamicDims() != static_cast<int64_t>(getSizes().size()))
+  if (static_cast<size_t>(result.getNumDynamicDims()) != getSizes().size())
     return emitOpError("has ") << getSizes().size() << " sizes for " << result.getNumDynamicDims()
                                << " dynamic dims";
   auto source = cast<ShapedType>(getSource().getType());

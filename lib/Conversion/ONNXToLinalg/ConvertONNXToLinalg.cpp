@@ -159,6 +159,9 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     std::string name = op.getSymName().str();
     auto function = func::FuncOp::create(moduleBuilder, op.getLoc(), name,
                                          FunctionType::get(&getContext(), inputTypes, {}));
+    // Inputs are the caller's.
+    for (unsigned i = 0; i < inputTypes.size(); ++i)
+      function.setArgAttr(i, "bufferization.writable", BoolAttr::get(&getContext(), false));
     Block *entry = function.addEntryBlock();
     ImplicitLocOpBuilder b(op.getLoc(), OpBuilder::atBlockEnd(entry));
     GraphLowering graph(b);

@@ -16,6 +16,7 @@ namespace {
 struct Window {
   SmallVector<int64_t> kernel, strides, dilations, before, after;
   SmallVector<OpFoldResult> output;
+  bool reachesBeyond = false; // though nothing is padded
 };
 } // namespace
 
@@ -49,9 +50,19 @@ static FailureOr<Window> readWindow(onnxir::NodeOp node, GraphLowering &graph, L
     window.before.push_back(before);
     window.after.push_back(after);
     OpFoldResult padded = graph.add(x.shape[dim + 2], graph.constant(before + after));
-    int64_t rounding = intAttr(node, "ceil_mode", 0) ? stride - 1 : 0;
-    OpFoldResult room = graph.add(padded, graph.constant(rounding - span));
-    window.output.push_back(graph.add(graph.divide(room, graph.constant(stride)), graph.constant(1)));
+    bool roundUp = intAttr(node, "ceil_mode", 0);
+    int64_t rounding = roundUp ? stride - 1 : 0;
+    // An input that is smaller than the kernel gives nothing.
+    OpFoldResult room =
+        graph.max(graph.add(padded, graph.constant(rounding + stride - span)), graph.constant(0));
+    OpFoldResult count = graph.divide(room, graph.constant(stride));
+    if (roundUp) {
+      // A window that starts in the padding behind the input does not count; others may reach beyond it.
+      OpFoldResult starts = graph.add(x.shape[dim + 2], graph.constant(before + stride - 1));
+      count = graph.min(count, graph.divide(starts, graph.constant(stride)));
+      window.reachesBeyond = true;
+    }
+    window.output.push_back(count);
   }
   return window;
 }
@@ -60,19 +71,18 @@ static FailureOr<Window> readWindow(onnxir::NodeOp node, GraphLowering &graph, L
 static Value readWindowElement(B &b, Value source, ArrayRef<Value> limits, const Window &window, Value n,
                                Value c, ArrayRef<Value> o, ArrayRef<Value> k, Value fill) {
   SmallVector<Value> at{n, c};
-  Value inside, zero = arith::ConstantIndexOp::create(b, 0);
+  Value inside;
   for (size_t dim = 0; dim < o.size(); ++dim) {
     Value position = arith::MulIOp::create(b, o[dim], arith::ConstantIndexOp::create(b, window.strides[dim]));
     Value step = arith::MulIOp::create(b, k[dim], arith::ConstantIndexOp::create(b, window.dilations[dim]));
     position = arith::AddIOp::create(b, position, step);
-    if (window.before[dim] || window.after[dim]) {
+    if (window.before[dim] || window.after[dim] || window.reachesBeyond) {
       position = arith::SubIOp::create(b, position, arith::ConstantIndexOp::create(b, window.before[dim]));
       Value fits = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, position, limits[dim]);
       inside = inside ? Value(arith::AndIOp::create(b, inside, fits)) : fits;
     }
     at.push_back(position);
   }
-  (void)zero;
   if (!inside)
     return tensor::ExtractOp::create(b, source, at);
   auto choose = scf::IfOp::create(b, TypeRange{fill.getType()}, inside, /*withElse=*/true);
@@ -99,6 +109,11 @@ static LogicalResult lowerConv(onnxir::NodeOp node, GraphLowering &graph) {
   int64_t outputs = w->staticSize(0), perGroup = w->staticSize(1), dims = kernel.size();
   if (groups < 1 || outputs % groups)
     return node.emitError() << describe(node) << ": " << outputs << " channels do not divide into groups";
+  graph.requireEqual(x->shape[1], graph.constant(perGroup * groups),
+                     describe(node) + ": channels of input and kernel differ");
+  if (bias)
+    graph.requireEqual(graph.product(bias->shape), graph.constant(outputs),
+                       describe(node) + ": the sizes of bias and result differ");
   Type type = x->elementType;
   Value source = graph.tensor(*x);
   SmallVector<Value> limits;
@@ -183,11 +198,8 @@ static LogicalResult lowerMaxPool(onnxir::NodeOp node, GraphLowering &graph) {
   Type type = x->elementType;
   Value source = graph.tensor(*x);
   SmallVector<Value> limits;
-  for (int64_t dim = 2; dim < x->rank(); ++dim) {
+  for (int64_t dim = 2; dim < x->rank(); ++dim)
     limits.push_back(graph.value(x->shape[dim]));
-    // Windows of ceil_mode may hang over the end.
-    window->after[dim - 2] = std::max<int64_t>(window->after[dim - 2], intAttr(node, "ceil_mode", 0));
-  }
   SmallVector<OpFoldResult> shape{x->shape[0], x->shape[1]};
   llvm::append_range(shape, window->output);
   int64_t count = ShapedType::getNumElements(*kernel);

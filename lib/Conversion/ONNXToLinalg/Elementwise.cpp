@@ -66,19 +66,34 @@ static LogicalResult lowerSum(onnxir::NodeOp node, GraphLowering &graph) {
   return lowerVariadic(node, graph, [](B &b, Value x, Value y, bool) { return scalars::add(b, x, y); });
 }
 
+// x - y * n with the dividend's sign (truncated) or the divisor's, in f64, where the quotient of two f32 is
+// good to their last bit. A finite x is its own remainder of infinity.
+static Value floatRemainder(B &b, Value x, Value y, bool truncated) {
+  Type type = x.getType(), wide = b.getF64Type();
+  x = scalars::cast(b, x, wide, false, false);
+  y = scalars::cast(b, y, wide, false, false);
+  Value zero = scalars::constant(b, wide, 0);
+  Value quotient = math::TruncOp::create(b, arith::DivFOp::create(b, x, y));
+  Value rest = arith::SubFOp::create(b, x, arith::MulFOp::create(b, quotient, y));
+  Value isInf = math::IsInfOp::create(b, y), isFinite = math::IsFiniteOp::create(b, x);
+  rest = arith::SelectOp::create(b, arith::AndIOp::create(b, isInf, isFinite), x, rest);
+  if (!truncated) {
+    using F = arith::CmpFPredicate;
+    Value signs = arith::XOrIOp::create(b, arith::CmpFOp::create(b, F::OLT, rest, zero),
+                                        arith::CmpFOp::create(b, F::OLT, y, zero));
+    Value nonZero = arith::CmpFOp::create(b, F::ONE, rest, zero);
+    Value differ = arith::AndIOp::create(b, nonZero, signs);
+    rest = arith::SelectOp::create(b, differ, arith::AddFOp::create(b, rest, y), rest);
+  }
+  return scalars::cast(b, rest, type, false, false);
+}
+
 // The remainder with the dividend's sign (fmod = 1) or the divisor's.
 static LogicalResult lowerMod(onnxir::NodeOp node, GraphLowering &graph) {
   bool truncated = intAttr(node, "fmod", 0);
   return lowerBinary(node, graph, [&](B &b, Value x, Value y, bool isUnsigned) -> Value {
-    if (scalars::isFloat(x)) {
-      // In f64, where the quotient of two f32 is good to their last bit.
-      Type type = x.getType(), wide = b.getF64Type();
-      x = scalars::cast(b, x, wide, false, false);
-      y = scalars::cast(b, y, wide, false, false);
-      Value quotient = math::TruncOp::create(b, arith::DivFOp::create(b, x, y));
-      Value rest = arith::SubFOp::create(b, x, arith::MulFOp::create(b, quotient, y));
-      return scalars::cast(b, rest, type, false, false);
-    }
+    if (scalars::isFloat(x))
+      return floatRemainder(b, x, y, truncated);
     Value quotient = scalars::divide(b, x, y, isUnsigned);
     Value rest = scalars::sub(b, x, scalars::mul(b, quotient, y));
     if (truncated || isUnsigned)

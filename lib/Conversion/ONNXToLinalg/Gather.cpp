@@ -105,6 +105,8 @@ static LogicalResult lowerGatherElements(onnxir::NodeOp node, GraphLowering &gra
   FailureOr<int64_t> axis = normalizeAxis(node, intAttr(node, "axis", 0), x->rank());
   if (failed(axis))
     return failure();
+  if (indices->rank() != x->rank())
+    return node.emitError() << describe(node) << ": input and indices differ in rank";
   for (int64_t dim = 0; dim < x->rank(); ++dim)
     if (dim != *axis && !GraphLowering::same(x->shape[dim], indices->shape[dim])) {
       Value fits = arith::CmpIOp::create(graph.b, arith::CmpIPredicate::sle, graph.value(indices->shape[dim]),
@@ -128,6 +130,10 @@ static LogicalResult lowerGatherND(onnxir::NodeOp node, GraphLowering &graph) {
   int64_t batch = intAttr(node, "batch_dims", 0), depth = indices->staticSize(indices->rank() - 1);
   if (ShapedType::isDynamic(depth))
     return node.emitError() << describe(node) << ": the last size of the indices must be static";
+  if (batch < 0 || batch >= indices->rank() || batch + depth > x->rank())
+    return node.emitError() << describe(node) << ": batch_dims and indices do not fit the input's rank";
+  for (int64_t dim = 0; dim < batch; ++dim)
+    graph.requireEqual(x->shape[dim], indices->shape[dim], describe(node) + ": batch sizes differ");
   SmallVector<OpFoldResult> shape(indices->shape.begin(), indices->shape.end() - 1);
   shape.append(x->shape.begin() + batch + depth, x->shape.end());
   Value source = graph.tensor(*x), positions = graph.tensor(*indices);
@@ -160,6 +166,12 @@ static LogicalResult lowerScatterND(onnxir::NodeOp node, GraphLowering &graph) {
   if (ShapedType::isDynamic(depth) || (reduction != "none" && reduction != "add"))
     return node.emitError() << describe(node) << ": needs static index depth and reduction none or add";
   int64_t outer = indices->rank() - 1;
+  if (depth > x->rank() || updates->rank() != outer + x->rank() - depth)
+    return node.emitError() << describe(node) << ": indices or updates do not fit the input's rank";
+  SmallVector<OpFoldResult> expected(indices->shape.begin(), indices->shape.end() - 1);
+  expected.append(x->shape.begin() + depth, x->shape.end());
+  for (auto [size, wanted] : llvm::zip(updates->shape, expected))
+    graph.requireEqual(size, wanted, describe(node) + ": updates do not fit indices and input");
   Value positions = graph.tensor(*indices), source = graph.tensor(*updates);
   Value zero = graph.value(graph.constant(0)), one = graph.value(graph.constant(1));
   SmallVector<Value> sizes;

@@ -57,14 +57,20 @@ static LogicalResult lowerConcat(onnxir::NodeOp node, GraphLowering &graph) {
   bool known = first->rank() == 1;
   for (unsigned i = 0; i < node.getInputs().size(); ++i) {
     inputs.push_back(graph.input(node, i));
+    if (inputs.back()->rank() != first->rank())
+      return node.emitError() << describe(node) << ": the inputs differ in rank";
     known &= inputs.back()->elements.has_value();
   }
   SmallVector<OpFoldResult> shape = first->shape;
   for (Lowered *input : ArrayRef(inputs).drop_front()) {
     shape[*axis] = graph.add(shape[*axis], input->shape[*axis]);
-    for (int64_t dim = 0; dim < first->rank(); ++dim)
-      if (dim != *axis && getConstantIntValue(input->shape[dim]) && !getConstantIntValue(shape[dim]))
+    for (int64_t dim = 0; dim < first->rank(); ++dim) {
+      if (dim == *axis)
+        continue;
+      graph.requireEqual(shape[dim], input->shape[dim], describe(node) + ": sizes beside the axis differ");
+      if (getConstantIntValue(input->shape[dim]) && !getConstantIntValue(shape[dim]))
         shape[dim] = input->shape[dim];
+    }
   }
   if (known) {
     SmallVector<Value> elements;
@@ -103,8 +109,9 @@ static LogicalResult lowerSplit(onnxir::NodeOp node, GraphLowering &graph) {
     return failure();
   int64_t count = node.getNumResults();
   SmallVector<OpFoldResult> parts;
-  if (std::optional<SmallVector<int64_t>> given = intsAttr(node, "split")) {
-    for (int64_t size : *given)
+  bool given = true;
+  if (std::optional<SmallVector<int64_t>> constants = intsAttr(node, "split")) {
+    for (int64_t size : *constants)
       parts.push_back(graph.constant(size));
   } else if (Lowered *split = graph.input(node, 1)) {
     graph.loadElements(*split);
@@ -113,17 +120,28 @@ static LogicalResult lowerSplit(onnxir::NodeOp node, GraphLowering &graph) {
       return node.emitError() << describe(node) << ": the sizes of the parts depend on data";
     parts = *sizes;
   } else {
+    given = false;
     OpFoldResult whole = x->shape[*axis];
     OpFoldResult part = graph.divide(graph.add(whole, graph.constant(count - 1)), graph.constant(count));
+    // Where the size divides, all parts are one value.
+    bool divides = x->staticSize(*axis) >= 0 && x->staticSize(*axis) % count == 0;
     OpFoldResult rest = whole;
     for (int64_t i = 0; i < count; ++i) {
-      parts.push_back(i + 1 == count ? rest : part);
-      rest = graph.sub(rest, part);
+      parts.push_back(divides ? part : graph.min(part, rest));
+      rest = graph.sub(rest, parts.back());
     }
   }
   if (static_cast<int64_t>(parts.size()) != count)
     return node.emitError() << describe(node) << ": has " << count << " results for " << parts.size()
                             << " parts";
+  if (given) {
+    OpFoldResult sum = graph.constant(0);
+    for (OpFoldResult part : parts) {
+      graph.requireSize(part, describe(node) + ": the size of a part is negative");
+      sum = graph.add(sum, part);
+    }
+    graph.requireEqual(sum, x->shape[*axis], describe(node) + ": the parts do not add up to the whole");
+  }
   SmallVector<OpFoldResult> begins(x->rank(), graph.constant(0)), sizes = x->shape;
   SmallVector<int64_t> steps(x->rank(), 1);
   for (int64_t i = 0; i < count; ++i) {
@@ -287,7 +305,14 @@ static LogicalResult lowerPad(onnxir::NodeOp node, GraphLowering &graph) {
     if (failed(normal))
       return failure();
     before[*normal] = (*pads)[i];
-    sizes[*normal] = graph.add(sizes[*normal], graph.constant((*pads)[i] + (*pads)[i + axes.size()]));
+    int64_t more = (*pads)[i] + (*pads)[i + axes.size()];
+    sizes[*normal] = graph.add(sizes[*normal], graph.constant(more));
+    if (more < 0)
+      sizes[*normal] = graph.max(sizes[*normal], graph.constant(0));
+    // There must be an edge to repeat.
+    if (mode != "constant" && more > 0)
+      graph.requireSize(graph.sub(x->shape[*normal], graph.constant(1)),
+                        describe(node) + ": an empty input cannot be padded in mode '" + mode + "'");
   }
   Value source = graph.tensor(*x);
   SmallVector<Value> limits;
@@ -335,8 +360,10 @@ static LogicalResult lowerTile(onnxir::NodeOp node, GraphLowering &graph) {
   if (!counts || static_cast<int64_t>(counts->size()) != x->rank())
     return node.emitError() << describe(node) << ": repeats depend on data or do not fit the input's rank";
   SmallVector<OpFoldResult> sizes;
-  for (auto [size, count] : llvm::zip(x->shape, *counts))
+  for (auto [size, count] : llvm::zip(x->shape, *counts)) {
+    graph.requireSize(count, describe(node) + ": a repeat is negative");
     sizes.push_back(graph.mul(size, count));
+  }
   Value source = graph.tensor(*x);
   SmallVector<Value> limits;
   for (OpFoldResult size : x->shape)

@@ -293,3 +293,42 @@ void GraphLowering::require(Value condition, const Twine &message) {
     return;
   cf::AssertOp::create(b, condition, b.getStringAttr(message));
 }
+
+bool GraphLowering::mayBeNegative(OpFoldResult size) {
+  if (std::optional<int64_t> known = getConstantIntValue(size))
+    return *known < 0;
+  Operation *op = cast<Value>(size).getDefiningOp();
+  if (!op || isa<tensor::DimOp>(op))
+    return false;
+  if (isa<arith::SelectOp>(op))
+    return mayBeNegative(op->getOperand(1)) || mayBeNegative(op->getOperand(2));
+  if (isa<arith::MaxSIOp>(op))
+    return mayBeNegative(op->getOperand(0)) && mayBeNegative(op->getOperand(1));
+  if (isa<arith::AddIOp, arith::MulIOp, arith::DivSIOp, arith::MinSIOp>(op))
+    return mayBeNegative(op->getOperand(0)) || mayBeNegative(op->getOperand(1));
+  return true;
+}
+
+void GraphLowering::requireSize(OpFoldResult size, const Twine &message) {
+  if (!mayBeNegative(size))
+    return;
+  if (getConstantIntValue(size)) {
+    if (fault.empty())
+      fault = message.str();
+    return;
+  }
+  // As unsigned numbers negative ones are too big as well.
+  Value bound = value(constant(int64_t(1) << 40));
+  require(arith::CmpIOp::create(b, arith::CmpIPredicate::ult, value(size), bound), message);
+}
+
+void GraphLowering::requireEqual(OpFoldResult x, OpFoldResult y, const Twine &message) {
+  if (same(x, y))
+    return;
+  std::optional<int64_t> knownX = getConstantIntValue(x), knownY = getConstantIntValue(y);
+  if (!knownX || !knownY) {
+    require(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, value(x), value(y)), message);
+  } else if (*knownX != *knownY && fault.empty()) {
+    fault = (message + ": " + Twine(*knownX) + " and " + Twine(*knownY)).str();
+  }
+}

@@ -138,10 +138,16 @@ public:
                               llvm::ArrayRef<mlir::OpFoldResult> denominator);
   /// Equal in every run, as far as is known.
   static bool same(mlir::OpFoldResult x, mlir::OpFoldResult y) { return x == y; }
+  /// Whether a size may be negative: it comes from data, not from sizes of inputs alone.
+  static bool mayBeNegative(mlir::OpFoldResult size);
+  /// Stops the call, or compilation, where what is to be a size cannot be one.
+  void requireSize(mlir::OpFoldResult size, const llvm::Twine &message);
   /// Uses the value computed earlier for an equal scalar operation, else `computed`.
   mlir::Value unique(mlir::Value computed);
   /// Stops the call with `message` when the condition does not hold.
   void require(mlir::Value condition, const llvm::Twine &message);
+  /// Stops the call, or compilation, where two sizes differ.
+  void requireEqual(mlir::OpFoldResult x, mlir::OpFoldResult y, const llvm::Twine &message);
 
   //===--- tensors --------------------------------------------------------===//
 

@@ -152,10 +152,13 @@ static LogicalResult lowerBatchNormalization(onnxir::NodeOp node, GraphLowering 
   SmallVector<OpFoldResult> shape(x->rank(), graph.constant(1));
   if (x->rank() < 2)
     return node.emitError() << describe(node) << ": the input needs a channel dimension";
-  shape[1] = x->shape[1];
   SmallVector<Lowered> channels;
-  for (unsigned i = 1; i <= 4; ++i)
-    channels.push_back(graph.reshape(*graph.input(node, i), shape));
+  for (unsigned i = 1; i <= 4; ++i) {
+    Lowered *channel = graph.input(node, i);
+    shape[1] = graph.product(channel->shape);
+    graph.requireEqual(shape[1], x->shape[1], describe(node) + ": the numbers of channels differ");
+    channels.push_back(graph.reshape(*channel, shape));
+  }
   graph.set(
       node.getResult(0),
       graph.elementwise({x, &channels[0], &channels[1], &channels[2], &channels[3]}, type,

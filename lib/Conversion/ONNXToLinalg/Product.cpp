@@ -72,11 +72,7 @@ static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &gr
   OpFoldResult rows = x.shape[x.rank() - 2], depth = x.shape[x.rank() - 1];
   OpFoldResult columns = y.shape[y.rank() - (transposed ? 2 : 1)];
   OpFoldResult otherDepth = y.shape[y.rank() - (transposed ? 1 : 2)];
-  if (!GraphLowering::same(depth, otherDepth)) {
-    Value equal =
-        arith::CmpIOp::create(graph.b, arith::CmpIPredicate::eq, graph.value(depth), graph.value(otherDepth));
-    graph.require(equal, describe(node) + ": inner sizes differ");
-  }
+  graph.requireEqual(depth, otherDepth, describe(node) + ": inner sizes differ");
   Lowered lhs = graph.reshape(x, {count, rows, depth});
   Lowered rhs = graph.reshape(y, {count, y.shape[y.rank() - 2], y.shape[y.rank() - 1]});
   Value init = graph.empty({count, rows, columns}, x.elementType);
@@ -103,11 +99,9 @@ static LogicalResult lowerMatMul(onnxir::NodeOp node, GraphLowering &graph) {
     x = graph.reshape(x, {graph.constant(1), x.shape[0]});
   if (dropColumns)
     y = graph.reshape(y, {y.shape[0], graph.constant(1)});
-  int64_t depth = x.staticSize(x.rank() - 1), other = y.staticSize(y.rank() - 2);
-  if (!ShapedType::isDynamic(depth) && !ShapedType::isDynamic(other) && depth != other)
-    return node.emitError() << describe(node) << ": inner sizes " << depth << " and " << other << " differ";
   Lowered result;
   if (y.rank() == 2 && y.isParameter) {
+    graph.requireEqual(x.shape.back(), y.shape[0], describe(node) + ": inner sizes differ");
     result = multiplyByWeight(graph, x, packWeight(graph, y, false), y.shape[1], nullptr);
     result = graph.addRowUpdate(x, result, y.bank);
   } else {
@@ -130,6 +124,8 @@ static LogicalResult lowerGemm(onnxir::NodeOp node, GraphLowering &graph) {
   Lowered *c = graph.input(node, 2);
   if (failed(checkFloat(node, &x)))
     return failure();
+  if (x.rank() != 2 || y.rank() != 2)
+    return node.emitError() << describe(node) << ": needs matrices";
   double alpha = floatAttr(node, "alpha", 1), beta = floatAttr(node, "beta", 1);
   bool transposeY = intAttr(node, "transB", 0);
   if (intAttr(node, "transA", 0))
@@ -141,6 +137,9 @@ static LogicalResult lowerGemm(onnxir::NodeOp node, GraphLowering &graph) {
   Lowered result;
   if (y.isParameter) {
     OpFoldResult columns = y.shape[transposeY ? 0 : 1];
+    graph.requireEqual(x.shape[1], y.shape[transposeY ? 1 : 0], describe(node) + ": inner sizes differ");
+    if (columnBias)
+      graph.requireEqual(c->shape[0], columns, describe(node) + ": the sizes of bias and result differ");
     result = multiplyByWeight(graph, x, packWeight(graph, y, transposeY), columns, columnBias ? c : nullptr);
     result = graph.addRowUpdate(x, result, y.bank);
   } else {

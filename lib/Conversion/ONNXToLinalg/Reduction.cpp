@@ -157,7 +157,6 @@ static LogicalResult lowerArg(onnxir::NodeOp node, GraphLowering &graph) {
 // Each element sums its prefix: quadratic in the axis, which is a sequence length at most and cheap beside
 // a model's products, and parallel over everything else.
 static LogicalResult lowerCumSum(onnxir::NodeOp node, GraphLowering &graph) {
-  B &b = graph.b;
   Lowered *x = graph.input(node, 0), *axisInput = graph.input(node, 1);
   std::optional<SmallVector<int64_t>> constant = graph.constantIntegers(*axisInput);
   if (!constant)

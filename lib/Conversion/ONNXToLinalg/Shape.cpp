@@ -34,6 +34,15 @@ static LogicalResult notKnown(onnxir::NodeOp node, StringRef what) {
                              "data is not supported in compiled code";
 }
 
+static Value isEqual(GraphLowering &graph, OpFoldResult x, int64_t y) {
+  return arith::CmpIOp::create(graph.b, arith::CmpIPredicate::eq, graph.value(x),
+                               graph.value(graph.constant(y)));
+}
+
+static OpFoldResult choose(GraphLowering &graph, Value condition, OpFoldResult x, OpFoldResult y) {
+  return graph.unique(arith::SelectOp::create(graph.b, condition, graph.value(x), graph.value(y)));
+}
+
 static LogicalResult lowerReshape(onnxir::NodeOp node, GraphLowering &graph) {
   Lowered *x = graph.input(node, 0), *shape = graph.input(node, 1);
   graph.loadElements(*shape);
@@ -42,6 +51,7 @@ static LogicalResult lowerReshape(onnxir::NodeOp node, GraphLowering &graph) {
     return notKnown(node, "the shape");
   bool allowZero = intAttr(node, "allowzero", 0);
   SmallVector<OpFoldResult> result, others;
+  SmallVector<std::pair<unsigned, Value>> whereInferred; // dimensions that may be -1 in the call
   int64_t inferred = -1;
   for (auto [dim, size] : llvm::enumerate(*wanted)) {
     if (isConstantIntValue(size, -1)) {
@@ -55,11 +65,22 @@ static LogicalResult lowerReshape(onnxir::NodeOp node, GraphLowering &graph) {
                                 << x->rank();
       size = x->shape[dim];
     }
+    if (GraphLowering::mayBeNegative(size) && !getConstantIntValue(size)) {
+      if (!allowZero && static_cast<int64_t>(dim) < x->rank())
+        size = choose(graph, isEqual(graph, size, 0), x->shape[dim], size);
+      Value isInferred = isEqual(graph, size, -1);
+      whereInferred.emplace_back(dim, isInferred);
+      size = choose(graph, isInferred, graph.constant(1), size);
+      graph.requireSize(size, describe(node) + ": a size is negative");
+    }
     result.push_back(size);
     others.push_back(size);
   }
+  OpFoldResult rest = graph.quotient(x->shape, others);
   if (inferred >= 0)
-    result[inferred] = graph.quotient(x->shape, others);
+    result[inferred] = rest;
+  for (auto [dim, isInferred] : whereInferred)
+    result[dim] = choose(graph, isInferred, rest, result[dim]);
   // What the model promises and what comes may differ: check unless the products are the same value.
   OpFoldResult have = graph.product(x->shape), want = graph.product(result);
   if (!GraphLowering::same(have, want) && !isConstantIntValue(graph.quotient(x->shape, result), 1)) {
@@ -117,9 +138,12 @@ static LogicalResult lowerSqueeze(onnxir::NodeOp node, GraphLowering &graph) {
         dropped.set(dim);
   }
   SmallVector<OpFoldResult> shape;
-  for (int64_t dim = 0; dim < x->rank(); ++dim)
-    if (!dropped[dim])
+  for (int64_t dim = 0; dim < x->rank(); ++dim) {
+    if (dropped[dim])
+      graph.requireEqual(x->shape[dim], graph.constant(1), describe(node) + ": a squeezed size is not 1");
+    else
       shape.push_back(x->shape[dim]);
+  }
   graph.set(node.getResult(0), graph.reshape(*x, shape));
   return success();
 }
@@ -135,6 +159,8 @@ static LogicalResult lowerUnsqueeze(onnxir::NodeOp node, GraphLowering &graph) {
     FailureOr<int64_t> normal = normalizeAxis(node, axis, rank);
     if (failed(normal))
       return failure();
+    if (shape[*normal])
+      return node.emitError() << describe(node) << ": axis " << axis << " is there twice";
     shape[*normal] = graph.constant(1);
   }
   auto next = x->shape.begin();
@@ -152,6 +178,8 @@ static LogicalResult lowerExpand(onnxir::NodeOp node, GraphLowering &graph) {
   if (!wanted)
     return notKnown(node, "the shape");
   // A scalar stand-in of the wanted shape broadcasts with the input.
+  for (OpFoldResult size : *wanted)
+    graph.requireSize(size, describe(node) + ": a size is negative");
   Lowered target;
   target.shape = *wanted;
   SmallVector<OpFoldResult> result = graph.broadcastShapes({x, &target});
@@ -214,6 +242,8 @@ static LogicalResult lowerConstantOfShape(onnxir::NodeOp node, GraphLowering &gr
   std::optional<SmallVector<OpFoldResult>> sizes = graph.elementsAsIndex(*shape);
   if (!sizes)
     return notKnown(node, "the shape");
+  for (OpFoldResult size : *sizes)
+    graph.requireSize(size, describe(node) + ": a size is negative");
   Attribute fill = b.getF32FloatAttr(0);
   Type type = b.getF32Type();
   bool isUnsigned = false;
@@ -258,7 +288,6 @@ static LogicalResult lowerConstantOfShape(onnxir::NodeOp node, GraphLowering &gr
 }
 
 static LogicalResult lowerRange(onnxir::NodeOp node, GraphLowering &graph) {
-  B &b = graph.b;
   Lowered *start = graph.input(node, 0), *limit = graph.input(node, 1), *step = graph.input(node, 2);
   for (Lowered *input : {start, limit, step})
     graph.loadElements(*input);

@@ -179,6 +179,23 @@ static LogicalResult lowerIdentity(onnxir::NodeOp node, GraphLowering &graph) {
   return success();
 }
 
+// As in inference: the identity, and a mask of all true.
+static LogicalResult lowerDropout(onnxir::NodeOp node, GraphLowering &graph) {
+  Lowered *x = graph.input(node, 0);
+  if (Lowered *training = graph.input(node, 2)) {
+    APInt known;
+    if (!training->elements || !matchPattern(training->elements->front(), m_ConstantInt(&known)) ||
+        !known.isZero())
+      return node.emitError() << describe(node) << ": training mode is not supported";
+  }
+  graph.set(node.getResult(0), *x);
+  if (node.getNumResults() > 1 && !isa<NoneType>(node.getResult(1).getType()))
+    graph.set(node.getResult(1), graph.generate(x->shape, graph.b.getI1Type(), [](B &b, ArrayRef<Value>) {
+      return Value(arith::ConstantOp::create(b, b.getBoolAttr(true)));
+    }));
+  return success();
+}
+
 static LogicalResult lowerCast(onnxir::NodeOp node, GraphLowering &graph) {
   Lowered *x = graph.input(node, 0);
   auto code = static_cast<checkpoint::DType>(intAttr(node, "to", 0));
@@ -248,7 +265,7 @@ void adapter::addUnaryLowerings(LoweringTable &table) {
   table.add("Not", lowerNot);
   table.add("IsNaN", lowerIsNaN, 9);
   table.add("Identity", lowerIdentity);
-  table.add("Dropout", lowerIdentity);
+  table.add("Dropout", lowerDropout, 10);
   table.add("Cast", lowerCast, 6);
   table.add("Clip", lowerClip, 11);
   table.add("Clip", lowerClip6, 6);

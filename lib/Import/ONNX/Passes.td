@@ -15,9 +15,15 @@ def ONNXInferShapesPass : Pass<"onnx-infer-shapes", "::mlir::ModuleOp"> {
 
     ```mlir
     // before
-    %y = onnx.node "Relu"(%x) {result_names = ["y"]} : (tensor<?x4xf32, #onnx.dims<"n", "">>) -> !onnx.unknown
+    func.func @example(%x: tensor<?x4xf32, #onnx.dims<"n", "">>) {
+      %y = onnx.node "Relu"(%x) {result_names = ["y"]} : (tensor<?x4xf32, #onnx.dims<"n", "">>) -> !onnx.unknown
+      return
+    }
     // after
-    %y = onnx.node "Relu"(%x) {result_names = ["y"]} : (tensor<?x4xf32, #onnx.dims<"n", "">>) -> tensor<?x4xf32, #onnx.dims<"n", "">>
+    func.func @example(%x: tensor<?x4xf32, #onnx.dims<"n", "">>) {
+      %y = onnx.node "Relu"(%x) {result_names = ["y"]} : (tensor<?x4xf32, #onnx.dims<"n", "">>) -> tensor<?x4xf32, #onnx.dims<"n", "">>
+      return
+    }
     ```
   }];
   let statistics = [Statistic<"numTyped", "num-typed", "Values whose type became more precise">];

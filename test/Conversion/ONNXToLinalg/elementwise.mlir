@@ -2,7 +2,7 @@
 
 // Two dims of one name are equal in every run: nothing is checked.
 // CHECK-LABEL: func.func @same_name
-// CHECK-SAME: (%[[X:.*]]: tensor<?x4xf32>, %[[Y:.*]]: tensor<?x4xf32>)
+// CHECK-SAME: (%[[X:[a-z0-9]+]]: tensor<?x4xf32> {{.*}}, %[[Y:[a-z0-9]+]]: tensor<?x4xf32>
 // CHECK-NOT: cf.assert
 // CHECK: linalg.generic {{.*}} ins(%[[X]], %[[Y]] :
 // CHECK: arith.addf

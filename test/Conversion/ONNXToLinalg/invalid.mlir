@@ -47,7 +47,7 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
 // Sizes that can never be equal.
 onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
   onnx.graph @broadcast (%x: tensor<3xf32>, %y: tensor<4xf32>) {
-    // expected-error @below {{TODO-broadcast}}
+    // expected-error @below {{Add node 'z': sizes 3 and 4 cannot be broadcast to each other}}
     %z = onnx.node "Add"(%x, %y) {result_names = ["z"]} : (tensor<3xf32>, tensor<4xf32>) -> tensor<?xf32>
     onnx.return {output_names = ["z"]} %z : tensor<?xf32>
   } {input_names = ["x", "y"]}

@@ -25,7 +25,7 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
 // -----
 
 // CHECK-LABEL: func.func @split
-// CHECK-SAME: (%[[X:.*]]: tensor<?x4xf32>) -> (tensor<?x2xf32>, tensor<?x2xf32>)
+// CHECK-SAME: (%[[X:[a-z0-9]+]]: tensor<?x4xf32>
 // CHECK-COUNT-2: tensor.extract %[[X]]
 onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
   onnx.graph @split (%x: tensor<?x4xf32, #onnx.dims<"n", "">>) {
@@ -37,7 +37,7 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
 // -----
 
 // CHECK-LABEL: func.func @slice
-// CHECK-SAME: (%[[X:.*]]: tensor<?x4xf32>) -> tensor<?x2xf32>
+// CHECK-SAME: (%[[X:[a-z0-9]+]]: tensor<?x4xf32>
 // CHECK: linalg.index 1
 // CHECK: arith.addi
 // CHECK: tensor.extract %[[X]]
