@@ -60,7 +60,7 @@ static SmallVector<int64_t> squeezed(ArrayRef<int64_t> shape) {
   return result;
 }
 
-static bool isMatrixTransposition(onnxir::NodeOp node, int64_t rank) {
+static bool isMatrixTransposition(onnxir::NodeOp node, size_t rank) {
   auto permutation = dyn_cast_or_null<DenseI64ArrayAttr>(node.getNodeAttr("perm"));
   return rank == 2 && (!permutation || permutation.asArrayRef() == ArrayRef<int64_t>{1, 0});
 }
@@ -72,31 +72,36 @@ bool adapter::onlyRearranges(onnxir::NodeOp node) {
 }
 
 ParameterOp adapter::parameterBehind(Value value, ParameterUse &use, bool &transposed) {
-  auto outer = dyn_cast<RankedTensorType>(value.getType());
   while (auto node = value.getDefiningOp<onnxir::NodeOp>()) {
-    StringRef type = node.getOpType();
     if (!onlyRearranges(node) || node.getInputs().empty() || node.getNumResults() != 1)
       return {};
-    Value input = node.getInputs().front();
-    auto before = dyn_cast<RankedTensorType>(input.getType()),
-         after = dyn_cast<RankedTensorType>(value.getType());
-    if (!before)
-      return {};
-    if (type == "Transpose" && isMatrixTransposition(node, before.getRank()))
-      transposed = !transposed;
-    else if (type == "Transpose")
-      return {};
-    else if (!after || squeezed(before.getShape()) != squeezed(after.getShape()))
-      return {};
     use.chain.insert(use.chain.begin(), node);
-    value = input;
+    value = node.getInputs().front();
   }
   auto parameter = value.getDefiningOp<ParameterOp>();
   auto type = parameter ? dyn_cast<RankedTensorType>(parameter.getType()) : RankedTensorType();
   if (!type || !isa<FloatType>(type.getElementType()) || !type.hasStaticShape())
     return {};
-  // A matrix that arrives as one; rearranged vectors need only keep their elements' order.
-  if (outer && outer.hasRank() && squeezed(type.getShape()).size() > 1 && type.getRank() != outer.getRank())
+  // Shapes are followed from the parameter on: some exporters write none in between.
+  SmallVector<int64_t> shape(type.getShape());
+  for (onnxir::NodeOp node : use.chain) {
+    StringRef operation = node.getOpType();
+    if (operation == "Identity" || operation == "Cast")
+      continue;
+    if (operation == "Transpose") {
+      if (!isMatrixTransposition(node, shape.size()))
+        return {};
+      transposed = !transposed;
+      std::swap(shape[0], shape[1]);
+      continue;
+    }
+    auto after = dyn_cast<RankedTensorType>(node.getResult(0).getType());
+    if (!after || squeezed(after.getShape()) != squeezed(shape))
+      return {};
+    shape.assign(after.getShape().begin(), after.getShape().end());
+  }
+  // A matrix arrives as one; of a vector only the elements' order counts.
+  if (squeezed(shape).size() > 1 && static_cast<int64_t>(shape.size()) != type.getRank())
     return {};
   return parameter;
 }

@@ -4,6 +4,7 @@
 #include "adapter/InitAll.h"
 #include "adapter/Pipelines.h"
 #include "dialects/Adapter/IR/AdapterOps.h"
+#include "dialects/Adapter/Transforms/Passes.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "dialects/ONNX/IR/ONNXOps.h"
 #include "lib/Codegen/Passes.h"
@@ -41,6 +42,7 @@ void adapter::registerAllDialects(DialectRegistry &registry) {
 }
 
 void adapter::registerAllPasses() {
+  registerAdapterTransformsPasses();
   registerImportONNXPasses();
   registerAdapterCodegenPasses();
   registerAdapterCompilePasses();

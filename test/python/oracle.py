@@ -62,9 +62,10 @@ class Oracle:
         if not folder.exists():
             methods.save(model, method, folder)
         if scale != 1.0:
+            # Not scale_layer: it leaves embeddings out.
             for module in model.modules():
                 if hasattr(module, "scale_layer"):
-                    module.scale_layer(scale)
+                    module.scaling.update({name: s * scale for name, s in module.scaling.items()})
         return Adapter(folder, self._outputs(model, architecture))
 
     def both(self, architecture, method):

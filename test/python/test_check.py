@@ -47,7 +47,9 @@ def stray(oracle, tmp_path):
     folder = tmp_path / "stray"
     source = oracle.adapter("vit", "plain").folder
     tensors = safetensors.torch.load_file(source / "adapter_model.safetensors")
-    extra = {k.replace("layers.1", "layers.7"): v for k, v in tensors.items() if "layers.1.mlp.fc1" in k}
+    extra = {
+        k.replace("layers.1", "layers.7"): v.clone() for k, v in tensors.items() if "layers.1.mlp.fc1" in k
+    }
     folder.mkdir()
     safetensors.torch.save_file({**tensors, **extra}, folder / "adapter_model.safetensors")
     (folder / "adapter_config.json").write_bytes((source / "adapter_config.json").read_bytes())

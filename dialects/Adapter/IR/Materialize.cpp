@@ -26,8 +26,8 @@ Value adapter::toF64(OpBuilder &builder, Location loc, Value scalar) {
 
 Value adapter::mapWeight(ImplicitLocOpBuilder &b, Value weight, ValueRange inputs, ArrayRef<AffineMap> maps,
                          MapBody body) {
-  // The weight is an input as well as what is written: upstream's fusion takes a payload that reads its output
-  // for one that may be repeated.
+  // The weight is an input as well as what is written: upstream's fusion takes a payload that reads its
+  // output for one that may be repeated.
   auto type = cast<RankedTensorType>(weight.getType());
   SmallVector<AffineMap> all(maps);
   all.append(2, b.getMultiDimIdentityMap(type.getRank()));

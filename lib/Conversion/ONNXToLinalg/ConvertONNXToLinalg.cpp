@@ -103,8 +103,6 @@ static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
       return failure();
     if (!graph.fault.empty())
       return node.emitError() << describe(node) << ": " << graph.fault;
-    if (!graph.rowError.empty())
-      return node.emitError() << describe(node) << ": " << graph.rowError;
     traceRows(node, graph);
     for (auto [result, name] : llvm::zip(node.getResults(), node.getResultNames()))
       if (!isa<NoneType>(result.getType()) && !graph.has(result) && !result.use_empty())

@@ -32,7 +32,7 @@ static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowere
                                int64_t bank, int64_t axis, Value size) {
   B &b = graph.b;
   if (axis != 0 || result.rank() != indices.rank() + 1) {
-    graph.rowError = "only rows of a table of two dimensions can differ by row";
+    graph.fault = "only rows of a table of two dimensions can differ by row";
     return result;
   }
   if (!graph.requireRows(indices))

@@ -92,8 +92,6 @@ public:
   static void inheritRows(Lowered &result, llvm::ArrayRef<Lowered *> inputs);
   /// A row-bound vector beside `data`: one vector for each position of data's first dimension.
   Lowered rowVectors(Lowered &vector, llvm::ArrayRef<Lowered *> inputs);
-  /// Whether a lowering met rows that it cannot trace, with the reason.
-  std::string rowError;
   /// The update of each row of a product of x [..., k] whose weight has a bank, added to it in place.
   Lowered addRowUpdate(Lowered &x, Lowered product, int64_t bank);
   /// Errors unless the rows of `x` can be traced.

@@ -27,12 +27,11 @@ void GraphLowering::inheritRows(Lowered &result, ArrayRef<Lowered *> inputs) {
 bool GraphLowering::requireRows(const Lowered &x) {
   if (x.rows == Rows::Outermost)
     return true;
-  if (rowError.empty())
-    rowError =
-        x.rows == Rows::None
-            ? "its input does not depend on the rows of the call, so an adapter of one row cannot act "
-              "here; bind the adapter at build or switch"
-            : "the rows of the call cannot be traced to its input; bind the adapter at build or switch";
+  if (fault.empty())
+    fault = x.rows == Rows::None
+                ? "its input does not depend on the rows of the call, so an adapter of one row cannot act "
+                  "here; bind the adapter at build or switch"
+                : "the rows of the call cannot be traced to its input; bind the adapter at build or switch";
   return false;
 }
 

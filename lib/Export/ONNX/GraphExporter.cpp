@@ -206,6 +206,14 @@ Status GraphExporter::exportNodes(Block &block, Proto &proto, Scope &scope) {
   for (Operation &op : block.without_terminator()) {
     if (isa<ParameterOp, onnxir::AbsentOp>(op))
       continue;
+    // Shape inference alone sees adapters: an updated weight has the type of the weight.
+    if (auto materialize = dyn_cast<MaterializeOp>(op); materialize && shapesOnly()) {
+      std::string name = names[materialize.getWeight()];
+      names[materialize.getResult()] = std::move(name);
+      continue;
+    }
+    if (isa<UpdateOpInterface>(op) && shapesOnly())
+      continue;
     auto node = dyn_cast<onnxir::NodeOp>(op);
     if (!node)
       return Error{

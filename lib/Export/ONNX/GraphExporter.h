@@ -52,6 +52,8 @@ private:
   template <typename Message>
   checkpoint::Status restore(llvm::StringRef text, Message &message, llvm::StringRef place);
 
+  bool shapesOnly() const { return maxContents >= 0; }
+
   onnxir::ModelOp model;
   ParameterStore &store;
   int64_t maxContents;
