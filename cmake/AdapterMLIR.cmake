@@ -15,11 +15,17 @@ include(AddMLIR)
 include_directories(SYSTEM ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS} ${LLD_INCLUDE_DIRS})
 set(MLIR_BINARY_DIR "${PROJECT_BINARY_DIR}")
 
-# One precompiled header serves every library that includes MLIR.
+# One precompiled header serves every library that includes MLIR. It holds absolute paths, so ccache goes by a
+# sum beside it (see CMakePresets.json), and users name nothing but the file: equal sources hit in any clone.
+set(CMAKE_CXX_COMPILE_OPTIONS_USE_PCH -include-pch <PCH_FILE>)
 add_library(AdapterPrecompiled OBJECT "${PROJECT_SOURCE_DIR}/cmake/Precompiled.cpp")
 target_precompile_headers(AdapterPrecompiled PRIVATE "${PROJECT_SOURCE_DIR}/cmake/Precompiled.h")
-# Without a time stamp in it, equal headers make equal files, and ccache finds what was compiled with them.
 target_compile_options(AdapterPrecompiled PRIVATE -fno-exceptions "SHELL:-Xclang -fno-pch-timestamp")
+file(SHA256 "${PROJECT_SOURCE_DIR}/cmake/Precompiled.h" precompiled_sum)
+file(SHA256 "${MLIR_CMAKE_DIR}/MLIRTargets.cmake" mlir_sum)
+file(CONFIGURE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/CMakeFiles/AdapterPrecompiled.dir/cmake_pch.hxx.pch.sum"
+  CONTENT "${precompiled_sum} ${mlir_sum} ${LLVM_PACKAGE_VERSION} ${CMAKE_CXX_COMPILER_VERSION}\n")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/cmake/Precompiled.h")
 
 # adapter_add_library(NAME sources... [EXCEPTIONS file...] [DEPENDS target...] [LINK lib...])
 # A static library that includes MLIR. Files under EXCEPTIONS are compiled with exceptions (ONNX throws).

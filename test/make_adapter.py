@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""make_adapter.py TEXT FOLDER: writes a PEFT folder. TEXT has JSON between the comments `ADAPTER` and `END`,
-{"config": {...}, "tensors": {key: shape}}. Tensors hold small numbers; keys get PEFT's prefix."""
+"""make_adapter.py TEXT FOLDER: writes a PEFT folder. TEXT holds JSON between the comments ADAPTER and END,
+{"config": {...}, "tensors": {key: shape}}. Tensors are filled with small numbers, keys get PEFT's prefix."""
 
 import json
 import math

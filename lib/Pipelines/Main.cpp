@@ -96,6 +96,8 @@ static int runOnText(const CommandLine &line, DialectRegistry &registry, MlirOpt
   std::unique_ptr<llvm::MemoryBuffer> input = openInputFile(line.inputs.front(), &message);
   if (!input)
     return fail(inputAtFault, message);
+  if (line.inputs.front() == "-" && input->getBufferSize() == 0)
+    return fail(wrongUsage, "there is no input; name a model, or see --help");
   std::string folder = llvm::sys::path::parent_path(line.inputs.front()).str();
   auto user = std::make_shared<MlirOptMainConfig>(config);
   config.setPassPipelineSetupFn([=](PassManager &manager) {

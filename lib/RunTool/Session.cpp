@@ -104,8 +104,14 @@ Result<std::vector<Tensor>> Session::call() {
     call.row_count = rows.size();
   }
   adapter_rt_result *raw = nullptr;
-  if (Status status = check(adapter_rt_call(model.get(), views.data(), views.size(), &call, &raw)); !status)
+  if (Status status = check(adapter_rt_call(model.get(), views.data(), views.size(), &call, &raw)); !status) {
+    // The runtime knows inputs by name; the user knows files.
+    const std::string &message = status.error().message;
+    for (const auto &[name, file] : options.inputs)
+      if (message.rfind("input '" + name + "'", 0) == 0)
+        return Error{file + ": " + message};
     return status.error();
+  }
   std::shared_ptr<const adapter_rt_result> result(raw, [](const adapter_rt_result *each) {
     adapter_rt_result_free(const_cast<adapter_rt_result *>(each));
   });

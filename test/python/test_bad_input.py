@@ -113,7 +113,7 @@ def test_shapes_that_do_not_fit(artifact, tmp_path, shape):
 def test_inputs_that_do_not_fit(artifact, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((1, 3, 12, 12), np.float64))
     given = f"pixel_values={tmp_path}/x.npy"
-    product.refused("adapter-run", artifact, "--input", given, mentions=["pixel_values", "f64"])
+    product.refused("adapter-run", artifact, "--input", given, mentions=["x.npy", "pixel_values", "float64"])
     product.refused("adapter-run", artifact, mentions=["pixel_values"])
     product.refused("adapter-run", artifact, "--input", given.replace("pixel_values", "x"), mentions=["x"])
 

@@ -8,7 +8,7 @@ import zoo
 from tolerance import assert_agrees
 
 
-@matrix.exports
+@matrix.every_export
 def test_base(oracle, tmp_path, architecture, exporter):
     """No adapter; all shapes of feeds from one artifact."""
     base = oracle.export(architecture, exporter)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Every ```mlir block of a TableGen description parses and verifies; a sketch is a plain ``` block."""
+"""Every ```mlir block in a TableGen description parses and verifies; a sketch is a plain ``` block."""
 
 import re
 import textwrap

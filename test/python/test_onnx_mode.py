@@ -64,7 +64,7 @@ def test_scale_multiplies_the_adapters_own(oracle, tmp_path, method):
     assert_agrees(y, adapter.outputs["wide"], oracle.adapter("llama", method).outputs["wide"])
 
 
-@matrix.exports
+@matrix.every_export
 def test_interface_and_untouched_tensors_stay(oracle, tmp_path, architecture, exporter):
     """Inputs and outputs with their dim_params, opset and tensors that no update touches are as before."""
     path = oracle.export(architecture, exporter)

@@ -75,10 +75,12 @@ static Value floatRemainder(B &b, Value x, Value y, bool truncated) {
   Value zero = scalars::constant(b, wide, 0);
   Value quotient = math::TruncOp::create(b, arith::DivFOp::create(b, x, y));
   Value rest = arith::SubFOp::create(b, x, arith::MulFOp::create(b, quotient, y));
-  Value isInf = math::IsInfOp::create(b, y), isFinite = math::IsFiniteOp::create(b, x);
+  using F = arith::CmpFPredicate;
+  Value infinity = scalars::constant(b, wide, std::numeric_limits<double>::infinity());
+  Value isInf = arith::CmpFOp::create(b, F::OEQ, math::AbsFOp::create(b, y), infinity);
+  Value isFinite = arith::CmpFOp::create(b, F::OLT, math::AbsFOp::create(b, x), infinity);
   rest = arith::SelectOp::create(b, arith::AndIOp::create(b, isInf, isFinite), x, rest);
   if (!truncated) {
-    using F = arith::CmpFPredicate;
     Value signs = arith::XOrIOp::create(b, arith::CmpFOp::create(b, F::OLT, rest, zero),
                                         arith::CmpFOp::create(b, F::OLT, y, zero));
     Value nonZero = arith::CmpFOp::create(b, F::ONE, rest, zero);
