@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""make_adapter.py TEXT FOLDER: writes a PEFT folder. TEXT holds JSON between the comments `ADAPTER` and `END`,
+"""make_adapter.py TEXT FOLDER: writes a PEFT folder. TEXT holds JSON between comments `ADAPTER` and `END`,
 {"config": {...}, "tensors": {key: shape}}. Tensors are filled with small numbers, keys get PEFT's prefix."""
 
 import json
