@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Runs models with adapters that adapter-opt compiled."""
+"""Compiles and runs models with adapters."""
 
+from adapter_opt.compiler import Adapter, check, compile, export, merge
 from adapter_opt.runtime import Model, load
 
-__all__ = ["Model", "load"]
+__all__ = ["Adapter", "Model", "check", "compile", "export", "load", "merge"]

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The compiler from Python: merging, checking and compiling, by the adapter-opt command.
+
+The command is found beside the package (a build's bin/ folder), by the environment variable ADAPTER_OPT_BIN
+(a folder), or on the path. What it refuses is a ValueError with its message.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+from adapter_opt.runtime import Model
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapter:
+    """An adapter to compile in.
+
+    path: a PEFT folder or its safetensors file.
+    time: when it is bound, one of "build", "switch" and "row"; see docs/binding-times.md.
+    scale: multiplies the adapter's own scale.
+    """
+
+    path: str | os.PathLike
+    time: str = "build"
+    scale: float = 1.0
+
+
+def _command():
+    folders = [pathlib.Path(__file__).resolve().parents[2] / "bin"]
+    if "ADAPTER_OPT_BIN" in os.environ:
+        folders.insert(0, pathlib.Path(os.environ["ADAPTER_OPT_BIN"]))
+    for folder in folders:
+        if (folder / "adapter-opt").is_file():
+            return str(folder / "adapter-opt")
+    found = shutil.which("adapter-opt")
+    if not found:
+        raise FileNotFoundError("adapter-opt is neither beside the package nor on the path")
+    return found
+
+
+def _run(*arguments):
+    done = subprocess.run([_command(), *map(os.fspath, arguments)], capture_output=True, text=True)
+    if done.returncode:
+        lines = [line.removeprefix("adapter-opt: error: ") for line in done.stderr.splitlines()]
+        raise ValueError("\n".join(lines) or f"adapter-opt ended with {done.returncode}")
+    return done.stdout
+
+
+def _adapter_arguments(adapters):
+    arguments = []
+    for name, adapter in (adapters or {}).items():
+        if not isinstance(adapter, Adapter):
+            adapter = Adapter(adapter)
+        scale = "" if adapter.scale == 1.0 else f":scale={adapter.scale!r}"
+        arguments += ["--adapter", f"{name}={os.fspath(adapter.path)}@{adapter.time}{scale}"]
+    return arguments
+
+
+def compile(base, adapters=None, target="cpu:native", threads=0, ignore_missing=()):
+    """Compiles an ONNX file with its adapters (a dict of Adapter or paths by name); returns the model, open.
+
+    Its method save(path) keeps the artifact. target and ignore_missing are adapter-opt's options.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="adapter-opt-")
+    artifact = os.path.join(folder.name, "model.adapt")
+    ignored = [f"--ignore-missing={glob}" for glob in ignore_missing]
+    _run(base, *_adapter_arguments(adapters), *ignored, f"--target={target}", "-o", artifact)
+    return CompiledModel(folder, artifact, threads)
+
+
+class CompiledModel(Model):
+    """A model whose artifact lies in a temporary folder until it is saved."""
+
+    def __init__(self, folder, artifact, threads):
+        super().__init__(artifact, threads)
+        self._folder, self._artifact = folder, artifact
+
+    def save(self, path):
+        """Copies the artifact to the folder `path`, which must not exist."""
+        shutil.copytree(self._artifact, path)
+
+
+def merge(base, adapters, output, ignore_missing=()):
+    """Writes `output`, an ONNX file with the adapters (a dict of paths or Adapter by name) folded in."""
+    ignored = [f"--ignore-missing={glob}" for glob in ignore_missing]
+    _run(base, *_adapter_arguments(adapters), *ignored, "-o", output)
+
+
+def check(base, adapters, ignore_missing=()):
+    """Where each update of the adapters goes, as a dict; a ValueError where something is left over."""
+    ignored = [f"--ignore-missing={glob}" for glob in ignore_missing]
+    return json.loads(_run(base, *_adapter_arguments(adapters), *ignored, "--check", "--report=json"))
+
+
+def export(folder, output):
+    """Exports a transformers model folder to ONNX with a dynamic batch and sequence; needs torch.
+
+    Text models get input_ids and attention_mask, vision models pixel_values; the file is output/model.onnx.
+    Returns its path.
+    """
+    import torch
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder)
+    architecture = getattr(transformers, (config.architectures or ["AutoModel"])[0])
+    model = architecture.from_pretrained(folder).eval()
+    image = getattr(config, "image_size", None)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    if image is not None and not hasattr(config, "vocab_size"):
+        size = image if isinstance(image, (tuple, list)) else (image, image)
+        inputs = {"pixel_values": torch.zeros(2, getattr(config, "num_channels", 3), *size)}
+        shapes = {"pixel_values": {0: batch}}
+    else:
+        longest = getattr(config, "max_position_embeddings", None) or 1 << 16
+        sequence = torch.export.Dim("sequence", min=2, max=longest)
+        ids = torch.zeros(2, 7, dtype=torch.int64)
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        shapes = {name: {0: batch, 1: sequence} for name in inputs}
+    names = list(inputs)
+
+    class FirstOutput(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, *values):
+            options = {"use_cache": False} if hasattr(config, "use_cache") else {}
+            return self.model(**dict(zip(names, values, strict=True)), **options, return_dict=False)[0]
+
+    os.makedirs(output, exist_ok=True)
+    path = os.path.join(output, "model.onnx")
+    with torch.no_grad():
+        torch.onnx.export(
+            FirstOutput(),
+            tuple(inputs.values()),
+            path,
+            input_names=names,
+            output_names=["logits"],
+            dynamic_shapes=(tuple(shapes.values()),),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    return path
