@@ -90,6 +90,9 @@ public:
   /// `result`, whose rows are where those of the inputs lead by default: outermost if an input of the same
   /// first size has them there.
   static void inheritRows(Lowered &result, llvm::ArrayRef<Lowered *> inputs);
+  /// The same for values that are combined position by position: one input that has the rows in the result's
+  /// first dimension settles to which row a position belongs, whatever else is read there (a mask, say).
+  static void mergeRows(Lowered &result, llvm::ArrayRef<Lowered *> inputs);
   /// A row-bound vector beside `data`: one vector for each position of data's first dimension.
   Lowered rowVectors(Lowered &vector, llvm::ArrayRef<Lowered *> inputs);
   /// The update of each row of a product of x [..., k] whose weight has a bank, added to it in place.

@@ -84,7 +84,9 @@ static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &gr
   SmallVector<OpFoldResult> shape(batch);
   shape.append({rows, columns});
   Lowered result = graph.reshape(flat, shape);
-  GraphLowering::inheritRows(result, {&x, &y});
+  GraphLowering::mergeRows(result, {&x, &y});
+  if (result.rank() == 2 && x.rows != Rows::Outermost)
+    result.rows = y.rows == Rows::None ? x.rows : Rows::Elsewhere;
   return result;
 }
 

@@ -24,6 +24,18 @@ void GraphLowering::inheritRows(Lowered &result, ArrayRef<Lowered *> inputs) {
   result.rows = outermost ? Rows::Outermost : Rows::None;
 }
 
+void GraphLowering::mergeRows(Lowered &result, ArrayRef<Lowered *> inputs) {
+  result.rows = Rows::None;
+  for (Lowered *input : inputs) {
+    if (input->rows == Rows::Outermost && input->rank() == result.rank()) {
+      result.rows = Rows::Outermost;
+      return;
+    }
+    if (input->rows != Rows::None)
+      result.rows = Rows::Elsewhere;
+  }
+}
+
 bool GraphLowering::requireRows(const Lowered &x) {
   if (x.rows == Rows::Outermost)
     return true;

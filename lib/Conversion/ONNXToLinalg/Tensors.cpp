@@ -257,15 +257,7 @@ Lowered GraphLowering::elementwise(ArrayRef<Lowered *> given, Type resultType, B
       });
   Lowered result = wrap(generic.getResult(0), shape);
   result.isParameter = llvm::all_of(inputs, [](Lowered *input) { return input->isParameter; });
-  for (Lowered *input : inputs) {
-    if (input->rows == Rows::None)
-      continue;
-    bool aligned = input->rows == Rows::Outermost && input->rank() == result.rank();
-    if (!aligned || result.rows == Rows::Elsewhere)
-      result.rows = Rows::Elsewhere;
-    else
-      result.rows = Rows::Outermost;
-  }
+  mergeRows(result, inputs);
   return result;
 }
 
