@@ -253,10 +253,10 @@ int adapterRunMain(int argc, char **argv) {
   } catch (const CLI::ParseError &error) {
     if (error.get_exit_code() == 0)
       return line.app.exit(error);
-    std::fprintf(stderr, "adapter-run: %s\nTry: adapter-run --help\n", error.what());
+    std::fprintf(stderr, "adapter-run: error: %s; try adapter-run --help\n", error.what());
     return wrongUsage;
   } catch (const UsageError &error) {
-    std::fprintf(stderr, "adapter-run: %s\nTry: adapter-run --help\n", error.message.c_str());
+    std::fprintf(stderr, "adapter-run: error: %s; try adapter-run --help\n", error.message.c_str());
     return wrongUsage;
   }
   try {

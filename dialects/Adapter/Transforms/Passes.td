@@ -14,7 +14,7 @@ def InferTimesPass : Pass<"adapter-infer-times"> {
     `adapter.inferred`. An op may declare a time, `adapter.time`: one that is earlier than the inferred one is an
     error, a later one is kept as the op's time.
 
-    ```mlir
+    ```
     // before
     %w = adapter.parameter "base"::"w" : tensor<4x4xf32>
     %u = adapter.select @site_0 : !adapter.update<tensor<4x4xf32>>

@@ -78,6 +78,35 @@ static void traceRows(onnxir::NodeOp node, GraphLowering &graph) {
   }
 }
 
+// Only these read a parameter that differs by row as each row's own; any other would read the base's.
+static LogicalResult checkBanks(onnxir::NodeOp node, GraphLowering &graph) {
+  static constexpr StringRef known[] = {"Add",
+                                        "Conv",
+                                        "Div",
+                                        "Gather",
+                                        "Gemm",
+                                        "Mul",
+                                        "Identity",
+                                        "MatMul",
+                                        "LayerNormalization",
+                                        "RMSNormalization",
+                                        "Sub",
+                                        "Reshape",
+                                        "Squeeze",
+                                        "Transpose",
+                                        "Unsqueeze"};
+  for (unsigned i = 0; i < node.getInputs().size(); ++i) {
+    Lowered *input = graph.input(node, i);
+    if (!input || input->bank < 0)
+      continue;
+    bool grouped = node.getOpType() == "Conv" && intAttr(node, "group", 1) != 1;
+    if (grouped || !llvm::is_contained(known, node.getOpType()))
+      return node.emitError() << describe(node)
+                              << ": its parameter cannot differ by row; bind the adapter at build or switch";
+  }
+  return success();
+}
+
 static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
   const LoweringTable &table = LoweringTable::get();
   for (Operation &op : block.without_terminator()) {
@@ -99,7 +128,7 @@ static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
                               << " (opset " << node.getOpsetVersion()
                               << ") is not supported in compiled code; -o x.onnx keeps it as it is";
     graph.b.setLoc(node.getLoc());
-    if (failed(lower(node, graph)))
+    if (failed(checkBanks(node, graph)) || failed(lower(node, graph)))
       return failure();
     if (!graph.fault.empty())
       return node.emitError() << describe(node) << ": " << graph.fault;

@@ -149,7 +149,11 @@ static LogicalResult lowerConv(onnxir::NodeOp node, GraphLowering &graph) {
     });
     Lowered matrix = graph.reshape(*w, {graph.constant(outputs), graph.constant(patch)});
     Lowered product = multiplyByWeight(graph, patches, packWeight(graph, matrix, /*transposed=*/true),
-                                       graph.constant(outputs), bias);
+                                       graph.constant(outputs), bias && bias->bank < 0 ? bias : nullptr);
+    if (bias && bias->bank >= 0)
+      product = graph.elementwise({&product, bias}, type, [](B &b, ArrayRef<Value> s) -> Value {
+        return arith::AddFOp::create(b, s[0], s[1]);
+      });
     SmallVector<int64_t> permutation{0, dims + 1};
     for (int64_t dim = 0; dim < dims; ++dim)
       permutation.push_back(dim + 1);
