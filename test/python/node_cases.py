@@ -26,9 +26,17 @@ def lowered_operators():
     return sorted(set(re.findall(r'table\.add\("(\w+)"', text)))
 
 
+def _array(value):
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    return np.asarray(value) if np.isscalar(value) else value
+
+
 def _is_plain(values):
-    """Only arrays of numbers: no sequences, optionals or strings."""
-    return all(isinstance(v, np.ndarray) and v.dtype.kind in "fiub" and v.dtype.isbuiltin for v in values)
+    """Only arrays of numbers that NumPy itself knows: no sequences, optionals or strings, no float8."""
+    return all(
+        isinstance(v, np.ndarray) and v.dtype.kind in "fiub" and v.dtype.isbuiltin == 1 for v in values
+    )
 
 
 @functools.cache
@@ -46,9 +54,7 @@ def cases():
         if not set(used) <= known or {node.domain for node in case.model.graph.node} - {""}:
             continue
         for inputs, outputs in case.data_sets or ():
-            inputs, outputs = (
-                [np.asarray(v) if np.isscalar(v) else v for v in each] for each in (inputs, outputs)
-            )
+            inputs, outputs = [_array(v) for v in inputs], [_array(v) for v in outputs]
             if _is_plain(inputs) and _is_plain(outputs):
                 row = Case(case.name, case.model, inputs, outputs, case.rtol, case.atol)
                 found[used[0] if len(used) == 1 else ""].append(row)

@@ -131,7 +131,9 @@ static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
     if (failed(checkBanks(node, graph)) || failed(lower(node, graph)))
       return failure();
     if (!graph.fault.empty())
-      return node.emitError() << describe(node) << ": " << graph.fault;
+      return node.emitError() << (StringRef(graph.fault).starts_with(describe(node)) ? ""
+                                                                                     : describe(node) + ": ")
+                              << graph.fault;
     traceRows(node, graph);
     for (auto [result, name] : llvm::zip(node.getResults(), node.getResultNames()))
       if (!isa<NoneType>(result.getType()) && !graph.has(result) && !result.use_empty())
