@@ -10,6 +10,7 @@
 #include "lib/Pipelines/Archives.h"
 #include "lib/Pipelines/Compile.h"
 #include "lib/Pipelines/Files.h"
+#include "lib/Pipelines/Help.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
@@ -226,7 +227,8 @@ int adapter::adapterOptMain(int argc, char **argv) {
   registerAllDialects(registry);
   registerAllPasses();
 
-  static llvm::cl::OptionCategory category("adapter-opt options");
+  hideOptionsOfLLVM();
+  static llvm::cl::OptionCategory category("Adapter options"); // --help sorts categories by name
   llvm::cl::list<std::string> inputs(llvm::cl::Positional,
                                      llvm::cl::desc("<inputs: .onnx, .mlir, a folder, or ->"),
                                      llvm::cl::cat(category));
@@ -257,9 +259,8 @@ int adapter::adapterOptMain(int argc, char **argv) {
   registerDefaultTimingManagerCLOptions();
   std::string errors;
   llvm::raw_string_ostream stream(errors);
-  if (!llvm::cl::ParseCommandLineOptions(argc, argv, "adapter-opt: compiler for models that carry adapters\n",
-                                         &stream))
-    return fail(wrongUsage, StringRef(errors).trim());
+  if (!llvm::cl::ParseCommandLineOptions(argc, argv, helpOverview, &stream))
+    return fail(wrongUsage, complaintOf(errors));
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
   CommandLine line{inputs, output, target, compileTo, {}, {ignoreMissing, check}, report == "json"};
   Result<std::vector<AdapterRequest>> requests = parseAdapters(adapters);
