@@ -37,6 +37,10 @@ enum ExitCode { done = 0, inputAtFault = 1, wrongUsage = 2 };
 struct CommandLine {
   std::vector<std::string> inputs;
   std::string output, target, compileTo;
+  // Whether the module is written as it was read, or with its adapters where they belong.
+  bool endsBefore(StringRef phase) const {
+    return compileTo == "import" || (compileTo == "attach" && phase != "attach");
+  }
   std::vector<AdapterRequest> adapters;
   AttachOptions attach;
   bool json = false; // the report of --check
@@ -127,7 +131,7 @@ static bool isCode(StringRef output) {
 // Compiles as far as the output or --compile-to asks for, and writes.
 static Status writeResult(ModuleOp module, const CommandLine &line) {
   StringRef output = line.output;
-  if (!isCode(output) && line.compileTo.empty())
+  if ((!isCode(output) && line.compileTo.empty()) || line.endsBefore("optimise"))
     return writeOutput(module, line.output);
   Result<Target> target = resolveTarget(line.target);
   if (!target)
@@ -187,7 +191,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   Result<OwningOpRef<ModuleOp>> module = readInputs(&context, *inputs);
   if (!module)
     return module.error().message.empty() ? inputAtFault : fail(inputAtFault, module.error().message);
-  if (!line.adapters.empty())
+  if (!line.adapters.empty() && !line.endsBefore("attach"))
     if (std::optional<ExitCode> code = runAttach(**module, line))
       return *code;
   PassManager manager(&context, ModuleOp::getOperationName());
@@ -197,7 +201,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   applyDefaultTimingPassManagerCLOptions(manager);
   if (failed(config.setupPassPipeline(manager)))
     return inputAtFault;
-  if (isMerged(line) || isCode(line.output) || !line.compileTo.empty())
+  if (isMerged(line) || isCode(line.output) || (!line.compileTo.empty() && !line.endsBefore("optimise")))
     manager.addPass(createMergePass());
   if (failed(manager.run(**module)))
     return inputAtFault;
