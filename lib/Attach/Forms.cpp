@@ -93,6 +93,34 @@ static std::string whyRowsUnfit(const Update &update, const ModuleParameter &par
   return "";
 }
 
+// The shape of the tensor in the framework's own layout.
+static Shape storedShape(const ModuleParameter &parameter) {
+  Shape shape(parameter.shape.begin(), parameter.shape.end());
+  return parameter.storedTransposed ? exchanged(shape) : shape;
+}
+
+static std::string whySparseUnfit(const Update &update, const ModuleParameter &parameter) {
+  const Tensor &indices = tensorOf(update, "indices"), &values = tensorOf(update, "values");
+  Shape stored = storedShape(parameter);
+  // Of a convolution, checkpoints would have to say how its dimensions are flattened.
+  if (parameter.shape.size() != static_cast<size_t>(indices.shape[0]))
+    return wrongShape(indices, "[" + std::to_string(parameter.shape.size()) + ", n]", parameter);
+  // PEFT gives a layer as many elements as a LoRA of that rank would have.
+  int64_t expected = 0;
+  for (int64_t dim : parameter.shape)
+    expected += update.rank * dim;
+  if (update.rank && values.elements() != expected)
+    return wrongShape(values, "[" + std::to_string(expected) + "], rank " + std::to_string(update.rank),
+                      parameter);
+  const int64_t *index = reinterpret_cast<const int64_t *>(indices.data);
+  for (int64_t i = 0, count = values.elements(); i < indices.elements(); ++i)
+    if (index[i] >= stored[i / count])
+      return "'" + indices.key + "' holds the index " + std::to_string(index[i]) + ", but the graph's " +
+             stringifySiteKind(parameter.kind).str() + " (" + parameter.nodeName() + ") has " +
+             std::to_string(stored[i / count]) + (i / count ? " columns" : " rows");
+  return "";
+}
+
 std::string adapter::whyUnfit(const Update &update, const ModuleParameter &parameter) {
   for (const auto &[role, tensor] : update.tensors)
     if (role != "indices" && !checkpoint::isFloat(tensor.dtype))
@@ -101,6 +129,8 @@ std::string adapter::whyUnfit(const Update &update, const ModuleParameter &param
     return whyWholeUnfit(update, parameter);
   if (update.form == "rows")
     return whyRowsUnfit(update, parameter);
+  if (StringRef(update.form).starts_with("sparse"))
+    return whySparseUnfit(update, parameter);
   if (startsWith(update, "lora") || startsWith(update, "lora_conv") || startsWith(update, "lora_embedding"))
     return whyFactorsUnfit(update, parameter);
   return "the form '" + update.form + "' is not supported";
@@ -235,6 +265,13 @@ Value FormBuilder::build() {
     Value sparse = SparseOp::create(b, type(parameter.shape), SparseMode::Overwrite, SparseSupport::Rows,
                                     tensor("indices"), tensor("rows"));
     return inLayout(sparse, false);
+  }
+  if (StringRef(update.form).starts_with("sparse")) {
+    SparseMode mode = update.form == "sparse" ? SparseMode::Add : SparseMode::Overwrite;
+    Value indices = tensor("indices"), values = tensor("values");
+    Value sparse =
+        SparseOp::create(b, type(storedShape(parameter)), mode, SparseSupport::Coordinates, indices, values);
+    return inLayout(scaled(sparse), parameter.storedTransposed);
   }
   if (update.form != "add" && update.form != "replace")
     return buildLowRank();
