@@ -30,6 +30,10 @@ def Adapter_UpdateOpInterface : OpInterface<"UpdateOpInterface"> {
       (ins "::mlir::ImplicitLocOpBuilder &":$builder, "::mlir::ValueRange":$sizes, "::mlir::Value":$factor,
            "::mlir::Value":$carried, "::adapter::TouchBody":$body), "", [{ return {}; }]>,
     InterfaceMethod<[{
+      Whether the sizes in the types of this op are part of what it means. Where they are not, the same code serves
+      weights of all sizes.
+    }], "bool", "sizesMatter", (ins), "", [{ return false; }]>,
+    InterfaceMethod<[{
       Whether U(W) depends on W at all.
     }], "bool", "needsWeight", (ins), "", [{ return true; }]>,
   ];

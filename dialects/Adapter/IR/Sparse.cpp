@@ -180,6 +180,9 @@ Value SparseOp::forEachTouched(ImplicitLocOpBuilder &b, ValueRange weightSizes, 
   });
 }
 
+// The size of a block stands in the type alone.
+bool SparseOp::sizesMatter() { return getSupport() == SparseSupport::Blocks; }
+
 bool SparseOp::isAdditive() { return getMode() == SparseMode::Add; }
 
 Value SparseOp::materialize(ImplicitLocOpBuilder &b, UpdateTarget target) {

@@ -78,7 +78,7 @@ def Adapter_ReplaceOp : Adapter_UpdateOp<"replace", ["needsWeight"]> {
   let hasVerifier = 1;
 }
 
-def Adapter_SparseOp : Adapter_UpdateOp<"sparse", ["isAdditive", "forEachTouched"]> {
+def Adapter_SparseOp : Adapter_UpdateOp<"sparse", ["isAdditive", "forEachTouched", "sizesMatter"]> {
   let summary = "Change few elements";
   let description = [{
     Adds values to few elements of a weight, or puts them in their place. The support says which elements:
@@ -217,7 +217,7 @@ def Adapter_TransposeOp : Adapter_UpdateOp<"transpose", ["isAdditive", "needsWei
   let hasFolder = 1;
 }
 
-def Adapter_PlaceOp : Adapter_UpdateOp<"place", ["isAdditive", "forEachTouched"]> {
+def Adapter_PlaceOp : Adapter_UpdateOp<"place", ["isAdditive", "forEachTouched", "sizesMatter"]> {
   let summary = "An update of a part of a weight";
   let description = [{
     Acts on the part of the weight that begins at `offset` along `axis` and has the size of the source's
