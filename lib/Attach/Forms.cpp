@@ -6,6 +6,7 @@
 #include "lib/Checkpoint/DType.h"
 #include "lib/Support/ParameterStore.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include <algorithm>
 #include <cstring>
 
 using namespace mlir;
@@ -204,6 +205,8 @@ public:
 private:
   // The tensor of a role, perhaps with its unit dimensions laid out otherwise.
   Value tensor(const char *role, std::optional<Shape> shape = std::nullopt);
+  Value parameterOf(const std::string &key, Tensor tensor);
+  Value vectorIndices(ArrayRef<int64_t> shape);
   UpdateType type(ArrayRef<int64_t> shape) {
     return UpdateType::get(b.getContext(), RankedTensorType::get(shape, element));
   }
@@ -225,11 +228,25 @@ Value FormBuilder::tensor(const char *role, std::optional<Shape> shape) {
   Tensor tensor = tensorOf(update, role);
   if (shape)
     tensor.shape = *shape;
-  std::string key = tensorKey(update, role);
+  return parameterOf(tensorKey(update, role), std::move(tensor));
+}
+
+Value FormBuilder::parameterOf(const std::string &key, Tensor tensor) {
   auto type = RankedTensorType::get(tensor.shape, elementTypeOf(tensor.dtype, b.getContext()));
   ParameterStore::get(b.getContext()).set(scope, key, std::move(tensor));
   return ParameterOp::create(b, type, b.getStringAttr(scope), b.getStringAttr(key), ElementsAttr(),
                              StringAttr());
+}
+
+// Coordinates in a tensor of one dimension that is not 1.
+Value FormBuilder::vectorIndices(ArrayRef<int64_t> shape) {
+  const Tensor &plain = tensorOf(update, "indices");
+  int64_t rank = shape.size(), count = plain.shape[1];
+  int64_t along = std::max_element(shape.begin(), shape.end()) - shape.begin();
+  Tensor indices = checkpoint::allocateTensor(plain.dtype, {rank, count});
+  indices.key = plain.key;
+  std::memcpy(checkpoint::mutableData(indices) + along * plain.bytes, plain.data, plain.bytes);
+  return parameterOf(tensorKey(update, "indices"), std::move(indices));
 }
 
 Value FormBuilder::scaled(Value source) {
@@ -268,10 +285,14 @@ Value FormBuilder::build() {
   }
   if (StringRef(update.form).starts_with("sparse")) {
     SparseMode mode = update.form == "sparse" ? SparseMode::Add : SparseMode::Overwrite;
-    Value indices = tensor("indices"), values = tensor("values");
-    Value sparse =
-        SparseOp::create(b, type(storedShape(parameter)), mode, SparseSupport::Coordinates, indices, values);
-    return inLayout(scaled(sparse), parameter.storedTransposed);
+    // Exporters give vectors unit dimensions.
+    bool vector = parameter.kind == SiteKind::Vector;
+    ArrayRef<int64_t> inGraph = graphType().getWeight().getShape();
+    Shape shape = vector ? Shape(inGraph.begin(), inGraph.end()) : storedShape(parameter);
+    Value indices = vector ? vectorIndices(inGraph) : tensor("indices"), values = tensor("values");
+    Value sparse = SparseOp::create(b, type(shape), mode, SparseSupport::Coordinates, indices, values);
+    sparse = scaled(sparse);
+    return vector ? sparse : inLayout(sparse, parameter.storedTransposed);
   }
   if (update.form != "add" && update.form != "replace")
     return buildLowRank();

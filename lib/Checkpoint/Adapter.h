@@ -24,9 +24,9 @@ namespace adapter::checkpoint {
 //   add             value, shaped as the parameter      p += scale * value
 //   replace         value                               p = value (modules_to_save, trained biases, layers)
 //   rows            indices int64 [n], rows [n, dim]    W[indices] = rows (indices ascending and distinct)
-//   sparse          indices int64 [2, n], values [n]    W[indices[0], indices[1]] += scale * values (ascending
+//   sparse          indices int64 [dims, n], values [n] W[indices[:, j]] += scale * values[j] (indices ascending
 //                                                       in row-major order and distinct)
-//   sparse+overwrite  the same                          W[indices[0], indices[1]] = values, or by scale between
+//   sparse+overwrite  the same                          W[indices[:, j]] = values[j], or by scale between
 //
 // The updates of one parameter of one module stand in the order in which they apply: replace, then the
 // low-rank forms, rows, sparse and add.

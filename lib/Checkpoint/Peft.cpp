@@ -7,6 +7,7 @@
 #include "lib/Checkpoint/PeftConfig.h"
 #include <algorithm>
 #include <exception>
+#include <map>
 
 namespace adapter::checkpoint {
 
@@ -24,8 +25,8 @@ static Status checkTensors(const std::string &file, const Safetensors &tensors) 
 }
 
 // By peft_type in lower case.
-static const std::map<std::string, decltype(&readPeftLora)> readers = {{"lora", readPeftLora},
-                                                                       {"shira", readPeftShira}};
+static const std::map<std::string, decltype(&readPeftLora)> readers = {
+    {"lora", readPeftLora}, {"shira", readPeftShira}, {"adapter_opt_sparse", readSparseFolder}};
 
 static Result<Adapter> readFolder(const std::string &folder) {
   std::string configFile = folder + "/adapter_config.json",

@@ -55,6 +55,8 @@ Status readPeftLora(const PeftConfig &config, const std::string &file, const Saf
                     Adapter &adapter);
 Status readPeftShira(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
                      Adapter &adapter);
+Status readSparseFolder(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
+                        Adapter &adapter);
 
 } // namespace adapter::checkpoint
 

@@ -32,8 +32,7 @@ static Result<Tensor> wholeNumbers(const std::string &file, const Tensor &tensor
 
 Status setSparse(const std::string &file, const Tensor &indices, const Tensor &values, Update &update) {
   int64_t count = values.elements();
-  if (values.shape.size() != 1 || indices.shape.size() != 2 || indices.shape[1] != count ||
-      indices.shape[0] < 1 || indices.shape[0] > 2)
+  if (values.shape.size() != 1 || indices.shape.size() != 2 || indices.shape[1] != count)
     return Error{file + ": tensor '" + indices.key + "' has shape " + shapeText(indices.shape) +
                  ", which does not fit the shape " + shapeText(values.shape) + " of '" + values.key +
                  "'; expected [2, " + std::to_string(count) + "]"};
@@ -45,18 +44,21 @@ Status setSparse(const std::string &file, const Tensor &indices, const Tensor &v
   for (int64_t i = 0; i < dims * count; ++i)
     if (from[i] < 0)
       return Error{file + ": tensor '" + indices.key + "' holds the index " + std::to_string(from[i])};
-  auto at = [&](int64_t entry) {
-    return std::make_pair(from[entry], dims == 2 ? from[count + entry] : int64_t(0));
+  auto precedes = [&](int64_t a, int64_t b) {
+    for (int64_t d = 0; d < dims; ++d)
+      if (from[d * count + a] != from[d * count + b])
+        return from[d * count + a] < from[d * count + b];
+    return false;
   };
   std::vector<int64_t> order(count);
   std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return at(a) < at(b); });
+  std::sort(order.begin(), order.end(), precedes);
   for (int64_t i = 1; i < count; ++i)
-    if (at(order[i - 1]) == at(order[i])) {
-      auto [row, column] = at(order[i]);
-      std::string place =
-          dims == 2 ? std::to_string(row) + ", " + std::to_string(column) : std::to_string(row);
-      return Error{file + ": tensor '" + indices.key + "' names [" + place + "] twice"};
+    if (!precedes(order[i - 1], order[i])) {
+      std::vector<int64_t> place;
+      for (int64_t d = 0; d < dims; ++d)
+        place.push_back(from[d * count + order[i]]);
+      return Error{file + ": tensor '" + indices.key + "' names " + shapeText(place) + " twice"};
     }
   Tensor sortedIndices = allocateTensor(DType::I64, {dims, count});
   Tensor sortedValues = allocateTensor(values.dtype, {count});

@@ -8,7 +8,7 @@
 
 namespace adapter::checkpoint {
 
-// Fills the roles `indices` and `values` of a sparse update from coordinates [2, n] (or [1, n] of a vector),
+// Fills the roles `indices` and `values` of a sparse update from coordinates [rank of the tensor, n],
 // integers or whole floats, and values [n]: int64, ascending in row-major order. A coordinate that is negative,
 // fractional or there twice is an error that names the tensor.
 Status setSparse(const std::string &file, const Tensor &indices, const Tensor &values, Update &update);

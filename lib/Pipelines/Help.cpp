@@ -25,6 +25,8 @@ const char *const adapter::helpOverview = R"(compiler for models that carry adap
                                                                    compiled; each row has its own adapter
   adapter-opt base.onnx --compile-to=linalg                        the module after a phase
   adapter-opt x.mlir --canonicalize                                an mlir-opt
+  adapter-opt diff base.safetensors tuned.safetensors --as sparse -o folder/
+                                                                   what changed, as an adapter; see diff --help
 
 Exit codes: 0 done, 1 a model or an adapter is at fault, 2 wrong usage.
 )";

@@ -6,6 +6,7 @@
 #include "adapter/InitAll.h"
 #include "lib/Attach/Attach.h"
 #include "lib/Compile/Passes.h"
+#include "lib/Diff/Diff.h"
 #include "lib/Pipelines/AdapterOptions.h"
 #include "lib/Pipelines/Archives.h"
 #include "lib/Pipelines/Compile.h"
@@ -227,6 +228,8 @@ static std::string whyWrong(const CommandLine &line, StringRef report) {
 
 int adapter::adapterOptMain(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  if (argc > 1 && StringRef(argv[1]) == "diff")
+    return diff::command(argc, argv);
   DialectRegistry registry;
   registerAllDialects(registry);
   registerAllPasses();

@@ -44,8 +44,9 @@ struct UpdateTarget {
 /// The new value of an element (f64), given its old one.
 using ElementUpdate = llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &builder, mlir::Value old)>;
 /// What becomes of a tensor that is carried through loops over changed elements; see forEachTouched.
-using TouchBody = llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &builder, mlir::ValueRange element,
-                                                 mlir::Value carried, ElementUpdate update)>;
+using TouchBody =
+    llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &builder, mlir::ValueRange element,
+                                   mlir::Value carried, ElementUpdate update)>;
 
 /// The type of updates of a weight; names of dims do not matter.
 UpdateType updateTypeOf(mlir::Type weight);
