@@ -112,6 +112,25 @@ Result<Room> findRoom(const Artifact &artifact, const char *slotName) {
   return room;
 }
 
+std::string formsOf(const artifact::Slot &slot) {
+  std::string forms;
+  for (const std::string &form : slot.forms())
+    forms += (forms.empty() ? "" : ", ") + form;
+  return forms;
+}
+
+// The names of a message, not all where they are many.
+template <typename Names>
+std::string listOf(const Names &names) {
+  std::string list;
+  for (const std::string &each : names) {
+    if (list.size() > 1000)
+      return list + ", ...";
+    list += (list.empty() ? "" : ", ") + each;
+  }
+  return list.empty() ? "none" : list;
+}
+
 // The sites that an update of a checkpoint is about.
 Result<std::vector<int>> matchSites(const Artifact &artifact, const Room &room, const Update &update,
                                     const std::string &where) {
@@ -119,29 +138,20 @@ Result<std::vector<int>> matchSites(const Artifact &artifact, const Room &room, 
   for (int index : room.sites) {
     const artifact::Site &site = artifact.manifest.sites(index);
     all.insert(siteName(site));
-    if (site.parameter_name() == update.parameter && checkpoint::pathsMatch(update.module, site.module()))
+    if (site.parameter_name() == update.parameter)
       modules.insert(site.module());
   }
-  if (modules.count(update.module))
-    modules = {update.module};
-  std::string list;
-  for (const std::string &each : modules.empty() ? all : modules) {
-    if (list.size() > 1000) {
-      list += ", ...";
-      break;
-    }
-    list += (list.empty() ? "" : ", ") + each;
-  }
-  if (modules.empty())
+  std::vector<std::string> found = checkpoint::matchingPaths({modules.begin(), modules.end()}, update.module);
+  if (found.empty())
     return Error{where + ": the artifact has no room for '" + update.module + "." + update.parameter +
-                 "'; it has room at: " + (list.empty() ? "none" : list)};
-  if (modules.size() > 1)
-    return Error{where + ": '" + update.module + "' may be any of: " + list};
+                 "'; it has room at: " + listOf(all)};
+  if (found.size() > 1)
+    return Error{where + ": '" + update.module + "' may be any of: " + listOf(found)};
   std::vector<int> result;
   std::set<int> tied;
   for (int index : room.sites) {
     const artifact::Site &site = artifact.manifest.sites(index);
-    if (site.module() != *modules.begin() || site.parameter_name() != update.parameter)
+    if (site.module() != found[0] || site.parameter_name() != update.parameter)
       continue;
     result.push_back(index);
     if (update.tied)
@@ -200,7 +210,7 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
       if (slot->forms_size() &&
           std::find(slot->forms().begin(), slot->forms().end(), update.form) == slot->forms().end())
         return Error{path + ": '" + update.module + "' is updated by '" + update.form +
-                     "', which the slot '" + slot->name() + "' does not take"};
+                     "', which the slot '" + slot->name() + "' does not take; it takes: " + formsOf(*slot)};
       if (slot->max_rank() && update.rank > slot->max_rank())
         return Error{path + ": '" + update.module + "' has rank " + std::to_string(update.rank) +
                      ", but the slot '" + slot->name() + "' takes ranks up to " +

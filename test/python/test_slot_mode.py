@@ -9,8 +9,6 @@ import pytest
 import zoo
 from tolerance import assert_agrees, assert_rows_agree
 
-pytestmark = pytest.mark.needs("slot")
-
 # The forms that a slot names for a method (see Update in lib/Checkpoint/Adapter.h).
 FORMS = {
     "dora": "lora+dora",
