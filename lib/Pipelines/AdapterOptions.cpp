@@ -160,8 +160,8 @@ static Status bindProperty(StringRef value, AdapterOptions &options) {
   auto wrong = [&](const llvm::Twine &what) {
     return Error{("--bind " + value + ": " + what + "; expected NAME.PROPERTY@call").str()};
   };
-  auto [whole, time] = value.rsplit('@');
-  auto [name, property] = whole.rsplit('.');
+  StringRef whole = value.rsplit('@').first, time = value.rsplit('@').second;
+  StringRef name = whole.rsplit('.').first, property = whole.rsplit('.').second;
   if (whole.size() == value.size() || property.empty() || name.empty())
     return wrong("names no property or no time");
   if (time != "call")

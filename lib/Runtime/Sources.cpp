@@ -44,11 +44,11 @@ Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std
     return Error{message + "the artifact has no room for the form '" + form +
                  "' there, only for: " + (forms.empty() ? "none" : forms)};
   }
-  bool switched = time == artifact::SWITCH;
-  if (switched ? known->materialise() < 0 || site.parameter() < 0 : known->prepare() < 0 || site.bank() < 0)
+  bool inWeights = time == artifact::SWITCH || time == artifact::LOAD;
+  if (inWeights ? known->materialise() < 0 || site.parameter() < 0 : known->prepare() < 0 || site.bank() < 0)
     return Error{message + "the artifact cannot apply the form '" + form + "' there at the time '" +
                  timeName(time) + "'"};
-  SiteUpdate update{siteIndex, form, scale, {}};
+  SiteUpdate update{siteIndex, form, scale, 0, {}};
   for (const std::string &role : known->roles()) {
     auto it = tensors.find(role);
     if (it == tensors.end())
@@ -60,6 +60,8 @@ Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std
     // A checkpoint's file may be overwritten while its adapter lives; the artifact's own files may not.
     if (origin == Origin::Checkpoint && converted->data == it->second.data)
       converted = copyTensor(*converted);
+    if (role == "A")
+      update.rank = converted->shape.empty() ? 0 : converted->shape[0];
     update.tensors.push_back(std::move(*converted));
   }
   if (tensors.size() != update.tensors.size())
@@ -100,7 +102,7 @@ Result<Room> findRoom(const Artifact &artifact, const char *slotName) {
   std::set<artifact::Time> times;
   Room room{artifact::ROW, {}, nullptr};
   for (int i = 0; i < manifest.sites_size(); ++i)
-    if (manifest.sites(i).time() >= artifact::SWITCH) {
+    if (manifest.sites(i).time() >= artifact::LOAD) {
       times.insert(manifest.sites(i).time());
       room.sites.push_back(i);
     }
@@ -165,6 +167,13 @@ Result<std::vector<int>> matchSites(const Artifact &artifact, const Room &room, 
 
 } // namespace
 
+int64_t Source::highestRank() const {
+  int64_t rank = 0;
+  for (const SiteUpdate &update : updates)
+    rank = std::max(rank, update.rank);
+  return rank;
+}
+
 Result<Source> readBuiltIn(const Artifact &artifact, const artifact::Adapter &adapter) {
   std::string path = artifact.folder + "/" + adapter.file();
   for (const artifact::FileHash &file : artifact.manifest.files())
@@ -178,7 +187,8 @@ Result<Source> readBuiltIn(const Artifact &artifact, const artifact::Adapter &ad
   Result<Safetensors> file = checkpoint::readSafetensors(path);
   if (!file)
     return file.error();
-  Source source{adapter.name(), "artifact", adapter.time(), {}};
+  Source source{adapter.name(), "artifact", adapter.time(), {}, {}};
+  source.bound.assign(adapter.bound().begin(), adapter.bound().end());
   for (const artifact::AdapterUpdate &update : adapter.updates()) {
     std::map<std::string, Tensor> tensors;
     for (const artifact::AdapterTensor &tensor : update.tensors()) {
@@ -204,7 +214,9 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
   Result<checkpoint::Adapter> adapter = checkpoint::readAdapter(path);
   if (!adapter)
     return adapter.error();
-  Source source{name, path, room->time, {}};
+  Source source{name, path, room->time, {}, {}};
+  if (room->slot)
+    source.bound.assign(room->slot->bound().begin(), room->slot->bound().end());
   for (const Update &update : adapter->updates) {
     if (const artifact::Slot *slot = room->slot) {
       if (slot->forms_size() &&

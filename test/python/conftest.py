@@ -7,6 +7,7 @@ from oracle import Oracle
 
 torch.set_num_threads(1)
 
+
 @pytest.fixture(scope="session")
 def oracle(tmp_path_factory):
     """Exports, adapters and references of this session."""

@@ -7,6 +7,7 @@ import product
 import pytest
 from tolerance import assert_agrees
 
+
 def compiled(oracle, tmp_path, architecture, exporter, method):
     """(artifact, feed, adapters by name): a and b are of one method and of different ranks."""
     base = oracle.export(architecture, exporter)
