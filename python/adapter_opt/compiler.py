@@ -93,8 +93,8 @@ def _adapter_arguments(adapters):
 
 
 def compile(base, adapters=None, target="cpu:native", threads=0, ignore_missing=(), slots=None):
-    """Compiles an ONNX file with its adapters (a dict of Adapter or paths by name) and room for more (a dict of
-    Slot by name); returns the model, open.
+    """Compiles an ONNX file with its adapters (a dict of Adapter or paths by name) and room for more (a dict
+    of Slot by name); returns the model, open.
 
     Its method save(path) keeps the artifact. target and ignore_missing are adapter-opt's options.
     """

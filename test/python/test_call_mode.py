@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Adapters bound at call: one for a whole call, factors kept; and what else comes with a call, scale and rank."""
+"""Adapters bound at call: one for a whole call, factors kept; and its scale and rank, which come with it."""
 
 import matrix
 import methods
