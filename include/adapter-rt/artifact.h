@@ -83,7 +83,9 @@ typedef struct adapter_call_v1 {
   const void *const *parameters; /* by row of the manifest's parameter table */
   const adapter_bank_v1 *banks;  /* by bank of the manifest's site table */
   const int32_t *row_slots;      /* adapter slot of each row, -1 for none; may be NULL when rows is 0 */
-  int64_t rows;                  /* 0: no row carries an adapter */
+  int64_t rows;                  /* 0: no row carries an adapter. Row i has the positions from i * n / rows up
+                                  * to (i + 1) * n / rows of a tensor's n; with one adapter for the whole call
+                                  * `rows` may be any number */
   const double *scalars;         /* by row of the manifest's scalar table */
 } adapter_call_v1;
 

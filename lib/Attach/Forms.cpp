@@ -137,6 +137,21 @@ std::string adapter::whyUnfit(const Update &update, const ModuleParameter &param
   return "the form '" + update.form + "' is not supported";
 }
 
+bool adapter::hasRoom(StringRef form, const ModuleParameter &parameter) {
+  switch (parameter.kind) {
+  case SiteKind::Linear:
+    return form == "lora" || form == "lora+dora" || form == "rows" || form == "replace";
+  case SiteKind::Embedding:
+    return form == "lora_embedding" || form == "lora_embedding+dora" || form == "rows" || form == "replace";
+  case SiteKind::Vector:
+    // Checkpoints add to biases only; room at every norm would cost something in each call.
+    return form == "replace" || (form == "add" && parameter.parameter == "bias");
+  case SiteKind::Convolution:
+    return false;
+  }
+  return false;
+}
+
 //===----------------------------------------------------------------------===//
 // Contents
 //===----------------------------------------------------------------------===//

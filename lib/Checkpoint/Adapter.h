@@ -63,6 +63,10 @@ Result<Adapter> readAdapter(const std::string &path);
 // behind a dotted prefix ("model.layers.0.q" matches "layers.0.q").
 bool pathsMatch(const std::string &candidate, const std::string &module);
 
+// Those of `paths` that a checkpoint's module could mean: the equal one; else those that end with it
+// (wrapped models); else the longest that is its end (parts of models).
+std::vector<std::string> matchingPaths(const std::vector<std::string> &paths, const std::string &module);
+
 } // namespace adapter::checkpoint
 
 #endif // ADAPTER_LIB_CHECKPOINT_ADAPTER_H

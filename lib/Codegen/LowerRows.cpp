@@ -57,19 +57,22 @@ public:
     body(range.getInductionVar());
   }
 
-  // Calls body(slot, begin, end) for each row with an adapter, rows in parallel.
+  // Calls body(slot, begin, end) for each row with an adapter, rows in parallel. One adapter for the whole
+  // call may come as any number of rows, which then divide the positions as evenly as they can.
   void forEachRow(Value positions, llvm::function_ref<void(Value, Value, Value)> body) {
     Value rows = kernel::RowCountOp::create(b, b.getIndexType());
     auto loop = kernel::ParallelOp::create(b, rows, index(b, 1));
     OpBuilder::InsertionGuard guard(b);
     Block *block = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
     Value row = block->getArgument(0);
-    Value each = arith::DivUIOp::create(b, positions, rows);
-    Value begin = arith::MulIOp::create(b, row, each);
-    Value end = arith::AddIOp::create(b, begin, each);
+    auto boundary = [&](Value of) -> Value {
+      return arith::DivUIOp::create(b, arith::MulIOp::create(b, of, positions), rows);
+    };
+    Value begin = boundary(row), end = boundary(arith::AddIOp::create(b, row, index(b, 1)));
     Value slot = kernel::RowSlotOp::create(b, b.getIndexType(), row);
     Value active = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, slot, index(b, 0));
-    when(active, [&] { body(slot, begin, end); });
+    Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, begin, end);
+    when(arith::AndIOp::create(b, active, some), [&] { body(slot, begin, end); });
     kernel::YieldOp::create(b);
   }
 

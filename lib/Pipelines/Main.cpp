@@ -42,9 +42,11 @@ struct CommandLine {
   bool endsBefore(StringRef phase) const {
     return compileTo == "import" || (compileTo == "attach" && phase != "attach");
   }
-  std::vector<AdapterRequest> adapters;
+  AdapterOptions adapters;
   AttachOptions attach;
   bool json = false; // the report of --check
+
+  bool hasAdapters() const { return !adapters.adapters.empty() || !adapters.slots.empty(); }
 };
 
 // Binds the tensors that a textual module names before any pass asks for them.
@@ -157,7 +159,9 @@ static bool isMerged(const CommandLine &line) {
 // Binds the adapters. Nothing where compilation goes on, else the exit code.
 static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &line) {
   AttachReport report;
-  if (Status status = attachAdapters(module, line.adapters, line.attach, report); !status) {
+  if (Status status =
+          attachAdapters(module, line.adapters.adapters, line.adapters.slots, line.attach, report);
+      !status) {
     fail(inputAtFault, status.error().message);
     return inputAtFault;
   }
@@ -192,7 +196,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   Result<OwningOpRef<ModuleOp>> module = readInputs(&context, *inputs);
   if (!module)
     return module.error().message.empty() ? inputAtFault : fail(inputAtFault, module.error().message);
-  if (!line.adapters.empty() && !line.endsBefore("attach"))
+  if (line.hasAdapters() && !line.endsBefore("attach"))
     if (std::optional<ExitCode> code = runAttach(**module, line))
       return *code;
   PassManager manager(&context, ModuleOp::getOperationName());
@@ -215,14 +219,18 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
 static std::string whyWrong(const CommandLine &line, StringRef report) {
   if (report != "text" && report != "json")
     return ("--report=" + report + ": the reports are text and json").str();
-  if (line.adapters.empty() && (line.attach.checkOnly || !line.attach.ignoreMissing.empty()))
+  if (!line.hasAdapters() && (line.attach.checkOnly || !line.attach.ignoreMissing.empty()))
     return "--check and --ignore-missing are about adapters, and there is no --adapter";
   if (line.attach.checkOnly && (line.output != "-" || !line.compileTo.empty()))
     return "--check writes nothing; leave out -o and --compile-to";
-  for (const AdapterRequest &request : line.adapters)
-    if (isMerged(line) && request.time != BindingTime::Build)
+  if (!isMerged(line))
+    return "";
+  for (const AdapterRequest &request : line.adapters.adapters)
+    if (request.time != BindingTime::Build)
       return "adapter '" + request.name + "' acts at " + stringifyBindingTime(request.time).str() +
              ", but in an .onnx file adapters can only be merged; write an .adapt, or leave the time out";
+  for (const SlotRequest &slot : line.adapters.slots)
+    return "slot '" + slot.name + "' is room in an .adapt; an .onnx file has none";
   return "";
 }
 
@@ -250,7 +258,17 @@ int adapter::adapterOptMain(int argc, char **argv) {
   llvm::cl::list<std::string> adapters(
       "adapter",
       llvm::cl::desc("An adapter: a PEFT folder or its .safetensors, and when it acts (default: build)"),
-      llvm::cl::value_desc("NAME=PATH[@build|switch|row][:scale=S]"), llvm::cl::cat(category));
+      llvm::cl::value_desc("NAME=PATH[@build|switch|call|row][:scale=S|@call]"), llvm::cl::cat(category));
+  llvm::cl::list<std::string> slots(
+      "adapter-slot",
+      llvm::cl::desc(
+          "Room for adapters that arrive later; forms: lora dora embedding rows add replace (default: "
+          "any rank, all modules, row)"),
+      llvm::cl::value_desc("NAME:FORM[+FORM...][,rank=R][,modules=GLOB,...][@load|switch|call|row]"),
+      llvm::cl::cat(category));
+  llvm::cl::list<std::string> bindings(
+      "bind", llvm::cl::desc("A property of an adapter or slot, scale or rank, that each call may set"),
+      llvm::cl::value_desc("NAME.PROPERTY@call"), llvm::cl::cat(category));
   llvm::cl::list<std::string> ignoreMissing(
       "ignore-missing", llvm::cl::desc("Modules of the adapters that the models are known not to hold"),
       llvm::cl::value_desc("glob"), llvm::cl::cat(category));
@@ -270,7 +288,7 @@ int adapter::adapterOptMain(int argc, char **argv) {
     return fail(wrongUsage, complaintOf(errors));
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
   CommandLine line{inputs, output, target, compileTo, {}, {ignoreMissing, check}, report == "json"};
-  Result<std::vector<AdapterRequest>> requests = parseAdapters(adapters);
+  Result<AdapterOptions> requests = parseAdapterOptions({adapters, slots, bindings});
   if (!requests)
     return fail(wrongUsage, requests.error().message);
   line.adapters = std::move(*requests);
@@ -289,6 +307,6 @@ int adapter::adapterOptMain(int argc, char **argv) {
                                 ": the output's suffix is none of .onnx, .mlir, .mlirbc, .ll, .s, .o and "
                                 ".adapt");
   bool text = one && fileKindOf(line.inputs.front()) != FileKind::ONNX && line.output == "-" &&
-              line.compileTo.empty() && line.adapters.empty();
+              line.compileTo.empty() && !line.hasAdapters();
   return text ? runOnText(line, registry, config) : runOnModels(line, registry, config);
 }

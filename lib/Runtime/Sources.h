@@ -32,6 +32,7 @@ struct SiteUpdate {
   int site;
   std::string form;
   double scale;
+  int64_t rank;                // of low-rank forms, else 0
   std::vector<Tensor> tensors; // f32 or int64, in the order of the form's roles; shapes are checked
 };
 
@@ -41,6 +42,11 @@ struct Source {
   std::string origin; // a path, or "artifact"
   artifact::Time time;
   std::vector<SiteUpdate> updates;
+  std::vector<std::string> bound; // properties that come with the call
+
+  // Its switch or load functions write new weights; other adapters have entries in banks.
+  bool inWeights() const { return time == artifact::SWITCH || time == artifact::LOAD; }
+  int64_t highestRank() const;
 };
 
 // An adapter that the artifact was built with.
