@@ -13,7 +13,16 @@ using namespace mlir;
 using namespace adapter;
 
 // Places in an adapter_entry_v1, see adapter-rt/artifact.h.
-enum EntryTensor { kDown = 0, kUp = 1, kColumnScale = 2, kIndices = 2, kRows = 3, kWhole = 4 };
+enum EntryTensor {
+  kDown = 0,
+  kUp = 1,
+  kColumnScale = 2,
+  kIndices = 2,
+  kRows = 3,
+  kWhole = 4,
+  kPlaces = 5,
+  kAdded = 6
+};
 
 static Value index(ImplicitLocOpBuilder &b, int64_t value) {
   return arith::ConstantIndexOp::create(b, value);
@@ -89,6 +98,29 @@ static Value rowsOf(ImplicitLocOpBuilder &b, Value matrix, Value begin, Value co
   return memref::SubViewOp::create(b, matrix, offsets, sizes, strides);
 }
 
+// output[m, o] += added * input[m, i] for each changed element (i, o): where it stands is read once for all of the
+// segment's positions.
+static void addSparse(ImplicitLocOpBuilder &b, RowEmitter &emit, Value slot, Value input, Value output,
+                      Value begin, Value end) {
+  int64_t any = ShapedType::kDynamic;
+  Value count = emit.extent(slot, 3);
+  Value places = emit.tensor(slot, kPlaces, {2, any}, {count}, b.getI64Type());
+  Value added = emit.tensor(slot, kAdded, {any}, {count});
+  emit.loop(index(b, 0), count, [&](Value j) {
+    auto place = [&](int64_t which) -> Value {
+      Value at = memref::LoadOp::create(b, places, ValueRange{index(b, which), j});
+      return arith::IndexCastOp::create(b, b.getIndexType(), at);
+    };
+    Value in = place(0), out = place(1), factor = memref::LoadOp::create(b, added, ValueRange{j});
+    emit.loop(begin, end, [&](Value m) {
+      Value x = memref::LoadOp::create(b, input, ValueRange{m, in});
+      Value before = memref::LoadOp::create(b, output, ValueRange{m, out});
+      Value sum = arith::AddFOp::create(b, before, arith::MulFOp::create(b, x, factor));
+      memref::StoreOp::create(b, sum, output, ValueRange{m, out});
+    });
+  });
+}
+
 static void lowerRowLinear(kernel::RowLinearOp op, TileFunctions &tiles) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
   RowEmitter emit(b, op.getBank());
@@ -131,6 +163,7 @@ static void lowerRowLinear(kernel::RowLinearOp op, TileFunctions &tiles) {
         });
       });
     });
+    emit.when(emit.has(slot, kPlaces), [&] { addSparse(b, emit, slot, input, output, begin, end); });
   });
   op.erase();
 }

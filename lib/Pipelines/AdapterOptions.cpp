@@ -94,13 +94,15 @@ static Status readForms(StringRef text, std::vector<std::string> &forms) {
       forms.push_back(form.str());
   };
   for (StringRef word : words) {
-    if (word == "lora" || word == "rows" || word == "add" || word == "replace")
+    if (word == "lora" || word == "rows" || word == "add" || word == "replace" || word == "sparse")
       add(word);
+    else if (word == "overwrite")
+      add("sparse+overwrite");
     else if (word == "embedding" || word == "lora_embedding")
       add("lora_embedding");
     else if (word != "dora")
       return Error{
-          ("there is no form '" + word + "'; the forms are lora, dora, embedding, rows, add and replace")
+          ("there is no form '" + word + "'; the forms are lora, dora, embedding, rows, sparse, overwrite, add and replace")
               .str()};
   }
   if (dora)

@@ -79,6 +79,10 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
     entry.set_prepare(bank ? functionIndex((*made)->prepare) : -1);
     for (int slot : (*made)->entrySlots)
       entry.add_entry_slots(slot);
+    if (!(*made)->touch.empty()) {
+      entry.set_touch(1 + functionIndex((*made)->touch));
+      entry.set_restore(1 + functionIndex((*made)->restore));
+    }
   }
   siteIndex[symbol] = manifest.sites_size();
   if (std::optional<ArrayAttr> slots = op.getSlots())

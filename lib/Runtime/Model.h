@@ -69,7 +69,8 @@ public:
 
 private:
   Model(std::shared_ptr<const Artifact> artifact, int threads, int64_t memoryLimit)
-      : artifact(std::move(artifact)), resources(threads, memoryLimit) {}
+      : artifact(artifact), resources(threads, memoryLimit),
+        copies(std::make_shared<TouchedCopies>(artifact, resources)) {}
   std::shared_ptr<const Snapshot> current() const;
   void publish(std::shared_ptr<Snapshot> next);
   std::shared_ptr<Snapshot> copy() const { return std::make_shared<Snapshot>(*current()); }
@@ -92,6 +93,7 @@ private:
 
   std::shared_ptr<const Artifact> artifact;
   Resources resources;
+  std::shared_ptr<TouchedCopies> copies;
   std::mutex writing;            // changes come one after the other
   mutable std::mutex publishing; // of `snapshot`, held for a moment only
   std::shared_ptr<const Snapshot> snapshot;

@@ -6,6 +6,7 @@
 #include "lib/Runtime/Manifest.h"
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 namespace adapter::runtime {
 
@@ -15,6 +16,7 @@ constexpr int32_t f32 = static_cast<int32_t>(checkpoint::DType::F32);
 constexpr int32_t i64 = static_cast<int32_t>(checkpoint::DType::I64);
 constexpr int32_t f64 = static_cast<int32_t>(checkpoint::DType::F64);
 constexpr int biasSlot = 3, wholeSlot = 4; // of an entry: tensors that stand for the whole parameter
+constexpr int placesSlot = 5;              // of a linear: which elements change
 
 // The base that a function sees: the pristine parameter, or what an earlier update made of it.
 struct Base {
@@ -74,9 +76,10 @@ Result<std::vector<Output>> run(const Artifact &artifact, Resources &resources,
   return invoke(resources, artifact.code.table->functions[function], call, dtypes);
 }
 
-// Type of an entry's tensor: the indices of replaced rows are integers.
+// Type of an entry's tensor: the indices of what changes are integers.
 int32_t entryDtype(const artifact::Site &site, int slot) {
-  return site.kind() == artifact::EMBEDDING && slot == 2 ? i64 : f32;
+  bool indices = site.kind() == artifact::EMBEDDING ? slot == 2 : slot == placesSlot;
+  return indices ? i64 : f32;
 }
 
 // Packed tensors are [n / block, k, block]; what they cover is n.
@@ -87,6 +90,8 @@ void setExtents(const artifact::Site &site, int slot, const std::vector<int64_t>
   if (site.kind() == artifact::LINEAR) {
     if (slot == 0)
       entry.extent[0] = packed(dims);
+    if (slot == placesSlot && dims.size() == 2)
+      entry.extent[3] = dims[1];
     if (slot == wholeSlot) {
       entry.extent[1] = packed(dims);
       entry.extent[2] = site.rows();
@@ -145,19 +150,35 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
 }
 
 Status materialise(const Artifact &artifact, Resources &resources, const Source &source,
-                   const Properties &properties, Materialised &weights) {
+                   const Properties &properties, Materialised &weights, TouchedCopies &copies) {
+  std::set<int> own; // parameters that this call has written anew
   for (const SiteUpdate &update : source.updates) {
     const artifact::Site &site = artifact.manifest.sites(update.site);
     const artifact::SiteForm &form = *findForm(site, update.form);
+    std::string where = "adapter '" + source.name + "' at '" + siteName(site) + "': ";
+    int parameter = site.parameter();
+    if (form.touch() && own.count(parameter)) {
+      if (Status status = copies.applyInPlace(update, properties.scale, weights[parameter].get()); !status)
+        return Error{where + status.error().message};
+      continue;
+    }
+    if (form.touch() && !weights.count(parameter)) {
+      Result<std::shared_ptr<void>> touched = copies.apply(update, properties.scale);
+      if (!touched)
+        return Error{where + touched.error().message};
+      // Not `own`: what came after it in place would not be restored.
+      weights[parameter] = std::move(*touched);
+      continue;
+    }
     Base base = baseOf(artifact, site, weights);
     Result<std::vector<Output>> outputs =
         run(artifact, resources, form, form.materialise(), base, update, properties, {base.dtype});
-    std::string where = "adapter '" + source.name + "' at '" + siteName(site) + "': ";
     if (!outputs)
       return Error{where + outputs.error().message};
     if ((*outputs)[0].dims != base.dims)
       return Error{where + "the updated parameter has another shape than the base's"};
-    weights[site.parameter()] = std::move((*outputs)[0].data);
+    weights[parameter] = std::move((*outputs)[0].data);
+    own.insert(parameter);
   }
   return Done{};
 }

@@ -4,7 +4,7 @@
 #ifndef ADAPTER_LIB_RUNTIME_REALISE_H
 #define ADAPTER_LIB_RUNTIME_REALISE_H
 
-#include "lib/Runtime/Sources.h"
+#include "lib/Runtime/Touched.h"
 
 namespace adapter::runtime {
 
@@ -27,9 +27,10 @@ struct Prepared {
 Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const Source &source,
                          const Properties &properties, const Materialised &weights);
 
-// Applies an adapter that acts in the weights on top of `weights`.
+// Applies an adapter that acts in the weights on top of `weights`. Updates of few elements cost what they change
+// where the weight is the pristine one or this adapter's own already.
 Status materialise(const Artifact &artifact, Resources &resources, const Source &source,
-                   const Properties &properties, Materialised &weights);
+                   const Properties &properties, Materialised &weights, TouchedCopies &copies);
 
 } // namespace adapter::runtime
 

@@ -4,6 +4,7 @@
 #ifndef ADAPTER_LIB_RUNTIME_SOURCES_H
 #define ADAPTER_LIB_RUNTIME_SOURCES_H
 
+#include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Tensor.h"
 #include "lib/Runtime/Code.h"
 #include "lib/Runtime/Host.h"
@@ -20,6 +21,7 @@ struct Artifact {
   Code code;
   std::vector<Tensor> parameters;     // mapped, by row of the manifest's table
   std::vector<const void *> pristine; // their data
+  checkpoint::MappedFile parameterFile;
   int banks = 0;
 };
 

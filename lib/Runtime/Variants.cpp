@@ -89,7 +89,8 @@ Status Model::reload(Snapshot &next) {
   next.loadedWeights.clear();
   for (const std::string &name : next.loaded) {
     const LiveAdapter &live = next.adapters[name];
-    if (Status status = materialise(*artifact, resources, *live.source, live.properties, next.loadedWeights);
+    if (Status status =
+            materialise(*artifact, resources, *live.source, live.properties, next.loadedWeights, *copies);
         !status)
       return status;
   }
@@ -105,7 +106,8 @@ Status Model::putIn(Snapshot &next) {
   next.weights = next.loadedWeights;
   if (!next.switched.empty()) {
     const LiveAdapter &live = next.adapters[next.switched];
-    if (Status status = materialise(*artifact, resources, *live.source, live.properties, next.weights);
+    if (Status status =
+            materialise(*artifact, resources, *live.source, live.properties, next.weights, *copies);
         !status)
       return status;
   }
