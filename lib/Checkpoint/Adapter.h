@@ -39,6 +39,8 @@ struct Update {
   // sets it by itself for Conv1D, so that the operator of the graph decides.
   bool transposed = false;
   int64_t rank = 0; // of low-rank forms
+  // Of sparse forms: how many elements there are for each row and column of the parameter; 0: any number.
+  int64_t density = 0;
   // Where the base ties this module's parameter to another's (embedding and output head), the update
   // reaches both. Without it, it reaches this module alone.
   bool tied = false;

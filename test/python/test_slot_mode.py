@@ -18,6 +18,7 @@ FORMS = {
     "tokens": "lora+rows",
     "tokens_named": "lora+rows",
     "lora_bias": "lora+add",
+    "shira": "lora+sparse",
 } | dict.fromkeys(("bias_lora_only", "bias_all", "head_saved", "norm_saved", "bfloat16"), "lora+replace")
 SKIP = ("convolution",)  # factors of convolutions are bound at build
 
