@@ -13,9 +13,10 @@ namespace adapter {
 
 /// What code is compiled for.
 struct CodegenOptions {
-  int64_t lanes = 16; ///< f32 lanes of a vector register
-  int64_t rows = 12;  ///< rows of the register tile
-  int64_t columnBlock() const { return 2 * lanes; }
+  int64_t lanes = 16;  ///< f32 lanes of a vector register
+  int64_t rows = 12;   ///< rows of the register tile
+  int64_t vectors = 2; ///< vectors in a row of the register tile
+  int64_t columnBlock() const { return vectors * lanes; }
 };
 
 /// A phase of compilation behind attach: `--compile-to=<name>` prints the module there.

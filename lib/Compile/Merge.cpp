@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // adapter-merge: merging as partial evaluation. The slice behind each adapter.materialize becomes a function
-// of the parameters it reads, with all sizes dynamic, so that one compilation serves every layer that is
-// adapted in the same way.
+// of the parameters it reads, with all sizes dynamic where no update says that they matter, so that one
+// compilation serves every layer that is adapted in the same way.
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Checkpoint/DType.h"
@@ -40,15 +40,18 @@ using checkpoint::Tensor;
 
 static constexpr const char *functionName = "evaluate";
 
-// The type with all sizes dynamic, of `element` where there is one.
-static Type withoutSizes(Type type, Type element = {}) {
+// The type as a merge is compiled for: with all sizes dynamic unless they matter, of `element` where there is
+// one.
+static Type evaluatedType(Type type, bool sizesMatter, Type element) {
   if (auto update = dyn_cast<UpdateType>(type))
     return UpdateType::get(type.getContext(),
-                           cast<RankedTensorType>(withoutSizes(update.getWeight(), element)));
+                           cast<RankedTensorType>(evaluatedType(update.getWeight(), sizesMatter, element)));
   auto tensor = dyn_cast<RankedTensorType>(type);
   if (!tensor)
     return type;
-  SmallVector<int64_t> sizes(tensor.getRank(), ShapedType::kDynamic);
+  SmallVector<int64_t> sizes(tensor.getShape());
+  if (!sizesMatter)
+    sizes.assign(tensor.getRank(), ShapedType::kDynamic);
   return RankedTensorType::get(sizes, element ? element : tensor.getElementType());
 }
 
@@ -113,14 +116,18 @@ OwningOpRef<ModuleOp> MergePass::outline(const Slice &slice, MaterializeOp op) {
   Location loc = UnknownLoc::get(&getContext());
   OwningOpRef<ModuleOp> module = ModuleOp::create(loc);
   OpBuilder builder(module->getBodyRegion());
+  bool sizesMatter = llvm::any_of(slice.ops, [](Operation *each) {
+    auto update = dyn_cast<UpdateOpInterface>(each);
+    return update && update.sizesMatter();
+  });
   Type element = evaluatedElement(op);
   SmallVector<Type> types;
   for (Operation *parameter : slice.parameters) {
-    bool isWeight = parameter->getResult(0) == op.getWeight();
-    types.push_back(withoutSizes(parameter->getResult(0).getType(), isWeight ? element : Type()));
+    Value value = parameter->getResult(0);
+    types.push_back(evaluatedType(value.getType(), sizesMatter, value == op.getWeight() ? element : Type()));
   }
-  auto function = func::FuncOp::create(builder, loc, functionName,
-                                       builder.getFunctionType(types, withoutSizes(op.getType(), element)));
+  Type result = evaluatedType(op.getType(), sizesMatter, element);
+  auto function = func::FuncOp::create(builder, loc, functionName, builder.getFunctionType(types, result));
   // Parameters are mapped files, and the base is compared with what becomes of it.
   for (unsigned i = 0; i < types.size(); ++i)
     function.setArgAttr(i, "bufferization.writable", BoolAttr::get(&getContext(), false));
@@ -132,7 +139,7 @@ OwningOpRef<ModuleOp> MergePass::outline(const Slice &slice, MaterializeOp op) {
     Operation *copy = builder.clone(*each, mapping);
     copy->setLoc(loc);
     for (Value result : copy->getResults())
-      result.setType(withoutSizes(result.getType(), element));
+      result.setType(evaluatedType(result.getType(), sizesMatter, element));
   }
   func::ReturnOp::create(builder, loc, mapping.lookup(op.getResult()));
   return module;
