@@ -53,7 +53,7 @@ private:
 Value Attacher::materializeBuilt(PlannedParameter &planned, Value weight, ImplicitLocOpBuilder &b) {
   SmallVector<Value> built;
   for (const PlannedUpdate &each : planned.updates)
-    if (const AdapterRequest &request = *each.adapter->request; request.time == BindingTime::Build)
+    if (const AdapterRequest &request = *each.adapter->request; each.adapter->time == BindingTime::Build)
       built.push_back(buildUpdate(b, *each.update, *planned.parameter, request.name, request.scale));
   if (built.empty())
     return weight;
@@ -97,7 +97,7 @@ SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Locatio
   llvm::SetVector<Attribute> forms, slots;
   bool spare = true;
   for (const PlannedUpdate &each : planned.updates)
-    if (each.adapter->request->time == time) {
+    if (each.adapter->time == time) {
       forms.insert(builder.getStringAttr(each.update->form));
       if (std::exchange(spare, false))
         module = each.update->module;
@@ -123,14 +123,14 @@ SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Locatio
 }
 
 Value Attacher::selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b) {
-  bool named = llvm::any_of(planned.updates, [&](auto &each) { return each.adapter->request->time == time; });
+  bool named = llvm::any_of(planned.updates, [&](auto &each) { return each.adapter->time == time; });
   bool room = llvm::any_of(planned.rooms, [&](auto &each) { return each.slot->time == time; });
   if (!named && !room)
     return weight;
   SiteOp site = createSite(planned, time, b.getLoc());
   sites[{planned.parameter, time}] = site;
   for (const PlannedUpdate &each : planned.updates)
-    if (each.adapter->request->time == time)
+    if (each.adapter->time == time)
       updates[{planned.parameter->model(), each.adapter}].push_back(describe(each, site));
   Value update = SelectOp::create(b, updateTypeOf(weight.getType()), FlatSymbolRefAttr::get(site));
   return MaterializeOp::create(b, weight.getType(), weight, update);
@@ -155,12 +155,12 @@ void Attacher::listAdapters() {
   for (const auto &adapter : plan.adapters)
     for (const auto &table : plan.tables) {
       const AdapterRequest &request = *adapter->request;
-      if (request.time == BindingTime::Build || table->modules().empty())
+      if (adapter->time == BindingTime::Build || table->modules().empty())
         continue;
       onnxir::ModelOp model = table->modules().begin()->second.front()->model();
       NamedAttrList fields;
       fields.set("name", builder.getStringAttr(request.name));
-      fields.set("time", BindingTimeAttr::get(builder.getContext(), request.time));
+      fields.set("time", BindingTimeAttr::get(builder.getContext(), adapter->time));
       fields.set("hash", builder.getStringAttr(adapter->contents.hash));
       if (!request.bound.empty())
         fields.set("bound", stringsAttr(request.bound));

@@ -26,6 +26,7 @@ struct AdapterRequest {
   std::string path;
   BindingTime time = BindingTime::Build;
   double scale = 1.0;             ///< multiplies the adapter's own
+  bool automatic = false;         ///< the cost model chooses the time
   std::vector<std::string> bound; ///< properties that come with the call
 };
 
@@ -44,6 +45,8 @@ struct AttachOptions {
   std::vector<std::string> ignoreMissing;
   /// Look only; the module stays as it is.
   bool checkOnly = false;
+  /// The output has no place for adapters that are not merged.
+  bool mergeOnly = false;
 };
 
 /// Where one update went.
@@ -67,7 +70,23 @@ struct SlotPlacement {
   int64_t rank, sites;
 };
 
+/// A parameter of which an adapter needs a copy of its own.
+struct PlannedSite {
+  std::string name, form;
+  int64_t bytes;
+};
+
+/// When an adapter acts, why, and the bytes that this takes beside the model.
+struct PlannedTime {
+  std::string adapter;
+  BindingTime time;
+  std::string reason;
+  int64_t factors = 0, copies = 0;
+  std::vector<PlannedSite> copied; ///< where `copies` differ from one for all
+};
+
 struct AttachReport {
+  std::vector<PlannedTime> times;
   std::vector<SlotPlacement> slots;
   std::vector<Placement> placements;
   std::vector<std::string> leftOver; ///< messages, one for each update that has no place
@@ -85,6 +104,8 @@ checkpoint::Status attachAdapters(mlir::ModuleOp module, const std::vector<Adapt
 /// The report for people, and as JSON.
 std::string reportTable(const AttachReport &report);
 std::string reportJson(const AttachReport &report);
+/// What the cost model chose and why, for people.
+std::string planText(const AttachReport &report);
 
 } // namespace adapter
 

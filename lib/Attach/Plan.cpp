@@ -104,9 +104,9 @@ void Planner::placeAt(const LoadedAdapter &adapter, const Update &update, Module
   bool unchanged = parameter && changesNothing(update, *parameter);
   if (!unchanged) {
     PlannedParameter &entry = planned(table, parameter, biasless);
-    bool replaces = update.form == "replace" && adapter.request->time == BindingTime::Build;
+    bool replaces = update.form == "replace" && adapter.time == BindingTime::Build;
     for (const PlannedUpdate &other : entry.updates)
-      if (replaces && other.update->form == "replace" && other.adapter->request->time == BindingTime::Build)
+      if (replaces && other.update->form == "replace" && other.adapter->time == BindingTime::Build)
         return leaveOver(adapter, update,
                          "adapter '" + other.adapter->request->name +
                              "' replaces the same tensor; bind one of them at another time");
@@ -262,12 +262,14 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
     Result<checkpoint::Adapter> contents = checkpoint::readAdapter(request.path);
     if (!contents)
       return contents.error();
-    plan.adapters.push_back(std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents)}));
+    plan.adapters.push_back(
+        std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents), request.time}));
     for (const Update &update : plan.adapters.back()->contents.updates)
       planner.place(*plan.adapters.back(), update);
   }
   for (const SlotRequest &slot : slots)
     if (Status status = planner.makeRoom(slot); !status)
       return status;
+  chooseTimes(plan, options, report);
   return Done{};
 }

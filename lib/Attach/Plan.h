@@ -13,6 +13,7 @@ namespace adapter {
 struct LoadedAdapter {
   const AdapterRequest *request;
   checkpoint::Adapter contents;
+  BindingTime time; ///< the request's, unless that leaves it open
 };
 
 /// One update at one parameter of a graph.
@@ -47,6 +48,9 @@ struct AttachPlan {
 checkpoint::Status planAttach(mlir::ModuleOp module, const std::vector<AdapterRequest> &requests,
                               const std::vector<SlotRequest> &slots, const AttachOptions &options,
                               AttachPlan &plan, AttachReport &report);
+
+/// Settles the times that requests leave open, once every update has its place; fills the report.
+void chooseTimes(AttachPlan &plan, const AttachOptions &options, AttachReport &report);
 
 } // namespace adapter
 

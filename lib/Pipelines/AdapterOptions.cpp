@@ -25,11 +25,13 @@ static std::string whyNoName(StringRef name) {
 }
 
 // A property of an adapter at one of these times can come with the call; "" or why not.
-static std::string whyNotBound(StringRef name, StringRef property, BindingTime time) {
+static std::string whyNotBound(StringRef name, StringRef property, BindingTime time, bool automatic) {
   if (property != "scale" && property != "rank")
     return ("the property '" + property + "' of '" + name +
             "' cannot come with the call yet; scale and rank can")
         .str();
+  if (automatic)
+    return ("'" + name + "' leaves its time open; what comes with the call needs @call or @row").str();
   if (time == BindingTime::Call || time == BindingTime::Row)
     return "";
   return ("'" + name + "' acts at " + stringifyBindingTime(time) +
@@ -66,9 +68,14 @@ static Result<AdapterRequest> parseAdapter(StringRef value) {
   }
   auto [before, time] = rest.rsplit('@');
   if (before.size() != rest.size()) {
-    if (time == "row-token" || time == "auto")
+    if (time == "row-token")
       return wrong("the time '" + time + "' is not there yet");
-    if (time == "build" || time == "switch" || time == "row" || time == "call") {
+    if (time == "auto") {
+      // By row until the plan knows better: the loosest time there is.
+      request.time = BindingTime::Row;
+      request.automatic = true;
+      rest = before;
+    } else if (time == "build" || time == "switch" || time == "row" || time == "call") {
       request.time = *symbolizeBindingTime(time);
       rest = before;
     }
@@ -210,16 +217,17 @@ Result<AdapterOptions> adapter::parseAdapterOptions(const AdapterTexts &texts) {
   for (const std::string &value : texts.bindings)
     if (Status status = bindProperty(value, options); !status)
       return status.error();
-  auto check = [](const auto &requests) -> Status {
-    for (const auto &request : requests)
-      for (const std::string &property : request.bound)
-        if (std::string why = whyNotBound(request.name, property, request.time); !why.empty())
-          return Error{why};
+  auto check = [](const auto &request, bool automatic) -> Status {
+    for (const std::string &property : request.bound)
+      if (std::string why = whyNotBound(request.name, property, request.time, automatic); !why.empty())
+        return Error{why};
     return Done{};
   };
-  if (Status status = check(options.adapters); !status)
-    return status.error();
-  if (Status status = check(options.slots); !status)
-    return status.error();
+  for (const AdapterRequest &request : options.adapters)
+    if (Status status = check(request, request.automatic); !status)
+      return status.error();
+  for (const SlotRequest &request : options.slots)
+    if (Status status = check(request, false); !status)
+      return status.error();
   return options;
 }

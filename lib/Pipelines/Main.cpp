@@ -45,6 +45,8 @@ struct CommandLine {
   AdapterOptions adapters;
   AttachOptions attach;
   bool json = false; // the report of --check
+  bool allowLossyMerge = false;
+  bool plan = false; // print it
 
   bool hasAdapters() const { return !adapters.adapters.empty() || !adapters.slots.empty(); }
 };
@@ -167,13 +169,17 @@ static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &lin
   }
   if (line.attach.checkOnly)
     llvm::outs() << (line.json ? reportJson(report) : reportTable(report));
+  if (line.plan)
+    llvm::outs() << planText(report);
   if (!report.leftOver.empty()) {
     size_t more = report.leftOver.size() - 1;
     fail(inputAtFault, report.leftOver.front() +
                            (more ? " (and " + std::to_string(more) + " more, see --check)" : std::string()));
     return inputAtFault;
   }
-  return line.attach.checkOnly ? std::optional(done) : std::nullopt;
+  // Without an output the report is all that was asked for.
+  bool reportOnly = line.attach.checkOnly || (line.plan && line.output == "-" && line.compileTo.empty());
+  return reportOnly ? std::optional(done) : std::nullopt;
 }
 
 static int runOnModels(const CommandLine &line, DialectRegistry &registry, const MlirOptMainConfig &config) {
@@ -207,7 +213,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   if (failed(config.setupPassPipeline(manager)))
     return inputAtFault;
   if (isMerged(line) || isCode(line.output) || (!line.compileTo.empty() && !line.endsBefore("optimise")))
-    manager.addPass(createMergePass());
+    manager.addPass(createMergePass({line.allowLossyMerge}));
   if (failed(manager.run(**module)))
     return inputAtFault;
   if (Status status = writeResult(**module, line); !status)
@@ -219,14 +225,14 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
 static std::string whyWrong(const CommandLine &line, StringRef report) {
   if (report != "text" && report != "json")
     return ("--report=" + report + ": the reports are text and json").str();
-  if (!line.hasAdapters() && (line.attach.checkOnly || !line.attach.ignoreMissing.empty()))
-    return "--check and --ignore-missing are about adapters, and there is no --adapter";
+  if (!line.hasAdapters() && (line.attach.checkOnly || line.plan || !line.attach.ignoreMissing.empty()))
+    return "--check, --plan and --ignore-missing are about adapters, and there is no --adapter";
   if (line.attach.checkOnly && (line.output != "-" || !line.compileTo.empty()))
     return "--check writes nothing; leave out -o and --compile-to";
   if (!isMerged(line))
     return "";
   for (const AdapterRequest &request : line.adapters.adapters)
-    if (request.time != BindingTime::Build)
+    if (request.time != BindingTime::Build && !request.automatic)
       return "adapter '" + request.name + "' acts at " + stringifyBindingTime(request.time).str() +
              ", but in an .onnx file adapters can only be merged; write an .adapt, or leave the time out";
   for (const SlotRequest &slot : line.adapters.slots)
@@ -258,7 +264,8 @@ int adapter::adapterOptMain(int argc, char **argv) {
   llvm::cl::list<std::string> adapters(
       "adapter",
       llvm::cl::desc("An adapter: a PEFT folder or its .safetensors, and when it acts (default: build)"),
-      llvm::cl::value_desc("NAME=PATH[@build|switch|call|row][:scale=S|@call]"), llvm::cl::cat(category));
+      llvm::cl::value_desc("NAME=PATH[@build|switch|call|row|auto][:scale=S|@call]"),
+      llvm::cl::cat(category));
   llvm::cl::list<std::string> slots(
       "adapter-slot",
       llvm::cl::desc(
@@ -272,6 +279,13 @@ int adapter::adapterOptMain(int argc, char **argv) {
   llvm::cl::list<std::string> ignoreMissing(
       "ignore-missing", llvm::cl::desc("Modules of the adapters that the models are known not to hold"),
       llvm::cl::value_desc("glob"), llvm::cl::cat(category));
+  llvm::cl::opt<bool> lossy(
+      "allow-lossy-merge",
+      llvm::cl::desc("Merge even where rounding to f16 or bf16 loses more than a tenth of an update"),
+      llvm::cl::cat(category));
+  llvm::cl::opt<bool> plan("plan",
+                           llvm::cl::desc("Print when each adapter acts, why, and the bytes that this takes"),
+                           llvm::cl::cat(category));
   llvm::cl::opt<bool> check("check", llvm::cl::desc("Print where the adapters go; compile nothing"),
                             llvm::cl::cat(category));
   llvm::cl::opt<std::string> report("report", llvm::cl::desc("How --check reports"),
@@ -287,11 +301,13 @@ int adapter::adapterOptMain(int argc, char **argv) {
   if (!llvm::cl::ParseCommandLineOptions(argc, argv, helpOverview, &stream))
     return fail(wrongUsage, complaintOf(errors));
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
-  CommandLine line{inputs, output, target, compileTo, {}, {ignoreMissing, check}, report == "json"};
+  CommandLine line{inputs,           output, target, compileTo, {}, {ignoreMissing, check},
+                   report == "json", lossy,  plan};
   Result<AdapterOptions> requests = parseAdapterOptions({adapters, slots, bindings});
   if (!requests)
     return fail(wrongUsage, requests.error().message);
   line.adapters = std::move(*requests);
+  line.attach.mergeOnly = isMerged(line);
   if (std::string wrong = whyWrong(line, report); !wrong.empty())
     return fail(wrongUsage, wrong);
   std::vector<StringRef> phases = compilePhases();
