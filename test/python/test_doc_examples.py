@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Every ```mlir block of a TableGen description or a dialect's README parses and verifies; a sketch is plain."""
+"""Every ```mlir block of a TableGen description or a dialect's README parses; a sketch is a plain block."""
 
 import re
 import textwrap
