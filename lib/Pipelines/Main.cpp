@@ -5,6 +5,7 @@
 #include "lib/Pipelines/Main.h"
 #include "adapter/InitAll.h"
 #include "lib/Attach/Attach.h"
+#include "lib/Checkpoint/Text.h"
 #include "lib/Compile/Passes.h"
 #include "lib/Diff/Diff.h"
 #include "lib/Pipelines/AdapterOptions.h"
@@ -81,10 +82,7 @@ struct ReferToSourcesPass : PassWrapper<ReferToSourcesPass, OperationPass<Module
 } // namespace
 
 static int fail(ExitCode code, const llvm::Twine &message) {
-  // One line, whatever the names in it hold.
-  std::string line = message.str();
-  llvm::replace(line, '\n', ' ');
-  llvm::errs() << "adapter-opt: error: " << line << '\n';
+  llvm::errs() << "adapter-opt: error: " << checkpoint::printable(message.str()) << '\n';
   return code;
 }
 
@@ -194,7 +192,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
     // One line is enough: what follows an error follows from it.
     std::string text = placeOf(diagnostic.getLocation(), *inputs) + diagnostic.str();
     if (diagnostic.getSeverity() == DiagnosticSeverity::Warning)
-      llvm::errs() << "adapter-opt: warning: " << text << '\n';
+      llvm::errs() << "adapter-opt: warning: " << checkpoint::printable(text) << '\n';
     else if (diagnostic.getSeverity() == DiagnosticSeverity::Error && !std::exchange(said, true))
       fail(inputAtFault, text);
     return success();
