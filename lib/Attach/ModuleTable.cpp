@@ -97,6 +97,7 @@ static SmallVector<int64_t> logicalShape(ParameterOp parameter, SiteKind kind, b
 
 ModuleTable::ModuleTable(onnxir::ModelOp model) {
   model->walk([&](onnxir::NodeOp node) { readNode(node); });
+  joinRepeatedCalls();
 }
 
 void ModuleTable::add(ModuleParameter entry, const ParameterUse &use) {

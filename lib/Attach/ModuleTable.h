@@ -56,6 +56,7 @@ public:
 
 private:
   void readNode(onnxir::NodeOp node);
+  void joinRepeatedCalls();
   void add(ModuleParameter entry, const ParameterUse &use);
 
   std::map<std::string, Parameters> table;

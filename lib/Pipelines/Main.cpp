@@ -39,6 +39,8 @@ struct CommandLine {
   std::vector<AdapterRequest> adapters;
   AttachOptions attach;
   bool json = false; // the report of --check
+  std::string rowInput;
+  int64_t rowAxis = 0;
 };
 
 // Binds the tensors that a textual module names before any pass asks for them.
@@ -133,6 +135,8 @@ static Status writeResult(ModuleOp module, const CommandLine &line) {
     return target.error();
   CompileOptions options;
   options.target = *target;
+  options.rowInput = line.rowInput;
+  options.rowAxis = line.rowAxis;
   if (!line.compileTo.empty()) {
     if (Status status = runPhases(module, options, line.compileTo); !status)
       return status;
@@ -245,6 +249,9 @@ int adapter::adapterOptMain(int argc, char **argv) {
   llvm::cl::list<std::string> ignoreMissing(
       "ignore-missing", llvm::cl::desc("Modules of the adapters that the models are known not to hold"),
       llvm::cl::value_desc("glob"), llvm::cl::cat(category));
+  llvm::cl::opt<std::string> rowAxis(
+      "row-axis", llvm::cl::desc("The axis that carries the rows of a call (default: the first input's first)"),
+      llvm::cl::value_desc("INPUT=N"), llvm::cl::cat(category));
   llvm::cl::opt<bool> check("check", llvm::cl::desc("Print where the adapters go; compile nothing"),
                             llvm::cl::cat(category));
   llvm::cl::opt<std::string> report("report", llvm::cl::desc("How --check reports"),
@@ -266,6 +273,11 @@ int adapter::adapterOptMain(int argc, char **argv) {
   if (!requests)
     return fail(wrongUsage, requests.error().message);
   line.adapters = std::move(*requests);
+  if (auto [input, axis] = StringRef(rowAxis).rsplit('='); !rowAxis.empty()) {
+    if (input.empty() || axis.getAsInteger(10, line.rowAxis) || line.rowAxis < 0)
+      return fail(wrongUsage, "--row-axis " + rowAxis + ": expected INPUT=N with N an axis, counted from 0");
+    line.rowInput = input.str();
+  }
   if (std::string wrong = whyWrong(line, report); !wrong.empty())
     return fail(wrongUsage, wrong);
   std::vector<StringRef> phases = compilePhases();

@@ -92,14 +92,15 @@ Status ManifestBuilder::addEntry(func::FuncOp function) {
       if (tensor.dims_size() > ADAPTER_MAX_RANK)
         return Error{"'" + tensor.name() + "' has more than " + std::to_string(ADAPTER_MAX_RANK) +
                      " dimensions"};
-  // Rows are the first input's that has the axis, unless the user says otherwise.
-  std::string rows = options.rowInput;
-  for (const artifact::Tensor &tensor : entry.inputs())
-    if (rows.empty() && tensor.dims_size() > options.rowAxis)
-      rows = tensor.name();
-  if (!rows.empty()) {
-    entry.set_row_input(rows);
-    entry.set_row_axis(options.rowAxis);
+  // Rows are in front of the first input that is no scalar, unless the user says otherwise.
+  for (const artifact::Tensor &tensor : entry.inputs()) {
+    bool named = tensor.name() == options.rowInput;
+    if (!named && (!entry.row_input().empty() || tensor.dims_size() == 0))
+      continue;
+    entry.set_row_input(tensor.name());
+    entry.set_row_axis(named ? options.rowAxis : 0);
+    if (named)
+      break;
   }
   return Done{};
 }

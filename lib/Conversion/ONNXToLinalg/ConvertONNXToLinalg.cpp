@@ -52,29 +52,29 @@ static LogicalResult lowerMaterialize(MaterializeOp op, GraphLowering &graph) {
   return success();
 }
 
-// Lowerings that write their results by index say nothing of rows; then the first input decides.
+// Lowerings that write their results by index say nothing of rows. Then they stay where the first input with
+// rows has them, if the result has the same size there and nothing moves along that axis.
 static void traceRows(onnxir::NodeOp node, GraphLowering &graph) {
-  SmallVector<Lowered *> inputs;
+  Lowered *input = nullptr;
   for (unsigned i = 0; i < node.getInputs().size(); ++i)
-    if (Lowered *input = graph.input(node, i))
-      inputs.push_back(input);
-  if (llvm::all_of(inputs, [](Lowered *input) { return input->rows == Rows::None; }))
+    if (Lowered *each = graph.input(node, i); each && each->rows.kind != Rows::None)
+      if (!input || (each->rows.isTraced() && !input->rows.isTraced()))
+        input = each;
+  // Shapes are computed from sizes alone.
+  if (!input || node.getOpType() == "Shape" || node.getOpType() == "Size")
     return;
-  // Computed from sizes alone.
-  if (node.getOpType() == "Shape" || node.getOpType() == "Size")
-    return;
-  int64_t axis = intAttr(node, "axis", 1);
   for (Value result : node.getResults()) {
-    if (!graph.has(result) || graph.get(result).rows != Rows::None || graph.get(result).elements)
+    if (!graph.has(result) || graph.get(result).rows.kind != Rows::None || graph.get(result).elements)
       continue;
     Lowered &lowered = graph.get(result);
-    GraphLowering::inheritRows(lowered, inputs);
-    // Operators that mix along an axis leave the rows apart unless it is theirs.
-    if (lowered.rows == Rows::Outermost && (axis == 0 || axis == -lowered.rank()))
-      lowered.rows = Rows::Elsewhere;
-    bool concat = node.getOpType() == "Concat" && axis != 0 && axis != -lowered.rank();
-    if (concat && llvm::all_of(inputs, [](Lowered *input) { return input->rows != Rows::Elsewhere; }))
-      lowered.rows = Rows::Outermost;
+    const Rows &rows = input->rows;
+    bool stays = rows.isTraced() && rows.axis < lowered.rank() &&
+                 GraphLowering::same(input->shape[rows.axis], lowered.shape[rows.axis]) &&
+                 (rows.axis == 0 || input->rank() == lowered.rank());
+    int64_t axis = intAttr(node, "axis", lowered.rank());
+    if (axis < 0)
+      axis += lowered.rank();
+    lowered.rows = stays && axis != rows.axis ? rows : Rows::elsewhere();
   }
 }
 
@@ -148,8 +148,7 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
   using Base::Base;
 
   // Sizes of inputs: static, or one value for all dims of one name.
-  void addInput(GraphLowering &graph, Value onnxInput, Value argument, llvm::StringMap<OpFoldResult> &named,
-                OpFoldResult *rows) {
+  void addInput(GraphLowering &graph, Value onnxInput, Value argument, llvm::StringMap<OpFoldResult> &named) {
     auto type = cast<RankedTensorType>(onnxInput.getType());
     auto dims = dyn_cast_or_null<onnxir::DimsAttr>(type.getEncoding());
     SmallVector<OpFoldResult> shape;
@@ -171,12 +170,50 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     }
     Lowered lowered = graph.wrap(argument, shape);
     lowered.isUnsigned = type.getElementType().isUnsignedInteger();
-    // Rows come in the first dimension of every input that has the row input's first size.
-    if (rows && type.getRank() > 0 && (!*rows || *rows == shape[0])) {
-      lowered.rows = Rows::Outermost;
-      *rows = shape[0];
-    }
     graph.set(onnxInput, std::move(lowered));
+  }
+
+  // The rows' axis of one input, and of every input that has the same size at that axis, or in front. A graph
+  // without the named input has its rows in front.
+  LogicalResult addRows(GraphLowering &graph, onnxir::GraphOp op) {
+    bool named = llvm::is_contained(op.getInputNames().getAsValueRange<StringAttr>(), StringRef(rowInput));
+    int64_t axis = named ? rowAxis : 0;
+    for (auto [argument, name] : llvm::zip(op.getBody().getArguments(), op.getInputNames())) {
+      Lowered &input = graph.get(argument);
+      StringRef text = cast<StringAttr>(name).getValue();
+      if (graph.rowCount || (named ? text != StringRef(rowInput) : input.rank() == 0))
+        continue;
+      if (axis < 0 || axis >= input.rank())
+        return op.emitError() << "--row-axis " << text << "=" << axis << ": the input has " << input.rank()
+                              << " dimensions";
+      graph.rowCount = input.shape[axis];
+    }
+    if (!graph.rowCount)
+      return success();
+    for (Value argument : op.getBody().getArguments()) {
+      Lowered &input = graph.get(argument);
+      for (int64_t place : {axis, int64_t(0)})
+        if (!input.rows.isTraced() && place < input.rank() &&
+            GraphLowering::same(input.shape[place], graph.rowCount))
+          input.rows = Rows::at(place);
+    }
+    return success();
+  }
+
+  // The input that --row-axis names must be one of some graph.
+  LogicalResult checkRowInput() {
+    bool found = rowInput.empty();
+    std::string names;
+    for (auto model : getOperation().getOps<onnxir::ModelOp>())
+      for (auto graph : model.getBody().getOps<onnxir::GraphOp>())
+        for (StringRef name : graph.getInputNames().getAsValueRange<StringAttr>()) {
+          found |= name == StringRef(rowInput);
+          names += (names.empty() ? "'" : ", '") + name.str() + "'";
+        }
+    if (found)
+      return success();
+    return getOperation().emitError() << "--row-axis " << rowInput << "=" << rowAxis
+                                      << ": no graph has such an input; they have " << names;
   }
 
   LogicalResult convert(onnxir::GraphOp op, OpBuilder &moduleBuilder) {
@@ -198,9 +235,10 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     GraphLowering graph(b);
     graph.columnBlock = columnBlock;
     llvm::StringMap<OpFoldResult> named;
-    OpFoldResult rows;
     for (auto [onnxInput, argument] : llvm::zip(op.getBody().getArguments(), entry->getArguments()))
-      addInput(graph, onnxInput, argument, named, &rows);
+      addInput(graph, onnxInput, argument, named);
+    if (failed(addRows(graph, op)))
+      return failure();
     for (auto parameter : op.getBody().getOps<ParameterOp>()) {
       if (parameter->use_empty())
         continue;
@@ -249,6 +287,8 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
   }
 
   void runOnOperation() override {
+    if (failed(checkRowInput()))
+      return signalPassFailure();
     SmallVector<onnxir::ModelOp> models(getOperation().getOps<onnxir::ModelOp>());
     int64_t banks = 0;
     for (onnxir::ModelOp model : models) {

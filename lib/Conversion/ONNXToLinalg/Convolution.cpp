@@ -147,7 +147,8 @@ static LogicalResult lowerConv(onnxir::NodeOp node, GraphLowering &graph) {
       return readWindowElement(b, source, limits, *window, at[0], channel, at.slice(1, dims), offsets,
                                scalars::constant(b, type, 0));
     });
-    patches.rows = x->rows; // the batch stays first
+    // The batch stays first.
+    patches.rows = x->rows.isTraced() && x->rows.axis ? Rows::elsewhere() : x->rows;
     Lowered matrix = graph.reshape(*w, {graph.constant(outputs), graph.constant(patch)});
     Lowered product = multiplyByWeight(graph, patches, packWeight(graph, matrix, /*transposed=*/true),
                                        graph.constant(outputs), bias && bias->bank < 0 ? bias : nullptr);

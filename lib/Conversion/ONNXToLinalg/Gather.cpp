@@ -37,21 +37,38 @@ static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowere
   }
   if (!graph.requireRows(indices))
     return result;
-  OpFoldResult positions = graph.product(indices.shape), width = result.shape.back();
   SmallVector<OpFoldResult> shape(result.shape);
   std::string who = describe(node);
   Lowered checked = graph.elementwise({&indices}, b.getI64Type(), [&](B &b, ArrayRef<Value> s) -> Value {
     return arith::IndexCastOp::create(b, b.getI64Type(), checkedIndex(b, s[0], size, who));
   });
-  Lowered ids = graph.reshape(checked, {positions});
-  Lowered flat = graph.reshape(result, {positions, width});
+  OpFoldResult positions = graph.product(indices.shape);
+  checked.rows = result.rows = indices.rows;
+  Lowered sorted = graph.rowsFirst(checked, 0);
+  Lowered ids = graph.reshape(sorted, {positions});
+  Lowered flat = graph.rowsFirst(result, 1);
   Value updated = kernel::RowEmbeddingOp::create(b, graph.tensor(flat).getType(), graph.tensor(ids),
                                                  graph.tensor(flat), bank, /*accumulate=*/true)
                       .getResults()
                       .front();
-  Lowered whole = graph.wrap(updated, {positions, width});
-  whole.rows = Rows::Outermost;
-  return graph.reshape(whole, shape);
+  Lowered sortedResult = graph.wrap(updated, flat.shape);
+  return graph.rowsBack(sortedResult, shape, indices, 1);
+}
+
+// Where the indices' dimensions take the place of the axis.
+static Rows gatheredRows(const Lowered &x, const Lowered &indices, int64_t axis) {
+  if (x.rows.kind == Rows::None) {
+    Rows rows = indices.rows;
+    rows.axis += axis;
+    return rows;
+  }
+  // The data settles it, whatever the rows are looked up by, unless rows themselves are picked.
+  Rows rows = x.rows;
+  if (!rows.isTraced() || rows.axis == axis)
+    return Rows::elsewhere();
+  if (rows.axis > axis)
+    rows.axis += indices.rank() - 1;
+  return rows;
 }
 
 static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
@@ -89,11 +106,7 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
     return tensor::ExtractOp::create(b, source, from);
   });
   result.isUnsigned = x->isUnsigned;
-  if (x->rows == Rows::None && *axis == 0)
-    result.rows = indices->rows;
-  else if (x->rows != Rows::None)
-    result.rows = x->rows == Rows::Outermost && *axis > 0 && indices->rows == Rows::None ? Rows::Outermost
-                                                                                         : Rows::Elsewhere;
+  result.rows = gatheredRows(*x, *indices, *axis);
   if (x->bank >= 0)
     result = updateEmbedding(node, graph, *indices, result, x->bank, *axis, size);
   graph.set(node.getResult(0), std::move(result));
@@ -121,6 +134,11 @@ static LogicalResult lowerGatherElements(onnxir::NodeOp node, GraphLowering &gra
     return tensor::ExtractOp::create(b, source, from);
   });
   result.isUnsigned = x->isUnsigned;
+  bool picksRows = x->rows.isTraced() && x->rows.axis == *axis;
+  result.rows = GraphLowering::mergeRows(indices->shape, picksRows ? ArrayRef<Lowered *>{indices}
+                                                                   : ArrayRef<Lowered *>{indices, x});
+  if (picksRows && !result.rows.isTraced())
+    result.rows = Rows::elsewhere();
   graph.set(node.getResult(0), std::move(result));
   return success();
 }
@@ -153,6 +171,16 @@ static LogicalResult lowerGatherND(onnxir::NodeOp node, GraphLowering &graph) {
     return tensor::ExtractOp::create(b, source, from);
   });
   result.isUnsigned = x->isUnsigned;
+  // Dimensions of the indices come first, then those of the data that no index picks from.
+  if (indices->rows.isTraced() && indices->rows.axis < outer) {
+    result.rows = indices->rows;
+  } else if (x->rows.isTraced() && (x->rows.axis < batch || x->rows.axis >= batch + depth)) {
+    result.rows = x->rows;
+    if (x->rows.axis >= batch)
+      result.rows.axis += outer - batch - depth;
+  } else if (x->rows.kind != Rows::None || indices->rows.kind != Rows::None) {
+    result.rows = Rows::elsewhere();
+  }
   graph.set(node.getResult(0), std::move(result));
   return success();
 }
@@ -204,6 +232,7 @@ static LogicalResult lowerScatterND(onnxir::NodeOp node, GraphLowering &graph) {
   };
   Lowered result = graph.wrap(nest(b, 0, graph.tensor(*x)), x->shape);
   result.isUnsigned = x->isUnsigned;
+  result.rows = x->rows;
   graph.set(node.getResult(0), std::move(result));
   return success();
 }

@@ -35,12 +35,7 @@ Lowered GraphLowering::reshape(Lowered &source, ArrayRef<OpFoldResult> shape) {
   result.isUnsigned = source.isUnsigned;
   result.isParameter = source.isParameter;
   result.bank = source.bank;
-  // The rows stay outermost if the new first dimension is a multiple of what it was, or a factor that still
-  // holds whole rows: a batch flattened with what follows it, or taken apart again.
-  result.rows = source.rows;
-  if (source.rows == Rows::Outermost && (shape.empty() || isConstantIntValue(shape.front(), 1)) &&
-      !isConstantIntValue(source.shape.front(), 1))
-    result.rows = Rows::Elsewhere;
+  result.rows = reshapeRows(source, shape);
   result.elements = source.elements;
   if (result.elements && !result.hasStaticShape())
     result.elements.reset();
@@ -210,7 +205,9 @@ Lowered GraphLowering::elementwise(ArrayRef<Lowered *> given, Type resultType, B
         element = b.createOrFold<arith::IndexCastOp>(b.getIndexType(), element);
       elements.push_back(unique(element));
     }
-    return wrapElements(elements, sizes, resultType);
+    Lowered result = wrapElements(elements, sizes, resultType);
+    result.rows = mergeRows(shape, inputs);
+    return result;
   }
 
   SmallVector<Operand> operands;
@@ -257,7 +254,7 @@ Lowered GraphLowering::elementwise(ArrayRef<Lowered *> given, Type resultType, B
       });
   Lowered result = wrap(generic.getResult(0), shape);
   result.isParameter = llvm::all_of(inputs, [](Lowered *input) { return input->isParameter; });
-  mergeRows(result, inputs);
+  result.rows = mergeRows(shape, inputs);
   return result;
 }
 
@@ -283,9 +280,12 @@ Lowered GraphLowering::generate(ArrayRef<OpFoldResult> shape, Type type, Indexed
 Lowered GraphLowering::transpose(Lowered &input, ArrayRef<int64_t> permutation) {
   SmallVector<OpFoldResult> shape;
   SmallVector<AffineExpr> exprs(input.rank());
+  Rows rows = input.rows;
   bool onlyOnesMove = true;
   int64_t last = -1;
   for (auto [to, from] : llvm::enumerate(permutation)) {
+    if (from == input.rows.axis)
+      rows.axis = to;
     shape.push_back(input.shape[from]);
     exprs[from] = b.getAffineDimExpr(to);
     if (!isConstantIntValue(input.shape[from], 1)) {
@@ -293,8 +293,11 @@ Lowered GraphLowering::transpose(Lowered &input, ArrayRef<int64_t> permutation) 
       last = from;
     }
   }
-  if (onlyOnesMove)
-    return reshape(input, shape);
+  if (onlyOnesMove) {
+    Lowered result = reshape(input, shape);
+    result.rows = rows;
+    return result;
+  }
   Value init = empty(shape, input.elementType);
   SmallVector<AffineMap> maps{AffineMap::get(input.rank(), 0, exprs, b.getContext()),
                               b.getMultiDimIdentityMap(input.rank())};
@@ -307,7 +310,7 @@ Lowered GraphLowering::transpose(Lowered &input, ArrayRef<int64_t> permutation) 
   result.isParameter = input.isParameter;
   result.isUnsigned = input.isUnsigned;
   result.bank = input.bank;
-  result.rows = input.rows == Rows::Outermost && permutation.front() != 0 ? Rows::Elsewhere : input.rows;
+  result.rows = rows;
   return result;
 }
 
@@ -337,6 +340,12 @@ Lowered GraphLowering::reduce(Lowered &input, ArrayRef<int64_t> axes, bool keepD
                                   linalg::YieldOp::create(inner, reducer(inner, arguments[0], arguments[1]));
                                 });
   Lowered result = wrap(generic.getResult(0), kept);
-  result.rows = input.rows == Rows::Outermost && llvm::is_contained(axes, 0) ? Rows::Elsewhere : input.rows;
-  return keepDims ? reshape(result, shape) : result;
+  if (keepDims)
+    result = reshape(result, shape);
+  result.rows = input.rows;
+  if (input.rows.isTraced() && llvm::is_contained(axes, input.rows.axis))
+    result.rows = Rows::elsewhere();
+  else if (!keepDims)
+    result.rows.axis -= llvm::count_if(axes, [&](int64_t axis) { return axis < input.rows.axis; });
+  return result;
 }
