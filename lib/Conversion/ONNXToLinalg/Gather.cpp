@@ -77,24 +77,30 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
   if (failed(axis))
     return failure();
   std::optional<SmallVector<int64_t>> constants = graph.constantIntegers(*indices);
-  if (x->elements && x->rank() == 1 && constants) {
-    SmallVector<Value> elements;
-    int64_t size = x->elements->size();
-    for (int64_t index : *constants) {
-      if (index < -size || index >= size)
-        return node.emitError() << describe(node) << ": index " << index << " is outside " << size
-                                << " elements";
-      elements.push_back((*x->elements)[index < 0 ? index + size : index]);
-    }
-    SmallVector<int64_t> shape;
-    for (int64_t dim = 0; dim < indices->rank(); ++dim)
-      shape.push_back(indices->staticSize(dim));
-    graph.set(node.getResult(0), graph.wrapElements(elements, shape, x->elementType));
-    return success();
-  }
   SmallVector<OpFoldResult> shape(x->shape.begin(), x->shape.begin() + *axis);
   llvm::append_range(shape, indices->shape);
   shape.append(x->shape.begin() + *axis + 1, x->shape.end());
+  if (x->elements && x->hasStaticShape() && constants && indices->hasStaticShape()) {
+    int64_t size = x->staticSize(*axis);
+    for (int64_t index : *constants)
+      if (index < -size || index >= size)
+        return node.emitError() << describe(node) << ": index " << index << " is outside " << size
+                                << " elements";
+    auto known = graph.pickElements(*x, shape, [&](ArrayRef<int64_t> at, SmallVectorImpl<int64_t> &from) {
+      int64_t flat = 0;
+      for (int64_t dim = 0; dim < indices->rank(); ++dim)
+        flat = flat * indices->staticSize(dim) + at[*axis + dim];
+      int64_t index = (*constants)[flat];
+      std::copy(at.begin(), at.begin() + *axis, from.begin());
+      from[*axis] = index < 0 ? index + size : index;
+      std::copy(at.begin() + *axis + indices->rank(), at.end(), from.begin() + *axis + 1);
+    });
+    if (known) {
+      known->rows = gatheredRows(*x, *indices, *axis);
+      graph.set(node.getResult(0), std::move(*known));
+      return success();
+    }
+  }
   Value source = graph.tensor(*x), positions = graph.tensor(*indices), size = graph.value(x->shape[*axis]);
   int64_t indexRank = indices->rank();
   std::string who = describe(node);

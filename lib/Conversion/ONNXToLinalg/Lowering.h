@@ -202,6 +202,10 @@ public:
   /// Folds `axes` of the input into `initial`, keeping them with size 1 where keepDims.
   Lowered reduce(Lowered &input, llvm::ArrayRef<int64_t> axes, bool keepDims, mlir::Value initial,
                  Reducer reducer);
+  using Pick = llvm::function_ref<void(llvm::ArrayRef<int64_t> at, llvm::SmallVectorImpl<int64_t> &from)>;
+  /// The elements of `source` that pick chooses for each position of `shape`, where all are known one by one.
+  std::optional<Lowered> pickElements(const Lowered &source, llvm::ArrayRef<mlir::OpFoldResult> shape,
+                                      Pick pick);
   /// Dimensions in another order.
   Lowered transpose(Lowered &input, llvm::ArrayRef<int64_t> permutation);
 

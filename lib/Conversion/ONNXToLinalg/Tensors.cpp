@@ -277,6 +277,39 @@ Lowered GraphLowering::generate(ArrayRef<OpFoldResult> shape, Type type, Indexed
   return wrap(generic.getResult(0), shape);
 }
 
+std::optional<Lowered> GraphLowering::pickElements(const Lowered &source, ArrayRef<OpFoldResult> shape,
+                                                   Pick pick) {
+  int64_t count = 1;
+  for (OpFoldResult size : shape) {
+    count *= getConstantIntValue(size).value_or(65);
+    if (count > 64)
+      return std::nullopt;
+  }
+  if (!source.elements || !source.hasStaticShape())
+    return std::nullopt;
+  SmallVector<int64_t> sizes, at(shape.size()), from;
+  for (OpFoldResult size : shape)
+    sizes.push_back(*getConstantIntValue(size));
+  SmallVector<Value> elements;
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t rest = i;
+    for (int64_t dim = sizes.size() - 1; dim >= 0; --dim) {
+      at[dim] = rest % sizes[dim];
+      rest /= sizes[dim];
+    }
+    from.assign(source.rank(), 0);
+    pick(at, from);
+    int64_t flat = 0;
+    for (int64_t dim = 0; dim < source.rank(); ++dim)
+      flat = flat * source.staticSize(dim) + from[dim];
+    elements.push_back((*source.elements)[flat]);
+  }
+  Lowered result = wrapElements(elements, sizes, source.elementType);
+  result.isUnsigned = source.isUnsigned;
+  result.rows = source.rows.kind == Rows::None ? Rows() : Rows::elsewhere();
+  return result;
+}
+
 Lowered GraphLowering::transpose(Lowered &input, ArrayRef<int64_t> permutation) {
   SmallVector<OpFoldResult> shape;
   SmallVector<AffineExpr> exprs(input.rank());
@@ -292,6 +325,13 @@ Lowered GraphLowering::transpose(Lowered &input, ArrayRef<int64_t> permutation) 
       onlyOnesMove &= from > last;
       last = from;
     }
+  }
+  if (auto known = pickElements(input, shape, [&](ArrayRef<int64_t> at, SmallVectorImpl<int64_t> &from) {
+        for (auto [to, axis] : llvm::enumerate(permutation))
+          from[axis] = at[to];
+      })) {
+    known->rows = rows;
+    return *known;
   }
   if (onlyOnesMove) {
     Lowered result = reshape(input, shape);
