@@ -215,6 +215,8 @@ static std::string whyWrong(const CommandLine &line, StringRef report) {
     return ("--report=" + report + ": the reports are text and json").str();
   if (line.adapters.empty() && (line.attach.checkOnly || !line.attach.ignoreMissing.empty()))
     return "--check and --ignore-missing are about adapters, and there is no --adapter";
+  if (line.adapters.empty() && !line.attach.base.empty())
+    return "--base says where adapters go, and there is no --adapter";
   if (line.attach.checkOnly && (line.output != "-" || !line.compileTo.empty()))
     return "--check writes nothing; leave out -o and --compile-to";
   for (const AdapterRequest &request : line.adapters)
@@ -249,6 +251,10 @@ int adapter::adapterOptMain(int argc, char **argv) {
   llvm::cl::list<std::string> ignoreMissing(
       "ignore-missing", llvm::cl::desc("Modules of the adapters that the models are known not to hold"),
       llvm::cl::value_desc("glob"), llvm::cl::cat(category));
+  llvm::cl::opt<std::string> base(
+      "base",
+      llvm::cl::desc("The checkpoint that the models were exported from: finds weights by their contents"),
+      llvm::cl::value_desc("file or folder"), llvm::cl::cat(category));
   llvm::cl::opt<std::string> rowAxis(
       "row-axis", llvm::cl::desc("The axis that carries the rows of a call (default: the first input's first)"),
       llvm::cl::value_desc("INPUT=N"), llvm::cl::cat(category));
@@ -268,7 +274,7 @@ int adapter::adapterOptMain(int argc, char **argv) {
                                          &stream))
     return fail(wrongUsage, StringRef(errors).trim());
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
-  CommandLine line{inputs, output, target, compileTo, {}, {ignoreMissing, check}, report == "json"};
+  CommandLine line{inputs, output, target, compileTo, {}, {ignoreMissing, base, check}, report == "json", {}, 0};
   Result<std::vector<AdapterRequest>> requests = parseAdapters(adapters);
   if (!requests)
     return fail(wrongUsage, requests.error().message);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Operators that read or write at indices computed in the graph. Every index is checked: one out of range
+// Operators that read at indices computed in the graph. Every index is checked: one out of range
 // fails the call, it never reads beyond a tensor.
 #include "dialects/Kernel/IR/KernelOps.h"
-#include "lib/Conversion/ONNXToLinalg/Lowering.h"
+#include "lib/Conversion/ONNXToLinalg/Indices.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -13,19 +13,6 @@
 using namespace mlir;
 using namespace adapter;
 using B = ImplicitLocOpBuilder;
-
-// An index of the graph as a position in [0, size): negative ones count from the end.
-static Value checkedIndex(B &b, Value index, Value size, const std::string &who) {
-  if (!index.getType().isIndex())
-    index = arith::IndexCastOp::create(b, b.getIndexType(), index);
-  Value zero = arith::ConstantIndexOp::create(b, 0);
-  Value negative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, index, zero);
-  Value position = arith::SelectOp::create(b, negative, arith::AddIOp::create(b, index, size), index);
-  // One unsigned comparison covers both ends.
-  Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, position, size);
-  cf::AssertOp::create(b, inside, b.getStringAttr(who + ": an index is out of range"));
-  return position;
-}
 
 // Each row's own update of the table, applied to what was read from it.
 static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowered &indices, Lowered result,
@@ -191,58 +178,6 @@ static LogicalResult lowerGatherND(onnxir::NodeOp node, GraphLowering &graph) {
   return success();
 }
 
-// A copy of the data whose elements at indices are then overwritten, one after the other.
-static LogicalResult lowerScatterND(onnxir::NodeOp node, GraphLowering &graph) {
-  B &b = graph.b;
-  Lowered *x = graph.input(node, 0), *indices = graph.input(node, 1), *updates = graph.input(node, 2);
-  StringRef reduction = stringAttr(node, "reduction", "none");
-  int64_t depth = indices->staticSize(indices->rank() - 1);
-  if (ShapedType::isDynamic(depth) || (reduction != "none" && reduction != "add"))
-    return node.emitError() << describe(node) << ": needs static index depth and reduction none or add";
-  int64_t outer = indices->rank() - 1;
-  if (depth > x->rank() || updates->rank() != outer + x->rank() - depth)
-    return node.emitError() << describe(node) << ": indices or updates do not fit the input's rank";
-  SmallVector<OpFoldResult> expected(indices->shape.begin(), indices->shape.end() - 1);
-  expected.append(x->shape.begin() + depth, x->shape.end());
-  for (auto [size, wanted] : llvm::zip(updates->shape, expected))
-    graph.requireEqual(size, wanted, describe(node) + ": updates do not fit indices and input");
-  Value positions = graph.tensor(*indices), source = graph.tensor(*updates);
-  Value zero = graph.value(graph.constant(0)), one = graph.value(graph.constant(1));
-  SmallVector<Value> sizes;
-  for (int64_t i = 0; i < depth; ++i)
-    sizes.push_back(graph.value(x->shape[i]));
-  std::string who = describe(node);
-  SmallVector<Value> at;
-  std::function<Value(B &, int64_t, Value)> nest = [&](B &b, int64_t dim, Value data) -> Value {
-    if (dim == updates->rank()) {
-      SmallVector<Value> to;
-      for (int64_t i = 0; i < depth; ++i) {
-        SmallVector<Value> place(ArrayRef(at).take_front(outer));
-        place.push_back(arith::ConstantIndexOp::create(b, i));
-        to.push_back(checkedIndex(b, tensor::ExtractOp::create(b, positions, place), sizes[i], who));
-      }
-      llvm::append_range(to, ArrayRef(at).drop_front(outer));
-      Value element = tensor::ExtractOp::create(b, source, at);
-      if (reduction == "add")
-        element = scalars::add(b, tensor::ExtractOp::create(b, data, to), element);
-      return tensor::InsertOp::create(b, element, data, to);
-    }
-    auto loop = scf::ForOp::create(b, zero, graph.value(updates->shape[dim]), one, data);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(loop.getBody());
-    at.push_back(loop.getInductionVar());
-    Value inner = nest(b, dim + 1, loop.getRegionIterArgs()[0]);
-    at.pop_back();
-    scf::YieldOp::create(b, inner);
-    return loop.getResult(0);
-  };
-  Lowered result = graph.wrap(nest(b, 0, graph.tensor(*x)), x->shape);
-  result.isUnsigned = x->isUnsigned;
-  result.rows = x->rows;
-  graph.set(node.getResult(0), std::move(result));
-  return success();
-}
-
 static LogicalResult lowerTrilu(onnxir::NodeOp node, GraphLowering &graph) {
   Lowered *x = graph.input(node, 0), *k = graph.input(node, 1);
   bool upper = intAttr(node, "upper", 1);
@@ -269,6 +204,5 @@ void adapter::addGatherLowerings(LoweringTable &table) {
   table.add("Gather", lowerGather);
   table.add("GatherElements", lowerGatherElements, 11);
   table.add("GatherND", lowerGatherND, 11);
-  table.add("ScatterND", lowerScatterND, 11);
   table.add("Trilu", lowerTrilu, 14);
 }

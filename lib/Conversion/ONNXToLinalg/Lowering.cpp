@@ -56,6 +56,9 @@ const LoweringTable &LoweringTable::get() {
     addProductLowerings(made);
     addGatherLowerings(made);
     addConvolutionLowerings(made);
+    addPoolingLowerings(made);
+    addResizeLowerings(made);
+    addScatterLowerings(made);
     return made;
   }();
   return table;

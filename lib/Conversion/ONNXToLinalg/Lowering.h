@@ -86,6 +86,9 @@ void addNormalizationLowerings(LoweringTable &table);
 void addProductLowerings(LoweringTable &table);
 void addGatherLowerings(LoweringTable &table);
 void addConvolutionLowerings(LoweringTable &table);
+void addPoolingLowerings(LoweringTable &table);
+void addResizeLowerings(LoweringTable &table);
+void addScatterLowerings(LoweringTable &table);
 
 /// Builds the linalg form of one graph.
 class GraphLowering {
