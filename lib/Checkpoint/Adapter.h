@@ -22,12 +22,14 @@ namespace adapter::checkpoint {
 //   lora_embedding  A [r, vocabulary], B [dim, r]       W [vocabulary, dim] += scale * (B A)^T
 //   lora_embedding+dora  and magnitude [dim]
 //   add             value, shaped as the parameter      p += scale * value
-//   replace         value                               p = value (modules_to_save, trained biases, base
-//   layers) rows            indices int64 [n], rows [n, dim]    W[indices] = rows (indices ascending and
-//   distinct)
+//   replace         value                               p = value (modules_to_save, trained biases, layers)
+//   rows            indices int64 [n], rows [n, dim]    W[indices] = rows (indices ascending and distinct)
+//   sparse          indices int64 [dims, n], values [n] W[indices[:, j]] += scale * values[j] (indices ascending
+//                                                       in row-major order and distinct)
+//   sparse+overwrite  the same                          W[indices[:, j]] = values[j], or by scale between
 //
 // The updates of one parameter of one module stand in the order in which they apply: replace, then the
-// low-rank forms, rows and add.
+// low-rank forms, rows, sparse and add.
 struct Update {
   std::string module;    // dotted path in the base model: "model.layers.0.self_attn.q_proj"
   std::string parameter; // "weight", "bias", ...

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // adapter-merge: merging as partial evaluation. The slice behind each adapter.materialize becomes a function
-// of the parameters it reads, with all sizes dynamic, so that one compilation serves every layer that is
-// adapted in the same way.
+// of the parameters it reads, with all sizes dynamic where no update says that they matter, so that one
+// compilation serves every layer that is adapted in the same way.
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Compile/Evaluate.h"
@@ -95,11 +95,16 @@ OwningOpRef<ModuleOp> MergePass::outline(const Slice &slice, MaterializeOp op) {
   Location loc = UnknownLoc::get(&getContext());
   OwningOpRef<ModuleOp> module = ModuleOp::create(loc);
   OpBuilder builder(module->getBodyRegion());
+  bool sizesMatter = llvm::any_of(slice.ops, [](Operation *each) {
+    auto update = dyn_cast<UpdateOpInterface>(each);
+    return update && update.sizesMatter();
+  });
+  auto typeOf = [&](Value value) { return sizesMatter ? value.getType() : withoutSizes(value.getType()); };
   SmallVector<Type> types;
   for (Operation *parameter : slice.parameters)
-    types.push_back(withoutSizes(parameter->getResult(0).getType()));
+    types.push_back(typeOf(parameter->getResult(0)));
   auto function = func::FuncOp::create(builder, loc, functionName,
-                                       builder.getFunctionType(types, withoutSizes(op.getType())));
+                                       builder.getFunctionType(types, typeOf(op.getResult())));
   builder.setInsertionPointToStart(function.addEntryBlock());
   IRMapping mapping;
   for (auto [parameter, argument] : llvm::zip(slice.parameters, function.getArguments()))
@@ -108,7 +113,7 @@ OwningOpRef<ModuleOp> MergePass::outline(const Slice &slice, MaterializeOp op) {
     Operation *copy = builder.clone(*each, mapping);
     copy->setLoc(loc);
     for (Value result : copy->getResults())
-      result.setType(withoutSizes(result.getType()));
+      result.setType(typeOf(result));
   }
   func::ReturnOp::create(builder, loc, mapping.lookup(op.getResult()));
   return module;

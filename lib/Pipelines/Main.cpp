@@ -6,10 +6,12 @@
 #include "adapter/InitAll.h"
 #include "lib/Attach/Attach.h"
 #include "lib/Compile/Passes.h"
+#include "lib/Diff/Diff.h"
 #include "lib/Pipelines/AdapterOptions.h"
 #include "lib/Pipelines/Archives.h"
 #include "lib/Pipelines/Compile.h"
 #include "lib/Pipelines/Files.h"
+#include "lib/Pipelines/Help.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
@@ -36,6 +38,10 @@ enum ExitCode { done = 0, inputAtFault = 1, wrongUsage = 2 };
 struct CommandLine {
   std::vector<std::string> inputs;
   std::string output, target, compileTo;
+  // Whether the module is written as it was read, or with its adapters where they belong.
+  bool endsBefore(StringRef phase) const {
+    return compileTo == "import" || (compileTo == "attach" && phase != "attach");
+  }
   std::vector<AdapterRequest> adapters;
   AttachOptions attach;
   bool json = false; // the report of --check
@@ -128,7 +134,7 @@ static bool isCode(StringRef output) {
 // Compiles as far as the output or --compile-to asks for, and writes.
 static Status writeResult(ModuleOp module, const CommandLine &line) {
   StringRef output = line.output;
-  if (!isCode(output) && line.compileTo.empty())
+  if ((!isCode(output) && line.compileTo.empty()) || line.endsBefore("optimise"))
     return writeOutput(module, line.output);
   Result<Target> target = resolveTarget(line.target);
   if (!target)
@@ -190,7 +196,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   Result<OwningOpRef<ModuleOp>> module = readInputs(&context, *inputs);
   if (!module)
     return module.error().message.empty() ? inputAtFault : fail(inputAtFault, module.error().message);
-  if (!line.adapters.empty())
+  if (!line.adapters.empty() && !line.endsBefore("attach"))
     if (std::optional<ExitCode> code = runAttach(**module, line))
       return *code;
   PassManager manager(&context, ModuleOp::getOperationName());
@@ -200,7 +206,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   applyDefaultTimingPassManagerCLOptions(manager);
   if (failed(config.setupPassPipeline(manager)))
     return inputAtFault;
-  if (isMerged(line) || isCode(line.output) || !line.compileTo.empty())
+  if (isMerged(line) || isCode(line.output) || (!line.compileTo.empty() && !line.endsBefore("optimise")))
     manager.addPass(createMergePass());
   if (failed(manager.run(**module)))
     return inputAtFault;
@@ -228,11 +234,14 @@ static std::string whyWrong(const CommandLine &line, StringRef report) {
 
 int adapter::adapterOptMain(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  if (argc > 1 && StringRef(argv[1]) == "diff")
+    return diff::command(argc, argv);
   DialectRegistry registry;
   registerAllDialects(registry);
   registerAllPasses();
 
-  static llvm::cl::OptionCategory category("adapter-opt options");
+  hideOptionsOfLLVM();
+  static llvm::cl::OptionCategory category("Adapter options"); // --help sorts categories by name
   llvm::cl::list<std::string> inputs(llvm::cl::Positional,
                                      llvm::cl::desc("<inputs: .onnx, .mlir, a folder, or ->"),
                                      llvm::cl::cat(category));
@@ -270,9 +279,8 @@ int adapter::adapterOptMain(int argc, char **argv) {
   registerDefaultTimingManagerCLOptions();
   std::string errors;
   llvm::raw_string_ostream stream(errors);
-  if (!llvm::cl::ParseCommandLineOptions(argc, argv, "adapter-opt: compiler for models that carry adapters\n",
-                                         &stream))
-    return fail(wrongUsage, StringRef(errors).trim());
+  if (!llvm::cl::ParseCommandLineOptions(argc, argv, helpOverview, &stream))
+    return fail(wrongUsage, complaintOf(errors));
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
   CommandLine line{inputs, output, target, compileTo, {}, {ignoreMissing, base, check}, report == "json", {}, 0};
   Result<std::vector<AdapterRequest>> requests = parseAdapters(adapters);

@@ -57,9 +57,9 @@ Result<Target> adapter::resolveTarget(StringRef name) {
   if (wide) {
     // LLVM keeps to 256 bits on some AVX-512 processors; the register tile is made for 512.
     target.features += target.features.empty() ? "-prefer-256-bit" : ",-prefer-256-bit";
-    target.codegen = {/*lanes=*/16, /*rows=*/12};
+    target.codegen = {/*lanes=*/16, /*rows=*/8, /*vectors=*/3};
   } else {
-    target.codegen = {/*lanes=*/8, /*rows=*/6};
+    target.codegen = {/*lanes=*/8, /*rows=*/6, /*vectors=*/2};
   }
   return target;
 }

@@ -24,6 +24,7 @@ struct ResizedAxis {
   int64_t axis;
   OpFoldResult size;
   Value scale;
+  Value length; // of the result as the ratio has it, which need not be whole
 };
 } // namespace
 
@@ -101,8 +102,8 @@ static Lowered resizeAxis(GraphLowering &graph, Lowered &x, const ResizedAxis &r
   Type type = x.elementType;
   Lowered result = graph.generate(shape, type, [&](B &b, ArrayRef<Value> at) -> Value {
     Value first, last = toFloat(b, arith::SubIOp::create(b, from, arith::ConstantIndexOp::create(b, 1)));
-    Value place = originalPlace(b, mode, toFloat(b, at[resized.axis]), toFloat(b, from), toFloat(b, to),
-                                resized.scale);
+    Value length = mode.place == "align_corners" ? resized.length : toFloat(b, to);
+    Value place = originalPlace(b, mode, toFloat(b, at[resized.axis]), toFloat(b, from), length, resized.scale);
     SmallVector<Value> weights = weightsAt(b, mode, place, first);
     Value sum, total;
     for (auto [i, weight] : llvm::enumerate(weights)) {
@@ -207,18 +208,20 @@ static LogicalResult lowerResize(onnxir::NodeOp node, GraphLowering &graph) {
     if (failed(axis))
       return failure();
     OpFoldResult size = x.shape[*axis];
-    ResizedAxis resized{*axis, {}, {}};
+    ResizedAxis resized{*axis, {}, {}, {}};
     if (sizes) {
       resized.size = (*wanted)[i];
       graph.requireSize(resized.size, describe(node) + ": a size is negative");
       if (GraphLowering::same(resized.size, size))
         continue;
-      resized.scale = div(b, toFloat(b, graph.value(resized.size)), toFloat(b, graph.value(size)));
+      resized.length = toFloat(b, graph.value(resized.size));
+      resized.scale = div(b, resized.length, toFloat(b, graph.value(size)));
     } else {
       std::optional<double> known = constantFloat(factors[i]);
       if (known == 1.0)
         continue;
       resized.scale = factors[i];
+      resized.length = mul(b, factors[i], toFloat(b, graph.value(size)));
       std::optional<int64_t> from = getConstantIntValue(size);
       if (known && from) {
         resized.size = graph.constant(static_cast<int64_t>(std::floor(*from * *known)));
