@@ -26,7 +26,8 @@ static constexpr std::pair<const char *, const char *> renamed[] = {{"self_attn"
 static constexpr struct {
   const char *whole;
   const char *parts[3];
-} fusions[] = {{"qkv_proj", {"q_proj", "k_proj", "v_proj"}}, {"gate_up_proj", {"gate_proj", "up_proj", nullptr}}};
+} fusions[] = {{"qkv_proj", {"q_proj", "k_proj", "v_proj"}},
+               {"gate_up_proj", {"gate_proj", "up_proj", nullptr}}};
 
 std::vector<std::string> adapter::otherNames(const std::string &module) {
   std::vector<std::string> result;

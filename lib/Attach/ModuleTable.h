@@ -33,7 +33,7 @@ struct ModuleParameter {
   llvm::SmallVector<int64_t> shape;
   bool transposed = false;       ///< the graph's tensor is [in, out]
   bool storedTransposed = false; ///< the framework's tensor is [in, out]
-  bool folded = false; ///< not the module's own tensor, but one that an exporter computed from it
+  bool folded = false;           ///< not the module's own tensor, but one that an exporter computed from it
 
   onnxir::ModelOp model() const;
   /// Name of the first node that reads it.

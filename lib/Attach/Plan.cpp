@@ -282,7 +282,8 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
     Result<checkpoint::Adapter> contents = checkpoint::readAdapter(request.path);
     if (!contents)
       return contents.error();
-    plan.adapters.push_back(std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents), {}}));
+    plan.adapters.push_back(
+        std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents), {}}));
     for (const Update &update : plan.adapters.back()->contents.updates)
       planner.place(*plan.adapters.back(), update);
     planner.placeFused(*plan.adapters.back());

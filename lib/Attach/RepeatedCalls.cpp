@@ -51,10 +51,10 @@ void ModuleTable::joinRepeatedCalls() {
     auto first = table.end();
     for (const std::string &path : firstCalls(it->first)) {
       auto candidate = table.find(path);
-      bool all = candidate != table.end() && llvm::all_of(later, [&](const auto &parameter) {
-                   return llvm::any_of(candidate->second,
-                                       [&](const auto &own) { return isSame(*own, *parameter); });
-                 });
+      bool all =
+          candidate != table.end() && llvm::all_of(later, [&](const auto &parameter) {
+            return llvm::any_of(candidate->second, [&](const auto &own) { return isSame(*own, *parameter); });
+          });
       if (all)
         first = candidate;
     }

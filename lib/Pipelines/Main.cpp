@@ -135,7 +135,7 @@ static bool isCode(StringRef output) {
 static Status writeResult(ModuleOp module, const CommandLine &line) {
   StringRef output = line.output;
   if ((!isCode(output) && line.compileTo.empty()) || line.endsBefore("optimise"))
-    return writeOutput(module, line.output);
+    return writeOutput(module, line.output, line.inputs);
   Result<Target> target = resolveTarget(line.target);
   if (!target)
     return target.error();
@@ -146,7 +146,7 @@ static Status writeResult(ModuleOp module, const CommandLine &line) {
   if (!line.compileTo.empty()) {
     if (Status status = runPhases(module, options, line.compileTo); !status)
       return status;
-    return writeOutput(module, line.output);
+    return writeOutput(module, line.output, line.inputs);
   }
   return output.ends_with(".adapt") ? compileArtifact(module, options, output)
                                     : compileText(module, options, output);
@@ -265,7 +265,8 @@ int adapter::adapterOptMain(int argc, char **argv) {
       llvm::cl::desc("The checkpoint that the models were exported from: finds weights by their contents"),
       llvm::cl::value_desc("file or folder"), llvm::cl::cat(category));
   llvm::cl::opt<std::string> rowAxis(
-      "row-axis", llvm::cl::desc("The axis that carries the rows of a call (default: the first input's first)"),
+      "row-axis",
+      llvm::cl::desc("The axis that carries the rows of a call (default: the first input's first)"),
       llvm::cl::value_desc("INPUT=N"), llvm::cl::cat(category));
   llvm::cl::opt<bool> check("check", llvm::cl::desc("Print where the adapters go; compile nothing"),
                             llvm::cl::cat(category));
@@ -282,7 +283,8 @@ int adapter::adapterOptMain(int argc, char **argv) {
   if (!llvm::cl::ParseCommandLineOptions(argc, argv, helpOverview, &stream))
     return fail(wrongUsage, complaintOf(errors));
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
-  CommandLine line{inputs, output, target, compileTo, {}, {ignoreMissing, base, check}, report == "json", {}, 0};
+  CommandLine line{inputs,           output, target, compileTo, {}, {ignoreMissing, base, check},
+                   report == "json", {},     0};
   Result<std::vector<AdapterRequest>> requests = parseAdapters(adapters);
   if (!requests)
     return fail(wrongUsage, requests.error().message);

@@ -5,6 +5,8 @@
 #include "adapter-rt/artifact.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "dialects/ONNX/IR/ONNXOps.h"
+#include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Hash.h"
 #include "lib/Support/ParameterStore.h"
 
 using namespace mlir;
@@ -49,16 +51,24 @@ Status ManifestBuilder::addParameters(func::FuncOp function) {
     // A site's parameter is its own, though others may hold the same numbers.
     std::string site = row.size() > 2 ? cast<StringAttr>(row[2]).getValue().str() : "";
     std::string name = scope + "/" + key + (site.empty() ? "" : "@" + site);
+    const checkpoint::Tensor *tensor = store.lookup(scope, key);
+    if (!tensor)
+      return Error{"parameter '" + scope + "'::'" + key + "' has no contents"};
     auto [place, isNew] = rows.try_emplace(name, parameters.size());
+    // What several models hold, an embedding say, is stored once.
+    if (isNew && site.empty()) {
+      std::string contents = checkpoint::shapeText(tensor->shape) + checkpoint::dtypeName(tensor->dtype) +
+                             checkpoint::hashBytes(tensor->data, tensor->bytes);
+      auto [equal, isFirst] = byContents.try_emplace(contents, place->second);
+      place->second = equal->second;
+      isNew = isFirst;
+    }
     moved.push_back(place->second);
     if (!isNew)
       continue;
     if (!site.empty() && !siteParameter.try_emplace(site, parameters.size()).second)
       return Error{"'" + key +
                    "' is read in two layouts; an adapter cannot be switched there. Bind it at build"};
-    const checkpoint::Tensor *tensor = store.lookup(scope, key);
-    if (!tensor)
-      return Error{"parameter '" + scope + "'::'" + key + "' has no contents"};
     parameters.push_back(*tensor);
     checkpoint::Tensor &copy = parameters.back();
     copy.key = name;

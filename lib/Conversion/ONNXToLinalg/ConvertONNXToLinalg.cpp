@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/MapVector.h"
 
 namespace adapter {
 #define GEN_PASS_DEF_CONVERTONNXTOLINALGPASS
@@ -216,7 +217,7 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
                                       << ": no graph has such an input; they have " << names;
   }
 
-  LogicalResult convert(onnxir::GraphOp op, OpBuilder &moduleBuilder) {
+  LogicalResult convert(onnxir::GraphOp op, const std::string &name, OpBuilder &moduleBuilder) {
     SmallVector<Type> inputTypes;
     for (auto [argument, name] : llvm::zip(op.getBody().getArguments(), op.getInputNames())) {
       FailureOr<RankedTensorType> type = plainType(op, argument.getType(), cast<StringAttr>(name).getValue());
@@ -224,7 +225,6 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
         return failure();
       inputTypes.push_back(*type);
     }
-    std::string name = op.getSymName().str();
     auto function = func::FuncOp::create(moduleBuilder, op.getLoc(), name,
                                          FunctionType::get(&getContext(), inputTypes, {}));
     // Inputs are the caller's.
@@ -261,6 +261,30 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     return success();
   }
 
+  // Entries of several models are called as their models, which are called as their files.
+  static std::string entryName(onnxir::ModelOp model, onnxir::GraphOp graph, size_t models) {
+    if (models == 1)
+      return graph.getSymName().str();
+    auto graphs = model.getBody().getOps<onnxir::GraphOp>();
+    bool only = llvm::hasSingleElement(graphs);
+    return (model.getSymName() + (only ? "" : "_" + graph.getSymName())).str();
+  }
+
+  // An adapter that acts in several models is one adapter, with the updates of all.
+  static void addAdapters(llvm::MapVector<Attribute, NamedAttrList> &adapters, ArrayAttr listed) {
+    for (auto each : listed.getAsRange<DictionaryAttr>()) {
+      NamedAttrList &known = adapters[each.get("name")];
+      auto before = dyn_cast_or_null<ArrayAttr>(known.get("updates"));
+      SmallVector<Attribute> updates;
+      if (before)
+        llvm::append_range(updates, before);
+      llvm::append_range(updates, cast<ArrayAttr>(each.get("updates")));
+      if (!before)
+        known.append(each.begin(), each.end());
+      known.set("updates", ArrayAttr::get(each.getContext(), updates));
+    }
+  }
+
   // Each site that differs by row has a bank, by number.
   void numberBanks(onnxir::ModelOp model, int64_t &banks) {
     Builder builder(&getContext());
@@ -291,18 +315,25 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
       return signalPassFailure();
     SmallVector<onnxir::ModelOp> models(getOperation().getOps<onnxir::ModelOp>());
     int64_t banks = 0;
+    llvm::MapVector<Attribute, NamedAttrList> adapters;
     for (onnxir::ModelOp model : models) {
       OpBuilder builder(model);
       numberBanks(model, banks);
       for (auto graph : model.getBody().getOps<onnxir::GraphOp>())
-        if (failed(convert(graph, builder)))
+        if (failed(convert(graph, entryName(model, graph, models.size()), builder)))
           return signalPassFailure();
       // Sites and what acts there outlive the graph: the artifact's manifest names them.
       for (SiteOp site : llvm::make_early_inc_range(model.getBody().getOps<SiteOp>()))
         site->moveBefore(model);
-      if (Attribute adapters = model->getAttr("adapter.adapters"))
-        getOperation()->setAttr("adapter.adapters", adapters);
+      if (auto listed = model->getAttrOfType<ArrayAttr>("adapter.adapters"))
+        addAdapters(adapters, listed);
       model.erase();
+    }
+    if (!adapters.empty()) {
+      SmallVector<Attribute> all;
+      for (auto &[name, fields] : adapters)
+        all.push_back(fields.getDictionary(&getContext()));
+      getOperation()->setAttr("adapter.adapters", ArrayAttr::get(&getContext(), all));
     }
   }
 };

@@ -111,6 +111,4 @@ static LogicalResult lowerConv(onnxir::NodeOp node, GraphLowering &graph) {
   return success();
 }
 
-void adapter::addConvolutionLowerings(LoweringTable &table) {
-  table.add("Conv", lowerConv);
-}
+void adapter::addConvolutionLowerings(LoweringTable &table) { table.add("Conv", lowerConv); }

@@ -29,11 +29,10 @@ static LogicalResult lowerTranspose(onnxir::NodeOp node, GraphLowering &graph) {
 static Lowered sliceBy(GraphLowering &graph, Lowered &x, ArrayRef<OpFoldResult> begins,
                        ArrayRef<int64_t> steps, ArrayRef<OpFoldResult> sizes) {
   if (llvm::all_of(begins, [](OpFoldResult begin) { return getConstantIntValue(begin).has_value(); }))
-    if (auto known =
-            graph.pickElements(x, sizes, [&](ArrayRef<int64_t> at, SmallVectorImpl<int64_t> &from) {
-              for (size_t dim = 0; dim < at.size(); ++dim)
-                from[dim] = *getConstantIntValue(begins[dim]) + at[dim] * steps[dim];
-            }))
+    if (auto known = graph.pickElements(x, sizes, [&](ArrayRef<int64_t> at, SmallVectorImpl<int64_t> &from) {
+          for (size_t dim = 0; dim < at.size(); ++dim)
+            from[dim] = *getConstantIntValue(begins[dim]) + at[dim] * steps[dim];
+        }))
       return *known;
   Value source = graph.tensor(x);
   SmallVector<Value> offsets;
@@ -302,7 +301,8 @@ static LogicalResult lowerPad(onnxir::NodeOp node, GraphLowering &graph) {
     for (int64_t dim = 0; dim < x->rank(); ++dim)
       axes.push_back(dim);
   if (!pads || pads->size() != 2 * axes.size())
-    return node.emitError() << describe(node) << ": pads must be two for each axis, and not depend on large data";
+    return node.emitError() << describe(node)
+                            << ": pads must be two for each axis, and not depend on large data";
   if (mode != "constant" && mode != "edge" && mode != "reflect")
     return node.emitError() << describe(node) << ": mode '" << mode << "' is not supported in compiled code";
   Value fill = scalars::constant(b, x->elementType, floatAttr(node, "value", 0));

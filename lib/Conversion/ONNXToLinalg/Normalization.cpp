@@ -220,10 +220,11 @@ static LogicalResult lowerGroupNormalization(onnxir::NodeOp node, GraphLowering 
     graph.requireEqual(shape[1], x.shape[1], describe(node) + ": the numbers of channels differ");
     factors.push_back(graph.reshape(factor, shape));
   }
-  graph.set(node.getResult(0),
-            graph.elementwise({&normal, &factors[0], &factors[1]}, type, [](B &b, ArrayRef<Value> s) -> Value {
-              return arith::AddFOp::create(b, arith::MulFOp::create(b, s[0], s[1]), s[2]);
-            }));
+  graph.set(
+      node.getResult(0),
+      graph.elementwise({&normal, &factors[0], &factors[1]}, type, [](B &b, ArrayRef<Value> s) -> Value {
+        return arith::AddFOp::create(b, arith::MulFOp::create(b, s[0], s[1]), s[2]);
+      }));
   return success();
 }
 

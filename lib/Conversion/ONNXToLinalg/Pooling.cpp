@@ -12,7 +12,7 @@ using namespace adapter;
 using B = ImplicitLocOpBuilder;
 
 FailureOr<Window> adapter::readWindow(onnxir::NodeOp node, GraphLowering &graph, Lowered &x,
-                                    ArrayRef<int64_t> kernel) {
+                                      ArrayRef<int64_t> kernel) {
   Window window;
   size_t dims = x.rank() - 2;
   window.kernel.assign(kernel.begin(), kernel.end());
@@ -95,7 +95,8 @@ static Value insidePadding(B &b, const Window &window, ArrayRef<Value> limits, A
     Value start = arith::MulIOp::create(b, at[dim + 2], index(window.strides[dim]));
     Value step = arith::MulIOp::create(b, offsets[dim], index(window.dilations[dim]));
     Value end = arith::AddIOp::create(b, limits[dim], index(window.before[dim] + window.after[dim]));
-    Value fits = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, arith::AddIOp::create(b, start, step), end);
+    Value fits =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::ult, arith::AddIOp::create(b, start, step), end);
     inside = arith::AndIOp::create(b, inside, fits);
   }
   return inside;
@@ -136,16 +137,17 @@ static LogicalResult lowerPool(onnxir::NodeOp node, GraphLowering &graph) {
       flat = arith::DivUIOp::create(b, flat, size);
     }
     Value inside;
-    Value element = readWindowElement(b, source, limits, *window, at[0], at[1], at.drop_front(2), offsets,
-                                      fill, &inside);
+    Value element =
+        readWindowElement(b, source, limits, *window, at[0], at[1], at.drop_front(2), offsets, fill, &inside);
     Value so = loop.getRegionIterArgs()[0];
     if (isMax) {
       scf::YieldOp::create(b, ValueRange{Value(arith::MaximumFOp::create(b, so, element))});
     } else {
       Value unit = scalars::constant(b, type, 1);
       if (inside)
-        unit = arith::SelectOp::create(b, countsPadding ? insidePadding(b, *window, limits, at, offsets) : inside,
-                                       unit, scalars::constant(b, type, 0));
+        unit = arith::SelectOp::create(
+            b, countsPadding ? insidePadding(b, *window, limits, at, offsets) : inside, unit,
+            scalars::constant(b, type, 0));
       Value number = arith::AddFOp::create(b, loop.getRegionIterArgs()[1], unit);
       scf::YieldOp::create(b, ValueRange{Value(arith::AddFOp::create(b, so, element)), number});
     }

@@ -60,7 +60,8 @@ static Rows productRows(const Lowered &x, const Lowered &y, bool transposed) {
       rows.axis = resultAxis;
     return rows;
   };
-  int64_t rank = x.rank(), columns = transposed ? rank - 2 : rank - 1, depth = transposed ? rank - 1 : rank - 2;
+  int64_t rank = x.rank(), columns = transposed ? rank - 2 : rank - 1,
+          depth = transposed ? rank - 1 : rank - 2;
   Rows left = mapped(x, rank - 1, rank - 2, rank - 2), right = mapped(y, depth, columns, rank - 1);
   if (left.isTraced() && right.isTraced())
     return left == right ? left : Rows::elsewhere();

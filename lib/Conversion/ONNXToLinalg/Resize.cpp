@@ -28,9 +28,7 @@ struct ResizedAxis {
 };
 } // namespace
 
-static Value number(B &b, double value) {
-  return arith::ConstantOp::create(b, b.getF64FloatAttr(value));
-}
+static Value number(B &b, double value) { return arith::ConstantOp::create(b, b.getF64FloatAttr(value)); }
 static Value toFloat(B &b, Value index) {
   return arith::SIToFPOp::create(b, b.getF64Type(), arith::IndexCastOp::create(b, b.getI64Type(), index));
 }
@@ -95,7 +93,8 @@ static SmallVector<Value> weightsAt(B &b, const ResizeMode &mode, Value place, V
   return {far(add(b, ratio, one)), near(ratio), near(other), far(add(b, other, one))};
 }
 
-static Lowered resizeAxis(GraphLowering &graph, Lowered &x, const ResizedAxis &resized, const ResizeMode &mode) {
+static Lowered resizeAxis(GraphLowering &graph, Lowered &x, const ResizedAxis &resized,
+                          const ResizeMode &mode) {
   SmallVector<OpFoldResult> shape = x.shape;
   shape[resized.axis] = resized.size;
   Value source = graph.tensor(x), from = graph.value(x.shape[resized.axis]), to = graph.value(resized.size);
@@ -103,7 +102,8 @@ static Lowered resizeAxis(GraphLowering &graph, Lowered &x, const ResizedAxis &r
   Lowered result = graph.generate(shape, type, [&](B &b, ArrayRef<Value> at) -> Value {
     Value first, last = toFloat(b, arith::SubIOp::create(b, from, arith::ConstantIndexOp::create(b, 1)));
     Value length = mode.place == "align_corners" ? resized.length : toFloat(b, to);
-    Value place = originalPlace(b, mode, toFloat(b, at[resized.axis]), toFloat(b, from), length, resized.scale);
+    Value place =
+        originalPlace(b, mode, toFloat(b, at[resized.axis]), toFloat(b, from), length, resized.scale);
     SmallVector<Value> weights = weightsAt(b, mode, place, first);
     Value sum, total;
     for (auto [i, weight] : llvm::enumerate(weights)) {
@@ -114,8 +114,8 @@ static Lowered resizeAxis(GraphLowering &graph, Lowered &x, const ResizedAxis &r
         weight = arith::SelectOp::create(b, same, weight, zero);
       }
       SmallVector<Value> indices(at);
-      indices[resized.axis] = arith::IndexCastOp::create(
-          b, b.getIndexType(), arith::FPToSIOp::create(b, b.getI64Type(), inside));
+      indices[resized.axis] =
+          arith::IndexCastOp::create(b, b.getIndexType(), arith::FPToSIOp::create(b, b.getI64Type(), inside));
       Value element = tensor::ExtractOp::create(b, source, indices);
       if (weights.size() == 1)
         return element;
@@ -180,8 +180,8 @@ static LogicalResult lowerResize(onnxir::NodeOp node, GraphLowering &graph) {
                   floatAttr(node, "cubic_coeff_a", -0.75), intAttr(node, "exclude_outside", 0) != 0};
   StringRef policy = stringAttr(node, "keep_aspect_ratio_policy", "stretch");
   if (intAttr(node, "antialias", 0) || mode.place.starts_with("tf_") || policy != "stretch")
-    return node.emitError() << describe(node) << ": antialias, cropping and keep_aspect_ratio_policy '" << policy
-                            << "' are not supported in compiled code";
+    return node.emitError() << describe(node) << ": antialias, cropping and keep_aspect_ratio_policy '"
+                            << policy << "' are not supported in compiled code";
   if (mode.mode != "nearest" && !isa<FloatType>(x.elementType))
     return node.emitError() << describe(node) << ": mode '" << mode.mode << "' is supported for floats only";
   SmallVector<int64_t> axes;
@@ -195,11 +195,12 @@ static LogicalResult lowerResize(onnxir::NodeOp node, GraphLowering &graph) {
     graph.loadElements(*sizes);
   std::optional<SmallVector<OpFoldResult>> wanted =
       sizes ? graph.elementsAsIndex(*sizes) : std::optional<SmallVector<OpFoldResult>>();
-  bool fits = sizes ? wanted && wanted->size() == axes.size()
-                    : scales && scales->rank() == 1 &&
-                          scales->staticSize(0) == static_cast<int64_t>(axes.size());
+  bool fits =
+      sizes ? wanted && wanted->size() == axes.size()
+            : scales && scales->rank() == 1 && scales->staticSize(0) == static_cast<int64_t>(axes.size());
   if (!fits)
-    return node.emitError() << describe(node) << ": sizes or scales must be one for each axis, and not depend "
+    return node.emitError() << describe(node)
+                            << ": sizes or scales must be one for each axis, and not depend "
                             << "on large data";
   SmallVector<Value> factors = sizes ? SmallVector<Value>() : floatsOf(graph, node, old ? 1 : 2);
   auto type = dyn_cast<RankedTensorType>(node.getResult(0).getType());

@@ -89,8 +89,7 @@ static SmallVector<OpFoldResult> splitAtRows(GraphLowering &graph, ArrayRef<OpFo
   OpFoldResult inner = graph.quotient({shape[rows.axis]}, part);
   SmallVector<OpFoldResult> behind(shape.drop_back(last).drop_front(rows.axis + 1));
   behind.push_back(inner);
-  return {graph.product(before), graph.rowCount, graph.product(behind),
-          graph.product(shape.take_back(last))};
+  return {graph.product(before), graph.rowCount, graph.product(behind), graph.product(shape.take_back(last))};
 }
 
 Lowered GraphLowering::rowsFirst(Lowered &x, int64_t last) {

@@ -147,7 +147,8 @@ static LogicalResult lowerOneHot(onnxir::NodeOp node, GraphLowering &graph) {
   if (failed(axis))
     return failure();
   if (!size || size->size() != 1 || !indices->elementType.isInteger())
-    return node.emitError() << describe(node) << ": depth must be one integer known from sizes, indices integers";
+    return node.emitError() << describe(node)
+                            << ": depth must be one integer known from sizes, indices integers";
   graph.requireSize(size->front(), describe(node) + ": the depth is negative");
   SmallVector<OpFoldResult> shape(indices->shape);
   shape.insert(shape.begin() + *axis, size->front());
@@ -157,7 +158,8 @@ static LogicalResult lowerOneHot(onnxir::NodeOp node, GraphLowering &graph) {
   Lowered result = graph.generate(shape, values->elementType, [&](B &b, ArrayRef<Value> at) -> Value {
     SmallVector<Value> from(at);
     from.erase(from.begin() + *axis);
-    Value index = arith::IndexCastOp::create(b, b.getIndexType(), tensor::ExtractOp::create(b, positions, from));
+    Value index =
+        arith::IndexCastOp::create(b, b.getIndexType(), tensor::ExtractOp::create(b, positions, from));
     Value negative =
         arith::CmpIOp::create(b, arith::CmpIPredicate::slt, index, arith::ConstantIndexOp::create(b, 0));
     index = arith::SelectOp::create(b, negative, arith::AddIOp::create(b, index, count), index);
