@@ -225,7 +225,9 @@ std::string Planner::explainMissing(const Update &update) const {
       list += (list.empty() ? "'" : ", '") + name + "'";
     return "the graph has the module but not this parameter; it has " + list;
   }
-  std::string candidates = nearest.empty() ? "; it names no modules at all" : "; the nearest are " + nearest;
+  std::string candidates = nearest.empty()
+                               ? "; it names no modules at all, --base CHECKPOINT finds them by contents"
+                               : "; the nearest are " + nearest;
   return "the graph has no such module" + candidates + "; --ignore-missing '" + update.module +
          "' says that it is meant";
 }

@@ -172,7 +172,9 @@ Value GraphLowering::unique(Value computed) {
   for (Operation *earlier : scalarOps)
     if (earlier != op && earlier->getBlock() == op->getBlock() &&
         OperationEquivalence::isEquivalentTo(earlier, op, OperationEquivalence::IgnoreLocations)) {
-      op->erase();
+      // Only what was just made: others may hold an older one, which need not have uses yet.
+      if (std::next(op->getIterator()) == b.getInsertionPoint() && op->use_empty())
+        op->erase();
       return earlier->getResult(0);
     }
   scalarOps.push_back(op);

@@ -203,7 +203,8 @@ Lowered GraphLowering::elementwise(ArrayRef<Lowered *> given, Type resultType, B
       Value element = evaluateScalars(*this, arguments, body);
       if (isa<IntegerType>(element.getType()) && !element.getType().isInteger(1))
         element = b.createOrFold<arith::IndexCastOp>(b.getIndexType(), element);
-      elements.push_back(unique(element));
+      // What the body hands on is held by the input already.
+      elements.push_back(llvm::is_contained(arguments, element) ? element : unique(element));
     }
     Lowered result = wrapElements(elements, sizes, resultType);
     result.rows = mergeRows(shape, inputs);
