@@ -130,7 +130,8 @@ def test_renamed_and_fused(tmp_path, name, fields, kind):
     if kind != "builder":
         architectures.make(name)[0].save_pretrained(tmp_path / "hub")
         arguments = [f"--base={tmp_path / 'hub'}"]
-        product.refused("adapter-opt", path, f"--adapter=a={adapters[0][0]}", "--check", mentions=["no such module", "--base"])
+        mentions = ["no such module", "--base"]
+        product.refused("adapter-opt", path, f"--adapter=a={adapters[0][0]}", "--check", mentions=mentions)
     case.check(path, *adapters, *arguments)
 
 
