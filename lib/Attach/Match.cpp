@@ -6,6 +6,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include <algorithm>
+#include <map>
 
 using namespace mlir;
 using namespace adapter;
@@ -25,24 +26,23 @@ static std::string withoutRepeats(const std::string &path) {
 // Modules of the graph that could be the checkpoint's and satisfy `accept`.
 static std::vector<std::string> candidatesOf(const ModuleTable &table, const std::string &module,
                                              llvm::function_ref<bool(const std::string &)> accept) {
-  std::vector<std::string> wrapped, parts;
   for (bool collapse : {false, true}) {
-    if (!wrapped.empty() || !parts.empty())
-      break;
+    std::vector<std::string> accepted;
+    std::map<std::string, std::string> paths; // by name
     for (const auto &[path, parameters] : table.modules()) {
       std::string name = collapse ? withoutRepeats(path) : path;
       if (!checkpoint::pathsMatch(name, module) || !accept(path))
         continue;
-      if (name == module)
-        return {path};
-      (name.size() > module.size() ? wrapped : parts).push_back(path);
+      accepted.push_back(name);
+      paths.emplace(name, path);
     }
+    std::vector<std::string> result = checkpoint::matchingPaths(accepted, module);
+    for (std::string &name : result)
+      name = paths.at(name);
+    if (!result.empty())
+      return result;
   }
-  if (!wrapped.empty())
-    return wrapped;
-  auto longest = std::max_element(parts.begin(), parts.end(),
-                                  [](const auto &a, const auto &b) { return a.size() < b.size(); });
-  return longest == parts.end() ? std::vector<std::string>() : std::vector<std::string>{*longest};
+  return {};
 }
 
 Match adapter::matchModule(const ModuleTable &table, const std::string &module,

@@ -67,8 +67,7 @@ Status ManifestBuilder::addParameters(func::FuncOp function) {
     if (!isNew)
       continue;
     if (!site.empty() && !siteParameter.try_emplace(site, parameters.size()).second)
-      return Error{"'" + key +
-                   "' is read in two layouts; an adapter cannot be switched there. Bind it at build"};
+      readTwice.insert(site);
     parameters.push_back(*tensor);
     checkpoint::Tensor &copy = parameters.back();
     copy.key = name;

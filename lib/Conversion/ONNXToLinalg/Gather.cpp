@@ -19,10 +19,10 @@ static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowere
                                int64_t bank, int64_t axis, Value size) {
   B &b = graph.b;
   if (axis != 0 || result.rank() != indices.rank() + 1) {
-    graph.fault = "only rows of a table of two dimensions can differ by row";
+    graph.refuse(bank, "only rows of a table of two dimensions can differ by call");
     return result;
   }
-  if (!graph.requireRows(indices))
+  if (!graph.requireRows(indices, bank))
     return result;
   SmallVector<OpFoldResult> shape(result.shape);
   std::string who = describe(node);
@@ -30,7 +30,12 @@ static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowere
     return arith::IndexCastOp::create(b, b.getI64Type(), checkedIndex(b, s[0], size, who));
   });
   OpFoldResult positions = graph.product(indices.shape);
-  checked.rows = result.rows = indices.rows;
+  // What acts on all rows alike takes positions as they lie.
+  Rows rows = result.rows;
+  Lowered place = indices;
+  if (!graph.banks[bank].perRow)
+    place.rows = Rows();
+  checked.rows = result.rows = place.rows;
   Lowered sorted = graph.rowsFirst(checked, 0);
   Lowered ids = graph.reshape(sorted, {positions});
   Lowered flat = graph.rowsFirst(result, 1);
@@ -39,7 +44,9 @@ static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowere
                       .getResults()
                       .front();
   Lowered sortedResult = graph.wrap(updated, flat.shape);
-  return graph.rowsBack(sortedResult, shape, indices, 1);
+  Lowered back = graph.rowsBack(sortedResult, shape, place, 1);
+  back.rows = rows;
+  return back;
 }
 
 // Where the indices' dimensions take the place of the axis.
@@ -100,8 +107,8 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
   });
   result.isUnsigned = x->isUnsigned;
   result.rows = gatheredRows(*x, *indices, *axis);
-  if (x->bank >= 0)
-    result = updateEmbedding(node, graph, *indices, result, x->bank, *axis, size);
+  for (int64_t bank : x->banks)
+    result = updateEmbedding(node, graph, *indices, result, bank, *axis, size);
   graph.set(node.getResult(0), std::move(result));
   return success();
 }

@@ -51,7 +51,15 @@ Rows GraphLowering::reshapeRows(const Lowered &source, ArrayRef<OpFoldResult> sh
   return Rows::elsewhere();
 }
 
-bool GraphLowering::requireRows(const Lowered &x, int64_t last) {
+void GraphLowering::refuse(int64_t bank, const std::string &why) {
+  std::string &place = banks[bank].spare ? banks[bank].refusal : fault;
+  if (place.empty())
+    place = why;
+}
+
+bool GraphLowering::requireRows(const Lowered &x, int64_t bank, int64_t last) {
+  if (!banks[bank].perRow)
+    return true;
   if (x.rows.isTraced() && x.rows.axis < x.rank() - last) {
     OpFoldResult size = x.shape[x.rows.axis];
     SmallVector<OpFoldResult> divisor{rowCount};
@@ -64,12 +72,11 @@ bool GraphLowering::requireRows(const Lowered &x, int64_t last) {
     }
     return true;
   }
-  if (fault.empty())
-    fault = x.rows.kind == Rows::None
-                ? "its input does not depend on the rows of the call, so an adapter of one row cannot act "
-                  "here; bind the adapter at build or switch"
-                : "the rows of the call cannot be traced to its input; bind the adapter at build or switch, "
-                  "or name the axis that carries the rows (--row-axis INPUT=N)";
+  refuse(bank, x.rows.kind == Rows::None
+                   ? "its input does not depend on the rows of the call, so an adapter of one row cannot act "
+                     "here; bind the adapter at build, switch or call"
+                   : "the rows of the call cannot be traced to its input; bind the adapter at build, switch "
+                     "or call, or name the axis that carries the rows (--row-axis INPUT=N)");
   return false;
 }
 
@@ -95,6 +102,8 @@ static SmallVector<OpFoldResult> splitAtRows(GraphLowering &graph, ArrayRef<OpFo
 Lowered GraphLowering::rowsFirst(Lowered &x, int64_t last) {
   ArrayRef<OpFoldResult> shape = x.shape;
   SmallVector<OpFoldResult> flat{product(shape.drop_back(last)), product(shape.take_back(last))};
+  if (!x.rows.isTraced())
+    return reshape(x, flat);
   SmallVector<OpFoldResult> split = splitAtRows(*this, shape, x.rows, last);
   if (isConstantIntValue(split[0], 1))
     return reshape(x, flat);
@@ -105,9 +114,11 @@ Lowered GraphLowering::rowsFirst(Lowered &x, int64_t last) {
 
 Lowered GraphLowering::rowsBack(Lowered &flat, ArrayRef<OpFoldResult> shape, const Lowered &like,
                                 int64_t last) {
-  SmallVector<OpFoldResult> split = splitAtRows(*this, shape, like.rows, last);
+  SmallVector<OpFoldResult> split;
+  if (like.rows.isTraced())
+    split = splitAtRows(*this, shape, like.rows, last);
   Lowered result;
-  if (isConstantIntValue(split[0], 1)) {
+  if (split.empty() || isConstantIntValue(split[0], 1)) {
     result = reshape(flat, shape);
   } else {
     std::swap(split[0], split[1]);
@@ -123,6 +134,17 @@ Lowered GraphLowering::rowsBack(Lowered &flat, ArrayRef<OpFoldResult> shape, con
 // Updates
 //===----------------------------------------------------------------------===//
 
+Lowered GraphLowering::callVector(Lowered &vector, int64_t bank) {
+  OpFoldResult width = product(vector.shape);
+  SmallVector<OpFoldResult> shape(vector.shape);
+  Lowered flat = reshape(vector, {width});
+  Value init = empty({constant(1), width}, vector.elementType);
+  Value table =
+      kernel::RowVectorsOp::create(b, init.getType(), tensor(flat), init, bank).getResults().front();
+  Lowered result = wrap(table, {constant(1), width});
+  return reshape(result, shape);
+}
+
 Lowered GraphLowering::rowVectors(Lowered &vector, ArrayRef<Lowered *> inputs) {
   Lowered *data = nullptr;
   int64_t rank = vector.rank();
@@ -131,19 +153,20 @@ Lowered GraphLowering::rowVectors(Lowered &vector, ArrayRef<Lowered *> inputs) {
         (!data || input->rank() > data->rank()))
       data = input;
   Lowered plain = vector;
-  plain.bank = -1;
+  plain.banks.clear();
   Lowered none;
   for (Lowered *input : inputs)
     if (input->rows.kind != Rows::None)
       none.rows = Rows::elsewhere();
-  if (!requireRows(data ? *data : none, data ? rank : 0))
+  if (!requireRows(data ? *data : none, vector.banks.front(), data ? rank : 0) || !data)
     return plain;
   // One vector for each row, then for each position of the dimension that has them.
   OpFoldResult width = product(vector.shape), positions = data->shape[data->rows.axis];
   Lowered flat = reshape(plain, {width});
   Value init = empty({rowCount, width}, vector.elementType);
-  Value table =
-      kernel::RowVectorsOp::create(b, init.getType(), tensor(flat), init, vector.bank).getResults().front();
+  Value table = kernel::RowVectorsOp::create(b, init.getType(), tensor(flat), init, vector.banks.front())
+                    .getResults()
+                    .front();
   Lowered result = wrap(table, {rowCount, width});
   if (!same(positions, rowCount)) {
     OpFoldResult outer = data->rows.outer ? data->rows.outer : constant(1);
@@ -161,19 +184,26 @@ Lowered GraphLowering::rowVectors(Lowered &vector, ArrayRef<Lowered *> inputs) {
   return result;
 }
 
-Lowered GraphLowering::addRowUpdate(Lowered &x, Lowered result, int64_t bank) {
-  if (bank < 0 || !requireRows(x, 1))
-    return result;
-  SmallVector<OpFoldResult> whole(result.shape);
-  Lowered output = result;
-  output.rows = x.rows;
-  Lowered input = rowsFirst(x, 1);
-  output = rowsFirst(output, 1);
-  Value updated =
-      kernel::RowLinearOp::create(b, tensor(output).getType(), tensor(input), tensor(output), bank,
-                                  /*accumulate=*/true)
-          .getResults()
-          .front();
-  Lowered flat = wrap(updated, output.shape);
-  return rowsBack(flat, whole, x, 1);
+Lowered GraphLowering::addRowUpdates(Lowered &x, Lowered result, ArrayRef<int64_t> numbers) {
+  for (int64_t bank : numbers) {
+    if (!requireRows(x, bank, 1))
+      continue;
+    Rows rows = result.rows;
+    SmallVector<OpFoldResult> whole(result.shape);
+    // What acts on all rows alike takes positions as they lie.
+    Lowered from = x, to = result;
+    if (!banks[bank].perRow)
+      from.rows = Rows();
+    to.rows = from.rows;
+    Lowered input = rowsFirst(from, 1), output = rowsFirst(to, 1);
+    Value updated =
+        kernel::RowLinearOp::create(b, tensor(output).getType(), tensor(input), tensor(output), bank,
+                                    /*accumulate=*/true)
+            .getResults()
+            .front();
+    Lowered flat = wrap(updated, output.shape);
+    result = rowsBack(flat, whole, from, 1);
+    result.rows = rows;
+  }
+  return result;
 }
