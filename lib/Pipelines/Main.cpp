@@ -250,6 +250,8 @@ int adapter::adapterOptMain(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   if (argc > 1 && StringRef(argv[1]) == "diff")
     return diff::command(argc, argv);
+  if (std::string later = optionNotYet({argv + 1, argv + argc}); !later.empty())
+    return fail(wrongUsage, later);
   DialectRegistry registry;
   registerAllDialects(registry);
   registerAllPasses();

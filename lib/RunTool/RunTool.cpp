@@ -227,6 +227,8 @@ struct CommandLine {
   CLI::App *parse(int argc, char **argv) {
     std::vector<std::string> words(argv + 1, argv + argc);
     const std::set<std::string> first = {"run", "info", "bench", "verify", "switch", "-h", "--help"};
+    if (!words.empty() && words[0] == "profile")
+      throw UsageError{"profile is not there yet"};
     if (!words.empty() && !first.count(words[0]))
       words.insert(words.begin(), "run");
     std::reverse(words.begin(), words.end()); // as CLI11 takes them
