@@ -100,10 +100,19 @@ Json slotJson(const Slot &slot) {
           {"sites", plain(slot.sites())}};
 }
 
+Json deviceJson(const artifact::Device &device) {
+  return {{"target", device.target()}, {"format", device.format()}, {"kernels", each(device.kernels(), [](const Kernel &kernel) {
+             return Json{{"name", kernel.name()},
+                         {"threads", kernel.threads()},
+                         {"buffers", kernel.buffers()},
+                         {"scalars", kernel.scalars()}};
+           })}};
+}
+
 } // namespace
 
 Json manifestToJson(const Manifest &manifest) {
-  return {{"abi_version", manifest.abi_version()},
+  Json result = {{"abi_version", manifest.abi_version()},
           {"producer", manifest.producer()},
           {"target_triple", manifest.target_triple()},
           {"cpu", manifest.cpu()},
@@ -120,6 +129,9 @@ Json manifestToJson(const Manifest &manifest) {
           {"files", each(manifest.files(), [](const FileHash &file) {
              return Json{{"file", file.file()}, {"hash", file.hash()}, {"size", file.size()}};
            })}};
+  if (manifest.has_device())
+    result["device"] = deviceJson(manifest.device());
+  return result;
 }
 
 } // namespace adapter::runtime

@@ -14,6 +14,7 @@ Result<std::unique_ptr<Model>> Model::open(const std::string &folder, int thread
   auto first = std::make_shared<Snapshot>();
   first->parameters = (*artifact)->pristine;
   first->entries.resize((*artifact)->banks);
+  first->sizes.resize((*artifact)->banks);
   for (const artifact::Scalar &scalar : (*artifact)->manifest.scalars())
     first->scalars.push_back(scalar.default_value());
   for (const artifact::Adapter &adapter : (*artifact)->manifest.adapters()) {
@@ -36,6 +37,7 @@ std::shared_ptr<const Snapshot> Model::current() const {
 
 void Model::publish(std::shared_ptr<Snapshot> next) {
   next->banks.clear();
+  next->device = std::make_shared<DeviceTensors>();
   for (const std::vector<adapter_entry_v1> &bank : next->entries)
     next->banks.push_back({bank.data(), static_cast<int64_t>(bank.size())});
   std::shared_ptr<const Snapshot> previous = std::move(next);
@@ -65,10 +67,13 @@ Status Model::add(Snapshot &next, std::shared_ptr<const Source> source) {
   }
   for (int bank = 0; bank < artifact->banks; ++bank) {
     std::vector<adapter_entry_v1> &entries = next.entries[bank];
-    if (entries.size() <= static_cast<size_t>(live.slot))
+    if (entries.size() <= static_cast<size_t>(live.slot)) {
       entries.resize(live.slot + 1);
+      next.sizes[bank].resize(live.slot + 1);
+    }
     auto it = prepared->entries.find(bank);
     entries[live.slot] = it == prepared->entries.end() ? adapter_entry_v1{} : it->second;
+    next.sizes[bank][live.slot] = it == prepared->entries.end() ? EntrySizes{} : prepared->sizes[bank];
   }
   live.prepared = std::make_shared<Prepared>(std::move(*prepared));
   return Done{};

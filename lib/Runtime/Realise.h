@@ -9,8 +9,15 @@
 namespace adapter::runtime {
 
 // A row- or call-bound adapter.
+// Elements of an entry's tensors, and which of them are int64 rather than f32.
+struct EntrySizes {
+  int64_t elements[ADAPTER_ENTRY_TENSORS] = {};
+  bool integers[ADAPTER_ENTRY_TENSORS] = {};
+};
+
 struct Prepared {
   std::map<int, adapter_entry_v1> entries; // by bank
+  std::map<int, EntrySizes> sizes;
   std::vector<std::shared_ptr<void>> owners;
 };
 Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const Source &source, double factor);

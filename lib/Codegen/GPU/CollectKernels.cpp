@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// kernel-collect-kernels: one module of kernels, one form of arguments.
+#include "lib/Codegen/GPU/Passes.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace adapter {
+#define GEN_PASS_DEF_COLLECTKERNELSPASS
+#include "lib/Codegen/GPU/Passes.h.inc"
+} // namespace adapter
+
+using namespace mlir;
+using namespace adapter;
+
+// A scalar argument as 32 bits; null where it has no such form.
+static Value toWord(OpBuilder &b, Location loc, Value value) {
+  Type i32 = b.getI32Type();
+  if (value.getType() == i32)
+    return value;
+  if (value.getType().isIndex())
+    return arith::IndexCastOp::create(b, loc, i32, value);
+  if (value.getType().isF32())
+    return arith::BitcastOp::create(b, loc, i32, value);
+  if (value.getType().isInteger(1))
+    return arith::ExtUIOp::create(b, loc, i32, value);
+  return {};
+}
+
+static Value fromWord(OpBuilder &b, Location loc, Value word, Type type) {
+  if (type.isIndex())
+    return arith::IndexCastOp::create(b, loc, type, word);
+  if (type.isF32())
+    return arith::BitcastOp::create(b, loc, type, word);
+  if (type.isInteger(1))
+    return arith::TruncIOp::create(b, loc, type, word);
+  return word;
+}
+
+namespace {
+class Collector {
+public:
+  explicit Collector(ModuleOp module) : module(module), builder(module.getContext()) {}
+
+  LogicalResult collect(gpu::LaunchFuncOp launch) {
+    auto kernel = cast<gpu::GPUFuncOp>(SymbolTable::lookupNearestSymbolFrom(launch, launch.getKernel()));
+    SmallVector<unsigned> order;
+    for (bool buffers : {true, false})
+      for (auto [i, type] : llvm::enumerate(kernel.getArgumentTypes()))
+        if (isa<MemRefType>(type) == buffers)
+          order.push_back(i);
+    OpBuilder b(launch);
+    SmallVector<Value> operands;
+    for (unsigned i : order) {
+      Value operand = launch.getKernelOperand(i);
+      Value word = isa<MemRefType>(operand.getType()) ? operand : toWord(b, launch.getLoc(), operand);
+      if (!word)
+        return launch.emitError() << "a value of type " << operand.getType() << " cannot be passed to a kernel";
+      operands.push_back(word);
+    }
+    FailureOr<int64_t> threads = threadsOf(launch);
+    if (failed(threads))
+      return launch.emitError("a kernel's group has a size that is not known");
+    rearrange(kernel, order, *threads);
+    auto symbol = add(kernel);
+    gpu::LaunchFuncOp::create(b, launch.getLoc(), symbol, launch.getGridSizeOperandValues(),
+                              launch.getBlockSizeOperandValues(), Value(), operands);
+    launch.erase();
+    return success();
+  }
+
+  void finish() {
+    for (auto each : llvm::make_early_inc_range(module.getOps<gpu::GPUModuleOp>()))
+      if (each != kernels)
+        each.erase();
+    SmallVector<Attribute> table;
+    for (gpu::GPUFuncOp kernel : list) {
+      int64_t buffers =
+          llvm::count_if(kernel.getArgumentTypes(), [](Type type) { return isa<MemRefType>(type); });
+      auto number = [&](StringRef name, int64_t value) {
+        return builder.getNamedAttr(name, builder.getI64IntegerAttr(value));
+      };
+      table.push_back(builder.getDictionaryAttr(
+          {builder.getNamedAttr("name", builder.getStringAttr(kernel.getName())),
+           number("threads", (*kernel.getKnownBlockSize())[0]), number("buffers", buffers),
+           number("scalars", kernel.getNumArguments() - buffers)}));
+    }
+    module->setAttr(kernelTable, builder.getArrayAttr(table));
+  }
+
+private:
+  static FailureOr<int64_t> threadsOf(gpu::LaunchFuncOp launch) {
+    std::optional<int64_t> size = getConstantIntValue(launch.getBlockSizeX());
+    if (!size)
+      return failure();
+    return *size;
+  }
+
+  // Brings the kernel's arguments into this order, scalars as words.
+  void rearrange(gpu::GPUFuncOp kernel, ArrayRef<unsigned> order, int64_t threads) {
+    Block &entry = kernel.getBody().front();
+    OpBuilder b = OpBuilder::atBlockBegin(&entry);
+    unsigned count = kernel.getNumArguments();
+    SmallVector<Type> types;
+    for (auto [place, i] : llvm::enumerate(order)) {
+      BlockArgument old = entry.getArgument(i);
+      bool isBuffer = isa<MemRefType>(old.getType());
+      Type type = isBuffer ? old.getType() : b.getI32Type();
+      Value argument = entry.insertArgument(count + place, type, old.getLoc());
+      types.push_back(type);
+      old.replaceAllUsesWith(isBuffer ? argument : fromWord(b, old.getLoc(), argument, old.getType()));
+    }
+    entry.eraseArguments(0, count);
+    kernel.setFunctionType(b.getFunctionType(types, {}));
+    int32_t size[] = {static_cast<int32_t>(threads), 1, 1};
+    kernel.setKnownBlockSize(ArrayRef<int32_t>(size));
+  }
+
+  // The symbol of this kernel or of an equal one.
+  SymbolRefAttr add(gpu::GPUFuncOp kernel) {
+    if (!kernels) {
+      OpBuilder b = OpBuilder::atBlockEnd(module.getBody());
+      kernels = gpu::GPUModuleOp::create(b, module.getLoc(), kernelModule);
+    }
+    auto symbolOf = [&](gpu::GPUFuncOp function) {
+      return SymbolRefAttr::get(builder.getContext(), kernelModule,
+                                {FlatSymbolRefAttr::get(builder.getContext(), function.getName())});
+    };
+    llvm::hash_code hash = mlir::hash_value(static_cast<Type>(kernel.getFunctionType()));
+    kernel.walk([&](Operation *op) { hash = llvm::hash_combine(hash, op->getName().getTypeID()); });
+    SmallVector<gpu::GPUFuncOp> &similar = byHash[static_cast<size_t>(hash)];
+    for (gpu::GPUFuncOp twin : similar)
+      if (twin.getFunctionType() == kernel.getFunctionType() &&
+          twin.getKnownBlockSize() == kernel.getKnownBlockSize() &&
+          OperationEquivalence::isRegionEquivalentTo(&twin.getBody(), &kernel.getBody(),
+                                                     OperationEquivalence::IgnoreLocations))
+        return symbolOf(twin);
+    kernel->moveBefore(kernels.getBody(), kernels.getBody()->end());
+    kernel.setName(("k" + Twine(list.size()) + "_" + kernel.getName()).str());
+    similar.push_back(kernel);
+    list.push_back(kernel);
+    return symbolOf(kernel);
+  }
+
+  ModuleOp module;
+  Builder builder;
+  gpu::GPUModuleOp kernels;
+  SmallVector<gpu::GPUFuncOp> list;
+  llvm::DenseMap<size_t, SmallVector<gpu::GPUFuncOp>> byHash;
+};
+
+struct CollectKernelsPass final : adapter::impl::CollectKernelsPassBase<CollectKernelsPass> {
+  using Base::Base;
+  void runOnOperation() override {
+    Collector collector(getOperation());
+    SmallVector<gpu::LaunchFuncOp> launches;
+    getOperation()->walk([&](gpu::LaunchFuncOp launch) { launches.push_back(launch); });
+    for (gpu::LaunchFuncOp launch : launches)
+      if (failed(collector.collect(launch)))
+        return signalPassFailure();
+    collector.finish();
+  }
+};
+} // namespace
