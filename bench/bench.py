@@ -5,11 +5,12 @@
     bench.py [--build build] [--only B1,B4] [--runs 9] [--threads 2]
 
 Every figure is a ratio of medians of at least 7 runs after a warm-up, the two sides taking turns. Writes
-bench/results/<id>.json, one per benchmark, and prints a table. Nothing is asserted. B1 needs the built
-tools, onnx and numpy; B4 PyTorch and transformers as well, once, to make the model.
+bench/results/<id>.json, one per benchmark, and prints a table. Nothing is asserted. PyTorch is the
+peer of B1; B4 needs transformers too, once, to make the model.
 """
 
 import argparse
+import functools
 import json
 import pathlib
 import platform
@@ -82,35 +83,44 @@ def linear_model(path, inner, outer):
     return path
 
 
-def run_bench(build, artifact, feed, threads, runs):
-    """Seconds per call, measured inside `adapter-run bench`: one number per run."""
-    inputs = [f"--input={name}={path}" for name, path in feed.items()]
-    options = [f"--threads={threads}", f"--runs={runs}", "--json"]
-    command = [build / "bin" / "adapter-run", "bench", artifact, *inputs, *options]
-    done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)["seconds"]
+def runtime(build):
+    """The Python package of the build."""
+    sys.path.insert(0, str(build / "python"))
+    import adapter_opt
+
+    return adapter_opt
 
 
 def b1(build, options):
-    """One f32 linear with packed weights, as a share of the FMA peak."""
+    """One f32 linear with packed weights, as a share of the FMA peak; PyTorch's (oneMKL) takes turns."""
+    import torch
+
+    torch.set_num_threads(options.threads)
     folder, results = build / "bench", {}
     binary = compiled_limits(build)
     for rows, inner, outer in ((128, 768, 3072), (512, 4096, 4096)):
-        name = f"{rows}x{inner}x{outer}"
         model = linear_model(folder / f"linear-{inner}-{outer}.onnx", inner, outer)
         artifact = compile_model(build, model, folder / f"linear-{inner}-{outer}.adapt")
-        x = folder / f"x-{rows}-{inner}.npy"
-        np.save(x, np.random.default_rng(1).standard_normal((rows, inner), np.float32))
-        seconds, peaks = [], []
-        for _ in range(options.runs):
-            peaks.append(limits(binary, options.threads)["f32_gflops"])
-            seconds.append(statistics.median(run_bench(build, artifact, {"x": x}, options.threads, 3)))
-        gflops = 2e-9 * rows * inner * outer / statistics.median(seconds)
-        results[name] = {
-            "seconds": summary(seconds),
+        ours = runtime(build).load(str(artifact), threads=options.threads)
+        x = np.random.default_rng(1).standard_normal((rows, inner), np.float32)
+        features, weight = torch.from_numpy(x), torch.randn(outer, inner)
+        sides = {
+            "adapter-opt": functools.partial(ours, x=x),
+            "torch": functools.partial(torch.nn.functional.linear, features, weight),
+        }
+        with torch.no_grad():
+            seconds = in_turns(sides, options.runs * 5)
+        peaks = [limits(binary, options.threads)["f32_gflops"] for _ in range(3)]
+        medians = {name: statistics.median(values) for name, values in seconds.items()}
+        gflops = 2e-9 * rows * inner * outer / medians["adapter-opt"]
+        results[f"{rows}x{inner}x{outer}"] = {
+            "seconds": summary(seconds["adapter-opt"]),
             "gflops": gflops,
             "peak_gflops": summary(peaks),
             "share_of_peak": gflops / statistics.median(peaks),
+            "peer": f"torch {torch.__version__}, {options.threads} threads",
+            "peer_seconds": summary(seconds["torch"]),
+            "speedup": medians["torch"] / medians["adapter-opt"],
             "target": 0.95,
         }
     return results
@@ -154,12 +164,9 @@ def b4(build, options):
     """BERT-base f32, 1x128, against onnxruntime and as a share of the FMA peak over the linears."""
     import onnxruntime
 
-    sys.path.insert(0, str(build / "python"))
-    import adapter_opt as ao
-
     model, per_token = bert_model(build / "bench" / "bert-base.onnx")
     artifact = compile_model(build, model, build / "bench" / "bert-base.adapt")
-    ours = ao.load(str(artifact), threads=options.threads)
+    ours = runtime(build).load(str(artifact), threads=options.threads)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
     session = onnxruntime.InferenceSession(str(model), settings, providers=["CPUExecutionProvider"])

@@ -24,3 +24,4 @@ config.substitutions.append(
 )
 if os.path.exists(config.adapter_python):
     config.available_features.add("onnx")
+config.substitutions.append(("%tools", config.adapter_tools_dir))

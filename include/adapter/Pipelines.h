@@ -30,12 +30,13 @@ struct DeviceStrategy {
 
 /// What code is compiled for.
 struct CodegenOptions {
-  int64_t lanes = 16; ///< f32 lanes of a vector register
-  int64_t rows = 12;  ///< rows of the register tile
+  int64_t lanes = 16;  ///< f32 lanes of a vector register
+  int64_t rows = 12;   ///< rows of the register tile
+  int64_t vectors = 2; ///< vectors in a row of the register tile
   TargetKind kind = TargetKind::CPU;
   std::string chip; ///< of a device, as its vendor names it: sm_90, gfx942
   DeviceStrategy device;
-  int64_t columnBlock() const { return isDevice(kind) ? device.tileColumns : 2 * lanes; }
+  int64_t columnBlock() const { return isDevice(kind) ? device.tileColumns : vectors * lanes; }
 };
 
 /// A phase of compilation behind attach: `--compile-to=<name>` prints the module there.

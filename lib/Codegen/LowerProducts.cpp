@@ -160,7 +160,7 @@ namespace {
 struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProductsPass> {
   using Base::Base;
   void runOnOperation() override {
-    TileFunctions tiles(getOperation(), lanes, rows);
+    TileFunctions tiles(getOperation(), lanes, rows, vectors);
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
       if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp, kernel::UnpackOp, kernel::RowLinearOp,

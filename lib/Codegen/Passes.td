@@ -30,14 +30,16 @@ def LowerProductsPass : Pass<"kernel-lower-products", "mlir::ModuleOp"> {
   let summary = "Lower products to register-blocked vector loops";
   let description = [{
     kernel.linear and kernel.batch_matmul call one tile function per way of starting the accumulators. The
-    tile keeps rows x 2 vectors of accumulators in registers over all of K; rows left over are smaller tiles.
+    tile keeps rows x vectors accumulators in registers over all of K; rows left over are smaller tiles, and a
+    last block of fewer columns is tiles of fewer vectors.
     kernel.pack becomes loops.
   }];
   let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect",
                            "mlir::func::FuncDialect", "mlir::memref::MemRefDialect", "mlir::scf::SCFDialect",
                            "mlir::vector::VectorDialect"];
   let options = [Option<"lanes", "lanes", "int64_t", /*default=*/"16", "Lanes of a f32 vector register">,
-                 Option<"rows", "rows", "int64_t", /*default=*/"12", "Rows of the register block">];
+                 Option<"rows", "rows", "int64_t", /*default=*/"12", "Rows of the register block">,
+                 Option<"vectors", "vectors", "int64_t", /*default=*/"2", "Vectors in a row of the register block">];
 }
 
 def OutlineParallelPass : Pass<"kernel-outline-parallel", "mlir::ModuleOp"> {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The register tile: rows x 2 vectors of accumulators over all of K, one scalar broadcast per row and step.
-// Rows left over are tiles of fewer rows; the columns beyond the last are computed (the weight is padded
-// with zeros) but not stored.
+// The register tile: rows x vectors of accumulators over all of K, one scalar broadcast per row and step.
+// Rows left over are tiles of fewer rows, a last block of few columns is tiles of fewer vectors; the columns
+// beyond the last in its last vector are computed (the weight is padded with zeros) but not stored.
 #include "lib/Codegen/TileFunction.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -12,90 +12,127 @@
 using namespace mlir;
 using namespace adapter;
 
+// Steps of K in one turn of the loop: enough that the loop's own instructions do not count.
+static constexpr int64_t unroll = 4;
+
 namespace {
 struct Tile {
   ImplicitLocOpBuilder &b;
   int64_t lanes;
+  int64_t vectors; // of the variant that is being emitted
+  bool partial;    // whether its last vector may hang over the output's columns
   TileStart start;
   Value input, weight, bias, output, block, column, valid;
 
   Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
   VectorType vectorType() { return VectorType::get(lanes, b.getF32Type()); }
-  Value columnOf(int64_t half) {
-    return half ? Value(arith::AddIOp::create(b, column, index(lanes))) : column;
+  Value columnOf(int64_t part) {
+    return part ? Value(arith::AddIOp::create(b, column, index(part * lanes))) : column;
   }
 
-  Value mask(int64_t half) {
-    Value left = arith::SubIOp::create(b, valid, index(half * lanes));
+  Value mask(int64_t part) {
+    Value left = arith::SubIOp::create(b, valid, index(part * lanes));
     return vector::CreateMaskOp::create(b, VectorType::get(lanes, b.getI1Type()), ValueRange{left});
   }
 
-  // A vector of `from` at `at`, in whole blocks by a plain load, else masked.
-  Value load(Value from, ValueRange at, int64_t half, Value whole) {
-    auto branch = scf::IfOp::create(b, TypeRange{vectorType()}, whole, /*withElse=*/true);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(branch.thenBlock());
-    scf::YieldOp::create(b, ValueRange{vector::LoadOp::create(b, vectorType(), from, at)});
-    b.setInsertionPointToStart(branch.elseBlock());
+  // Only the last vector of a tile may be partial.
+  bool isMasked(int64_t part) { return partial && part == vectors - 1; }
+
+  Value load(Value from, ValueRange at, int64_t part) {
+    if (!isMasked(part))
+      return vector::LoadOp::create(b, vectorType(), from, at);
     Value zero = arith::ConstantOp::create(b, b.getZeroAttr(vectorType()));
-    scf::YieldOp::create(
-        b, ValueRange{vector::MaskedLoadOp::create(b, vectorType(), from, at, mask(half), zero)});
-    return branch.getResult(0);
+    return vector::MaskedLoadOp::create(b, vectorType(), from, at, mask(part), zero);
   }
 
-  void emit(int64_t rows, Value firstRow) {
-    Value zero = index(0), one = index(1),
-          whole = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, valid, index(2 * lanes));
-    SmallVector<Value> rowOf;
-    for (int64_t i = 0; i < rows; ++i)
-      rowOf.push_back(arith::AddIOp::create(b, firstRow, index(i)));
-    SmallVector<Value> accumulators;
-    SmallVector<Value> biases;
-    for (int64_t half = 0; half < 2 && start == TileStart::Bias; ++half)
-      biases.push_back(load(bias, columnOf(half), half, whole));
-    for (int64_t i = 0; i < rows; ++i)
-      for (int64_t half = 0; half < 2; ++half) {
+  SmallVector<Value> initial(ArrayRef<Value> rowOf) {
+    SmallVector<Value> accumulators, biases;
+    for (int64_t part = 0; part < vectors && start == TileStart::Bias; ++part)
+      biases.push_back(load(bias, columnOf(part), part));
+    for (Value row : rowOf)
+      for (int64_t part = 0; part < vectors; ++part) {
         if (start == TileStart::Bias)
-          accumulators.push_back(biases[half]);
+          accumulators.push_back(biases[part]);
         else if (start == TileStart::Output)
-          accumulators.push_back(load(output, ValueRange{rowOf[i], columnOf(half)}, half, whole));
+          accumulators.push_back(load(output, ValueRange{row, columnOf(part)}, part));
         else
           accumulators.push_back(arith::ConstantOp::create(b, b.getZeroAttr(vectorType())));
       }
-    Value depth = b.createOrFold<memref::DimOp>(weight, 1);
-    auto loop = scf::ForOp::create(b, zero, depth, one, accumulators);
-    {
-      OpBuilder::InsertionGuard guard(b);
-      b.setInsertionPointToStart(loop.getBody());
-      Value k = loop.getInductionVar();
-      Value columns[2];
-      for (int64_t half = 0; half < 2; ++half)
-        columns[half] =
-            vector::LoadOp::create(b, vectorType(), weight, ValueRange{block, k, index(half * lanes)});
-      SmallVector<Value> next;
-      for (int64_t i = 0; i < rows; ++i) {
-        Value scalar = memref::LoadOp::create(b, input, ValueRange{rowOf[i], k});
+    return accumulators;
+  }
+
+  // `steps` steps of K from k on.
+  SmallVector<Value> accumulate(ArrayRef<Value> rowOf, Value k, int64_t steps, ValueRange accumulators) {
+    SmallVector<Value> next(accumulators);
+    for (int64_t step = 0; step < steps; ++step) {
+      Value at = step ? Value(arith::AddIOp::create(b, k, index(step))) : k;
+      SmallVector<Value> columns;
+      for (int64_t part = 0; part < vectors; ++part)
+        columns.push_back(
+            vector::LoadOp::create(b, vectorType(), weight, ValueRange{block, at, index(part * lanes)}));
+      for (auto [i, row] : llvm::enumerate(rowOf)) {
+        Value scalar = memref::LoadOp::create(b, input, ValueRange{row, at});
         Value broadcast = vector::BroadcastOp::create(b, vectorType(), scalar);
-        for (int64_t half = 0; half < 2; ++half)
-          next.push_back(
-              vector::FMAOp::create(b, broadcast, columns[half], loop.getRegionIterArgs()[2 * i + half]));
+        for (int64_t part = 0; part < vectors; ++part) {
+          Value &accumulator = next[i * vectors + part];
+          accumulator = vector::FMAOp::create(b, broadcast, columns[part], accumulator);
+        }
       }
-      scf::YieldOp::create(b, next);
     }
-    auto branch = scf::IfOp::create(b, TypeRange(), whole, /*withElse=*/true);
+    return next;
+  }
+
+  SmallVector<Value> loop(ArrayRef<Value> rowOf, Value from, Value to, int64_t steps,
+                          ValueRange accumulators) {
+    auto loop = scf::ForOp::create(b, from, to, index(steps), accumulators);
     OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(branch.thenBlock());
+    b.setInsertionPointToStart(loop.getBody());
+    scf::YieldOp::create(b, accumulate(rowOf, loop.getInductionVar(), steps, loop.getRegionIterArgs()));
+    return loop.getResults();
+  }
+
+  void emit(int64_t rows, Value firstRow) {
+    SmallVector<Value> rowOf;
     for (int64_t i = 0; i < rows; ++i)
-      for (int64_t half = 0; half < 2; ++half)
-        vector::StoreOp::create(b, loop.getResult(2 * i + half), output,
-                                ValueRange{rowOf[i], columnOf(half)});
-    b.setInsertionPointToStart(branch.elseBlock());
-    for (int64_t half = 0; half < 2; ++half) {
-      Value masked = mask(half), at = columnOf(half);
-      for (int64_t i = 0; i < rows; ++i)
-        vector::MaskedStoreOp::create(b, output, ValueRange{rowOf[i], at}, masked,
-                                      loop.getResult(2 * i + half));
+      rowOf.push_back(arith::AddIOp::create(b, firstRow, index(i)));
+    Value depth = b.createOrFold<memref::DimOp>(weight, 1);
+    SmallVector<Value> sums = initial(rowOf);
+    Value rest = index(0);
+    if (!partial) { // what hangs over is too little work to be worth the code
+      Value left = arith::RemUIOp::create(b, depth, index(unroll));
+      rest = arith::SubIOp::create(b, depth, left);
+      sums = loop(rowOf, index(0), rest, unroll, sums);
     }
+    sums = loop(rowOf, rest, depth, 1, sums);
+    for (int64_t part = 0; part < vectors; ++part) {
+      Value at = columnOf(part), masked = isMasked(part) ? mask(part) : Value();
+      for (int64_t i = 0; i < rows; ++i) {
+        Value sum = sums[i * vectors + part];
+        if (masked)
+          vector::MaskedStoreOp::create(b, output, ValueRange{rowOf[i], at}, masked, sum);
+        else
+          vector::StoreOp::create(b, sum, output, ValueRange{rowOf[i], at});
+      }
+    }
+  }
+
+  // Rows [begin, end) by tiles of `rows`, then one of what is left.
+  void emitRows(int64_t rows, Value begin, Value end) {
+    Value step = index(rows), count = arith::SubIOp::create(b, end, begin);
+    Value left = arith::RemUIOp::create(b, count, step), fullEnd = arith::SubIOp::create(b, end, left);
+    auto full = scf::ForOp::create(b, begin, fullEnd, step);
+    SmallVector<int64_t> cases = llvm::to_vector(llvm::seq<int64_t>(1, rows));
+    auto tail = scf::IndexSwitchOp::create(b, TypeRange(), left, cases, cases.size());
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(full.getBody());
+    emit(rows, full.getInductionVar());
+    for (auto [count, region] : llvm::zip(cases, tail.getCaseRegions())) {
+      b.createBlock(&region);
+      emit(count, fullEnd);
+      scf::YieldOp::create(b);
+    }
+    b.createBlock(&tail.getDefaultRegion());
+    scf::YieldOp::create(b);
   }
 };
 } // namespace
@@ -129,6 +166,8 @@ func::FuncOp TileFunctions::get(TileStart start) {
   Value bias = start == TileStart::Bias ? Value(entry->getArgument(6)) : Value();
   Tile tile{b,
             lanes,
+            vectors,
+            /*partial=*/false,
             start,
             entry->getArgument(0),
             entry->getArgument(1),
@@ -138,35 +177,30 @@ func::FuncOp TileFunctions::get(TileStart start) {
             Value(),
             Value()};
   Value begin = entry->getArgument(4), end = entry->getArgument(5);
-  Value width = tile.index(getBlock()), step = tile.index(rows);
+  Value width = tile.index(getBlock());
   tile.column = arith::MulIOp::create(b, tile.block, width);
   Value columns = b.createOrFold<memref::DimOp>(tile.output, 1);
   tile.valid = arith::MinSIOp::create(b, arith::SubIOp::create(b, columns, tile.column), width);
 
-  Value count = arith::SubIOp::create(b, end, begin);
-  Value left = arith::RemUIOp::create(b, count, step);
-  Value fullEnd = arith::SubIOp::create(b, end, left);
-  auto full = scf::ForOp::create(b, begin, fullEnd, step);
-  {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(full.getBody());
-    tile.emit(rows, full.getInductionVar());
-  }
-  SmallVector<int64_t> cases;
-  for (int64_t i = 1; i < rows; ++i)
-    cases.push_back(i);
-  auto tail = scf::IndexSwitchOp::create(b, TypeRange(), left, cases, cases.size());
-  for (auto [count, region] : llvm::zip(cases, tail.getCaseRegions())) {
-    OpBuilder::InsertionGuard guard(b);
+  // One variant for whole blocks, and for the last block one for each number of vectors that it may need.
+  Value whole = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, tile.valid, width);
+  auto branch = scf::IfOp::create(b, TypeRange(), whole, /*withElse=*/true);
+  b.setInsertionPointToStart(branch.thenBlock());
+  tile.emitRows(rows, begin, end);
+  b.setInsertionPointToStart(branch.elseBlock());
+  Value needed = arith::CeilDivSIOp::create(b, tile.valid, tile.index(lanes));
+  SmallVector<int64_t> cases = llvm::to_vector(llvm::seq_inclusive<int64_t>(1, vectors));
+  auto narrow = scf::IndexSwitchOp::create(b, TypeRange(), needed, cases, cases.size());
+  tile.partial = true;
+  for (auto [count, region] : llvm::zip(cases, narrow.getCaseRegions())) {
     b.createBlock(&region);
-    tile.emit(count, fullEnd);
+    tile.vectors = count;
+    tile.emitRows(rows, begin, end);
     scf::YieldOp::create(b);
   }
-  {
-    OpBuilder::InsertionGuard guard(b);
-    b.createBlock(&tail.getDefaultRegion());
-    scf::YieldOp::create(b);
-  }
+  b.createBlock(&narrow.getDefaultRegion());
+  scf::YieldOp::create(b);
+  b.setInsertionPointToEnd(entry);
   func::ReturnOp::create(b);
   return function;
 }

@@ -15,12 +15,12 @@ enum class TileStart { Zero, Bias, Output };
 
 class TileFunctions {
 public:
-  /// Tiles of `rows` rows and two vectors of `lanes` f32.
-  TileFunctions(mlir::ModuleOp module, int64_t lanes, int64_t rows)
-      : module(module), lanes(lanes), rows(rows) {}
+  /// Tiles of `rows` rows and `vectors` vectors of `lanes` f32.
+  TileFunctions(mlir::ModuleOp module, int64_t lanes, int64_t rows, int64_t vectors)
+      : module(module), lanes(lanes), rows(rows), vectors(vectors) {}
 
   int64_t getRows() const { return rows; }
-  int64_t getBlock() const { return 2 * lanes; }
+  int64_t getBlock() const { return vectors * lanes; }
 
   /// Emits a call that computes output[begin:end, block's columns] from input [m, k], weight
   /// [blocks, k, block] and bias [n] (null unless start is Bias). Matrices may be strided by row.
@@ -31,7 +31,7 @@ private:
   mlir::func::FuncOp get(TileStart start);
 
   mlir::ModuleOp module;
-  int64_t lanes, rows;
+  int64_t lanes, rows, vectors;
   mlir::func::FuncOp functions[3];
 };
 

@@ -181,15 +181,10 @@ Result<std::vector<Tensor>> Evaluator::run(llvm::StringRef name, llvm::ArrayRef<
   call.pool = &implementation->pool;
   call.outputTypes = &function.outputs;
   call.outputs.resize(function.outputs.size());
-  adapter_host_v1 host{sizeof(adapter_host_v1),
-                       ADAPTER_ABI_VERSION,
-                       &call,
-                       parallelFor,
-                       allocate,
-                       release,
-                       placeOutput,
-                       recordFailure,
-                       /*device=*/nullptr};
+  adapter_host_v1 host{
+      sizeof(adapter_host_v1), ADAPTER_ABI_VERSION, &call, parallelFor, allocate, release, placeOutput,
+      recordFailure,
+      /*device=*/nullptr};
   adapter_call_v1 arguments{};
   arguments.host = &host;
   arguments.inputs = tensors.data();

@@ -58,6 +58,7 @@ static void buildVectorise(OpPassManager &manager, const CodegenOptions &options
   LowerProductsPassOptions products;
   products.lanes = options.lanes;
   products.rows = options.rows;
+  products.vectors = options.vectors;
   manager.addPass(createLowerGenericsPass());
   manager.addPass(createLowerProductsPass(products));
   manager.addPass(createCanonicalizerPass());

@@ -19,7 +19,7 @@ using checkpoint::Result;
 using checkpoint::Status;
 
 std::vector<StringRef> adapter::compilePhases(TargetKind kind) {
-  std::vector<StringRef> names{"optimise"};
+  std::vector<StringRef> names{"import", "attach", "optimise"};
   for (const Phase &phase : codegenPhases(kind))
     names.push_back(phase.name);
   return names;

@@ -36,7 +36,8 @@ void adapter::registerAllDialects(DialectRegistry &registry) {
   registry.insert<AdapterDialect, kernel::KernelDialect, onnxir::ONNXDialect, arith::ArithDialect,
                   cf::ControlFlowDialect, func::FuncDialect, gpu::GPUDialect, linalg::LinalgDialect,
                   LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect, NVVM::NVVMDialect,
-                  ROCDL::ROCDLDialect, scf::SCFDialect, spirv::SPIRVDialect, tensor::TensorDialect, ub::UBDialect, vector::VectorDialect>();
+                  ROCDL::ROCDLDialect, scf::SCFDialect, spirv::SPIRVDialect, tensor::TensorDialect,
+                  ub::UBDialect, vector::VectorDialect>();
   registerKernelBufferization(registry);
   arith::registerBufferizableOpInterfaceExternalModels(registry);
   bufferization::func_ext::registerBufferizableOpInterfaceExternalModels(registry);

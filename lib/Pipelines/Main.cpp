@@ -10,6 +10,7 @@
 #include "lib/Pipelines/Archives.h"
 #include "lib/Pipelines/Compile.h"
 #include "lib/Pipelines/Files.h"
+#include "lib/Pipelines/Help.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
@@ -36,6 +37,10 @@ enum ExitCode { done = 0, inputAtFault = 1, wrongUsage = 2 };
 struct CommandLine {
   std::vector<std::string> inputs;
   std::string output, target, compileTo;
+  // Whether the module is written as it was read, or with its adapters where they belong.
+  bool endsBefore(StringRef phase) const {
+    return compileTo == "import" || (compileTo == "attach" && phase != "attach");
+  }
   std::vector<AdapterRequest> adapters;
   AttachOptions attach;
   bool json = false; // the report of --check
@@ -127,7 +132,7 @@ static bool isCode(StringRef output) {
 // Compiles as far as the output or --compile-to asks for, and writes.
 static Status writeResult(ModuleOp module, const CommandLine &line) {
   StringRef output = line.output;
-  if (!isCode(output) && line.compileTo.empty())
+  if ((!isCode(output) && line.compileTo.empty()) || line.endsBefore("optimise"))
     return writeOutput(module, line.output);
   Result<Target> target = resolveTarget(line.target);
   if (!target)
@@ -187,7 +192,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   Result<OwningOpRef<ModuleOp>> module = readInputs(&context, *inputs);
   if (!module)
     return module.error().message.empty() ? inputAtFault : fail(inputAtFault, module.error().message);
-  if (!line.adapters.empty())
+  if (!line.adapters.empty() && !line.endsBefore("attach"))
     if (std::optional<ExitCode> code = runAttach(**module, line))
       return *code;
   PassManager manager(&context, ModuleOp::getOperationName());
@@ -197,7 +202,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   applyDefaultTimingPassManagerCLOptions(manager);
   if (failed(config.setupPassPipeline(manager)))
     return inputAtFault;
-  if (isMerged(line) || isCode(line.output) || !line.compileTo.empty())
+  if (isMerged(line) || isCode(line.output) || (!line.compileTo.empty() && !line.endsBefore("optimise")))
     manager.addPass(createMergePass());
   if (failed(manager.run(**module)))
     return inputAtFault;
@@ -227,16 +232,21 @@ int adapter::adapterOptMain(int argc, char **argv) {
   registerAllDialects(registry);
   registerAllPasses();
 
-  static llvm::cl::OptionCategory category("adapter-opt options");
+  hideOptionsOfLLVM();
+  static llvm::cl::OptionCategory category("Adapter options"); // --help sorts categories by name
   llvm::cl::list<std::string> inputs(llvm::cl::Positional,
                                      llvm::cl::desc("<inputs: .onnx, .mlir, a folder, or ->"),
                                      llvm::cl::cat(category));
   llvm::cl::opt<std::string> output(
-      "o", llvm::cl::desc("Output, by its suffix: .onnx .mlir .mlirbc .ll .s .o .ptx .hsaco .spv .adapt; or a folder"),
+      "o",
+      llvm::cl::desc(
+          "Output, by its suffix: .onnx .mlir .mlirbc .ll .s .o .ptx .hsaco .spv .adapt; or a folder"),
       llvm::cl::value_desc("file"), llvm::cl::init("-"), llvm::cl::cat(category));
-  llvm::cl::opt<std::string> target("target", llvm::cl::desc("What code is compiled for"),
-                                    llvm::cl::value_desc("cpu[:native|x86-64-v3|x86-64-v4]|nvidia:sm_80|amd:gfx942|spirv:vulkan|spirv:opencl"),
-                                    llvm::cl::init("cpu:native"), llvm::cl::cat(category));
+  llvm::cl::opt<std::string> target(
+      "target", llvm::cl::desc("What code is compiled for"),
+      llvm::cl::value_desc(
+          "cpu[:native|x86-64-v3|x86-64-v4]|nvidia:sm_80|amd:gfx942|spirv:vulkan|spirv:opencl"),
+      llvm::cl::init("cpu:native"), llvm::cl::cat(category));
   llvm::cl::opt<std::string> compileTo("compile-to", llvm::cl::desc("Print the module after a phase"),
                                        llvm::cl::value_desc("phase"), llvm::cl::cat(category));
   llvm::cl::list<std::string> adapters(
@@ -258,9 +268,8 @@ int adapter::adapterOptMain(int argc, char **argv) {
   registerDefaultTimingManagerCLOptions();
   std::string errors;
   llvm::raw_string_ostream stream(errors);
-  if (!llvm::cl::ParseCommandLineOptions(argc, argv, "adapter-opt: compiler for models that carry adapters\n",
-                                         &stream))
-    return fail(wrongUsage, StringRef(errors).trim());
+  if (!llvm::cl::ParseCommandLineOptions(argc, argv, helpOverview, &stream))
+    return fail(wrongUsage, complaintOf(errors));
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
   CommandLine line{inputs, output, target, compileTo, {}, {ignoreMissing, check}, report == "json"};
   Result<std::vector<AdapterRequest>> requests = parseAdapters(adapters);

@@ -122,13 +122,13 @@ Status ManifestBuilder::addEntries(ModuleOp module) {
 void ManifestBuilder::addDevice(ModuleOp module) {
   const CodegenOptions &codegen = options.target.codegen;
   artifact::Device &device = *manifest.mutable_device();
-  StringRef kind = codegen.kind == TargetKind::NVIDIA ? "nvidia" : codegen.kind == TargetKind::AMD ? "amd" : "spirv";
+  StringRef kind = codegen.kind == TargetKind::NVIDIA ? "nvidia"
+                   : codegen.kind == TargetKind::AMD  ? "amd"
+                                                      : "spirv";
   device.set_target((kind + ":" + codegen.chip).str());
   device.set_format(deviceFormat(codegen.kind).str());
   for (auto row : module->getAttrOfType<ArrayAttr>(kernelTable).getAsRange<DictionaryAttr>()) {
-    auto number = [&](StringRef name) {
-      return static_cast<int32_t>(row.getAs<IntegerAttr>(name).getInt());
-    };
+    auto number = [&](StringRef name) { return static_cast<int32_t>(row.getAs<IntegerAttr>(name).getInt()); };
     artifact::Kernel &kernel = *device.add_kernels();
     kernel.set_name(row.getAs<StringAttr>("name").getValue().str());
     kernel.set_threads(number("threads"));

@@ -140,7 +140,8 @@ Result<std::vector<Output>> Model::invokeOn(const Snapshot &state, adapter_funct
   Result<std::shared_ptr<Device>> used = useDevice();
   if (!used)
     return used.error();
-  DeviceCall::Inputs inputs{artifact.get(), &state.parameters, {}, &slots, &deviceTensors, state.device.get()};
+  DeviceCall::Inputs inputs{artifact.get(), &state.parameters, {},
+                            &slots,         &deviceTensors,    state.device.get()};
   for (size_t bank = 0; bank < state.entries.size(); ++bank)
     inputs.banks.push_back({&state.entries[bank], &state.sizes[bank]});
   DeviceCall onDevice(*used, std::move(inputs));

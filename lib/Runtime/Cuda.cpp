@@ -22,8 +22,9 @@ struct Driver {
   int (*loadModule)(void **module, const void *image);
   int (*unloadModule)(void *module);
   int (*function)(void **function, void *module, const char *name);
-  int (*launch)(void *function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY,
-                unsigned blockZ, unsigned shared, void *stream, void **arguments, void **extra);
+  int (*launch)(void *function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX,
+                unsigned blockY, unsigned blockZ, unsigned shared, void *stream, void **arguments,
+                void **extra);
   // CUDA alone.
   int (*device)(int *device, int number) = nullptr;
   int (*retainContext)(void **context, int device) = nullptr;
@@ -83,7 +84,8 @@ public:
       return status;
     // PTX is text and ends with a zero.
     std::string image(reinterpret_cast<const char *>(code.data), code.size);
-    if (Status status = check(driver.loadModule(&module, image.c_str()), "the kernels cannot be loaded"); !status)
+    if (Status status = check(driver.loadModule(&module, image.c_str()), "the kernels cannot be loaded");
+        !status)
       return status;
     for (const artifact::Kernel &kernel : description.kernels()) {
       functions.emplace_back();
@@ -118,8 +120,9 @@ public:
       arguments.push_back(&pointer);
     for (int i = 0; i < kernel.scalars(); ++i)
       arguments.push_back(const_cast<int32_t *>(scalars + i));
-    int code = driver.launch(functions[index], static_cast<unsigned>(groups), 1, 1,
-                             static_cast<unsigned>(kernel.threads()), 1, 1, 0, nullptr, arguments.data(), nullptr);
+    int code =
+        driver.launch(functions[index], static_cast<unsigned>(groups), 1, 1,
+                      static_cast<unsigned>(kernel.threads()), 1, 1, 0, nullptr, arguments.data(), nullptr);
     return check(code, "a kernel could not be launched");
   }
 
@@ -162,8 +165,9 @@ private:
   std::vector<void *> functions;
 };
 
-Result<std::shared_ptr<Device>> open(std::shared_ptr<void> library, const Driver &driver, const Loader &loader,
-                                     const artifact::Device &description, DeviceCode code) {
+Result<std::shared_ptr<Device>> open(std::shared_ptr<void> library, const Driver &driver,
+                                     const Loader &loader, const artifact::Device &description,
+                                     DeviceCode code) {
   if (!loader.missing.empty())
     return Error{"the driver for " + description.target() + " is too old: it lacks " + loader.missing};
   auto device = std::make_shared<PointerDevice>(std::move(library), driver, description.target());
@@ -200,7 +204,8 @@ Result<std::shared_ptr<Device>> openCuda(const artifact::Device &description, De
 }
 
 Result<std::shared_ptr<Device>> openHip(const artifact::Device &description, DeviceCode code) {
-  Result<std::shared_ptr<void>> library = loadDriver("libamdhip64.so", description.target(), "HIP runtime of AMD");
+  Result<std::shared_ptr<void>> library =
+      loadDriver("libamdhip64.so", description.target(), "HIP runtime of AMD");
   if (!library)
     return library.error();
   Driver driver;

@@ -49,7 +49,7 @@ protected:
   void destroyAll();
 
 private:
-  std::map<void *, int64_t> sizes;        // of all buffers
+  std::map<void *, int64_t> sizes;       // of all buffers
   std::multimap<int64_t, void *> unused; // by size
 };
 

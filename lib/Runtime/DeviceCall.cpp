@@ -41,8 +41,17 @@ Result<PackedBank> packBank(const BankView &bank) {
 
 DeviceCall::DeviceCall(std::shared_ptr<Device> device, Inputs inputs)
     : device(std::move(device)), lock(this->device->mutex), inputs(std::move(inputs)),
-      functions{sizeof(adapter_device_v1), ADAPTER_ABI_VERSION, this, allocate, release, write, read, parameter,
-                rows, bank, launch} {
+      functions{sizeof(adapter_device_v1),
+                ADAPTER_ABI_VERSION,
+                this,
+                allocate,
+                release,
+                write,
+                read,
+                parameter,
+                rows,
+                bank,
+                launch} {
   attempt([&] { return this->device->enter(); });
 }
 

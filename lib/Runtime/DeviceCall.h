@@ -15,7 +15,7 @@ namespace adapter::runtime {
 // Device copies of one generation's weights and banks, made when a call first asks for them. Used under the
 // device's mutex alone.
 struct DeviceTensors {
-  std::map<int64_t, DeviceBuffer> parameters;                      // by row of the table
+  std::map<int64_t, DeviceBuffer> parameters;                // by row of the table
   std::map<std::pair<int64_t, int32_t>, DeviceBuffer> banks; // by bank and part
 };
 
@@ -58,7 +58,8 @@ private:
   static void *parameter(void *state, int64_t index);
   static void *rows(void *state);
   static void *bank(void *state, int64_t bank, int32_t part);
-  static void launch(void *state, int64_t kernel, int64_t groups, void *const *buffers, const int32_t *scalars);
+  static void launch(void *state, int64_t kernel, int64_t groups, void *const *buffers,
+                     const int32_t *scalars);
 
   // Runs a step unless one failed before; keeps the first failure.
   template <typename Step>

@@ -33,9 +33,9 @@ public:
 
   // What is wrong, or an empty text.
   std::string run() const {
-    for (auto check : {&Checker::checkEntries, &Checker::checkParameters, &Checker::checkSites,
-                       &Checker::checkAdapters, &Checker::checkSlots, &Checker::checkFiles,
-                       &Checker::checkDevice})
+    for (auto check :
+         {&Checker::checkEntries, &Checker::checkParameters, &Checker::checkSites, &Checker::checkAdapters,
+          &Checker::checkSlots, &Checker::checkFiles, &Checker::checkDevice})
       if (std::string problem = (this->*check)(); !problem.empty())
         return problem;
     return "";

@@ -101,7 +101,9 @@ Json slotJson(const Slot &slot) {
 }
 
 Json deviceJson(const artifact::Device &device) {
-  return {{"target", device.target()}, {"format", device.format()}, {"kernels", each(device.kernels(), [](const Kernel &kernel) {
+  return {{"target", device.target()},
+          {"format", device.format()},
+          {"kernels", each(device.kernels(), [](const Kernel &kernel) {
              return Json{{"name", kernel.name()},
                          {"threads", kernel.threads()},
                          {"buffers", kernel.buffers()},
@@ -113,22 +115,22 @@ Json deviceJson(const artifact::Device &device) {
 
 Json manifestToJson(const Manifest &manifest) {
   Json result = {{"abi_version", manifest.abi_version()},
-          {"producer", manifest.producer()},
-          {"target_triple", manifest.target_triple()},
-          {"cpu", manifest.cpu()},
-          {"cpu_features", plain(manifest.cpu_features())},
-          {"entries", each(manifest.entries(), entryJson)},
-          {"adapters", each(manifest.adapters(), adapterJson)},
-          {"slots", each(manifest.slots(), slotJson)},
-          {"scalars", each(manifest.scalars(),
-                           [](const Scalar &scalar) {
-                             return Json{{"name", scalar.name()}, {"default", scalar.default_value()}};
-                           })},
-          {"sites", each(manifest.sites(), siteJson)},
-          {"parameters", each(manifest.parameters(), parameterJson)},
-          {"files", each(manifest.files(), [](const FileHash &file) {
-             return Json{{"file", file.file()}, {"hash", file.hash()}, {"size", file.size()}};
-           })}};
+                 {"producer", manifest.producer()},
+                 {"target_triple", manifest.target_triple()},
+                 {"cpu", manifest.cpu()},
+                 {"cpu_features", plain(manifest.cpu_features())},
+                 {"entries", each(manifest.entries(), entryJson)},
+                 {"adapters", each(manifest.adapters(), adapterJson)},
+                 {"slots", each(manifest.slots(), slotJson)},
+                 {"scalars", each(manifest.scalars(),
+                                  [](const Scalar &scalar) {
+                                    return Json{{"name", scalar.name()}, {"default", scalar.default_value()}};
+                                  })},
+                 {"sites", each(manifest.sites(), siteJson)},
+                 {"parameters", each(manifest.parameters(), parameterJson)},
+                 {"files", each(manifest.files(), [](const FileHash &file) {
+                    return Json{{"file", file.file()}, {"hash", file.hash()}, {"size", file.size()}};
+                  })}};
   if (manifest.has_device())
     result["device"] = deviceJson(manifest.device());
   return result;

@@ -167,13 +167,13 @@ Result<Buffer *> VulkanDevice::makeBuffer(VkDeviceSize size, VkBufferUsageFlags 
 
 Result<void *> VulkanDevice::create(int64_t bytes) {
   if (static_cast<uint64_t>(bytes) > vk.properties.limits.maxStorageBufferRange)
-    return Error{name() + ": a tensor takes " + std::to_string(bytes) + " bytes; this device's buffers have " +
+    return Error{name() + ": a tensor takes " + std::to_string(bytes) +
+                 " bytes; this device's buffers have " +
                  std::to_string(vk.properties.limits.maxStorageBufferRange) + " at most"};
-  Result<Buffer *> made =
-      makeBuffer(bytes,
-                 VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-                     VK_BUFFER_USAGE_TRANSFER_DST_BIT,
-                 VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
+  Result<Buffer *> made = makeBuffer(bytes,
+                                     VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+                                         VK_BUFFER_USAGE_TRANSFER_DST_BIT,
+                                     VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
   if (!made)
     return made.error();
   return static_cast<void *>(*made);

@@ -31,7 +31,8 @@ Status VulkanApi::open(const std::string &target) {
   info.pApplicationInfo = &application;
   if (create(&info, nullptr, &instance) != VK_SUCCESS) {
     instance = VK_NULL_HANDLE;
-    return Error{"compiled for " + target + ", but this machine has no driver for it that Vulkan's loader finds"};
+    return Error{"compiled for " + target +
+                 ", but this machine has no driver for it that Vulkan's loader finds"};
   }
 #define ADAPTER_VULKAN_LOAD(NAME)                                                                            \
   NAME = reinterpret_cast<PFN_vk##NAME>(getInstance(instance, "vk" #NAME));                                  \
@@ -88,8 +89,10 @@ Status VulkanApi::choose(const std::string &target) {
       }
   }
   if (!best)
-    return Error{"compiled for " + target + ", but no Vulkan device of this machine has Vulkan 1.2 with integers of 64 "
-                 "and 8 bits; there are: " + (names.empty() ? "none" : names)};
+    return Error{"compiled for " + target +
+                 ", but no Vulkan device of this machine has Vulkan 1.2 with integers of 64 "
+                 "and 8 bits; there are: " +
+                 (names.empty() ? "none" : names)};
   return Done{};
 }
 

@@ -89,8 +89,8 @@ static Result<Bytes> emitLLVM(mlir::gpu::GPUModuleOp kernels, const Target &targ
       found->createTargetMachine(triple, hasChip ? target.codegen.chip : "", backend.features, {},
                                  llvm::Reloc::PIC_, {}, llvm::CodeGenOptLevel::Aggressive));
   if (!machine || (hasChip && !machine->getMCSubtargetInfo()->isCPUStringValid(target.codegen.chip)))
-    return Error{"the code generator for " + std::string(backend.triple) + " knows no '" + target.codegen.chip +
-                 "'"};
+    return Error{"the code generator for " + std::string(backend.triple) + " knows no '" +
+                 target.codegen.chip + "'"};
   module->setTargetTriple(triple);
   module->setDataLayout(machine->createDataLayout());
   auto optimise = mlir::makeOptimizingTransformer(3, 0, machine.get());
@@ -145,7 +145,8 @@ Result<Bytes> adapter::emitDevice(mlir::ModuleOp module, const Target &target) {
     // Conversion to SPIR-V leaves the module that it read.
     bool isSource = !binary && target.codegen.kind == TargetKind::Vulkan;
     if (!isSource) {
-      Result<Bytes> made = binary ? emitSPIRV(binary) : emitLLVM(mlir::cast<mlir::gpu::GPUModuleOp>(op), target);
+      Result<Bytes> made =
+          binary ? emitSPIRV(binary) : emitLLVM(mlir::cast<mlir::gpu::GPUModuleOp>(op), target);
       if (made && target.codegen.kind == TargetKind::AMD)
         made = link(*made);
       if (!made)

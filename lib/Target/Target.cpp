@@ -59,10 +59,11 @@ static Result<Target> resolveDevice(StringRef name, StringRef kind, StringRef ch
   } else if (name == "spirv:opencl") {
     codegen.kind = TargetKind::OpenCL;
   } else {
-    return Error{("--target " + name +
-                  ": unknown; use cpu[:native|x86-64-v3|x86-64-v4], nvidia:sm_80 and the like, amd:gfx942 and "
-                  "the like, spirv:vulkan or spirv:opencl")
-                     .str()};
+    return Error{
+        ("--target " + name +
+         ": unknown; use cpu[:native|x86-64-v3|x86-64-v4], nvidia:sm_80 and the like, amd:gfx942 and "
+         "the like, spirv:vulkan or spirv:opencl")
+            .str()};
   }
   return target;
 }
@@ -104,10 +105,12 @@ Result<Target> adapter::resolveTarget(StringRef name) {
     // LLVM keeps to 256 bits on some AVX-512 processors; the register tile is made for 512.
     target.features += target.features.empty() ? "-prefer-256-bit" : ",-prefer-256-bit";
     target.codegen.lanes = 16;
-    target.codegen.rows = 12;
+    target.codegen.rows = 8;
+    target.codegen.vectors = 3;
   } else {
     target.codegen.lanes = 8;
     target.codegen.rows = 6;
+    target.codegen.vectors = 2;
   }
   return target;
 }

@@ -56,7 +56,8 @@ public:
       Value operand = launch.getKernelOperand(i);
       Value word = isa<MemRefType>(operand.getType()) ? operand : toWord(b, launch.getLoc(), operand);
       if (!word)
-        return launch.emitError() << "a value of type " << operand.getType() << " cannot be passed to a kernel";
+        return launch.emitError() << "a value of type " << operand.getType()
+                                  << " cannot be passed to a kernel";
       operands.push_back(word);
     }
     FailureOr<int64_t> threads = threadsOf(launch);

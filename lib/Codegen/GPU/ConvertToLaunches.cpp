@@ -60,7 +60,8 @@ static LogicalResult generalise(func::FuncOp function) {
 static bool isHostOp(Operation *op) {
   return isa<memref::AllocOp, memref::DeallocOp, memref::DimOp, memref::LoadOp, memref::StoreOp,
              memref::ExtractStridedMetadataOp, kernel::ReshapeOp, kernel::ParameterOp, kernel::BankNumbersOp,
-             kernel::BankTableOp, kernel::RowSlotsOp, gpu::MemcpyOp, gpu::LaunchOp, ViewLikeOpInterface>(op) ||
+             kernel::BankTableOp, kernel::RowSlotsOp, gpu::MemcpyOp, gpu::LaunchOp, ViewLikeOpInterface>(
+             op) ||
          op->hasTrait<OpTrait::IsTerminator>() || isa<scf::IfOp, scf::ForOp>(op);
 }
 
@@ -78,10 +79,10 @@ struct ConvertToLaunchesPass final : adapter::impl::ConvertToLaunchesPassBase<Co
         ops.push_back(op);
     });
     for (Operation *op : ops) {
-      LogicalResult lowered =
-          isa<linalg::GenericOp>(op) ? lowerGenericToKernel(op, strategy, checks)
-          : isa<kernel::LinearOp, kernel::BatchMatmulOp>(op) ? lowerProductToKernel(op, strategy)
-                                                             : lowerRowUpdateToKernels(op, strategy);
+      LogicalResult lowered = isa<linalg::GenericOp>(op) ? lowerGenericToKernel(op, strategy, checks)
+                              : isa<kernel::LinearOp, kernel::BatchMatmulOp>(op)
+                                  ? lowerProductToKernel(op, strategy)
+                                  : lowerRowUpdateToKernels(op, strategy);
       if (failed(lowered))
         return failure();
     }

@@ -45,9 +45,7 @@ private:
     };
     llvm::for_each(op->getOperands(), add);
     op.getBody()->walk([&](Operation *inner) { llvm::for_each(inner->getOperands(), add); });
-    if (op.getBody()
-            ->walk([](cf::AssertOp) { return WalkResult::interrupt(); })
-            .wasInterrupted())
+    if (op.getBody()->walk([](cf::AssertOp) { return WalkResult::interrupt(); }).wasInterrupted())
       status = k.flatten(checks.status(op));
   }
 
@@ -88,7 +86,8 @@ private:
   // The body at one point; returns what it yields.
   SmallVector<Value> emitBody(ArrayRef<Value> indices, ArrayRef<Value> inputs, ArrayRef<Value> outputs) {
     IRMapping mapping;
-    for (auto [argument, value] : llvm::zip(op.getBody()->getArguments(), llvm::concat<const Value>(inputs, outputs)))
+    for (auto [argument, value] :
+         llvm::zip(op.getBody()->getArguments(), llvm::concat<const Value>(inputs, outputs)))
       if (value)
         mapping.map(argument, value);
     return emitFrom(op.getBody()->begin(), indices, mapping);
@@ -104,7 +103,8 @@ private:
         SmallVector<Value> where = llvm::map_to_vector(
             load.getIndices(), [&](Value value) { return mapping.lookupOrDefault(value); });
         mapping.map(load.getResult(), k.load(buffers[load.getMemRef()], where));
-      } else if (auto cast = dyn_cast<arith::IndexCastOp>(*at); cast && cast.getIn().getType().isInteger(64)) {
+      } else if (auto cast = dyn_cast<arith::IndexCastOp>(*at);
+                 cast && cast.getIn().getType().isInteger(64)) {
         mapping.map(cast.getResult(), toIndex(mapping.lookupOrDefault(cast.getIn())));
       } else if (auto check = dyn_cast<cf::AssertOp>(*at)) {
         return emitChecked(check, std::next(at), indices, mapping);
@@ -112,7 +112,8 @@ private:
         b.clone(*at, mapping);
       }
     }
-    return llvm::map_to_vector(at->getOperands(), [&](Value value) { return mapping.lookupOrDefault(value); });
+    return llvm::map_to_vector(at->getOperands(),
+                               [&](Value value) { return mapping.lookupOrDefault(value); });
   }
 
   // An index has 32 bits on devices: what does not fit stays out of every range.
@@ -231,8 +232,7 @@ private:
         k.when(k.less(k.thread(), k.index(half)), [&] {
           for (auto [i, combiner] : llvm::enumerate(combiners)) {
             Value mine = memref::LoadOp::create(b, k.shared(i), k.thread());
-            Value other =
-                memref::LoadOp::create(b, k.shared(i), k.add(k.thread(), k.index(half)));
+            Value other = memref::LoadOp::create(b, k.shared(i), k.add(k.thread(), k.index(half)));
             memref::StoreOp::create(b, combine(combiner, mine, other), k.shared(i), k.thread());
           }
         });
@@ -242,8 +242,8 @@ private:
       k.when(first, [&] {
         SmallVector<Value> results = loadOutputs(indices, /*onlyRead=*/false);
         for (auto [i, combiner] : llvm::enumerate(combiners))
-          results[i] = combine(combiner, results[i],
-                               memref::LoadOp::create(b, k.shared(i), ValueRange{k.index(0)}));
+          results[i] =
+              combine(combiner, results[i], memref::LoadOp::create(b, k.shared(i), ValueRange{k.index(0)}));
         storeOutputs(indices, results);
       });
       // The next point's partial results take the same place.

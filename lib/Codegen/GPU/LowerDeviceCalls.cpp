@@ -133,7 +133,8 @@ private:
 
   // A failed read makes the call fail; it goes on, with zeros, to where that is looked at.
   void read(Value buffer, Value offset, Value data, Value bytes) {
-    Value failed = call(offsetof(adapter_device_v1, read), b.getI32Type(), {pointerOf(buffer), offset, data, bytes});
+    Value failed =
+        call(offsetof(adapter_device_v1, read), b.getI32Type(), {pointerOf(buffer), offset, data, bytes});
     Value place = pointerAt(b, frame, FrameOffsets::kStatus);
     Value before = LLVM::LoadOp::create(b, b.getI32Type(), place, /*alignment=*/4);
     LLVM::StoreOp::create(b, LLVM::OrOp::create(b, before, failed), place, /*alignment=*/4);

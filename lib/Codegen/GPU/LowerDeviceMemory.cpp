@@ -38,8 +38,7 @@ namespace {
 class KernelMemory {
 public:
   KernelMemory(gpu::GPUFuncOp kernel, unsigned indexBits)
-      : kernel(kernel), b(kernel.getContext()),
-        indexType(IntegerType::get(b.getContext(), indexBits)) {}
+      : kernel(kernel), b(kernel.getContext()), indexType(IntegerType::get(b.getContext(), indexBits)) {}
 
   void lower() {
     Block &entry = kernel.getBody().front();

@@ -43,8 +43,7 @@ static void place(func::FuncOp function) {
     auto type = dyn_cast<MemRefType>(value.getType());
     if (!type)
       return;
-    SmallVector<OpOperand *> uses =
-        llvm::map_to_vector(value.getUses(), [](OpOperand &use) { return &use; });
+    SmallVector<OpOperand *> uses = llvm::map_to_vector(value.getUses(), [](OpOperand &use) { return &use; });
     Value copy = copyTo(b, value, onDevice(type));
     for (OpOperand *use : uses)
       use->set(copy);

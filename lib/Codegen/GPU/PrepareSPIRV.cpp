@@ -33,7 +33,8 @@ static void storeBytes(Value buffer) {
       Value byte = memref::LoadOp::create(b, buffer, load.getIndices());
       load.replaceAllUsesWith(arith::TruncIOp::create(b, b.getI1Type(), byte).getResult());
       load.erase();
-    } else if (auto store = dyn_cast<memref::StoreOp>(user); store && store.getValue().getType().isInteger(1)) {
+    } else if (auto store = dyn_cast<memref::StoreOp>(user);
+               store && store.getValue().getType().isInteger(1)) {
       Value byte = arith::ExtUIOp::create(b, b.getI8Type(), store.getValue());
       memref::StoreOp::create(b, byte, buffer, store.getIndices());
       store.erase();
@@ -70,7 +71,8 @@ static void prepare(gpu::GPUFuncOp kernel) {
   kernel->setAttr(kernel.getNumWorkgroupAttributionsAttrName(), b.getI64IntegerAttr(0));
 
   if (!scalars.empty()) {
-    auto type = inClass(MemRefType::get({ShapedType::kDynamic}, b.getI32Type()), spirv::StorageClass::StorageBuffer);
+    auto type =
+        inClass(MemRefType::get({ShapedType::kDynamic}, b.getI32Type()), spirv::StorageClass::StorageBuffer);
     Value words = entry.insertArgument(count, type, kernel.getLoc());
     types.push_back(type);
     for (auto [i, number] : llvm::enumerate(scalars)) {

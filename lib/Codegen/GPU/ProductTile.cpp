@@ -91,9 +91,8 @@ void ProductTile::emit(const ProductOperands &operands, Value rowTile, Value col
     Value row = k.add(firstRow, k.add(threadRow, k.index(i)));
     for (int64_t j = 0; j < s.threadColumns; ++j) {
       Value column = k.add(firstColumn, k.add(threadColumn, k.index(j * across)));
-      k.when(k.both(k.less(row, operands.rows), k.less(column, operands.columns)), [&] {
-        operands.store(row, column, panels.getResult(i * s.threadColumns + j));
-      });
+      k.when(k.both(k.less(row, operands.rows), k.less(column, operands.columns)),
+             [&] { operands.store(row, column, panels.getResult(i * s.threadColumns + j)); });
     }
   }
 }

@@ -66,8 +66,7 @@ public:
               Value r = sum.getInductionVar();
               Value factor = k.load(numbers, {k.add(down, k.add(k.mul(id, rank), r))});
               Value part = arith::MulFOp::create(b, factor, element(up, r));
-              scf::YieldOp::create(b,
-                                   arith::AddFOp::create(b, sum.getRegionIterArg(0), part).getResult());
+              scf::YieldOp::create(b, arith::AddFOp::create(b, sum.getRegionIterArg(0), part).getResult());
             }
             k.store(sum.getResult(0), output, {m, n});
           });
@@ -245,7 +244,6 @@ LogicalResult adapter::lowerRowUpdateToKernels(Operation *op, const DeviceStrate
   else if (auto embedding = dyn_cast<kernel::RowEmbeddingOp>(op))
     RowKernels(op, embedding.getBank(), strategy).lower(embedding);
   else
-    RowKernels(op, cast<kernel::RowVectorsOp>(op).getBank(), strategy)
-        .lower(cast<kernel::RowVectorsOp>(op));
+    RowKernels(op, cast<kernel::RowVectorsOp>(op).getBank(), strategy).lower(cast<kernel::RowVectorsOp>(op));
   return success();
 }
