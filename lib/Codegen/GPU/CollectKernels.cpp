@@ -47,14 +47,18 @@ public:
     auto kernel = cast<gpu::GPUFuncOp>(SymbolTable::lookupNearestSymbolFrom(launch, launch.getKernel()));
     SmallVector<unsigned> order;
     for (bool buffers : {true, false})
-      for (auto [i, type] : llvm::enumerate(kernel.getArgumentTypes()))
-        if (isa<MemRefType>(type) == buffers)
+      for (auto [i, operand] : llvm::enumerate(launch.getKernelOperands()))
+        if (!operand.getDefiningOp<arith::ConstantOp>() && isa<MemRefType>(operand.getType()) == buffers)
           order.push_back(i);
     OpBuilder b(launch);
     SmallVector<Value> operands;
     for (unsigned i : order) {
       Value operand = launch.getKernelOperand(i);
-      Value word = isa<MemRefType>(operand.getType()) ? operand : toWord(b, launch.getLoc(), operand);
+      Value word = operand;
+      if (isa<MemRefType>(operand.getType()))
+        word = memref::CastOp::create(b, launch.getLoc(), sizeless(operand.getType()), operand);
+      else
+        word = toWord(b, launch.getLoc(), operand);
       if (!word)
         return launch.emitError() << "a value of type " << operand.getType()
                                   << " cannot be passed to a kernel";
@@ -63,7 +67,7 @@ public:
     FailureOr<int64_t> threads = threadsOf(launch);
     if (failed(threads))
       return launch.emitError("a kernel's group has a size that is not known");
-    rearrange(kernel, order, *threads);
+    rearrange(kernel, launch, order, *threads);
     auto symbol = add(kernel);
     gpu::LaunchFuncOp::create(b, launch.getLoc(), symbol, launch.getGridSizeOperandValues(),
                               launch.getBlockSizeOperandValues(), Value(), operands);
@@ -98,16 +102,26 @@ private:
     return *size;
   }
 
-  // Brings the kernel's arguments into this order, scalars as words.
-  void rearrange(gpu::GPUFuncOp kernel, ArrayRef<unsigned> order, int64_t threads) {
+  // A buffer of any size, so that kernels that differ in sizes alone are one.
+  static MemRefType sizeless(Type type) {
+    auto memref = cast<MemRefType>(type);
+    return MemRefType::get({ShapedType::kDynamic}, memref.getElementType(), MemRefLayoutAttrInterface(),
+                           memref.getMemorySpace());
+  }
+
+  // Brings the kernel's arguments into this order, scalars as words. Constants go into the kernel.
+  void rearrange(gpu::GPUFuncOp kernel, gpu::LaunchFuncOp launch, ArrayRef<unsigned> order, int64_t threads) {
     Block &entry = kernel.getBody().front();
     OpBuilder b = OpBuilder::atBlockBegin(&entry);
     unsigned count = kernel.getNumArguments();
+    for (auto [argument, operand] : llvm::zip(entry.getArguments(), launch.getKernelOperands()))
+      if (auto constant = operand.getDefiningOp<arith::ConstantOp>())
+        argument.replaceAllUsesWith(b.clone(*constant)->getResult(0));
     SmallVector<Type> types;
     for (auto [place, i] : llvm::enumerate(order)) {
       BlockArgument old = entry.getArgument(i);
       bool isBuffer = isa<MemRefType>(old.getType());
-      Type type = isBuffer ? old.getType() : b.getI32Type();
+      Type type = isBuffer ? Type(sizeless(old.getType())) : b.getI32Type();
       Value argument = entry.insertArgument(count + place, type, old.getLoc());
       types.push_back(type);
       old.replaceAllUsesWith(isBuffer ? argument : fromWord(b, old.getLoc(), argument, old.getType()));

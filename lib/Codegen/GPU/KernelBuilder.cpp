@@ -8,7 +8,6 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
-#include "mlir/Transforms/RegionUtils.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -98,21 +97,8 @@ void KernelBuilder::beginElements(Value count) {
   begin(ceilDiv(count, index(strategy.threads)), strategy.threads);
 }
 
-// Constants stand in the kernel, so that equal kernels have equal arguments.
-static void sinkConstants(gpu::LaunchOp launch) {
-  llvm::SetVector<Value> captured;
-  getUsedValuesDefinedAbove(launch.getBody(), captured);
-  OpBuilder builder(launch.getContext());
-  builder.setInsertionPointToStart(&launch.getBody().front());
-  for (Value value : captured)
-    if (isa_and_nonnull<arith::ConstantOp>(value.getDefiningOp()))
-      replaceAllUsesInRegionWith(value, builder.clone(*value.getDefiningOp())->getResult(0),
-                                 launch.getBody());
-}
-
 void KernelBuilder::finish() {
   gpu::TerminatorOp::create(b);
-  sinkConstants(launch);
   b.setInsertionPointAfter(launch);
 }
 

@@ -97,11 +97,14 @@ private:
   // Gives the result of `op` a handle and its sizes.
   void replace(Operation *op, Value handle, ValueRange sizes) {
     auto type = cast<MemRefType>(op->getResult(0).getType());
-    // A view of no known size that is then given its shape; converted while nothing has a memory space.
-    auto flat = MemRefType::get({1}, type.getElementType());
-    Value descriptor = MemRefDescriptor::fromStaticShape(b, op->getLoc(), converter, flat, handle);
-    Value source = UnrealizedConversionCastOp::create(b, onDevice(flat), descriptor).getResult(0);
-    op->getResult(0).replaceAllUsesWith(kernel::ReshapeOp::create(b, type, source, sizes));
+    // Without a known size it is a view of one element that is then given its shape.
+    auto known = type.hasStaticShape() ? MemRefType::get(type.getShape(), type.getElementType())
+                                       : MemRefType::get({1}, type.getElementType());
+    Value descriptor = MemRefDescriptor::fromStaticShape(b, op->getLoc(), converter, known, handle);
+    Value buffer = UnrealizedConversionCastOp::create(b, onDevice(known), descriptor).getResult(0);
+    if (!type.hasStaticShape())
+      buffer = kernel::ReshapeOp::create(b, type, buffer, sizes);
+    op->getResult(0).replaceAllUsesWith(buffer);
     op->erase();
   }
 
