@@ -165,9 +165,7 @@ static void buildDevice(OpPassManager &manager, const CodegenOptions &options) {
       ConvertGpuOpsToLLVMSPVOpsOptions convert;
       convert.use64bitIndex = true;
       kernels.addPass(createConvertGpuOpsToLLVMSPVOps(convert));
-      kernels.addPass(createConvertIndexToLLVMPass());
-      kernels.addPass(createArithToLLVMConversionPass());
-      kernels.addPass(createConvertControlFlowToLLVMPass());
+      kernels.addPass(createConvertToLLVMPass());
     });
     break;
   case TargetKind::Vulkan:

@@ -14,28 +14,44 @@ namespace adapter {
 using namespace mlir;
 using namespace adapter;
 
-// A scalar argument as 32 bits; null where it has no such form.
-static Value toWord(OpBuilder &b, Location loc, Value value) {
-  Type i32 = b.getI32Type();
-  if (value.getType() == i32)
-    return value;
-  if (value.getType().isIndex())
-    return arith::IndexCastOp::create(b, loc, i32, value);
-  if (value.getType().isF32())
-    return arith::BitcastOp::create(b, loc, i32, value);
-  if (value.getType().isInteger(1))
-    return arith::ExtUIOp::create(b, loc, i32, value);
-  return {};
+// Words that a scalar of this type takes as an argument; 0 for types that kernels are not given.
+static unsigned wordsOf(Type type) {
+  if (type.isInteger(64))
+    return 2;
+  return type.isIndex() || type.isF32() || type.isInteger(32) || type.isInteger(1) ? 1 : 0;
 }
 
-static Value fromWord(OpBuilder &b, Location loc, Value word, Type type) {
+static void toWords(OpBuilder &b, Location loc, Value value, SmallVectorImpl<Value> &words) {
+  Type type = value.getType(), i32 = b.getI32Type();
+  if (type == i32) {
+    words.push_back(value);
+  } else if (type.isIndex()) {
+    words.push_back(arith::IndexCastOp::create(b, loc, i32, value));
+  } else if (type.isF32()) {
+    words.push_back(arith::BitcastOp::create(b, loc, i32, value));
+  } else if (type.isInteger(1)) {
+    words.push_back(arith::ExtUIOp::create(b, loc, i32, value));
+  } else {
+    Value shift = arith::ConstantOp::create(b, loc, b.getI64IntegerAttr(32));
+    words.push_back(arith::TruncIOp::create(b, loc, i32, value));
+    words.push_back(
+        arith::TruncIOp::create(b, loc, i32, arith::ShRUIOp::create(b, loc, value, shift).getResult()));
+  }
+}
+
+static Value fromWords(OpBuilder &b, Location loc, ValueRange words, Type type) {
   if (type.isIndex())
-    return arith::IndexCastOp::create(b, loc, type, word);
+    return arith::IndexCastOp::create(b, loc, type, words[0]);
   if (type.isF32())
-    return arith::BitcastOp::create(b, loc, type, word);
+    return arith::BitcastOp::create(b, loc, type, words[0]);
   if (type.isInteger(1))
-    return arith::TruncIOp::create(b, loc, type, word);
-  return word;
+    return arith::TruncIOp::create(b, loc, type, words[0]);
+  if (type.isInteger(32))
+    return words[0];
+  Value shift = arith::ConstantOp::create(b, loc, b.getI64IntegerAttr(32));
+  Value low = arith::ExtUIOp::create(b, loc, type, words[0]),
+        high = arith::ExtUIOp::create(b, loc, type, words[1]);
+  return arith::OrIOp::create(b, loc, low, arith::ShLIOp::create(b, loc, high, shift).getResult());
 }
 
 namespace {
@@ -54,15 +70,13 @@ public:
     SmallVector<Value> operands;
     for (unsigned i : order) {
       Value operand = launch.getKernelOperand(i);
-      Value word = operand;
       if (isa<MemRefType>(operand.getType()))
-        word = memref::CastOp::create(b, launch.getLoc(), sizeless(operand.getType()), operand);
+        operands.push_back(memref::CastOp::create(b, launch.getLoc(), sizeless(operand.getType()), operand));
+      else if (wordsOf(operand.getType()))
+        toWords(b, launch.getLoc(), operand, operands);
       else
-        word = toWord(b, launch.getLoc(), operand);
-      if (!word)
         return launch.emitError() << "a value of type " << operand.getType()
                                   << " cannot be passed to a kernel";
-      operands.push_back(word);
     }
     FailureOr<int64_t> threads = threadsOf(launch);
     if (failed(threads))
@@ -118,13 +132,15 @@ private:
       if (auto constant = operand.getDefiningOp<arith::ConstantOp>())
         argument.replaceAllUsesWith(b.clone(*constant)->getResult(0));
     SmallVector<Type> types;
-    for (auto [place, i] : llvm::enumerate(order)) {
+    for (unsigned i : order) {
       BlockArgument old = entry.getArgument(i);
       bool isBuffer = isa<MemRefType>(old.getType());
-      Type type = isBuffer ? Type(sizeless(old.getType())) : b.getI32Type();
-      Value argument = entry.insertArgument(count + place, type, old.getLoc());
-      types.push_back(type);
-      old.replaceAllUsesWith(isBuffer ? argument : fromWord(b, old.getLoc(), argument, old.getType()));
+      SmallVector<Value> made;
+      for (unsigned word = 0; word < (isBuffer ? 1 : wordsOf(old.getType())); ++word) {
+        types.push_back(isBuffer ? Type(sizeless(old.getType())) : b.getI32Type());
+        made.push_back(entry.insertArgument(count + types.size() - 1, types.back(), old.getLoc()));
+      }
+      old.replaceAllUsesWith(isBuffer ? made.front() : fromWords(b, old.getLoc(), made, old.getType()));
     }
     entry.eraseArguments(0, count);
     kernel.setFunctionType(b.getFunctionType(types, {}));

@@ -4,6 +4,7 @@
 #include "lib/Codegen/GPU/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVAttributes.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
 #include "mlir/Dialect/SPIRV/IR/TargetAndABI.h"
@@ -42,7 +43,26 @@ static void storeBytes(Value buffer) {
   }
 }
 
+// Conversion leaves the results of a loop that runs no iteration undefined; they are what it started with.
+static void keepStarts(gpu::GPUFuncOp kernel) {
+  kernel.walk([](scf::ForOp loop) {
+    std::optional<int64_t> from = getConstantIntValue(loop.getLowerBound()),
+                           to = getConstantIntValue(loop.getUpperBound());
+    if (!loop.getNumResults() || (from && to && *from < *to))
+      return;
+    ImplicitLocOpBuilder b(loop.getLoc(), loop->getContext());
+    b.setInsertionPointAfter(loop);
+    Value runs =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::slt, loop.getLowerBound(), loop.getUpperBound());
+    for (auto [result, start] : llvm::zip(loop.getResults(), loop.getInitArgs())) {
+      auto select = arith::SelectOp::create(b, runs, result, start);
+      result.replaceAllUsesExcept(select, select);
+    }
+  });
+}
+
 static void prepare(gpu::GPUFuncOp kernel) {
+  keepStarts(kernel);
   Block &entry = kernel.getBody().front();
   ImplicitLocOpBuilder b(kernel.getLoc(), kernel.getContext());
   b.setInsertionPointToStart(&entry);
