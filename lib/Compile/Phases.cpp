@@ -122,7 +122,6 @@ static void buildDeviceLLVM(OpPassManager &manager, unsigned indexBits,
   LowerDeviceMemoryPassOptions memory;
   memory.indexBits = indexBits;
   kernels.addPass(createLowerDeviceMemoryPass(memory));
-  kernels.addPass(createSCFToControlFlowPass());
   convert(kernels);
   kernels.addPass(createReconcileUnrealizedCastsPass());
   kernels.addPass(createCanonicalizerPass());
@@ -148,6 +147,7 @@ static void buildDevice(OpPassManager &manager, const CodegenOptions &options) {
   case TargetKind::NVIDIA:
     buildDeviceLLVM(manager, 32, [](OpPassManager &kernels) {
       ConvertGpuOpsToNVVMOpsOptions convert;
+      kernels.addPass(createSCFToControlFlowPass());
       convert.indexBitwidth = 32;
       kernels.addPass(createConvertGpuOpsToNVVMOps(convert));
     });
@@ -155,6 +155,7 @@ static void buildDevice(OpPassManager &manager, const CodegenOptions &options) {
   case TargetKind::AMD:
     buildDeviceLLVM(manager, 32, [&](OpPassManager &kernels) {
       ConvertGpuOpsToROCDLOpsOptions convert;
+      kernels.addPass(createSCFToControlFlowPass());
       convert.chipset = options.chip;
       convert.indexBitwidth = 32;
       kernels.addPass(createConvertGpuOpsToROCDLOps(convert));
@@ -164,7 +165,9 @@ static void buildDevice(OpPassManager &manager, const CodegenOptions &options) {
     buildDeviceLLVM(manager, 64, [](OpPassManager &kernels) {
       ConvertGpuOpsToLLVMSPVOpsOptions convert;
       convert.use64bitIndex = true;
+      // Blocks come later: this conversion changes their types and not the branches.
       kernels.addPass(createConvertGpuOpsToLLVMSPVOps(convert));
+      kernels.addPass(createSCFToControlFlowPass());
       kernels.addPass(createConvertToLLVMPass());
     });
     break;

@@ -44,7 +44,7 @@ static Backend backendOf(TargetKind kind) {
   case TargetKind::AMD:
     return {"amdgcn-amd-amdhsa", "", llvm::CodeGenFileType::ObjectFile};
   default:
-    return {"spirv64-unknown-unknown", "", llvm::CodeGenFileType::ObjectFile};
+    return {"spirv64v1.2-unknown-unknown", "", llvm::CodeGenFileType::ObjectFile};
   }
 }
 

@@ -19,7 +19,8 @@ class GenericKernel {
 public:
   GenericKernel(linalg::GenericOp op, ImplicitLocOpBuilder &b, const DeviceStrategy &strategy,
                 KernelChecks &checks)
-      : op(op), b(b), k(b, strategy), checks(checks) {}
+      : op(op), b(b), k(b, strategy, op.getNumReductionLoops() ? "reduction" : "elementwise"),
+        checks(checks) {}
 
   void emit() {
     flattenAll();

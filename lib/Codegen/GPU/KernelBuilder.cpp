@@ -83,13 +83,14 @@ FlatBuffer KernelBuilder::flatten(Value memref) {
 
 void KernelBuilder::begin(Value count, int64_t threads, ArrayRef<int64_t> sharedSizes) {
   Value one = index(1);
-  Value limited = b.createOrFold<arith::MinSIOp>(count, index(strategy.maxGroups));
+  groupCount = b.createOrFold<arith::MinSIOp>(count, index(strategy.maxGroups));
   SmallVector<Type> attributions;
   auto space = gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
   for (int64_t size : sharedSizes)
     attributions.push_back(MemRefType::get({size}, b.getF32Type(), MemRefLayoutAttrInterface(), space));
-  launch = gpu::LaunchOp::create(b, limited, one, one, index(threads), one, one, Value(), Type(),
-                                 ValueRange(), attributions);
+  launch = gpu::LaunchOp::create(b, groupCount, one, one, index(threads), one, one, Value(), Type(),
+                                 ValueRange(), attributions, TypeRange(), Value(), Value(), Value(),
+                                 FlatSymbolRefAttr(), FlatSymbolRefAttr::get(b.getContext(), name));
   b.setInsertionPointToStart(&launch.getBody().front());
 }
 

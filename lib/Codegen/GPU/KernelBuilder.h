@@ -27,7 +27,9 @@ struct FlatBuffer {
 /// Builds one kernel. Host code comes first (flatten, sizes), then begin(), then the body, then finish().
 class KernelBuilder {
 public:
-  KernelBuilder(mlir::ImplicitLocOpBuilder &b, const DeviceStrategy &strategy) : b(b), strategy(strategy) {}
+  /// `name` says in listings of kernels what this one does.
+  KernelBuilder(mlir::ImplicitLocOpBuilder &b, const DeviceStrategy &strategy, llvm::StringRef name)
+      : b(b), strategy(strategy), name(name) {}
 
   mlir::ImplicitLocOpBuilder &b;
   const DeviceStrategy &strategy;
@@ -48,7 +50,8 @@ public:
 
   mlir::Value thread() { return launch.getThreadIds().x; }
   mlir::Value group() { return launch.getBlockIds().x; }
-  mlir::Value groups() { return launch.getGridSize().x; }
+  /// How many groups run; passed in, since not every target knows it without a library.
+  mlir::Value groups() { return groupCount; }
   mlir::Value shared(unsigned index) { return launch.getWorkgroupAttributions()[index]; }
 
   mlir::Value load(const FlatBuffer &from, llvm::ArrayRef<mlir::Value> indices);
@@ -77,6 +80,8 @@ public:
 private:
   mlir::Value position(const FlatBuffer &buffer, llvm::ArrayRef<mlir::Value> indices);
 
+  llvm::StringRef name;
+  mlir::Value groupCount;
   mlir::gpu::LaunchOp launch;
   llvm::DenseMap<mlir::Value, mlir::Value> buffers; // by allocation
 };

@@ -10,7 +10,7 @@ using namespace adapter;
 
 static void lowerLinear(kernel::LinearOp op, const DeviceStrategy &strategy) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  KernelBuilder k(b, strategy);
+  KernelBuilder k(b, strategy, "linear");
   ProductTile tile(k);
   auto dim = [&](Value memref, int64_t at) { return b.createOrFold<memref::DimOp>(memref, at); };
   FlatBuffer input = k.flatten(op.getInput()), weight = k.flatten(op.getWeight()),
@@ -45,7 +45,7 @@ static void lowerLinear(kernel::LinearOp op, const DeviceStrategy &strategy) {
 
 static void lowerBatchMatmul(kernel::BatchMatmulOp op, const DeviceStrategy &strategy) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  KernelBuilder k(b, strategy);
+  KernelBuilder k(b, strategy, "batch_matmul");
   ProductTile tile(k);
   auto dim = [&](Value memref, int64_t at) { return b.createOrFold<memref::DimOp>(memref, at); };
   FlatBuffer lhs = k.flatten(op.getLhs()), rhs = k.flatten(op.getRhs()), output = k.flatten(op.getOutput());

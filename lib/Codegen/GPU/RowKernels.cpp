@@ -21,7 +21,7 @@ namespace {
 class RowKernels {
 public:
   RowKernels(Operation *op, int64_t bank, const DeviceStrategy &strategy)
-      : b(op->getLoc(), op), strategy(strategy), bank(bank), host(b, strategy) {
+      : b(op->getLoc(), op), strategy(strategy), bank(bank), host(b, strategy, "") {
     auto buffer = [&](Type element) { return onDevice(MemRefType::get({ShapedType::kDynamic}, element)); };
     numbersBuffer = kernel::BankNumbersOp::create(b, buffer(b.getF32Type()), bank);
     tableBuffer = kernel::BankTableOp::create(b, buffer(b.getI32Type()), bank);
@@ -43,7 +43,7 @@ public:
   }
 
   void lower(kernel::RowEmbeddingOp op) {
-    KernelBuilder k(b, strategy);
+    KernelBuilder k(b, strategy, "row_embedding");
     start(k);
     FlatBuffer ids = k.flatten(op.getIds()), output = k.flatten(op.getOutput());
     Value positions = dim(op.getOutput(), 0), width = dim(op.getOutput(), 1);
@@ -84,7 +84,7 @@ public:
 
   void lower(kernel::RowVectorsOp op) {
     {
-      KernelBuilder k(b, strategy);
+      KernelBuilder k(b, strategy, "base_vectors");
       FlatBuffer base = k.flatten(op.getBase()), output = k.flatten(op.getOutput());
       Value width = dim(op.getOutput(), 1), count = k.mul(dim(op.getOutput(), 0), width);
       k.beginElements(count);
@@ -94,7 +94,7 @@ public:
       });
       k.finish();
     }
-    KernelBuilder k(b, strategy);
+    KernelBuilder k(b, strategy, "row_vectors");
     start(k);
     FlatBuffer output = k.flatten(op.getOutput());
     Value positions = dim(op.getOutput(), 0), width = dim(op.getOutput(), 1);
@@ -173,7 +173,8 @@ private:
   // One of the products of a row's update: the whole weight, which replaces the output, the way down to the
   // rank, or the way up, which is added to the output before its columns are scaled.
   void product(Value input, Value output, Value positions, Value depth, Value columns, Part part) {
-    KernelBuilder k(b, strategy);
+    static constexpr StringLiteral names[] = {"row_linear_whole", "row_linear_down", "row_linear_up"};
+    KernelBuilder k(b, strategy, names[static_cast<int>(part)]);
     ProductTile tile(k);
     start(k);
     FlatBuffer from = k.flatten(input), to = k.flatten(output);
