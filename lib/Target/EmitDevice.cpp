@@ -32,7 +32,7 @@ using Bytes = llvm::SmallVector<char, 0>;
 namespace {
 // A target of LLVM, and what its code generator is asked for.
 struct Backend {
-  const char *triple, *features;
+  const char *triple;
   llvm::CodeGenFileType type;
 };
 } // namespace
@@ -40,11 +40,11 @@ struct Backend {
 static Backend backendOf(TargetKind kind) {
   switch (kind) {
   case TargetKind::NVIDIA:
-    return {"nvptx64-nvidia-cuda", "+ptx80", llvm::CodeGenFileType::AssemblyFile};
+    return {"nvptx64-nvidia-cuda", llvm::CodeGenFileType::AssemblyFile};
   case TargetKind::AMD:
-    return {"amdgcn-amd-amdhsa", "", llvm::CodeGenFileType::ObjectFile};
+    return {"amdgcn-amd-amdhsa", llvm::CodeGenFileType::ObjectFile};
   default:
-    return {"spirv64v1.2-unknown-unknown", "", llvm::CodeGenFileType::ObjectFile};
+    return {"spirv64v1.0-unknown-unknown", llvm::CodeGenFileType::ObjectFile};
   }
 }
 
@@ -68,8 +68,29 @@ static void initializeDevices() {
   (void)once;
 }
 
-static Result<Bytes> emitLLVM(mlir::gpu::GPUModuleOp kernels, const Target &target) {
+static Result<const llvm::Target *> generatorOf(const Backend &backend) {
   initializeDevices();
+  std::string message;
+  const llvm::Target *found = llvm::TargetRegistry::lookupTarget(llvm::Triple(backend.triple), message);
+  if (!found)
+    return Error{std::string("no code generator for ") + backend.triple + ": " + message};
+  return found;
+}
+
+Status adapter::checkChip(TargetKind kind, llvm::StringRef chip) {
+  Backend backend = backendOf(kind);
+  Result<const llvm::Target *> found = generatorOf(backend);
+  if (!found)
+    return found.error();
+  std::unique_ptr<llvm::MCSubtargetInfo> known(
+      (*found)->createMCSubtargetInfo(llvm::Triple(backend.triple), "", ""));
+  if (!known || !known->isCPUStringValid(chip))
+    return Error{
+        ("the code generator for " + llvm::Twine(backend.triple) + " knows no '" + chip + "'").str()};
+  return checkpoint::Done{};
+}
+
+static Result<Bytes> emitLLVM(mlir::gpu::GPUModuleOp kernels, const Target &target) {
   mlir::MLIRContext &context = *kernels.getContext();
   mlir::registerBuiltinDialectTranslation(context);
   mlir::registerGPUDialectTranslation(context);
@@ -81,18 +102,14 @@ static Result<Bytes> emitLLVM(mlir::gpu::GPUModuleOp kernels, const Target &targ
   if (!module)
     return Error{"the kernels cannot be translated to LLVM IR"};
   Backend backend = backendOf(target.codegen.kind);
-  std::string message;
   llvm::Triple triple(backend.triple);
-  const llvm::Target *found = llvm::TargetRegistry::lookupTarget(triple, message);
+  Result<const llvm::Target *> found = generatorOf(backend);
   if (!found)
-    return Error{std::string("no code generator for ") + backend.triple + ": " + message};
+    return found.error();
   bool hasChip = target.codegen.kind != TargetKind::OpenCL;
   std::unique_ptr<llvm::TargetMachine> machine(
-      found->createTargetMachine(triple, hasChip ? target.codegen.chip : "", backend.features, {},
-                                 llvm::Reloc::PIC_, {}, llvm::CodeGenOptLevel::Aggressive));
-  if (!machine || (hasChip && !machine->getMCSubtargetInfo()->isCPUStringValid(target.codegen.chip)))
-    return Error{"the code generator for " + std::string(backend.triple) + " knows no '" +
-                 target.codegen.chip + "'"};
+      (*found)->createTargetMachine(triple, hasChip ? target.codegen.chip : "", "", {}, llvm::Reloc::PIC_, {},
+                                    llvm::CodeGenOptLevel::Aggressive));
   module->setTargetTriple(triple);
   module->setDataLayout(machine->createDataLayout());
   auto optimise = mlir::makeOptimizingTransformer(3, 0, machine.get());

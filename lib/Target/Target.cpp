@@ -34,11 +34,6 @@ StringRef adapter::deviceFormat(TargetKind kind) {
   llvm_unreachable("a target kind without a format");
 }
 
-// What follows a prefix is a number or, for AMD, hexadecimal, with a letter for the architecture's own features.
-static bool isChip(StringRef name, StringRef prefix) {
-  return name.consume_front(prefix) && name.size() >= 2 && llvm::all_of(name, llvm::isHexDigit);
-}
-
 static Result<Target> resolveDevice(StringRef name, StringRef kind, StringRef chip) {
   // Any x86-64 machine of the last ten years can be the host.
   Result<Target> target = resolveTarget("cpu:x86-64-v3");
@@ -46,9 +41,9 @@ static Result<Target> resolveDevice(StringRef name, StringRef kind, StringRef ch
     return target;
   CodegenOptions &codegen = target->codegen;
   codegen.chip = chip.str();
-  if (kind == "nvidia" && isChip(chip, "sm_")) {
+  if (kind == "nvidia" && chip.starts_with("sm_")) {
     codegen.kind = TargetKind::NVIDIA;
-  } else if (kind == "amd" && isChip(chip, "gfx")) {
+  } else if (kind == "amd" && chip.starts_with("gfx")) {
     codegen.kind = TargetKind::AMD;
   } else if (name == "spirv:vulkan") {
     codegen.kind = TargetKind::Vulkan;
@@ -65,6 +60,9 @@ static Result<Target> resolveDevice(StringRef name, StringRef kind, StringRef ch
          "the like, spirv:vulkan or spirv:opencl")
             .str()};
   }
+  if (kind != "spirv")
+    if (checkpoint::Status status = checkChip(codegen.kind, chip); !status)
+      return Error{("--target " + name + ": " + status.error().message).str()};
   return target;
 }
 

@@ -43,6 +43,9 @@ checkpoint::Result<llvm::SmallVector<char, 0>> emitObject(mlir::ModuleOp module,
 /// The same as LLVM IR or assembly text.
 checkpoint::Result<std::string> emitText(mlir::ModuleOp module, const Target &target, bool assembly);
 
+/// Whether LLVM knows such a device.
+checkpoint::Status checkChip(TargetKind kind, llvm::StringRef chip);
+
 /// Translates the kernels of a module behind the phase `device` to what a driver loads, and takes them out of the
 /// module.
 checkpoint::Result<llvm::SmallVector<char, 0>> emitDevice(mlir::ModuleOp module, const Target &target);
