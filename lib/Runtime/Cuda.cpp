@@ -82,6 +82,8 @@ public:
     }
     if (Status status = enter(); !status)
       return status;
+    if (!description.kernels_size())
+      return Done{};
     // PTX is text and ends with a zero.
     std::string image(reinterpret_cast<const char *>(code.data), code.size);
     if (Status status = check(driver.loadModule(&module, image.c_str()), "the kernels cannot be loaded");

@@ -61,7 +61,7 @@ Result<std::shared_ptr<void>> loadDriver(const char *library, const std::string 
 }
 
 Result<std::shared_ptr<Device>> openDevice(const artifact::Device &description, DeviceCode code) {
-  if (!code.data || !code.size)
+  if (description.kernels_size() && (!code.data || !code.size))
     return Error{"the artifact holds no code for " + description.target()};
   if (description.format() == "spirv-vulkan")
     return openVulkan(description, code);

@@ -93,8 +93,10 @@ Status VulkanDevice::open(const artifact::Device &description, DeviceCode code) 
   VkShaderModuleCreateInfo moduleInfo = {VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO};
   moduleInfo.codeSize = binary.size() * sizeof(uint32_t);
   moduleInfo.pCode = binary.data();
-  if (VkResult error = vk.CreateShaderModule(vk.device, &moduleInfo, nullptr, &module))
-    return fail("the kernels cannot be loaded", error);
+  // A graph of views alone has no kernels.
+  if (!kernels.empty())
+    if (VkResult error = vk.CreateShaderModule(vk.device, &moduleInfo, nullptr, &module))
+      return fail("the kernels cannot be loaded", error);
   VkCommandPoolCreateInfo poolInfo = {VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO};
   poolInfo.queueFamilyIndex = vk.family;
   if (VkResult error = vk.CreateCommandPool(vk.device, &poolInfo, nullptr, &commandPool))

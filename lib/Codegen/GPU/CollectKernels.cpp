@@ -71,7 +71,8 @@ public:
     for (unsigned i : order) {
       Value operand = launch.getKernelOperand(i);
       if (isa<MemRefType>(operand.getType()))
-        operands.push_back(memref::CastOp::create(b, launch.getLoc(), sizeless(operand.getType()), operand));
+        operands.push_back(
+            b.createOrFold<memref::CastOp>(launch.getLoc(), sizeless(operand.getType()), operand));
       else if (wordsOf(operand.getType()))
         toWords(b, launch.getLoc(), operand, operands);
       else

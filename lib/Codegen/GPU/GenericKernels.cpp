@@ -110,11 +110,37 @@ private:
       } else if (auto check = dyn_cast<cf::AssertOp>(*at)) {
         return emitChecked(check, std::next(at), indices, mapping);
       } else {
-        b.clone(*at, mapping);
+        adapt(b.clone(*at, mapping), indices);
       }
     }
     return llvm::map_to_vector(at->getOperands(),
                                [&](Value value) { return mapping.lookupOrDefault(value); });
+  }
+
+  // The same for what stands in the regions of a cloned op.
+  void adapt(Operation *clone, ArrayRef<Value> indices) {
+    if (!clone->getNumRegions())
+      return;
+    SmallVector<Operation *> inner;
+    clone->walk([&](Operation *op) {
+      if (isa<linalg::IndexOp, memref::LoadOp, arith::IndexCastOp>(op))
+        inner.push_back(op);
+    });
+    for (Operation *op : inner) {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPoint(op);
+      Value value;
+      if (auto index = dyn_cast<linalg::IndexOp>(op))
+        value = indices[index.getDim()];
+      else if (auto load = dyn_cast<memref::LoadOp>(op))
+        value = k.load(buffers[load.getMemRef()], SmallVector<Value>(load.getIndices()));
+      else if (auto cast = dyn_cast<arith::IndexCastOp>(op); cast && cast.getIn().getType().isInteger(64))
+        value = toIndex(cast.getIn());
+      if (!value)
+        continue;
+      op->getResult(0).replaceAllUsesWith(value);
+      op->erase();
+    }
   }
 
   // An index has 32 bits on devices: what does not fit stays out of every range.
@@ -269,8 +295,22 @@ LogicalResult adapter::lowerGenericToKernel(Operation *op, const DeviceStrategy 
   auto generic = cast<linalg::GenericOp>(op);
   if (!generic.hasPureBufferSemantics())
     return op->emitError("is not on buffers");
+  auto isOther = [](Type type) {
+    Type element = getElementTypeOrSelf(type);
+    return isa<FloatType>(element) ? !element.isF32() : element.isInteger(16);
+  };
+  for (Type type : op->getOperandTypes())
+    if (isOther(type))
+      return op->emitError()
+             << "tensors of " << getElementTypeOrSelf(type)
+             << " have no form on devices, as yet; f32, booleans and integers of 8, 32 and 64 bits have";
   WalkResult strange = generic.getBody()->walk([&](Operation *inner) {
-    if (inner->getNumRegions() || isa<memref::StoreOp>(inner))
+    for (Type type : inner->getResultTypes())
+      if (isOther(type))
+        return WalkResult(inner->emitError()
+                          << inner->getName() << " on " << type << " has no form on devices, as yet");
+    bool nested = inner->getParentOp() != op;
+    if (isa<memref::StoreOp>(inner) || (nested && isa<cf::AssertOp>(inner)))
       return WalkResult(inner->emitError() << inner->getName() << " has no form on devices");
     return WalkResult::advance();
   });
