@@ -131,6 +131,7 @@ static void buildVulkan(OpPassManager &manager) {
   manager.addPass(createPrepareSPIRVPass());
   manager.nest<gpu::GPUModuleOp>().addNestedPass<gpu::GPUFuncOp>(createConvertMathToSPIRVPass());
   manager.addPass(createConvertGPUToSPIRVPass(/*mapMemorySpace=*/false));
+  manager.addPass(createEraseSourcesPass());
   manager.addPass(createCanonicalizerPass());
   OpPassManager &module = manager.nest<spirv::ModuleOp>();
   module.addPass(spirv::createSPIRVLowerABIAttributesPass());

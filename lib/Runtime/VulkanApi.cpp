@@ -25,9 +25,9 @@ Status VulkanApi::open(const std::string &target) {
                             : nullptr;
   if (!create)
     return Error{target + ": the Vulkan loader is none"};
-  VkApplicationInfo application = {VK_STRUCTURE_TYPE_APPLICATION_INFO};
+  auto application = structure<VkApplicationInfo>(VK_STRUCTURE_TYPE_APPLICATION_INFO);
   application.apiVersion = VK_API_VERSION_1_2;
-  VkInstanceCreateInfo info = {VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO};
+  auto info = structure<VkInstanceCreateInfo>(VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO);
   info.pApplicationInfo = &application;
   if (create(&info, nullptr, &instance) != VK_SUCCESS) {
     instance = VK_NULL_HANDLE;
@@ -71,7 +71,8 @@ Status VulkanApi::choose(const std::string &target) {
     names += (names.empty() ? "" : ", ") + std::string(each.deviceName);
     if (each.apiVersion < VK_API_VERSION_1_2)
       continue;
-    VkPhysicalDeviceVulkan12Features narrow = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+    auto narrow =
+        structure<VkPhysicalDeviceVulkan12Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES);
     VkPhysicalDeviceFeatures2 features = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &narrow, {}};
     GetPhysicalDeviceFeatures2(devices[i], &features);
     if (!features.features.shaderInt64 || !narrow.shaderInt8 || !narrow.storageBuffer8BitAccess)
@@ -98,15 +99,17 @@ Status VulkanApi::choose(const std::string &target) {
 
 Status VulkanApi::createDevice() {
   float priority = 1;
-  VkDeviceQueueCreateInfo queueInfo = {VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO};
+  auto queueInfo = structure<VkDeviceQueueCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO);
   queueInfo.queueFamilyIndex = family;
   queueInfo.queueCount = 1;
   queueInfo.pQueuePriorities = &priority;
-  VkPhysicalDeviceVulkan12Features narrow = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+  auto narrow =
+      structure<VkPhysicalDeviceVulkan12Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES);
   narrow.shaderInt8 = narrow.storageBuffer8BitAccess = VK_TRUE;
   VkPhysicalDeviceFeatures2 features = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &narrow, {}};
   features.features.shaderInt64 = VK_TRUE;
-  VkDeviceCreateInfo info = {VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, &features};
+  auto info = structure<VkDeviceCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO);
+  info.pNext = &features;
   info.queueCreateInfoCount = 1;
   info.pQueueCreateInfos = &queueInfo;
   if (CreateDevice(physical, &info, nullptr, &device) != VK_SUCCESS) {

@@ -62,6 +62,14 @@ namespace adapter::runtime {
   FUNCTION(WaitForFences)                                                                                    \
   FUNCTION(ResetFences)
 
+// A structure of Vulkan's: its kind, and zeros.
+template <typename T>
+T structure(VkStructureType type) {
+  T made{};
+  made.sType = type;
+  return made;
+}
+
 // An instance, a device on it with one queue for computing, and their functions.
 class VulkanApi {
 public:

@@ -110,6 +110,9 @@ static Result<Bytes> emitLLVM(mlir::gpu::GPUModuleOp kernels, const Target &targ
   std::unique_ptr<llvm::TargetMachine> machine(
       (*found)->createTargetMachine(triple, hasChip ? target.codegen.chip : "", "", {}, llvm::Reloc::PIC_, {},
                                     llvm::CodeGenOptLevel::Aggressive));
+  // Version 6, LLVM's default, is newer than many drivers.
+  if (target.codegen.kind == TargetKind::AMD && !module->getModuleFlag("amdhsa_code_object_version"))
+    module->addModuleFlag(llvm::Module::Error, "amdhsa_code_object_version", 500);
   module->setTargetTriple(triple);
   module->setDataLayout(machine->createDataLayout());
   auto optimise = mlir::makeOptimizingTransformer(3, 0, machine.get());
@@ -161,17 +164,13 @@ Result<Bytes> adapter::emitDevice(mlir::ModuleOp module, const Target &target) {
     if (!mlir::isa<mlir::gpu::GPUModuleOp, mlir::spirv::ModuleOp>(op))
       continue;
     auto binary = mlir::dyn_cast<mlir::spirv::ModuleOp>(op);
-    // Conversion to SPIR-V leaves the module that it read.
-    bool isSource = !binary && target.codegen.kind == TargetKind::Vulkan;
-    if (!isSource) {
-      Result<Bytes> made =
-          binary ? emitSPIRV(binary) : emitLLVM(mlir::cast<mlir::gpu::GPUModuleOp>(op), target);
-      if (made && target.codegen.kind == TargetKind::AMD)
-        made = link(*made);
-      if (!made)
-        return made;
-      code = std::move(*made);
-    }
+    Result<Bytes> made =
+        binary ? emitSPIRV(binary) : emitLLVM(mlir::cast<mlir::gpu::GPUModuleOp>(op), target);
+    if (made && target.codegen.kind == TargetKind::AMD)
+      made = link(*made);
+    if (!made)
+      return made;
+    code = std::move(*made);
     op.erase();
   }
   return code;

@@ -80,4 +80,11 @@ def PrepareSPIRVPass : Pass<"kernel-prepare-spirv", "mlir::ModuleOp"> {
                            "mlir::spirv::SPIRVDialect"];
 }
 
+def EraseSourcesPass : Pass<"kernel-erase-sources", "mlir::ModuleOp"> {
+  let summary = "Drop the gpu.module whose kernels are SPIR-V by now";
+  let description = [{
+    Nothing refers to it: launches are calls by number.
+  }];
+}
+
 #endif // ADAPTER_LIB_CODEGEN_GPU_PASSES_TD

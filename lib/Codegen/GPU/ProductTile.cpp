@@ -19,7 +19,7 @@ void ProductTile::loadPanel(Value panel, int64_t width, bool depthIsFastest,
       Value fast = k.index(depthIsFastest ? s.tileDepth : width);
       Value inner = k.rem(number, fast), outer = k.div(number, fast);
       Value depth = depthIsFastest ? inner : outer, at = depthIsFastest ? outer : inner;
-      Value place = k.add(k.mul(depth, k.index(width + 1)), at);
+      Value place = k.add(k.mul(depth, k.index(pitch(width))), at);
       memref::StoreOp::create(k.b, element(depth, at), panel, place);
     };
     if (first + threads() <= elements)
@@ -29,15 +29,14 @@ void ProductTile::loadPanel(Value panel, int64_t width, bool depthIsFastest,
   }
 }
 
-// One step in k of this thread's block: its first row and column in the panels are given. A thread's columns
-// lie apart, so that neighbouring threads read neighbouring elements.
+// One step in k of this thread's block: its first row and column in the panels are given. Both lie together, for
+// loads of vectors.
 SmallVector<Value> ProductTile::multiply(ValueRange sums, Value row, Value column) {
-  int64_t across = s.tileColumns / s.threadColumns;
   SmallVector<Value> left, right, result;
   for (int64_t i = 0; i < s.threadRows; ++i)
     left.push_back(memref::LoadOp::create(k.b, k.shared(0), k.add(row, k.index(i))));
   for (int64_t j = 0; j < s.threadColumns; ++j)
-    right.push_back(memref::LoadOp::create(k.b, k.shared(1), k.add(column, k.index(j * across))));
+    right.push_back(memref::LoadOp::create(k.b, k.shared(1), k.add(column, k.index(j))));
   for (int64_t i = 0; i < s.threadRows; ++i)
     for (int64_t j = 0; j < s.threadColumns; ++j)
       result.push_back(math::FmaOp::create(k.b, left[i], right[j], sums[i * s.threadColumns + j]));
@@ -51,7 +50,7 @@ void ProductTile::emit(const ProductOperands &operands, Value rowTile, Value col
   Value firstRow = k.mul(rowTile, k.index(s.tileRows));
   Value firstColumn = k.mul(columnTile, k.index(s.tileColumns));
   Value threadRow = k.mul(k.div(k.thread(), k.index(across)), k.index(s.threadRows));
-  Value threadColumn = k.rem(k.thread(), k.index(across));
+  Value threadColumn = k.mul(k.rem(k.thread(), k.index(across)), k.index(s.threadColumns));
   Value zero = arith::ConstantOp::create(b, b.getF32FloatAttr(0));
   SmallVector<Value> start(s.threadRows * s.threadColumns, zero);
 
@@ -79,8 +78,8 @@ void ProductTile::emit(const ProductOperands &operands, Value rowTile, Value col
       OpBuilder::InsertionGuard inner(b);
       b.setInsertionPointToStart(steps.getBody());
       Value depth = steps.getInductionVar();
-      Value row = k.add(k.mul(depth, k.index(s.tileRows + 1)), threadRow);
-      Value column = k.add(k.mul(depth, k.index(s.tileColumns + 1)), threadColumn);
+      Value row = k.add(k.mul(depth, k.index(pitch(s.tileRows))), threadRow);
+      Value column = k.add(k.mul(depth, k.index(pitch(s.tileColumns))), threadColumn);
       scf::YieldOp::create(b, multiply(steps.getRegionIterArgs(), row, column));
     }
     gpu::BarrierOp::create(b);
@@ -90,7 +89,7 @@ void ProductTile::emit(const ProductOperands &operands, Value rowTile, Value col
   for (int64_t i = 0; i < s.threadRows; ++i) {
     Value row = k.add(firstRow, k.add(threadRow, k.index(i)));
     for (int64_t j = 0; j < s.threadColumns; ++j) {
-      Value column = k.add(firstColumn, k.add(threadColumn, k.index(j * across)));
+      Value column = k.add(firstColumn, k.add(threadColumn, k.index(j)));
       k.when(k.both(k.less(row, operands.rows), k.less(column, operands.columns)),
              [&] { operands.store(row, column, panels.getResult(i * s.threadColumns + j)); });
     }

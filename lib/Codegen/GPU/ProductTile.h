@@ -25,9 +25,9 @@ public:
   explicit ProductTile(KernelBuilder &k) : k(k), s(k.strategy) {}
 
   int64_t threads() const { return s.tileRows / s.threadRows * (s.tileColumns / s.threadColumns); }
-  /// Of both panels, in elements; one more column keeps threads off each other's banks.
+  /// Of both panels, in elements.
   llvm::SmallVector<int64_t> sharedSizes() const {
-    return {s.tileDepth * (s.tileRows + 1), s.tileDepth * (s.tileColumns + 1)};
+    return {s.tileDepth * pitch(s.tileRows), s.tileDepth * pitch(s.tileColumns)};
   }
   /// Tiles that cover `rows` rows or `columns` columns.
   mlir::Value rowTiles(mlir::Value rows) { return k.ceilDiv(rows, k.index(s.tileRows)); }
@@ -37,6 +37,9 @@ public:
   void emit(const ProductOperands &operands, mlir::Value rowTile, mlir::Value columnTile);
 
 private:
+  /// Elements between rows of a panel: a little more than it is wide keeps threads off each other's banks, and
+  /// as many as a vector has keeps what a thread reads aligned.
+  static int64_t pitch(int64_t width) { return width + 4; }
   void loadPanel(mlir::Value panel, int64_t width, bool depthIsFastest,
                  llvm::function_ref<mlir::Value(mlir::Value k, mlir::Value at)> element);
   llvm::SmallVector<mlir::Value> multiply(mlir::ValueRange sums, mlir::Value row, mlir::Value column);

@@ -95,7 +95,7 @@ func.func @check(%x: memref<8xf32, #gpu.address_space<global>>, %i: memref<?xi64
 // Panels of both factors in shared memory, accumulators in registers.
 // CHECK-LABEL: func.func @linear
 // CHECK:         gpu.launch
-// CHECK-SAME:      workgroup(%{{.*}} : memref<1040xf32, #gpu.address_space<workgroup>>, %{{.*}} : memref<1040xf32, #gpu.address_space<workgroup>>)
+// CHECK-SAME:      workgroup(%{{.*}} : memref<1088xf32, #gpu.address_space<workgroup>>, %{{.*}} : memref<1088xf32, #gpu.address_space<workgroup>>)
 // CHECK:           gpu.barrier
 // CHECK-COUNT-16:  math.fma
 // CHECK:           gpu.barrier
