@@ -19,15 +19,21 @@ namespace {
 class Attacher {
 public:
   Attacher(MLIRContext *context, AttachPlan &plan) : builder(context), plan(plan) {}
-  void run();
+  void run(ModuleOp module, const std::vector<SlotRequest> &slots);
 
 private:
   Value materializeBuilt(PlannedParameter &planned, Value weight, ImplicitLocOpBuilder &b);
+  SiteOp createSite(PlannedParameter &planned, BindingTime time, Location loc);
   Value selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b);
   void attach(PlannedParameter &planned);
   void rewire(ModuleParameter &parameter, Value value);
   void linkTies();
   void listAdapters();
+  void listSlots(ModuleOp module, const std::vector<SlotRequest> &slots);
+  ArrayAttr stringsAttr(const std::vector<std::string> &texts) {
+    SmallVector<StringRef> references(texts.begin(), texts.end());
+    return builder.getStrArrayAttr(references);
+  }
   void eraseUnread();
   DictionaryAttr describe(const PlannedUpdate &planned, SiteOp site);
 
@@ -47,7 +53,7 @@ private:
 Value Attacher::materializeBuilt(PlannedParameter &planned, Value weight, ImplicitLocOpBuilder &b) {
   SmallVector<Value> built;
   for (const PlannedUpdate &each : planned.updates)
-    if (const AdapterRequest &request = *each.adapter->request; request.time == BindingTime::Build)
+    if (const AdapterRequest &request = *each.adapter->request; each.adapter->time == BindingTime::Build)
       built.push_back(buildUpdate(b, *each.update, *planned.parameter, request.name, request.scale));
   if (built.empty())
     return weight;
@@ -80,39 +86,52 @@ DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site) {
   return fields.getDictionary(builder.getContext());
 }
 
-Value Attacher::selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b) {
-  SmallVector<const PlannedUpdate *> here;
-  llvm::SetVector<Attribute> forms;
-  for (const PlannedUpdate &each : planned.updates)
-    if (each.adapter->request->time == time) {
-      here.push_back(&each);
-      forms.insert(b.getStringAttr(each.update->form));
-    }
-  if (here.empty())
-    return weight;
+SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Location loc) {
   ModuleParameter &parameter = *planned.parameter;
   onnxir::ModelOp model = parameter.model();
   OpBuilder::InsertionGuard guard(builder);
-  auto graph = *model.getBody().front().getOps<onnxir::GraphOp>().begin();
-  builder.setInsertionPoint(graph);
-  std::string name;
+  builder.setInsertionPoint(*model.getBody().front().getOps<onnxir::GraphOp>().begin());
+  std::string name, module = parameter.module;
   for (int i = sites.size(); name.empty() || SymbolTable::lookupSymbolIn(model, name); ++i)
     name = "site_" + std::to_string(i);
-  bool vector = parameter.kind == SiteKind::Vector;
-  int64_t columns = 1;
+  llvm::SetVector<Attribute> forms, slots;
+  bool spare = true;
+  for (const PlannedUpdate &each : planned.updates)
+    if (each.adapter->time == time) {
+      forms.insert(builder.getStringAttr(each.update->form));
+      if (std::exchange(spare, false))
+        module = each.update->module;
+    }
+  for (const PlannedRoom &room : planned.rooms)
+    if (room.slot->time == time) {
+      slots.insert(builder.getStringAttr(room.slot->name));
+      for (const std::string &form : room.forms)
+        forms.insert(builder.getStringAttr(form));
+    }
+  int64_t columns = parameter.kind == SiteKind::Vector ? 0 : 1;
   for (int64_t size : ArrayRef(parameter.shape).drop_front())
     columns *= size;
   MLIRContext *context = builder.getContext();
   auto flag = [&](bool set) { return set ? builder.getUnitAttr() : UnitAttr(); };
-  auto site = SiteOp::create(
-      builder, b.getLoc(), builder.getStringAttr(name), builder.getStringAttr(here.front()->update->module),
-      builder.getStringAttr(parameter.parameter), SiteKindAttr::get(context, parameter.kind),
-      BindingTimeAttr::get(context, time), builder.getI64IntegerAttr(parameter.shape[0]),
-      builder.getI64IntegerAttr(vector ? 0 : columns), flag(parameter.transposed),
-      flag(parameter.storedTransposed), builder.getArrayAttr(forms.getArrayRef()), ArrayAttr());
-  sites[{&parameter, time}] = site;
-  for (const PlannedUpdate *each : here)
-    updates[{model, each->adapter}].push_back(describe(*each, site));
+  return SiteOp::create(builder, loc, builder.getStringAttr(name), builder.getStringAttr(module),
+                        builder.getStringAttr(parameter.parameter),
+                        SiteKindAttr::get(context, parameter.kind), BindingTimeAttr::get(context, time),
+                        builder.getI64IntegerAttr(parameter.shape[0]), builder.getI64IntegerAttr(columns),
+                        flag(parameter.transposed), flag(parameter.storedTransposed),
+                        builder.getArrayAttr(forms.getArrayRef()), ArrayAttr(),
+                        slots.empty() ? ArrayAttr() : builder.getArrayAttr(slots.getArrayRef()), flag(spare));
+}
+
+Value Attacher::selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b) {
+  bool named = llvm::any_of(planned.updates, [&](auto &each) { return each.adapter->time == time; });
+  bool room = llvm::any_of(planned.rooms, [&](auto &each) { return each.slot->time == time; });
+  if (!named && !room)
+    return weight;
+  SiteOp site = createSite(planned, time, b.getLoc());
+  sites[{planned.parameter, time}] = site;
+  for (const PlannedUpdate &each : planned.updates)
+    if (each.adapter->time == time)
+      updates[{planned.parameter->model(), each.adapter}].push_back(describe(each, site));
   Value update = SelectOp::create(b, updateTypeOf(weight.getType()), FlatSymbolRefAttr::get(site));
   return MaterializeOp::create(b, weight.getType(), weight, update);
 }
@@ -136,13 +155,15 @@ void Attacher::listAdapters() {
   for (const auto &adapter : plan.adapters)
     for (const auto &table : plan.tables) {
       const AdapterRequest &request = *adapter->request;
-      if (request.time == BindingTime::Build || table->modules().empty())
+      if (adapter->time == BindingTime::Build || table->modules().empty())
         continue;
       onnxir::ModelOp model = table->modules().begin()->second.front()->model();
       NamedAttrList fields;
       fields.set("name", builder.getStringAttr(request.name));
-      fields.set("time", BindingTimeAttr::get(builder.getContext(), request.time));
+      fields.set("time", BindingTimeAttr::get(builder.getContext(), adapter->time));
       fields.set("hash", builder.getStringAttr(adapter->contents.hash));
+      if (!request.bound.empty())
+        fields.set("bound", stringsAttr(request.bound));
       fields.set("updates", builder.getArrayAttr(updates[{model, adapter.get()}]));
       SmallVector<Attribute> all;
       if (auto before = model->getAttrOfType<ArrayAttr>(adaptersAttribute))
@@ -150,6 +171,21 @@ void Attacher::listAdapters() {
       all.push_back(fields.getDictionary(builder.getContext()));
       model->setAttr(adaptersAttribute, builder.getArrayAttr(all));
     }
+}
+
+void Attacher::listSlots(ModuleOp module, const std::vector<SlotRequest> &slots) {
+  SmallVector<Attribute> all;
+  for (const SlotRequest &slot : slots) {
+    NamedAttrList fields;
+    fields.set("name", builder.getStringAttr(slot.name));
+    fields.set("time", BindingTimeAttr::get(builder.getContext(), slot.time));
+    fields.set("forms", stringsAttr(slot.forms));
+    fields.set("rank", builder.getI64IntegerAttr(slot.rank));
+    fields.set("bound", stringsAttr(slot.bound));
+    all.push_back(fields.getDictionary(builder.getContext()));
+  }
+  if (!all.empty())
+    module->setAttr(slotsAttribute, builder.getArrayAttr(all));
 }
 
 //===----------------------------------------------------------------------===//
@@ -202,20 +238,22 @@ void Attacher::eraseUnread() {
   }
 }
 
-void Attacher::run() {
+void Attacher::run(ModuleOp module, const std::vector<SlotRequest> &slots) {
   for (const auto &planned : plan.parameters)
     attach(*planned);
   linkTies();
   listAdapters();
+  listSlots(module, slots);
   eraseUnread();
 }
 
 Status adapter::attachAdapters(ModuleOp module, const std::vector<AdapterRequest> &requests,
-                               const AttachOptions &options, AttachReport &report) {
+                               const std::vector<SlotRequest> &slots, const AttachOptions &options,
+                               AttachReport &report) {
   AttachPlan plan;
-  if (Status status = planAttach(module, requests, options, plan, report); !status)
+  if (Status status = planAttach(module, requests, slots, options, plan, report); !status)
     return status;
   if (!options.checkOnly && report.leftOver.empty())
-    Attacher(module.getContext(), plan).run();
+    Attacher(module.getContext(), plan).run(module, slots);
   return Done{};
 }

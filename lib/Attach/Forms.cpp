@@ -6,6 +6,7 @@
 #include "lib/Checkpoint/DType.h"
 #include "lib/Support/ParameterStore.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include <algorithm>
 #include <cstring>
 
 using namespace mlir;
@@ -93,6 +94,34 @@ static std::string whyRowsUnfit(const Update &update, const ModuleParameter &par
   return "";
 }
 
+// The shape of the tensor in the framework's own layout.
+static Shape storedShape(const ModuleParameter &parameter) {
+  Shape shape(parameter.shape.begin(), parameter.shape.end());
+  return parameter.storedTransposed ? exchanged(shape) : shape;
+}
+
+static std::string whySparseUnfit(const Update &update, const ModuleParameter &parameter) {
+  const Tensor &indices = tensorOf(update, "indices"), &values = tensorOf(update, "values");
+  Shape stored = storedShape(parameter);
+  // Of a convolution, checkpoints would have to say how its dimensions are flattened.
+  if (parameter.shape.size() != static_cast<size_t>(indices.shape[0]))
+    return wrongShape(indices, "[" + std::to_string(parameter.shape.size()) + ", n]", parameter);
+  // PEFT gives a layer as many elements as a LoRA of that rank would have.
+  int64_t expected = 0;
+  for (int64_t dim : parameter.shape)
+    expected += update.density * dim;
+  if (update.density && values.elements() != expected)
+    return wrongShape(
+        values, "[" + std::to_string(expected) + "] (r = " + std::to_string(update.density) + ")", parameter);
+  const int64_t *index = reinterpret_cast<const int64_t *>(indices.data);
+  for (int64_t i = 0, count = values.elements(); i < indices.elements(); ++i)
+    if (index[i] >= stored[i / count])
+      return "'" + indices.key + "' holds the index " + std::to_string(index[i]) + ", but the graph's " +
+             stringifySiteKind(parameter.kind).str() + " (" + parameter.nodeName() + ") has " +
+             std::to_string(stored[i / count]) + (i / count ? " columns" : " rows");
+  return "";
+}
+
 std::string adapter::whyUnfit(const Update &update, const ModuleParameter &parameter) {
   for (const auto &[role, tensor] : update.tensors)
     if (role != "indices" && !checkpoint::isFloat(tensor.dtype))
@@ -101,9 +130,28 @@ std::string adapter::whyUnfit(const Update &update, const ModuleParameter &param
     return whyWholeUnfit(update, parameter);
   if (update.form == "rows")
     return whyRowsUnfit(update, parameter);
+  if (StringRef(update.form).starts_with("sparse"))
+    return whySparseUnfit(update, parameter);
   if (startsWith(update, "lora") || startsWith(update, "lora_conv") || startsWith(update, "lora_embedding"))
     return whyFactorsUnfit(update, parameter);
   return "the form '" + update.form + "' is not supported";
+}
+
+bool adapter::hasRoom(StringRef form, const ModuleParameter &parameter) {
+  bool sparse = form.starts_with("sparse");
+  switch (parameter.kind) {
+  case SiteKind::Linear:
+    return form == "lora" || form == "lora+dora" || form == "rows" || form == "replace" || sparse;
+  case SiteKind::Embedding:
+    return sparse || form == "lora_embedding" || form == "lora_embedding+dora" || form == "rows" ||
+           form == "replace";
+  case SiteKind::Vector:
+    // Checkpoints add to biases only; room at every norm would cost something in each call.
+    return form == "replace" || (form == "add" && parameter.parameter == "bias");
+  case SiteKind::Convolution:
+    return false;
+  }
+  return false;
 }
 
 //===----------------------------------------------------------------------===//
@@ -174,6 +222,8 @@ public:
 private:
   // The tensor of a role, perhaps with its unit dimensions laid out otherwise.
   Value tensor(const char *role, std::optional<Shape> shape = std::nullopt);
+  Value parameterOf(const std::string &key, Tensor tensor);
+  Value vectorIndices(ArrayRef<int64_t> shape);
   UpdateType type(ArrayRef<int64_t> shape) {
     return UpdateType::get(b.getContext(), RankedTensorType::get(shape, element));
   }
@@ -195,11 +245,25 @@ Value FormBuilder::tensor(const char *role, std::optional<Shape> shape) {
   Tensor tensor = tensorOf(update, role);
   if (shape)
     tensor.shape = *shape;
-  std::string key = tensorKey(update, role);
+  return parameterOf(tensorKey(update, role), std::move(tensor));
+}
+
+Value FormBuilder::parameterOf(const std::string &key, Tensor tensor) {
   auto type = RankedTensorType::get(tensor.shape, elementTypeOf(tensor.dtype, b.getContext()));
   ParameterStore::get(b.getContext()).set(scope, key, std::move(tensor));
   return ParameterOp::create(b, type, b.getStringAttr(scope), b.getStringAttr(key), ElementsAttr(),
                              StringAttr());
+}
+
+// Coordinates in a tensor of one dimension that is not 1.
+Value FormBuilder::vectorIndices(ArrayRef<int64_t> shape) {
+  const Tensor &plain = tensorOf(update, "indices");
+  int64_t rank = shape.size(), count = plain.shape[1];
+  int64_t along = std::max_element(shape.begin(), shape.end()) - shape.begin();
+  Tensor indices = checkpoint::allocateTensor(plain.dtype, {rank, count});
+  indices.key = plain.key;
+  std::memcpy(checkpoint::mutableData(indices) + along * plain.bytes, plain.data, plain.bytes);
+  return parameterOf(tensorKey(update, "indices"), std::move(indices));
 }
 
 Value FormBuilder::scaled(Value source) {
@@ -235,6 +299,17 @@ Value FormBuilder::build() {
     Value sparse = SparseOp::create(b, type(parameter.shape), SparseMode::Overwrite, SparseSupport::Rows,
                                     tensor("indices"), tensor("rows"));
     return inLayout(sparse, false);
+  }
+  if (StringRef(update.form).starts_with("sparse")) {
+    SparseMode mode = update.form == "sparse" ? SparseMode::Add : SparseMode::Overwrite;
+    // Exporters give vectors unit dimensions.
+    bool vector = parameter.kind == SiteKind::Vector;
+    ArrayRef<int64_t> inGraph = graphType().getWeight().getShape();
+    Shape shape = vector ? Shape(inGraph.begin(), inGraph.end()) : storedShape(parameter);
+    Value indices = vector ? vectorIndices(inGraph) : tensor("indices"), values = tensor("values");
+    Value sparse = SparseOp::create(b, type(shape), mode, SparseSupport::Coordinates, indices, values);
+    sparse = scaled(sparse);
+    return vector ? sparse : inLayout(sparse, parameter.storedTransposed);
   }
   if (update.form != "add" && update.form != "replace")
     return buildLowRank();

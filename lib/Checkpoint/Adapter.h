@@ -22,12 +22,14 @@ namespace adapter::checkpoint {
 //   lora_embedding  A [r, vocabulary], B [dim, r]       W [vocabulary, dim] += scale * (B A)^T
 //   lora_embedding+dora  and magnitude [dim]
 //   add             value, shaped as the parameter      p += scale * value
-//   replace         value                               p = value (modules_to_save, trained biases, base
-//   layers) rows            indices int64 [n], rows [n, dim]    W[indices] = rows (indices ascending and
-//   distinct)
+//   replace         value                               p = value (modules_to_save, trained biases, layers)
+//   rows            indices int64 [n], rows [n, dim]    W[indices] = rows (indices ascending and distinct)
+//   sparse          indices int64 [dims, n], values [n] W[indices[:, j]] += scale * values[j] (indices ascending
+//                                                       in row-major order and distinct)
+//   sparse+overwrite  the same                          W[indices[:, j]] = values[j], or by scale between
 //
 // The updates of one parameter of one module stand in the order in which they apply: replace, then the
-// low-rank forms, rows and add.
+// low-rank forms, rows, sparse and add.
 struct Update {
   std::string module;    // dotted path in the base model: "model.layers.0.self_attn.q_proj"
   std::string parameter; // "weight", "bias", ...
@@ -37,6 +39,8 @@ struct Update {
   // sets it by itself for Conv1D, so that the operator of the graph decides.
   bool transposed = false;
   int64_t rank = 0; // of low-rank forms
+  // Of sparse forms: how many elements there are for each row and column of the parameter; 0: any number.
+  int64_t density = 0;
   // Where the base ties this module's parameter to another's (embedding and output head), the update
   // reaches both. Without it, it reaches this module alone.
   bool tied = false;
@@ -60,6 +64,10 @@ Result<Adapter> readAdapter(const std::string &path);
 // Whether module path `candidate` of a checkpoint names `module` of a graph: equal, or one is the other
 // behind a dotted prefix ("model.layers.0.q" matches "layers.0.q").
 bool pathsMatch(const std::string &candidate, const std::string &module);
+
+// Those of `paths` that a checkpoint's module could mean: the equal one; else those that end with it
+// (wrapped models); else the longest that is its end (parts of models).
+std::vector<std::string> matchingPaths(const std::vector<std::string> &paths, const std::string &module);
 
 } // namespace adapter::checkpoint
 

@@ -7,6 +7,7 @@
 #include "lib/Checkpoint/PeftConfig.h"
 #include <algorithm>
 #include <exception>
+#include <map>
 
 namespace adapter::checkpoint {
 
@@ -22,6 +23,10 @@ static Status checkTensors(const std::string &file, const Safetensors &tensors) 
   }
   return Done{};
 }
+
+// By peft_type in lower case.
+static const std::map<std::string, decltype(&readPeftLora)> readers = {
+    {"lora", readPeftLora}, {"shira", readPeftShira}, {"adapter_opt_sparse", readSparseFolder}};
 
 static Result<Adapter> readFolder(const std::string &folder) {
   std::string configFile = folder + "/adapter_config.json",
@@ -60,11 +65,10 @@ static Result<Adapter> readFolder(const std::string &folder) {
   adapter.baseModel = *base;
   std::transform(type->begin(), type->end(), std::back_inserter(adapter.method),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  Status status =
-      adapter.method == "lora"
-          ? readPeftLora(*config, tensorFile, *tensors, adapter)
-          : Status(config->error("peft_type", "is '" + *type + "', which is not supported; LORA is"));
-  if (!status)
+  auto reader = readers.find(adapter.method);
+  if (reader == readers.end())
+    return config->error("peft_type", "is '" + *type + "', which is not supported; LORA and SHIRA are");
+  if (Status status = reader->second(*config, tensorFile, *tensors, adapter); !status)
     return status.error();
   Result<MappedFile> configBytes = mapFile(configFile), tensorBytes = mapFile(tensorFile);
   if (!configBytes)

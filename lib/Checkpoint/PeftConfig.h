@@ -50,9 +50,13 @@ private:
   Json json;
 };
 
-// The reader of one peft_type.
+// The readers of the methods, each of one peft_type.
 Status readPeftLora(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
                     Adapter &adapter);
+Status readPeftShira(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
+                     Adapter &adapter);
+Status readSparseFolder(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
+                        Adapter &adapter);
 
 } // namespace adapter::checkpoint
 

@@ -5,8 +5,9 @@
 // the row kernels read. A packed weight is always [in, out] by column blocks, whatever the exporter's layout.
 #include "lib/Compile/FormFunctions.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Compile/Generate.h"
+#include "lib/Compile/SparseForm.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -75,6 +76,12 @@ public:
       slots = {2, 3};
       return {tensors["indices"], tensors["rows"]};
     }
+    if (key.kind == SiteKind::Linear && isSparseForm(key.form)) {
+      slots = {5, 6};
+      auto [places, added] =
+          emitSparseEntries(b, key, block, base, tensors["indices"], tensors["values"], scale);
+      return {places, added};
+    }
     slots = {4};
     return {materialise()};
   }
@@ -91,8 +98,12 @@ private:
   }
 
   RankedTensorType roleType(StringRef role) {
+    if (role == "indices" && isSparseForm(key.form))
+      return RankedTensorType::get({key.kind == SiteKind::Vector ? 1 : 2, kAny}, b.getI64Type());
     if (role == "indices")
       return RankedTensorType::get({kAny}, b.getI64Type());
+    if (role == "values")
+      return f32({kAny});
     if (role == "magnitude")
       return f32({kAny});
     if (role == "value" && key.kind == SiteKind::Vector)
@@ -111,6 +122,8 @@ private:
       Value whole = ReplaceOp::create(b, updateType(target), tensors["value"]);
       return key.kind == SiteKind::Linear && !key.storedTransposed ? exchange(whole, target) : whole;
     }
+    if (isSparseForm(key.form))
+      return makeSparseUpdate(b, key, target, tensors["indices"], tensors["values"], scale);
     if (key.form == "rows") {
       Value rows = SparseOp::create(b, updateType(target), SparseMode::Overwrite, SparseSupport::Rows,
                                     tensors["indices"], tensors["rows"]);
@@ -159,20 +172,8 @@ private:
     return arith::MulIOp::create(b, arith::CeilDivSIOp::create(b, rank, width), width);
   }
 
-  Value generate(ValueRange sizes, llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> body) {
-    SmallVector<int64_t> shape(sizes.size(), kAny);
-    Value init = tensor::EmptyOp::create(b, f32(shape), sizes);
-    SmallVector<AffineMap> maps{b.getMultiDimIdentityMap(sizes.size())};
-    SmallVector<utils::IteratorType> iterators(sizes.size(), utils::IteratorType::parallel);
-    auto generic = linalg::GenericOp::create(b, init.getType(), ValueRange(), init, maps, iterators,
-                                             [&](OpBuilder &nested, Location loc, ValueRange) {
-                                               ImplicitLocOpBuilder inner(loc, nested);
-                                               SmallVector<Value> indices;
-                                               for (size_t dim = 0; dim < sizes.size(); ++dim)
-                                                 indices.push_back(linalg::IndexOp::create(inner, dim));
-                                               linalg::YieldOp::create(inner, body(inner, indices));
-                                             });
-    return generic.getResult(0);
+  Value generate(ValueRange sizes, ElementBody body) {
+    return generateTensor(b, sizes, b.getF32Type(), body);
   }
 
   Value timesScale(ImplicitLocOpBuilder &inner, Value element) {
@@ -248,6 +249,8 @@ private:
 static Result<std::vector<std::string>> rolesOf(const FormKey &key) {
   const std::string &form = key.form;
   bool matrix = key.kind == SiteKind::Linear || key.kind == SiteKind::Embedding;
+  if (isSparseForm(form) && (matrix || (key.kind == SiteKind::Vector && key.rank == 1)))
+    return std::vector<std::string>{"indices", "values"};
   if (form == "add" || form == "replace") {
     if (matrix && form == "add")
       return Error{"the form 'add' of a matrix"};
@@ -287,5 +290,10 @@ Result<const FormFunctions *> FormFunctionBuilder::get(const FormKey &key) {
   FormWriter prepare(module, place->first, block, *roles);
   prepare.begin(functions.prepare);
   prepare.end(prepare.prepare(functions.entrySlots));
+  if (isSparseForm(key.form)) {
+    functions.touch = name + ".touch";
+    functions.restore = name + ".restore";
+    addTouchFunctions(module, key, block, functions.touch, functions.restore);
+  }
   return &functions;
 }

@@ -150,8 +150,8 @@ Status adapter::bindArchives(ModuleOp module, const std::string &folder) {
     auto entry = dyn_cast<DictionaryAttr>(each.getValue());
     auto file = entry ? entry.getAs<StringAttr>("file") : StringAttr();
     auto hash = entry ? entry.getAs<StringAttr>("hash") : StringAttr();
-    if (!file || !hash)
-      return Error{"adapter.archives: '" + scope.str() + "' names no file and hash"};
+    if (!file)
+      return Error{"adapter.archives: '" + scope.str() + "' names no file"};
     llvm::SmallString<256> path(file.getValue());
     if (!llvm::sys::path::is_absolute(path)) {
       path = folder;
@@ -160,7 +160,8 @@ Status adapter::bindArchives(ModuleOp module, const std::string &folder) {
     Result<std::string> found = checkpoint::hashFile(path.str().str());
     if (!found)
       return Error{found.error().message + " (it holds the tensors of scope '" + scope.str() + "')"};
-    if (*found != hash.getValue())
+    // IR written by hand may leave the hash out.
+    if (hash && *found != hash.getValue())
       return Error{path.str().str() +
                    ": it has changed since the IR that names it was written (its hash is " + *found +
                    ", not " + hash.str() + "); write the IR again"};

@@ -22,6 +22,18 @@ def Adapter_UpdateOpInterface : OpInterface<"UpdateOpInterface"> {
       Whether U(W) - W is independent of W. Sums are of such updates; they commute and scale.
     }], "bool", "isAdditive", (ins), "", [{ return false; }]>,
     InterfaceMethod<[{
+      For an update that changes few elements: emits loops over them that carry a tensor. `body` is called inside
+      the innermost loop, once for each source of a sum, with the element's indices in the update's weight of
+      sizes `sizes` and its new value as a function of the old one; it returns the tensor's next value. `factor`
+      is an f64 or null for 1. Null where all elements may change; what was emitted by then is without use.
+    }], "::mlir::Value", "forEachTouched",
+      (ins "::mlir::ImplicitLocOpBuilder &":$builder, "::mlir::ValueRange":$sizes, "::mlir::Value":$factor,
+           "::mlir::Value":$carried, "::adapter::TouchBody":$body), "", [{ return {}; }]>,
+    InterfaceMethod<[{
+      Whether the sizes in the types of this op are part of what it means. Where they are not, the same code serves
+      weights of all sizes.
+    }], "bool", "sizesMatter", (ins), "", [{ return false; }]>,
+    InterfaceMethod<[{
       Whether U(W) depends on W at all.
     }], "bool", "needsWeight", (ins), "", [{ return true; }]>,
   ];

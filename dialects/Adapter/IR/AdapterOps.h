@@ -41,6 +41,13 @@ struct UpdateTarget {
   unsigned weightDim(unsigned dim) const { return layout.getDimPosition(dim); }
 };
 
+/// The new value of an element (f64), given its old one.
+using ElementUpdate = llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &builder, mlir::Value old)>;
+/// What becomes of a tensor that is carried through loops over changed elements; see forEachTouched.
+using TouchBody =
+    llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &builder, mlir::ValueRange element,
+                                   mlir::Value carried, ElementUpdate update)>;
+
 /// The type of updates of a weight; names of dims do not matter.
 UpdateType updateTypeOf(mlir::Type weight);
 /// Whether an update is made of tensors alone, none of it found only at run time.

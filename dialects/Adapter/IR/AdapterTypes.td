@@ -52,7 +52,9 @@ def Adapter_SparseMode : I32EnumAttr<"SparseMode", "how values meet what is ther
 }
 
 def Adapter_SparseSupport : I32EnumAttr<"SparseSupport", "which elements a sparse update holds", [
-  I32EnumAttrCase<"Rows", 0, "rows">, I32EnumAttrCase<"Coordinates", 1, "coordinates">]> {
+  I32EnumAttrCase<"Rows", 0, "rows">, I32EnumAttrCase<"Columns", 1, "columns">,
+  I32EnumAttrCase<"Coordinates", 2, "coordinates">, I32EnumAttrCase<"Blocks", 3, "blocks">,
+  I32EnumAttrCase<"Bitmask", 4, "bitmask">]> {
   let cppNamespace = "::adapter";
 }
 

@@ -132,6 +132,9 @@ Value TransposeOp::materialize(ImplicitLocOpBuilder &b, UpdateTarget target) {
   return materializeUpdate(b, getSource(), target);
 }
 
+// The size of the part stands in the type alone.
+bool PlaceOp::sizesMatter() { return true; }
+
 bool PlaceOp::isAdditive() { return isAdditiveUpdate(getSource()); }
 
 Value PlaceOp::materialize(ImplicitLocOpBuilder &b, UpdateTarget target) {

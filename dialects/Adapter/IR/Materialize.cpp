@@ -7,8 +7,6 @@
 #include "dialects/Adapter/IR/MaterializeUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -119,38 +117,4 @@ Value ReplaceOp::materialize(ImplicitLocOpBuilder &b, UpdateTarget target) {
                    [&](OpBuilder &inner, Location loc, ValueRange arguments) {
                      return interpolate(inner, loc, arguments[1], arguments[0], target.factor);
                    });
-}
-
-//===----------------------------------------------------------------------===//
-// adapter.sparse
-//===----------------------------------------------------------------------===//
-
-bool SparseOp::isAdditive() { return getMode() == SparseMode::Add; }
-
-Value SparseOp::materialize(ImplicitLocOpBuilder &b, UpdateTarget target) {
-  Value zero = arith::ConstantIndexOp::create(b, 0), one = arith::ConstantIndexOp::create(b, 1);
-  Value rows = tensor::DimOp::create(b, getValues(), 0), columns = tensor::DimOp::create(b, getValues(), 1);
-  bool transposed = target.weightDim(0) == 1;
-  auto outer = scf::ForOp::create(b, zero, rows, one, target.weight);
-  ImplicitLocOpBuilder body(b.getLoc(), b.getContext());
-  body.setInsertionPointToStart(outer.getBody());
-  Value j = outer.getInductionVar();
-  Value row = arith::IndexCastOp::create(body, body.getIndexType(),
-                                         tensor::ExtractOp::create(body, getIndices(), ValueRange(j)));
-  auto inner = scf::ForOp::create(body, zero, columns, one, outer.getRegionIterArg(0));
-  scf::YieldOp::create(body, inner.getResults());
-  body.setInsertionPointToStart(inner.getBody());
-  Value d = inner.getInductionVar(), weight = inner.getRegionIterArg(0);
-  Value value = toF64(body, body.getLoc(), tensor::ExtractOp::create(body, getValues(), ValueRange{j, d}));
-  SmallVector<Value> place = {row, d};
-  if (transposed)
-    std::swap(place[0], place[1]);
-  if (getMode() == SparseMode::Add || target.factor) {
-    Value old = tensor::ExtractOp::create(body, weight, place);
-    if (getMode() == SparseMode::Add)
-      value = arith::AddFOp::create(body, old, value);
-    value = interpolate(body, body.getLoc(), old, value, target.factor);
-  }
-  scf::YieldOp::create(body, tensor::InsertOp::create(body, value, weight, place)->getResults());
-  return outer.getResult(0);
 }

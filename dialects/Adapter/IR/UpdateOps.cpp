@@ -84,21 +84,6 @@ static LogicalResult verifyWhole(Operation *op, Value value, Value update) {
 LogicalResult DenseOp::verify() { return verifyWhole(*this, getValue(), getUpdate()); }
 LogicalResult ReplaceOp::verify() { return verifyWhole(*this, getValue(), getUpdate()); }
 
-LogicalResult SparseOp::verify() {
-  if (getSupport() != SparseSupport::Rows)
-    return emitOpError("has a support that is not there yet; 'rows' is");
-  ArrayRef<int64_t> values = shapeOf(getValues()), weight = updateShape(getUpdate());
-  if (failed(verifyFloats(*this, getValues())))
-    return failure();
-  if (!getElementTypeOrSelf(getIndices().getType()).isSignlessInteger(64) ||
-      !shapesAgree(shapeOf(getIndices()), values.take_front(1)))
-    return emitOpError("needs one i64 index for each row of ")
-           << getValues().getType() << "; got " << getIndices().getType();
-  if (weight.size() != 2 || !shapesAgree(values.drop_front(1), weight.drop_front(1)))
-    return emitOpError("has rows of ") << values.drop_front(1) << " for a weight of " << weight;
-  return success();
-}
-
 //===----------------------------------------------------------------------===//
 // From updates
 //===----------------------------------------------------------------------===//

@@ -78,16 +78,30 @@ def Adapter_ReplaceOp : Adapter_UpdateOp<"replace", ["needsWeight"]> {
   let hasVerifier = 1;
 }
 
-def Adapter_SparseOp : Adapter_UpdateOp<"sparse", ["isAdditive"]> {
+def Adapter_SparseOp : Adapter_UpdateOp<"sparse", ["isAdditive", "forEachTouched", "sizesMatter"]> {
   let summary = "Change few elements";
   let description = [{
-    With `rows`, row indices[j] of a matrix gets values[j, :]: added to what is there, or in its place. Indices
-    are distinct and within the matrix. Other supports are not there yet.
+    Adds values to few elements of a weight, or puts them in their place. The support says which elements:
+
+    | support | indices | values | element |
+    |---|---|---|---|
+    | rows | i64 [n] | [n, ...] | [indices[j], ...] |
+    | columns | i64 [n] | [d0, n] | [i, indices[j]] |
+    | coordinates | i64 [rank, n] | [n] | [indices[:, j]] |
+    | blocks | i64 [2, n] | [n, h, w] | [indices[0, j] * h + y, indices[1, j] * w + x] |
+    | bitmask | i8 [ceil(elements / 8)] | [n] | those whose bit is set, in row-major order, lowest bit first |
+
+    Elements are distinct and within the weight. SHiRA (U30) is `add coordinates`, trained tokens are
+    `overwrite rows`, column updates (U26) are `overwrite columns`.
 
     Example:
     ```mlir
     func.func @example(%i: tensor<3xi64>, %v: tensor<3x32xf32>) -> !adapter.update<tensor<96x32xf32>> {
       %u = adapter.sparse overwrite rows %i, %v : tensor<3xi64>, tensor<3x32xf32> -> !adapter.update<tensor<96x32xf32>>
+      return %u : !adapter.update<tensor<96x32xf32>>
+    }
+    func.func @shira(%i: tensor<2x?xi64>, %v: tensor<?xf32>) -> !adapter.update<tensor<96x32xf32>> {
+      %u = adapter.sparse add coordinates %i, %v : tensor<2x?xi64>, tensor<?xf32> -> !adapter.update<tensor<96x32xf32>>
       return %u : !adapter.update<tensor<96x32xf32>>
     }
     ```
@@ -104,7 +118,7 @@ def Adapter_SparseOp : Adapter_UpdateOp<"sparse", ["isAdditive"]> {
 // From updates
 //===----------------------------------------------------------------------===//
 
-def Adapter_ScaleOp : Adapter_UpdateOp<"scale", ["isAdditive"], [AllTypesMatch<["source", "update"]>]> {
+def Adapter_ScaleOp : Adapter_UpdateOp<"scale", ["isAdditive", "forEachTouched"], [AllTypesMatch<["source", "update"]>]> {
   let summary = "Go only part of an update's way";
   let description = [{
     W + factor * (U(W) - W). The factor is a value, since it may be known as late as the call.
@@ -124,7 +138,7 @@ def Adapter_ScaleOp : Adapter_UpdateOp<"scale", ["isAdditive"], [AllTypesMatch<[
   let hasCanonicalizer = 1;
 }
 
-def Adapter_SumOp : Adapter_UpdateOp<"sum", ["isAdditive"]> {
+def Adapter_SumOp : Adapter_UpdateOp<"sum", ["isAdditive", "forEachTouched"]> {
   let summary = "Apply updates beside one another";
   let description = [{
     W + sum_k (U_k(W) - W), of additive updates; the order does not matter. The empty sum changes nothing.
@@ -183,7 +197,7 @@ def Adapter_MagnitudeOp : Adapter_UpdateOp<"magnitude", [], [AllTypesMatch<["sou
   let hasVerifier = 1;
 }
 
-def Adapter_TransposeOp : Adapter_UpdateOp<"transpose", ["isAdditive", "needsWeight"]> {
+def Adapter_TransposeOp : Adapter_UpdateOp<"transpose", ["isAdditive", "needsWeight", "forEachTouched"]> {
   let summary = "The same update of the transposed weight";
   let description = [{
     Dimension i of the result's weight is dimension permutation[i] of the source's. Exporters store most
@@ -203,7 +217,7 @@ def Adapter_TransposeOp : Adapter_UpdateOp<"transpose", ["isAdditive", "needsWei
   let hasFolder = 1;
 }
 
-def Adapter_PlaceOp : Adapter_UpdateOp<"place", ["isAdditive"]> {
+def Adapter_PlaceOp : Adapter_UpdateOp<"place", ["isAdditive", "forEachTouched", "sizesMatter"]> {
   let summary = "An update of a part of a weight";
   let description = [{
     Acts on the part of the weight that begins at `offset` along `axis` and has the size of the source's

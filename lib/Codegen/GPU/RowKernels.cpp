@@ -13,7 +13,16 @@ using namespace mlir;
 using namespace adapter;
 
 // Places in a slot's part of the table; see kernel.bank_table and adapter_entry_v1.
-enum EntryTensor { kDown = 0, kUp = 1, kColumnScale = 2, kIndices = 2, kRows = 3, kWhole = 4 };
+enum EntryTensor {
+  kDown = 0,
+  kUp = 1,
+  kColumnScale = 2,
+  kIndices = 2,
+  kRows = 3,
+  kWhole = 4,
+  kPlaces = 5,
+  kAdded = 6
+};
 static constexpr int64_t kExtents = ADAPTER_ENTRY_TENSORS,
                          kEntry = ADAPTER_ENTRY_TENSORS + ADAPTER_ENTRY_EXTENTS;
 
@@ -33,12 +42,13 @@ public:
     Value input = op.getInput(), output = op.getOutput();
     Value depth = dim(input, 1), columns = dim(output, 1), positions = dim(output, 0);
     product(input, output, positions, depth, columns, Part::Whole);
-    Value rank = highestRank();
+    Value rank = highest(0);
     auto type = onDevice(MemRefType::get({ShapedType::kDynamic, ShapedType::kDynamic}, b.getF32Type()));
     Value inner = memref::AllocOp::create(b, type, ValueRange{positions, rank});
     product(input, inner, positions, depth, rank, Part::Down);
     product(inner, output, positions, rank, columns, Part::Up);
     memref::DeallocOp::create(b, inner);
+    sparse(input, output, positions);
     op.erase();
   }
 
@@ -124,14 +134,33 @@ private:
     slots = k.flatten(slotsBuffer);
   }
 
-  // Positions of each row; there may be no rows.
-  Value positionsOfRow(Value positions) {
-    Value some = b.createOrFold<arith::MaxSIOp>(rows, host.index(1));
-    return host.div(positions, some);
+  // The most positions that a row has; there may be no rows. They divide the positions as evenly as they can.
+  Value mostOfRow(Value positions) {
+    return host.ceilDiv(positions, b.createOrFold<arith::MaxSIOp>(rows, host.index(1)));
   }
 
-  // The highest rank of the call's rows; 0 where no row has a low-rank part.
-  Value highestRank() {
+  // `count` where `condition` is not 0, else 0: a launch that has nothing to do.
+  Value countIf(Value condition, Value count) {
+    return host.mul(count, b.createOrFold<arith::MinSIOp>(condition, host.index(1)));
+  }
+
+  // In 64 bits: (x * y + plus) / z.
+  Value scaled(Value x, Value y, int64_t plus, Value z) {
+    Type i64 = b.getI64Type();
+    auto wide = [&](Value index) -> Value { return arith::IndexCastOp::create(b, i64, index); };
+    Value sum = arith::AddIOp::create(b, arith::MulIOp::create(b, wide(x), wide(y)),
+                                      arith::ConstantOp::create(b, b.getI64IntegerAttr(plus)));
+    return arith::IndexCastOp::create(b, b.getIndexType(), arith::DivUIOp::create(b, sum, wide(z)));
+  }
+
+  // The first position of a row, and the row of a position; see adapter_call_v1.
+  Value firstOf(Value row, Value positions) { return scaled(row, positions, 0, rows); }
+  Value rowOf(KernelBuilder &k, Value position, Value positions) {
+    return scaled(k.add(position, k.index(1)), rows, -1, positions);
+  }
+
+  // The highest of the rows' extents; 0 where no row has an entry.
+  Value highest(int64_t position) {
     Value none = host.index(0);
     auto loop = scf::ForOp::create(b, none, rows, host.index(1), none);
     OpBuilder::InsertionGuard guard(b);
@@ -142,7 +171,8 @@ private:
     {
       OpBuilder::InsertionGuard inner(b);
       b.setInsertionPointToStart(rank.thenBlock());
-      scf::YieldOp::create(b, kernel::EntryExtentOp::create(b, b.getIndexType(), slot, bank, 0).getResult());
+      scf::YieldOp::create(
+          b, kernel::EntryExtentOp::create(b, b.getIndexType(), slot, bank, position).getResult());
       b.setInsertionPointToStart(rank.elseBlock());
       scf::YieldOp::create(b, none);
     }
@@ -160,12 +190,11 @@ private:
   // One thread for each element of [positions, width] in rows with an adapter.
   void forElements(KernelBuilder &k, Value positions, Value width,
                    llvm::function_ref<void(Value, Value, Value)> body) {
-    Value each = positionsOfRow(positions);
-    Value count = k.mul(k.mul(each, rows), width);
+    Value count = countIf(rows, k.mul(positions, width));
     k.beginElements(count);
     k.forElements(count, [&](Value linear) {
       Value m = k.div(linear, width), n = k.rem(linear, width);
-      withEntry(k, k.div(m, each), [&](Value entry) { body(entry, m, n); });
+      withEntry(k, rowOf(k, m, positions), [&](Value entry) { body(entry, m, n); });
     });
     k.finish();
   }
@@ -178,9 +207,10 @@ private:
     ProductTile tile(k);
     start(k);
     FlatBuffer from = k.flatten(input), to = k.flatten(output);
-    Value each = positionsOfRow(positions);
-    Value rowTiles = tile.rowTiles(each), columnTiles = tile.columnTiles(columns);
+    Value rowTiles = tile.rowTiles(mostOfRow(positions)), columnTiles = tile.columnTiles(columns);
     Value tiles = k.mul(rowTiles, columnTiles), count = k.mul(tiles, rows);
+    if (part == Part::Whole)
+      count = countIf(highest(1), count);
     k.begin(count, tile.threads(), tile.sharedSizes());
     k.forGroups(count, [&](Value number) {
       Value row = k.div(number, tiles), within = k.rem(number, tiles);
@@ -188,9 +218,9 @@ private:
         Value weight = at(k, entry, part == Part::Whole ? kWhole : part == Part::Down ? kDown : kUp);
         Value rank = at(k, entry, kExtents);
         Value scale = part == Part::Up ? at(k, entry, kColumnScale) : Value();
-        Value first = k.mul(row, each), block = k.index(strategy.tileColumns);
+        Value first = firstOf(row, positions), block = k.index(strategy.tileColumns);
         ProductOperands operands;
-        operands.rows = each;
+        operands.rows = arith::SubIOp::create(b, firstOf(k.add(row, k.index(1)), positions), first);
         operands.depth = part == Part::Up ? rank : depth;
         operands.columns = part == Part::Down ? rank : columns;
         operands.paddedColumns = true;
@@ -225,6 +255,28 @@ private:
           k.when(k.less(k.mul(columnTile, block), rank), emitTile);
         else
           emitTile();
+      });
+    });
+    k.finish();
+  }
+
+  // Adds the changed elements of the weight, position by position.
+  void sparse(Value input, Value output, Value positions) {
+    KernelBuilder k(b, strategy, "row_linear_sparse");
+    start(k);
+    FlatBuffer from = k.flatten(input), to = k.flatten(output);
+    Value count = countIf(highest(3), positions);
+    k.beginElements(count);
+    k.forElements(count, [&](Value m) {
+      withEntry(k, rowOf(k, m, positions), [&](Value entry) {
+        Value places = at(k, entry, kPlaces), added = at(k, entry, kAdded),
+              changed = at(k, entry, kExtents + 3);
+        k.loop(k.index(0), changed, k.index(1), [&](Value j) {
+          Value in = toIndex(k.load(table, {k.add(places, j)}));
+          Value out = toIndex(k.load(table, {k.add(places, k.add(changed, j))}));
+          Value product = arith::MulFOp::create(b, k.load(from, {m, in}), k.load(numbers, {k.add(added, j)}));
+          k.store(arith::AddFOp::create(b, k.load(to, {m, out}), product), to, {m, out});
+        });
       });
     });
     k.finish();

@@ -106,12 +106,12 @@ func.func @linear(%x: memref<?x70xf32, #gpu.address_space<global>>, %w: memref<1
 
 // -----
 
-// Three products in the same tiles, by one launch each, whatever the number of rows.
+// Three products in the same tiles and the elements of sparse updates, by one launch each, whatever the number of rows.
 // CHECK-LABEL: func.func @row_linear
 // CHECK-DAG:     kernel.bank_numbers 2
 // CHECK-DAG:     kernel.bank_table 2
 // CHECK-DAG:     kernel.row_slots
-// CHECK-COUNT-3: gpu.launch blocks
+// CHECK-COUNT-4: gpu.launch blocks
 // CHECK-NOT:     gpu.launch blocks
 func.func @row_linear(%x: memref<?x64xf32, #gpu.address_space<global>>, %y: memref<?x32xf32, #gpu.address_space<global>>) attributes {adapter.parameters = []} {
   kernel.row_linear ins(%x : memref<?x64xf32, #gpu.address_space<global>>) outs(%y : memref<?x32xf32, #gpu.address_space<global>>) {bank = 2 : i64, accumulate}

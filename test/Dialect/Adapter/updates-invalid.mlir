@@ -35,7 +35,7 @@ func.func @whole(%v: tensor<16xf32>) {
 // -----
 
 func.func @support(%i: tensor<3xi64>, %v: tensor<3x64xf32>) {
-  // expected-error @below {{'adapter.sparse' op has a support that is not there yet; 'rows' is}}
+  // expected-error @below {{'adapter.sparse' op needs i64 indices of [2, 3]; got 'tensor<3xi64>'}}
   %0 = adapter.sparse add coordinates %i, %v : tensor<3xi64>, tensor<3x64xf32> -> !adapter.update<tensor<32x64xf32>>
   return
 }
@@ -43,7 +43,7 @@ func.func @support(%i: tensor<3xi64>, %v: tensor<3x64xf32>) {
 // -----
 
 func.func @indices(%i: tensor<4xi64>, %v: tensor<3x64xf32>) {
-  // expected-error @below {{'adapter.sparse' op needs one i64 index for each row of 'tensor<3x64xf32>'; got 'tensor<4xi64>'}}
+  // expected-error @below {{'adapter.sparse' op needs i64 indices of [3]; got 'tensor<4xi64>'}}
   %0 = adapter.sparse add rows %i, %v : tensor<4xi64>, tensor<3x64xf32> -> !adapter.update<tensor<32x64xf32>>
   return
 }
@@ -117,3 +117,35 @@ func.func @linear(%x: tensor<4x32xf32>, %w: tensor<64x32xf32>, %u: !adapter.upda
 
 // expected-error @below {{names a weight of floats; got 'tensor<4xi8>'}}
 func.func private @type(!adapter.update<tensor<4xi8>>)
+
+// -----
+
+func.func @sparse_values(%i: tensor<2x3xi64>, %v: tensor<3x64xf32>) {
+  // expected-error @below {{'adapter.sparse' op needs values of [3]; got 'tensor<3x64xf32>'}}
+  %0 = adapter.sparse add coordinates %i, %v : tensor<2x3xi64>, tensor<3x64xf32> -> !adapter.update<tensor<32x64xf32>>
+  return
+}
+
+// -----
+
+func.func @sparse_blocks(%i: tensor<2x3xi64>, %v: tensor<3x5x16xf32>) {
+  // expected-error @below {{'adapter.sparse' op needs blocks of a fixed size that divides 'tensor<32x64xf32>'}}
+  %0 = adapter.sparse add blocks %i, %v : tensor<2x3xi64>, tensor<3x5x16xf32> -> !adapter.update<tensor<32x64xf32>>
+  return
+}
+
+// -----
+
+func.func @sparse_bitmask(%i: tensor<255xi8>, %v: tensor<3xf32>) {
+  // expected-error @below {{'adapter.sparse' op needs i8 indices of [256]; got 'tensor<255xi8>'}}
+  %0 = adapter.sparse add bitmask %i, %v : tensor<255xi8>, tensor<3xf32> -> !adapter.update<tensor<32x64xf32>>
+  return
+}
+
+// -----
+
+func.func @sparse_columns(%i: tensor<3xi64>, %v: tensor<64x3xf32>) {
+  // expected-error @below {{'adapter.sparse' op with columns is no update of 'tensor<64xf32>'}}
+  %0 = adapter.sparse add columns %i, %v : tensor<3xi64>, tensor<64x3xf32> -> !adapter.update<tensor<64xf32>>
+  return
+}

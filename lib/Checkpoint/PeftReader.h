@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What PEFT's methods have in common on disk: fields of the configuration that every method has, tensors by
+// the end of their key, whole parameters saved along. A method derives from it.
+#ifndef ADAPTER_LIB_CHECKPOINT_PEFTREADER_H
+#define ADAPTER_LIB_CHECKPOINT_PEFTREADER_H
+
+#include "lib/Checkpoint/PeftConfig.h"
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace adapter::checkpoint {
+
+class PeftReader {
+public:
+  PeftReader(const PeftConfig &config, const std::string &file, Adapter &adapter)
+      : config(config), file(file), adapter(adapter) {}
+  virtual ~PeftReader() = default;
+  Status run(const Safetensors &tensors);
+
+protected:
+  // The tensors of one module, by their place in the file.
+  struct Module {
+    std::map<std::string, const Tensor *> tuned; // the method's own, by role
+    std::map<std::string, const Tensor *> base;  // <module>.base_layer.<parameter>
+    std::map<std::string, const Tensor *> saved; // <module>.modules_to_save.<parameter>
+    std::map<std::string, const Tensor *> plain; // <module>.<parameter>
+
+    const Tensor *role(const std::string &name) const {
+      auto it = tuned.find(name);
+      return it == tuned.end() ? nullptr : it->second;
+    }
+  };
+
+  // What the end of a key says of its tensor.
+  struct Place {
+    const char *end, *role;
+    bool integers = false; // indices rather than values
+  };
+  virtual std::vector<Place> places() const = 0;
+  // Fields of the method without a bearing on the result, and those that its reader obeys.
+  virtual const std::set<std::string> &knownFields() const = 0;
+  // Fields that change the result in a way that is not supported, with what to do.
+  virtual const std::map<std::string, const char *> &refusedFields() const = 0;
+  virtual Status checkMethod() const { return Done{}; }
+  // Adds the updates of a module's own tensors, of which there is one at least.
+  virtual Status readTuned(const std::string &path, const Module &module) = 0;
+
+  Error wrong(const Tensor &tensor, const std::string &problem) const {
+    return Error{file + ": tensor '" + tensor.key + "' " + problem};
+  }
+  Update &add(const std::string &path, const std::string &parameter, const std::string &form);
+
+  const PeftConfig &config;
+  const std::string &file;
+  Adapter &adapter;
+  std::map<std::string, Module> modules;
+
+private:
+  Status checkFields() const;
+  Status place(const Tensor &tensor);
+  Status readWhole(const std::string &path, const Module &module);
+  Status checkPlain(const std::string &path, const std::string &parameter, const Module &module) const;
+};
+
+} // namespace adapter::checkpoint
+
+#endif // ADAPTER_LIB_CHECKPOINT_PEFTREADER_H
