@@ -102,7 +102,7 @@ private:
   Resources resources;
   std::mutex opening; // of `device`, which the first call does
   std::shared_ptr<Device> device;
-  DeviceTensors deviceTensors;   // of the artifact's own parameters
+  DeviceTensors deviceTensors; // of the artifact's own parameters
   std::shared_ptr<TouchedCopies> copies;
   std::mutex writing;            // changes come one after the other
   mutable std::mutex publishing; // of `snapshot`, held for a moment only

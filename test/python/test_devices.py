@@ -22,6 +22,7 @@ PAIRS = {
     "linear": ("plain", "dora"),
     "embedding": ("embedding", "tokens"),
     "vector": ("bias_all", "norm_saved"),
+    "sparse": ("shira", "plain"),
 }
 MIXTURES = (["a", None, "b"], ["b", "a", "a"], [None, None, None])
 
@@ -95,7 +96,7 @@ def test_vulkan_runs_models_with_adapters_by_row(oracle, tmp_path, architecture,
     check_rows(oracle, tmp_path, architecture, exporter, "spirv:vulkan")
 
 
-@pytest.mark.parametrize("pair", ["embedding", "vector"])
+@pytest.mark.parametrize("pair", ["embedding", "vector", "sparse"])
 def test_vulkan_runs_other_updates_by_row(oracle, tmp_path, pair):
     check_rows(oracle, tmp_path, "bert", "dynamo", "spirv:vulkan", pair)
 
@@ -116,6 +117,17 @@ def test_vulkan_switches_and_refuses_wrong_indices(oracle, tmp_path):
         with pytest.raises(ValueError, match="an index is out of range"):
             model(**{**feed, "input_ids": ids})
     assert_agrees(model(**feed)["logits"], given["a"].outputs["wide"], without)
+
+
+def test_vulkan_takes_one_adapter_per_call(oracle, tmp_path):
+    """Whose shares of the positions are as many as the runtime likes."""
+    base, adapter = oracle.export("bert", "dynamo"), oracle.adapter("bert", "dora", 2)
+    option = f"--adapter=a={adapter.folder}@call"
+    product.opt(base, option, "--target", "spirv:vulkan", "-o", tmp_path / "call.adapt")
+    feed, without = oracle.feed_of(base, "bert", "wide"), oracle.base("bert")["wide"]
+    y = product.run(tmp_path / "call.adapt", feed, tmp_path, "--adapter", "a", "--threads", "5")["logits"]
+    assert_agrees(y, adapter.outputs["wide"], without)
+    assert_agrees(product.run(tmp_path / "call.adapt", feed, tmp_path)["logits"], without)
 
 
 def test_more_work_than_a_launch_has_groups(tmp_path):

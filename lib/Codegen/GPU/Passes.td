@@ -25,7 +25,7 @@ def ConvertToLaunchesPass : Pass<"convert-kernel-to-gpu", "mlir::ModuleOp"> {
   }];
   let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::affine::AffineDialect",
                            "mlir::arith::ArithDialect", "mlir::cf::ControlFlowDialect", "mlir::gpu::GPUDialect",
-                           "mlir::linalg::LinalgDialect", "mlir::math::MathDialect",
+                           "mlir::linalg::LinalgDialect", "mlir::LLVM::LLVMDialect", "mlir::math::MathDialect",
                            "mlir::memref::MemRefDialect", "mlir::scf::SCFDialect"];
   let options = [Option<"threads", "threads", "int64_t", /*default=*/"256", "Threads of a group">,
                  Option<"reductionThreads", "reduction-threads", "int64_t", /*default=*/"64",

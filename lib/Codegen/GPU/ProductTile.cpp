@@ -3,6 +3,7 @@
 // See ProductTile.h.
 #include "lib/Codegen/GPU/ProductTile.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
@@ -43,6 +44,15 @@ SmallVector<Value> ProductTile::multiply(ValueRange sums, Value row, Value colum
   return result;
 }
 
+// Panels one after the other: LLVM would unroll a loop over few of them and load all before it multiplies, into
+// more registers than there are. Targets that are not LLVM's do not see this.
+static Attribute keepRolled(MLIRContext *context) {
+  auto unroll =
+      LLVM::LoopUnrollAttr::get(context, /*disable=*/BoolAttr::get(context, true), {}, {}, {}, {}, {}, {});
+  return LLVM::LoopAnnotationAttr::get(context, {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                                       {});
+}
+
 void ProductTile::emit(const ProductOperands &operands, Value rowTile, Value columnTile) {
   ImplicitLocOpBuilder &b = k.b;
   Type f32 = b.getF32Type();
@@ -55,6 +65,7 @@ void ProductTile::emit(const ProductOperands &operands, Value rowTile, Value col
   SmallVector<Value> start(s.threadRows * s.threadColumns, zero);
 
   auto panels = scf::ForOp::create(b, k.index(0), operands.depth, k.index(s.tileDepth), start);
+  panels->setAttr("loop_annotation", keepRolled(b.getContext()));
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(panels.getBody());
