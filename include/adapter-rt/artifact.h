@@ -32,6 +32,29 @@ typedef struct adapter_tensor_v1 {
 /* Runs iterations [begin, end) of a parallel loop. */
 typedef void (*adapter_loop_body_v1)(void *context, int64_t begin, int64_t end);
 
+/* A device that runs the kernels of the artifact. Buffers are opaque; work happens in the order of the calls.
+ * What fails once makes all that follows do nothing: code need look at the result of `read` alone. */
+typedef struct adapter_device_v1 {
+  uint32_t struct_size;
+  uint32_t abi_version;
+  void *state; /* first argument of every function below */
+  /* Room for elements of that size, until `release` or the end of the call. */
+  void *(*allocate)(void *state, int64_t elements, int64_t element_bytes);
+  void (*release)(void *state, void *buffer);
+  /* Copies between the host and the bytes of a buffer from `offset` on. read returns 0 once data is there, or
+   * non-zero, and zeros in data, if this or something before it failed. */
+  void (*write)(void *state, void *buffer, int64_t offset, const void *data, int64_t bytes);
+  int32_t (*read)(void *state, void *buffer, int64_t offset, void *data, int64_t bytes);
+  /* What the device has: a row of the parameter table; the slot of each row as int32; a bank's numbers (part 0,
+   * f32) and its table (part 1, int32). The table has for each slot ADAPTER_ENTRY_TENSORS positions, in numbers
+   * or, of integers, in the table itself, -1 for none, then the entry's extents. */
+  void *(*parameter)(void *state, int64_t index);
+  void *(*rows)(void *state);
+  void *(*bank)(void *state, int64_t bank, int32_t part);
+  /* Runs a kernel of the manifest's table with its buffers and its scalars, each of 32 bits. */
+  void (*launch)(void *state, int64_t kernel, int64_t groups, void *const *buffers, const int32_t *scalars);
+} adapter_device_v1;
+
 /* What compiled code may ask for. Functions may be called from any thread that parallel_for uses. */
 typedef struct adapter_host_v1 {
   uint32_t struct_size;
@@ -47,6 +70,8 @@ typedef struct adapter_host_v1 {
   void *(*output)(void *state, int32_t index, int32_t rank, const int64_t *dims);
   /* Records why the call fails; the first message is kept. The code then returns non-zero. */
   void (*fail)(void *state, const char *message);
+  /* NULL unless the manifest names a device. Only the call's own thread may use it. */
+  const adapter_device_v1 *device;
 } adapter_host_v1;
 
 /* What one adapter brings to one row-bound site. Which tensor stands where depends on the site's kind:
@@ -103,6 +128,9 @@ typedef struct adapter_artifact_v1 {
   uint64_t manifest_size;
   const adapter_function_v1 *functions;
   uint64_t function_count;
+  /* The kernels, in the format that the manifest names; NULL for a CPU. */
+  const uint8_t *device_code;
+  uint64_t device_code_size;
 } adapter_artifact_v1;
 
 /* The one exported symbol: the table of the newest version up to max_version, or NULL. */
@@ -113,11 +141,12 @@ typedef const adapter_artifact_v1 *(*adapter_artifact_query_v1)(uint32_t max_ver
 } /* extern "C" */
 
 static_assert(sizeof(adapter_tensor_v1) == 24, "ABI");
-static_assert(sizeof(adapter_host_v1) == 56, "ABI");
+static_assert(sizeof(adapter_device_v1) == 80, "ABI");
+static_assert(sizeof(adapter_host_v1) == 64, "ABI");
 static_assert(sizeof(adapter_entry_v1) == 96, "ABI");
 static_assert(sizeof(adapter_bank_v1) == 16, "ABI");
 static_assert(sizeof(adapter_call_v1) == 64, "ABI");
-static_assert(sizeof(adapter_artifact_v1) == 40, "ABI");
+static_assert(sizeof(adapter_artifact_v1) == 56, "ABI");
 #endif
 
 #endif /* ADAPTER_RT_ARTIFACT_H */

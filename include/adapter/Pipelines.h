@@ -11,14 +11,34 @@
 
 namespace adapter {
 
+/// What graphs are compiled for. Code that runs when an adapter is loaded is the host's on all of them.
+enum class TargetKind { CPU, NVIDIA, AMD, Vulkan, OpenCL };
+
+inline bool isDevice(TargetKind kind) { return kind != TargetKind::CPU; }
+
+/// How work is cut for the threads of a device.
+struct DeviceStrategy {
+  int64_t threads = 256;         ///< of a group, where each thread has elements of its own
+  int64_t reductionThreads = 64; ///< of a group that reduces together; a power of two
+  int64_t tileRows = 64;         ///< of a product, by one group in shared memory
+  int64_t tileColumns = 64;      ///< also the column block of packed weights
+  int64_t tileDepth = 16;
+  int64_t threadRows = 4; ///< of a product, by one thread in registers
+  int64_t threadColumns = 4;
+  int64_t maxGroups = 65535; ///< of a launch; more work is looped over
+};
+
 /// What code is compiled for.
 struct CodegenOptions {
-  int64_t lanes = 16;   ///< f32 lanes of a vector register
-  int64_t rows = 12;    ///< rows of the register tile
-  int64_t vectors = 2;  ///< vectors in a row of the register tile
+  int64_t lanes = 16;  ///< f32 lanes of a vector register
+  int64_t rows = 12;   ///< rows of the register tile
+  int64_t vectors = 2; ///< vectors in a row of the register tile
+  TargetKind kind = TargetKind::CPU;
+  std::string chip; ///< of a device, as its vendor names it: sm_90, gfx942
+  DeviceStrategy device;
   std::string rowInput; ///< the input that carries the rows of a call; empty: the first
   int64_t rowAxis = 0;  ///< its axis of rows
-  int64_t columnBlock() const { return vectors * lanes; }
+  int64_t columnBlock() const { return isDevice(kind) ? device.tileColumns : vectors * lanes; }
 };
 
 /// A phase of compilation behind attach: `--compile-to=<name>` prints the module there.
@@ -29,7 +49,7 @@ struct Phase {
 };
 
 /// All phases from `linalg` to `llvm`, in order.
-llvm::ArrayRef<Phase> codegenPhases();
+llvm::ArrayRef<Phase> codegenPhases(TargetKind kind);
 
 /// Symbol of the entry point that is made for a public function.
 inline std::string entrySymbol(llvm::StringRef function) { return ("entry." + function).str(); }

@@ -139,7 +139,7 @@ Result<std::unique_ptr<Evaluator>> Evaluator::compile(mlir::ModuleOp module) {
   mlir::OwningOpRef<mlir::ModuleOp> clone(module.clone());
   mlir::PassManager manager(module.getContext(), mlir::ModuleOp::getOperationName());
   // The phases from tensors on: there is no graph, and nothing left to stage.
-  for (const Phase &phase : codegenPhases())
+  for (const Phase &phase : codegenPhases(TargetKind::CPU))
     if (phase.name != "linalg" && phase.name != "stage")
       phase.build(manager, target->codegen);
   if (mlir::failed(manager.run(*clone)))
@@ -181,14 +181,10 @@ Result<std::vector<Tensor>> Evaluator::run(llvm::StringRef name, llvm::ArrayRef<
   call.pool = &implementation->pool;
   call.outputTypes = &function.outputs;
   call.outputs.resize(function.outputs.size());
-  adapter_host_v1 host{sizeof(adapter_host_v1),
-                       ADAPTER_ABI_VERSION,
-                       &call,
-                       parallelFor,
-                       allocate,
-                       release,
-                       placeOutput,
-                       recordFailure};
+  adapter_host_v1 host{
+      sizeof(adapter_host_v1), ADAPTER_ABI_VERSION, &call, parallelFor, allocate, release, placeOutput,
+      recordFailure,
+      /*device=*/nullptr};
   adapter_call_v1 arguments{};
   arguments.host = &host;
   arguments.inputs = tensors.data();

@@ -18,9 +18,9 @@ using checkpoint::Error;
 using checkpoint::Result;
 using checkpoint::Status;
 
-std::vector<StringRef> adapter::compilePhases() {
+std::vector<StringRef> adapter::compilePhases(TargetKind kind) {
   std::vector<StringRef> names{"import", "attach", "optimise"};
-  for (const Phase &phase : codegenPhases())
+  for (const Phase &phase : codegenPhases(kind))
     names.push_back(phase.name);
   return names;
 }
@@ -37,7 +37,7 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
   if (within)
     manager.addPass(createONNXInferShapesPass());
   if (last != "optimise")
-    for (const Phase &phase : codegenPhases()) {
+    for (const Phase &phase : codegenPhases(options.target.codegen.kind)) {
       if (within)
         phase.build(manager, codegen);
       if (phase.name == last)
@@ -73,9 +73,20 @@ Status adapter::compileArtifact(ModuleOp module, const CompileOptions &options, 
   forms.addPass(createLowerMaterializePass());
   if (failed(forms.run(module)))
     return Error{""};
-  if (Status status = runBetween(module, options, "stage", "llvm"); !status)
+  llvm::SmallVector<char, 0> deviceCode;
+  if (isDevice(options.target.codegen.kind)) {
+    if (Status status = runBetween(module, options, "stage", "device"); !status)
+      return status;
+    manifest.addDevice(module);
+    Result<llvm::SmallVector<char, 0>> code = emitDevice(module, options.target);
+    if (!code)
+      return code.error();
+    deviceCode = std::move(*code);
+  }
+  StringRef done = isDevice(options.target.codegen.kind) ? "device" : "stage";
+  if (Status status = runBetween(module, options, done, "llvm"); !status)
     return status;
-  ExportTable table{manifest.get().SerializeAsString(), manifest.functions()};
+  ExportTable table{manifest.get().SerializeAsString(), manifest.functions(), std::move(deviceCode)};
   Result<llvm::SmallVector<char, 0>> object = emitObject(module, options.target, &table);
   if (!object)
     return object.error();
@@ -96,11 +107,38 @@ Status adapter::compileArtifact(ModuleOp module, const CompileOptions &options, 
   return folder->commit(table.manifest);
 }
 
+StringRef adapter::deviceSuffix(TargetKind kind) {
+  switch (kind) {
+  case TargetKind::CPU:
+    return "";
+  case TargetKind::NVIDIA:
+    return ".ptx";
+  case TargetKind::AMD:
+    return ".hsaco";
+  case TargetKind::Vulkan:
+  case TargetKind::OpenCL:
+    return ".spv";
+  }
+  llvm_unreachable("a target kind without a suffix");
+}
+
 Status adapter::compileText(ModuleOp module, const CompileOptions &options, StringRef path) {
-  if (Status status = runBetween(module, options, "", "llvm"); !status)
+  StringRef suffix = deviceSuffix(options.target.codegen.kind);
+  bool isDeviceCode = !suffix.empty() && path.ends_with(suffix);
+  if (!isDeviceCode && (path.ends_with(".ptx") || path.ends_with(".hsaco") || path.ends_with(".spv")))
+    return Error{(path + ": the target's kernels are no such file").str()};
+  if (Status status = runBetween(module, options, "", isDeviceCode ? "device" : "llvm"); !status)
     return status;
   std::string bytes;
-  if (path.ends_with(".o")) {
+  if (isDevice(options.target.codegen.kind)) {
+    Result<llvm::SmallVector<char, 0>> code = emitDevice(module, options.target);
+    if (!code)
+      return code.error();
+    bytes.assign(code->begin(), code->end());
+  }
+  if (isDeviceCode) {
+    // Written below.
+  } else if (path.ends_with(".o")) {
     Result<llvm::SmallVector<char, 0>> object = emitObject(module, options.target);
     if (!object)
       return object.error();

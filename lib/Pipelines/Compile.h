@@ -21,13 +21,17 @@ struct CompileOptions {
 checkpoint::Status runPhases(mlir::ModuleOp module, const CompileOptions &options, llvm::StringRef last);
 
 /// Names of the phases behind attach, in order.
-std::vector<llvm::StringRef> compilePhases();
+std::vector<llvm::StringRef> compilePhases(TargetKind kind);
+
+/// Suffix of a file with the kernels for such a target alone; "" for a CPU.
+llvm::StringRef deviceSuffix(TargetKind kind);
 
 /// Compiles the module and writes the artifact to the folder `path`.
 checkpoint::Status compileArtifact(mlir::ModuleOp module, const CompileOptions &options,
                                    llvm::StringRef path);
 
-/// Compiles the module to LLVM IR (.ll), assembly (.s) or an object (.o) at `path`.
+/// Compiles the module to LLVM IR (.ll), assembly (.s) or an object (.o) of the host's functions at `path`, or to
+/// the device's kernels (.ptx, .hsaco, .spv).
 checkpoint::Status compileText(mlir::ModuleOp module, const CompileOptions &options, llvm::StringRef path);
 
 } // namespace adapter

@@ -130,7 +130,8 @@ static int runOnText(const CommandLine &line, DialectRegistry &registry, MlirOpt
 // Whether an output is code rather than a module.
 static bool isCode(StringRef output) {
   return output.ends_with(".adapt") || output.ends_with(".ll") || output.ends_with(".s") ||
-         output.ends_with(".o");
+         output.ends_with(".o") || output.ends_with(".ptx") || output.ends_with(".hsaco") ||
+         output.ends_with(".spv");
 }
 
 // Compiles as far as the output or --compile-to asks for, and writes.
@@ -260,11 +261,15 @@ int adapter::adapterOptMain(int argc, char **argv) {
                                      llvm::cl::desc("<inputs: .onnx, .mlir, a folder, or ->"),
                                      llvm::cl::cat(category));
   llvm::cl::opt<std::string> output(
-      "o", llvm::cl::desc("Output, by its suffix: .onnx .mlir .mlirbc .ll .s .o .adapt; or a folder"),
+      "o",
+      llvm::cl::desc(
+          "Output, by its suffix: .onnx .mlir .mlirbc .ll .s .o .ptx .hsaco .spv .adapt; or a folder"),
       llvm::cl::value_desc("file"), llvm::cl::init("-"), llvm::cl::cat(category));
-  llvm::cl::opt<std::string> target("target", llvm::cl::desc("What code is compiled for"),
-                                    llvm::cl::value_desc("cpu[:native|x86-64-v3|x86-64-v4]"),
-                                    llvm::cl::init("cpu:native"), llvm::cl::cat(category));
+  llvm::cl::opt<std::string> target(
+      "target", llvm::cl::desc("What code is compiled for"),
+      llvm::cl::value_desc(
+          "cpu[:native|x86-64-v3|x86-64-v4]|nvidia:sm_80|amd:gfx942|spirv:vulkan|spirv:opencl"),
+      llvm::cl::init("cpu:native"), llvm::cl::cat(category));
   llvm::cl::opt<std::string> compileTo("compile-to", llvm::cl::desc("Print the module after a phase"),
                                        llvm::cl::value_desc("phase"), llvm::cl::cat(category));
   llvm::cl::list<std::string> adapters(
@@ -331,7 +336,8 @@ int adapter::adapterOptMain(int argc, char **argv) {
   }
   if (std::string wrong = whyWrong(line, report); !wrong.empty())
     return fail(wrongUsage, wrong);
-  std::vector<StringRef> phases = compilePhases();
+  Result<Target> kind = resolveTarget(line.target);
+  std::vector<StringRef> phases = compilePhases(kind ? kind->codegen.kind : TargetKind::CPU);
   if (!line.compileTo.empty() && !llvm::is_contained(phases, line.compileTo))
     return fail(wrongUsage,
                 "--compile-to=" + line.compileTo + ": the phases are " + llvm::join(phases, ", "));
@@ -341,8 +347,8 @@ int adapter::adapterOptMain(int argc, char **argv) {
   if (one && !isCode(line.output) && fileKindOf(line.output) == FileKind::Unknown &&
       !llvm::sys::fs::is_directory(line.output))
     return fail(wrongUsage, line.output +
-                                ": the output's suffix is none of .onnx, .mlir, .mlirbc, .ll, .s, .o and "
-                                ".adapt");
+                                ": the output's suffix is none of .onnx, .mlir, .mlirbc, .ll, .s, .o, "
+                                ".ptx, .hsaco, .spv and .adapt");
   bool text = one && fileKindOf(line.inputs.front()) != FileKind::ONNX && line.output == "-" &&
               line.compileTo.empty() && !line.hasAdapters();
   return text ? runOnText(line, registry, config) : runOnModels(line, registry, config);

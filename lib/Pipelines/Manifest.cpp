@@ -7,6 +7,7 @@
 #include "dialects/ONNX/IR/ONNXOps.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Hash.h"
+#include "lib/Codegen/GPU/Passes.h"
 #include "lib/Support/ParameterStore.h"
 
 using namespace mlir;
@@ -126,4 +127,22 @@ Status ManifestBuilder::addEntries(ModuleOp module) {
   if (symbols.empty())
     return Error{"the input holds no model to compile"};
   return Done{};
+}
+
+void ManifestBuilder::addDevice(ModuleOp module) {
+  const CodegenOptions &codegen = options.target.codegen;
+  artifact::Device &device = *manifest.mutable_device();
+  StringRef kind = codegen.kind == TargetKind::NVIDIA ? "nvidia"
+                   : codegen.kind == TargetKind::AMD  ? "amd"
+                                                      : "spirv";
+  device.set_target((kind + ":" + codegen.chip).str());
+  device.set_format(deviceFormat(codegen.kind).str());
+  for (auto row : module->getAttrOfType<ArrayAttr>(kernelTable).getAsRange<DictionaryAttr>()) {
+    auto number = [&](StringRef name) { return static_cast<int32_t>(row.getAs<IntegerAttr>(name).getInt()); };
+    artifact::Kernel &kernel = *device.add_kernels();
+    kernel.set_name(row.getAs<StringAttr>("name").getValue().str());
+    kernel.set_threads(number("threads"));
+    kernel.set_buffers(number("buffers"));
+    kernel.set_scalars(number("scalars"));
+  }
 }

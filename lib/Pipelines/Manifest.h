@@ -24,6 +24,9 @@ public:
   /// Enters sites and the adapters that act there, and adds their load and switch functions to the module.
   checkpoint::Status addSites(mlir::ModuleOp module);
 
+  /// Enters the device and its kernels, once the module has passed the phase `device`.
+  void addDevice(mlir::ModuleOp module);
+
   artifact::Manifest &get() { return manifest; }
   /// Symbols of the functions that the manifest refers to, in order.
   const std::vector<std::string> &functions() const { return symbols; }

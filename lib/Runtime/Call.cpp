@@ -127,6 +127,39 @@ Result<std::vector<int32_t>> Model::rowSlots(const Snapshot &state, const artifa
   return slots;
 }
 
+Result<std::shared_ptr<Device>> Model::useDevice() {
+  std::lock_guard<std::mutex> lock(opening);
+  if (!device) {
+    const adapter_artifact_v1 &table = *artifact->code.table;
+    Result<std::shared_ptr<Device>> opened =
+        openDevice(artifact->manifest.device(), {table.device_code, table.device_code_size});
+    if (!opened)
+      return opened.error();
+    device = std::move(*opened);
+  }
+  return device;
+}
+
+Result<std::vector<Output>> Model::invokeOn(const Snapshot &state, adapter_function_v1 function,
+                                            const adapter_call_v1 &call, const std::vector<int32_t> &slots,
+                                            const std::vector<int32_t> &dtypes) {
+  if (!artifact->manifest.has_device())
+    return invoke(resources, function, call, dtypes);
+  Result<std::shared_ptr<Device>> used = useDevice();
+  if (!used)
+    return used.error();
+  DeviceCall::Inputs inputs{artifact.get(), &state.parameters, {},
+                            &slots,         &deviceTensors,    state.device.get()};
+  for (size_t bank = 0; bank < state.entries.size(); ++bank)
+    inputs.banks.push_back({&state.entries[bank], &state.sizes[bank]});
+  DeviceCall onDevice(*used, std::move(inputs));
+  Result<std::vector<Output>> outputs = invoke(resources, function, call, dtypes, onDevice.table());
+  // What follows a failure of the device is not its reason.
+  if (!onDevice.failure().empty())
+    return Error{onDevice.failure()};
+  return outputs;
+}
+
 Result<CallResult> Model::call(const CallRequest &request) {
   Settings settings;
   Result<std::shared_ptr<const Snapshot>> held = withVariants(request, settings);
@@ -179,7 +212,7 @@ Result<CallResult> Model::call(const CallRequest &request) {
   for (const artifact::Tensor &output : entry->outputs())
     dtypes.push_back(output.dtype());
   Result<std::vector<Output>> outputs =
-      invoke(resources, artifact->code.table->functions[entry->function()], call, dtypes);
+      invokeOn(*state, artifact->code.table->functions[entry->function()], call, *slots, dtypes);
   if (!outputs)
     return outputs.error();
   CallResult result;

@@ -82,7 +82,7 @@ void hostParallelFor(void *state, adapter_loop_body_v1 body, void *context, int6
 } // namespace
 
 Result<std::vector<Output>> invoke(Resources &resources, adapter_function_v1 function, adapter_call_v1 call,
-                                   const std::vector<int32_t> &dtypes) {
+                                   const std::vector<int32_t> &dtypes, const adapter_device_v1 *device) {
   CallState state{resources, Arena(*resources.cache), {}, {}, {}};
   state.outputs.resize(dtypes.size());
   for (size_t i = 0; i < dtypes.size(); ++i)
@@ -94,7 +94,8 @@ Result<std::vector<Output>> invoke(Resources &resources, adapter_function_v1 fun
                           hostAllocate,
                           hostRelease,
                           hostOutput,
-                          hostFail};
+                          hostFail,
+                          device};
   call.host = &host;
   if (function(&call) != 0) {
     if (state.failure.empty() && state.outOfMemory)

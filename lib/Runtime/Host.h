@@ -35,8 +35,10 @@ struct Resources {
 };
 
 // Runs one function of an artifact. `dtypes` are those of its outputs, whose bytes are allocated by them.
+// `device` is for functions that use one.
 Result<std::vector<Output>> invoke(Resources &resources, adapter_function_v1 function, adapter_call_v1 call,
-                                   const std::vector<int32_t> &dtypes);
+                                   const std::vector<int32_t> &dtypes,
+                                   const adapter_device_v1 *device = nullptr);
 
 } // namespace adapter::runtime
 

@@ -33,8 +33,9 @@ public:
 
   // What is wrong, or an empty text.
   std::string run() const {
-    for (auto check : {&Checker::checkEntries, &Checker::checkParameters, &Checker::checkSites,
-                       &Checker::checkAdapters, &Checker::checkSlots, &Checker::checkFiles})
+    for (auto check :
+         {&Checker::checkEntries, &Checker::checkParameters, &Checker::checkSites, &Checker::checkAdapters,
+          &Checker::checkSlots, &Checker::checkFiles, &Checker::checkDevice})
       if (std::string problem = (this->*check)(); !problem.empty())
         return problem;
     return "";
@@ -144,6 +145,13 @@ private:
     for (const FileHash &file : manifest.files())
       if (!isPlainPath(file.file()))
         return "file '" + file.file() + "' lies outside of the artifact";
+    return "";
+  }
+
+  std::string checkDevice() const {
+    for (const Kernel &kernel : manifest.device().kernels())
+      if (kernel.name().empty() || kernel.threads() <= 0 || kernel.buffers() < 0 || kernel.scalars() < 0)
+        return "kernel '" + kernel.name() + "' has an impossible shape";
     return "";
   }
 

@@ -95,26 +95,40 @@ Json slotJson(const Slot &slot) {
           {"max_rank", slot.max_rank()}, {"sites", plain(slot.sites())},  {"bound", plain(slot.bound())}};
 }
 
+Json deviceJson(const artifact::Device &device) {
+  return {{"target", device.target()},
+          {"format", device.format()},
+          {"kernels", each(device.kernels(), [](const Kernel &kernel) {
+             return Json{{"name", kernel.name()},
+                         {"threads", kernel.threads()},
+                         {"buffers", kernel.buffers()},
+                         {"scalars", kernel.scalars()}};
+           })}};
+}
+
 } // namespace
 
 Json manifestToJson(const Manifest &manifest) {
-  return {{"abi_version", manifest.abi_version()},
-          {"producer", manifest.producer()},
-          {"target_triple", manifest.target_triple()},
-          {"cpu", manifest.cpu()},
-          {"cpu_features", plain(manifest.cpu_features())},
-          {"entries", each(manifest.entries(), entryJson)},
-          {"adapters", each(manifest.adapters(), adapterJson)},
-          {"slots", each(manifest.slots(), slotJson)},
-          {"scalars", each(manifest.scalars(),
-                           [](const Scalar &scalar) {
-                             return Json{{"name", scalar.name()}, {"default", scalar.default_value()}};
-                           })},
-          {"sites", each(manifest.sites(), siteJson)},
-          {"parameters", each(manifest.parameters(), parameterJson)},
-          {"files", each(manifest.files(), [](const FileHash &file) {
-             return Json{{"file", file.file()}, {"hash", file.hash()}, {"size", file.size()}};
-           })}};
+  Json result = {{"abi_version", manifest.abi_version()},
+                 {"producer", manifest.producer()},
+                 {"target_triple", manifest.target_triple()},
+                 {"cpu", manifest.cpu()},
+                 {"cpu_features", plain(manifest.cpu_features())},
+                 {"entries", each(manifest.entries(), entryJson)},
+                 {"adapters", each(manifest.adapters(), adapterJson)},
+                 {"slots", each(manifest.slots(), slotJson)},
+                 {"scalars", each(manifest.scalars(),
+                                  [](const Scalar &scalar) {
+                                    return Json{{"name", scalar.name()}, {"default", scalar.default_value()}};
+                                  })},
+                 {"sites", each(manifest.sites(), siteJson)},
+                 {"parameters", each(manifest.parameters(), parameterJson)},
+                 {"files", each(manifest.files(), [](const FileHash &file) {
+                    return Json{{"file", file.file()}, {"hash", file.hash()}, {"size", file.size()}};
+                  })}};
+  if (manifest.has_device())
+    result["device"] = deviceJson(manifest.device());
+  return result;
 }
 
 } // namespace adapter::runtime

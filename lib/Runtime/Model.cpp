@@ -15,6 +15,7 @@ Result<std::unique_ptr<Model>> Model::open(const std::string &folder, int thread
   auto first = std::make_shared<Snapshot>();
   first->parameters = (*artifact)->pristine;
   first->entries.resize((*artifact)->banks);
+  first->sizes.resize((*artifact)->banks);
   for (const artifact::Scalar &scalar : (*artifact)->manifest.scalars())
     first->scalars.push_back(scalar.default_value());
   for (const artifact::Adapter &adapter : (*artifact)->manifest.adapters()) {
@@ -39,6 +40,7 @@ std::shared_ptr<const Snapshot> Model::current() const {
 
 void Model::publish(std::shared_ptr<Snapshot> next) {
   next->banks.clear();
+  next->device = std::make_shared<DeviceTensors>();
   for (const std::vector<adapter_entry_v1> &bank : next->entries)
     next->banks.push_back({bank.data(), static_cast<int64_t>(bank.size())});
   std::shared_ptr<const Snapshot> previous = std::move(next);

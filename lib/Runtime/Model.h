@@ -5,6 +5,7 @@
 #define ADAPTER_LIB_RUNTIME_MODEL_H
 
 #include "lib/Checkpoint/Json.h"
+#include "lib/Runtime/DeviceCall.h"
 #include "lib/Runtime/Realise.h"
 #include <optional>
 
@@ -37,6 +38,8 @@ struct Snapshot {
   Materialised weights;            // and with the one that is switched in
   std::vector<const void *> parameters;
   std::vector<std::vector<adapter_entry_v1>> entries; // [bank][slot]
+  std::vector<std::vector<EntrySizes>> sizes;         // of the same
+  std::shared_ptr<DeviceTensors> device;              // what this generation alone has there
   std::vector<adapter_bank_v1> banks;
   std::vector<double> scalars;
 };
@@ -90,9 +93,16 @@ private:
                                         const CallRequest &request, const Settings &settings,
                                         const std::vector<const Tensor *> &inputs) const;
   Error unknownAdapter(const Snapshot &snapshot, const std::string &name) const;
+  Result<std::shared_ptr<Device>> useDevice();
+  Result<std::vector<Output>> invokeOn(const Snapshot &state, adapter_function_v1 function,
+                                       const adapter_call_v1 &call, const std::vector<int32_t> &slots,
+                                       const std::vector<int32_t> &dtypes);
 
   std::shared_ptr<const Artifact> artifact;
   Resources resources;
+  std::mutex opening; // of `device`, which the first call does
+  std::shared_ptr<Device> device;
+  DeviceTensors deviceTensors; // of the artifact's own parameters
   std::shared_ptr<TouchedCopies> copies;
   std::mutex writing;            // changes come one after the other
   mutable std::mutex publishing; // of `snapshot`, held for a moment only

@@ -140,6 +140,9 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
                      "two updates of it cannot be combined in one batch; merge them, or use the adapter at "
                      "switch"};
       entry.tensor[slot] = output.data.get();
+      EntrySizes &sizes = result.sizes[site.bank()];
+      sizes.elements[slot] = output.elements();
+      sizes.integers[slot] = output.dtype == i64;
       setExtents(site, slot, output.dims, entry);
       if (whole)
         bases[update.site] = Base{output.data.get(), output.dims, output.dtype};

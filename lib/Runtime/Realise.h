@@ -19,8 +19,15 @@ struct Properties {
 using Materialised = std::map<int, std::shared_ptr<void>>;
 
 // A row- or call-bound adapter.
+// Elements of an entry's tensors, and which of them are int64 rather than f32.
+struct EntrySizes {
+  int64_t elements[ADAPTER_ENTRY_TENSORS] = {};
+  bool integers[ADAPTER_ENTRY_TENSORS] = {};
+};
+
 struct Prepared {
   std::map<int, adapter_entry_v1> entries; // by bank
+  std::map<int, EntrySizes> sizes;
   std::vector<std::shared_ptr<void>> owners;
 };
 // `weights` stand for the artifact's own parameters where they have them.

@@ -50,10 +50,13 @@ Status Model::prepareVariant(Snapshot &next, const Source &source, Variant &vari
     variant.slot = freeSlot(next);
   for (int bank = 0; bank < artifact->banks; ++bank) {
     std::vector<adapter_entry_v1> &entries = next.entries[bank];
-    if (entries.size() <= static_cast<size_t>(variant.slot))
+    if (entries.size() <= static_cast<size_t>(variant.slot)) {
       entries.resize(variant.slot + 1);
+      next.sizes[bank].resize(variant.slot + 1);
+    }
     auto it = prepared->entries.find(bank);
     entries[variant.slot] = it == prepared->entries.end() ? adapter_entry_v1{} : it->second;
+    next.sizes[bank][variant.slot] = it == prepared->entries.end() ? EntrySizes{} : prepared->sizes[bank];
   }
   variant.prepared = std::make_shared<Prepared>(std::move(*prepared));
   return Done{};

@@ -53,12 +53,21 @@ static void addTable(llvm::Module &module, const ExportTable &table) {
     pointers.push_back(module.getFunction(symbol));
   auto *functions = constant(
       llvm::ConstantArray::get(llvm::ArrayType::get(pointer, pointers.size()), pointers), "kernel.functions");
+  llvm::Constant *code = llvm::ConstantPointerNull::get(llvm::PointerType::get(context, 0));
+  if (!table.deviceCode.empty()) {
+    llvm::StringRef bytes(table.deviceCode.data(), table.deviceCode.size());
+    auto *data = constant(llvm::ConstantDataArray::getString(context, bytes, false), "kernel.device_code");
+    data->setAlignment(llvm::Align(64));
+    code = data;
+  }
   llvm::Constant *fields[] = {llvm::ConstantInt::get(i32, sizeof(adapter_artifact_v1)),
                               llvm::ConstantInt::get(i32, ADAPTER_ABI_VERSION),
                               manifest,
                               llvm::ConstantInt::get(i64, table.manifest.size()),
                               functions,
-                              llvm::ConstantInt::get(i64, pointers.size())};
+                              llvm::ConstantInt::get(i64, pointers.size()),
+                              code,
+                              llvm::ConstantInt::get(i64, table.deviceCode.size())};
   llvm::GlobalVariable *artifact = constant(llvm::ConstantStruct::getAnon(fields), "kernel.artifact");
   auto *query = llvm::Function::Create(llvm::FunctionType::get(pointer, {i32}, false),
                                        llvm::GlobalValue::ExternalLinkage, ADAPTER_ARTIFACT_QUERY, module);

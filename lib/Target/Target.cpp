@@ -18,15 +18,60 @@ static constexpr std::pair<const char *, const char *> x86Features[] = {
     {"avx512dq", "avx512dq"}, {"avx512vl", "avx512vl"}, {"avx512cd", "avx512cd"},
 };
 
+StringRef adapter::deviceFormat(TargetKind kind) {
+  switch (kind) {
+  case TargetKind::CPU:
+    return "";
+  case TargetKind::NVIDIA:
+    return "ptx";
+  case TargetKind::AMD:
+    return "hsaco";
+  case TargetKind::Vulkan:
+    return "spirv-vulkan";
+  case TargetKind::OpenCL:
+    return "spirv-opencl";
+  }
+  llvm_unreachable("a target kind without a format");
+}
+
+static Result<Target> resolveDevice(StringRef name, StringRef kind, StringRef chip) {
+  // Any x86-64 machine of the last ten years can be the host.
+  Result<Target> target = resolveTarget("cpu:x86-64-v3");
+  if (!target)
+    return target;
+  CodegenOptions &codegen = target->codegen;
+  codegen.chip = chip.str();
+  if (kind == "nvidia" && chip.starts_with("sm_")) {
+    codegen.kind = TargetKind::NVIDIA;
+  } else if (kind == "amd" && chip.starts_with("gfx")) {
+    codegen.kind = TargetKind::AMD;
+  } else if (name == "spirv:vulkan") {
+    codegen.kind = TargetKind::Vulkan;
+    // What every Vulkan device has: 128 threads in a group, 16 KiB of memory for it.
+    codegen.device.threads = 128;
+    codegen.device.reductionThreads = 32;
+    codegen.device.tileRows = codegen.device.tileColumns = 32;
+  } else if (name == "spirv:opencl") {
+    codegen.kind = TargetKind::OpenCL;
+  } else {
+    return Error{
+        ("--target " + name +
+         ": unknown; use cpu[:native|x86-64-v3|x86-64-v4], nvidia:sm_80 and the like, amd:gfx942 and "
+         "the like, spirv:vulkan or spirv:opencl")
+            .str()};
+  }
+  if (kind != "spirv")
+    if (checkpoint::Status status = checkChip(codegen.kind, chip); !status)
+      return Error{("--target " + name + ": " + status.error().message).str()};
+  return target;
+}
+
 Result<Target> adapter::resolveTarget(StringRef name) {
   auto [kind, cpu] = name.split(':');
+  if (kind != "cpu")
+    return resolveDevice(name, kind, cpu);
   if (cpu.empty())
     cpu = "native";
-  if (kind != "cpu")
-    return Error{("--target " + name +
-                  ": only cpu targets are compiled as yet; use cpu, cpu:native, cpu:x86-64-v3 "
-                  "or cpu:x86-64-v4")
-                     .str()};
   Target target;
   target.triple = llvm::sys::getProcessTriple();
   bool wide = false;
@@ -57,9 +102,13 @@ Result<Target> adapter::resolveTarget(StringRef name) {
   if (wide) {
     // LLVM keeps to 256 bits on some AVX-512 processors; the register tile is made for 512.
     target.features += target.features.empty() ? "-prefer-256-bit" : ",-prefer-256-bit";
-    target.codegen = {/*lanes=*/16, /*rows=*/8, /*vectors=*/3};
+    target.codegen.lanes = 16;
+    target.codegen.rows = 8;
+    target.codegen.vectors = 3;
   } else {
-    target.codegen = {/*lanes=*/8, /*rows=*/6, /*vectors=*/2};
+    target.codegen.lanes = 8;
+    target.codegen.rows = 6;
+    target.codegen.vectors = 2;
   }
   return target;
 }

@@ -14,7 +14,7 @@
 
 namespace adapter {
 
-/// A CPU as LLVM names it.
+/// A CPU as LLVM names it, and the device whose host it is.
 struct Target {
   std::string triple, cpu, features; // features as "+avx2,+fma"
   CodegenOptions codegen;
@@ -22,13 +22,18 @@ struct Target {
   std::vector<std::string> requiredFeatures;
 };
 
-/// Reads `cpu[:native|x86-64-v3|x86-64-v4]`. Other targets are errors that name what there is.
+/// Reads `cpu[:native|x86-64-v3|x86-64-v4]`, `nvidia:sm_80`, `amd:gfx942`, `spirv:vulkan` or `spirv:opencl`. Other
+/// targets are errors that name what there is.
 checkpoint::Result<Target> resolveTarget(llvm::StringRef name);
 
-/// The table that code.so exports: the manifest's bytes and functions by symbol.
+/// What the device's code is, as the manifest names it: ptx, hsaco, spirv-vulkan, spirv-opencl.
+llvm::StringRef deviceFormat(TargetKind kind);
+
+/// The table that code.so exports: the manifest's bytes, functions by symbol, the device's code.
 struct ExportTable {
   std::string manifest;
   std::vector<std::string> functions;
+  llvm::SmallVector<char, 0> deviceCode;
 };
 
 /// Compiles a module of the LLVM dialect to a relocatable object. With a table, the object defines
@@ -37,6 +42,13 @@ checkpoint::Result<llvm::SmallVector<char, 0>> emitObject(mlir::ModuleOp module,
                                                           const ExportTable *table = nullptr);
 /// The same as LLVM IR or assembly text.
 checkpoint::Result<std::string> emitText(mlir::ModuleOp module, const Target &target, bool assembly);
+
+/// Whether LLVM knows such a device.
+checkpoint::Status checkChip(TargetKind kind, llvm::StringRef chip);
+
+/// Translates the kernels of a module behind the phase `device` to what a driver loads, and takes them out of the
+/// module.
+checkpoint::Result<llvm::SmallVector<char, 0>> emitDevice(mlir::ModuleOp module, const Target &target);
 
 /// Links an object into a shared library that exports the table alone.
 checkpoint::Status linkSharedLibrary(llvm::StringRef object, llvm::StringRef output);

@@ -254,6 +254,34 @@ def Kernel_EntryTensorOp : Kernel_Op<"entry_tensor", [Pure]> {
 }
 
 //===----------------------------------------------------------------------===//
+// The same on a device, which follows no pointers: a bank is two buffers there, see adapter_device_v1.
+//===----------------------------------------------------------------------===//
+
+def Kernel_BankNumbersOp : Kernel_Op<"bank_numbers", [Pure]> {
+  let summary = "The tensors of f32 of a bank's entries, one after the other";
+  let arguments = (ins I64Attr:$bank);
+  let results = (outs MemRefRankOf<[F32], [1]>:$result);
+  let assemblyFormat = "$bank attr-dict `:` type($result)";
+}
+
+def Kernel_BankTableOp : Kernel_Op<"bank_table", [Pure]> {
+  let summary = "Where the tensors of a bank's entries begin, and their extents";
+  let description = [{
+    Twelve numbers for each slot: the first element of each of the entry's tensors in the bank's numbers (of
+    integers: in this table), -1 for none, then the entry's extents.
+  }];
+  let arguments = (ins I64Attr:$bank);
+  let results = (outs MemRefRankOf<[I32], [1]>:$result);
+  let assemblyFormat = "$bank attr-dict `:` type($result)";
+}
+
+def Kernel_RowSlotsOp : Kernel_Op<"row_slots", [Pure]> {
+  let summary = "The adapter slot of each row, negative for none";
+  let results = (outs MemRefRankOf<[I32], [1]>:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
+}
+
+//===----------------------------------------------------------------------===//
 // Loops and the call
 //===----------------------------------------------------------------------===//
 
