@@ -113,6 +113,11 @@ static Result<Bytes> emitLLVM(mlir::gpu::GPUModuleOp kernels, const Target &targ
   // Version 6, LLVM's default, is newer than many drivers.
   if (target.codegen.kind == TargetKind::AMD && !module->getModuleFlag("amdhsa_code_object_version"))
     module->addModuleFlag(llvm::Module::Error, "amdhsa_code_object_version", 500);
+  // Where nothing is said about groups at a time, ptxas saves registers and spills.
+  if (target.codegen.kind == TargetKind::NVIDIA)
+    for (llvm::Function &function : *module)
+      if (function.getCallingConv() == llvm::CallingConv::PTX_Kernel)
+        function.addFnAttr("nvvm.minctasm", "1");
   module->setTargetTriple(triple);
   module->setDataLayout(machine->createDataLayout());
   auto optimise = mlir::makeOptimizingTransformer(3, 0, machine.get());
