@@ -31,8 +31,10 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
   (void)applyPassManagerCLOptions(manager);
   applyDefaultTimingPassManagerCLOptions(manager);
   bool within = first.empty();
-  if (within)
+  if (within) {
     manager.addPass(createONNXInferShapesPass());
+    manager.addPass(createRaiseExpertsPass());
+  }
   if (last != "optimise")
     for (const Phase &phase : codegenPhases()) {
       if (within)

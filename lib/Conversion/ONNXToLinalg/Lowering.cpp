@@ -56,6 +56,7 @@ const LoweringTable &LoweringTable::get() {
     addProductLowerings(made);
     addGatherLowerings(made);
     addConvolutionLowerings(made);
+    addTopKLowerings(made);
     return made;
   }();
   return table;

@@ -70,6 +70,7 @@ void addNormalizationLowerings(LoweringTable &table);
 void addProductLowerings(LoweringTable &table);
 void addGatherLowerings(LoweringTable &table);
 void addConvolutionLowerings(LoweringTable &table);
+void addTopKLowerings(LoweringTable &table);
 
 /// Builds the linalg form of one graph.
 class GraphLowering {
