@@ -34,6 +34,7 @@ REFUSED = [
     ("Pad", "constants", "mode 'wrap' is not supported"),
     ("BatchNormalization|Dropout", "plain dynamic constants", "training mode is not supported"),
     ("MatMul|Gemm", "plain dynamic constants", "products are compiled for f32 only"),
+    ("OneHot", "plain dynamic constants", "needs indices and a depth that are integers"),
     ("", "plain dynamic constants", "must be constant|must be computable|static kernels|for f32 only"),
     ("", "plain dynamic constants", "of integers are supported|depth and reduction|kernel_shape, one result"),
 ]

@@ -49,6 +49,12 @@ LogicalResult ExpertsOp::verify() {
     return emitOpError("has ") << ArrayRef(ids) << " ids for " << ArrayRef(weights) << " weights";
   if (!shapesAgree(input[0], ids[0]))
     return emitOpError("has ids of ") << ids[0] << " tokens for " << input[0];
+  // A router over more experts than there are would choose some that do not exist.
+  if (auto route = getIds().getDefiningOp<RouteOp>()) {
+    int64_t routed = shapeOf(route.getLogits())[1];
+    if (!ShapedType::isDynamic(routed) && !ShapedType::isDynamic(up[0]) && routed > up[0])
+      return emitOpError("has ") << up[0] << " experts for a router over " << routed;
+  }
   if (!shapesAgree(up[0], down[0]))
     return emitOpError("has ") << up[0] << " experts in one product, " << down[0] << " in the other";
   // The sizes of a product: what it gives and what it takes.
