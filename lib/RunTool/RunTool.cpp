@@ -4,6 +4,7 @@
 #include "lib/RunTool/RunTool.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Npy.h"
+#include "lib/Checkpoint/Text.h"
 #include "lib/RunTool/Session.h"
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -77,7 +78,7 @@ void readTexts(const Texts &texts, bool hasRows, Options &options) {
 }
 
 int report(const Error &error) {
-  std::fprintf(stderr, "adapter-run: error: %s\n", error.message.c_str());
+  std::fprintf(stderr, "adapter-run: error: %s\n", checkpoint::printable(error.message).c_str());
   return inputFault;
 }
 
@@ -227,6 +228,8 @@ struct CommandLine {
   CLI::App *parse(int argc, char **argv) {
     std::vector<std::string> words(argv + 1, argv + argc);
     const std::set<std::string> first = {"run", "info", "bench", "verify", "switch", "-h", "--help"};
+    if (!words.empty() && words[0] == "profile")
+      throw UsageError{"profile is not there yet"};
     if (!words.empty() && !first.count(words[0]))
       words.insert(words.begin(), "run");
     std::reverse(words.begin(), words.end()); // as CLI11 takes them

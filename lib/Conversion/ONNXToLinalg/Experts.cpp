@@ -48,7 +48,6 @@ LogicalResult adapter::lowerRoute(RouteOp op, GraphLowering &graph) {
     weights = score(graph, weights, op.getScore());
   if (op.getNormalise() == RouterNormalise::After)
     weights = normalise(graph, weights);
-  weights.rows = ids.rows = logits.rows;
   graph.set(op.getWeights(), std::move(weights));
   graph.set(op.getIds(), std::move(ids));
   return success();
@@ -141,7 +140,11 @@ LogicalResult adapter::lowerExperts(ExpertsOp op, GraphLowering &graph) {
   Value sum =
       kernel::CombineOp::create(b, init.getType(), narrow, places, graph.tensor(weights), init).getResult(0);
   Lowered result = graph.wrap(sum, {x.shape[0], downOut});
-  GraphLowering::mergeRows(result, {&x, &ids, &weights});
+  // A token belongs to the row that its input does; what chose its experts cannot say more.
+  if (x.rows.isTraced())
+    result.rows = x.rows.axis == 0 ? x.rows : Rows::elsewhere();
+  else
+    result.rows = GraphLowering::mergeRows(result.shape, {&x, &ids, &weights});
   graph.set(op.getResult(), std::move(result));
   return success();
 }
