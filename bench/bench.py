@@ -6,7 +6,7 @@
 
 Every figure is a ratio of medians of at least 7 runs after a warm-up, the two sides taking turns. Writes
 bench/results/<id>.json, one per benchmark, and prints a table. Nothing is asserted. PyTorch is the
-peer of B1; B4 needs transformers too, once, to make the model.
+peer of B1 and B11; B4 and B11 need transformers too, to make the model.
 """
 
 import argparse
@@ -193,7 +193,83 @@ def b4(build, options):
     }
 
 
-BENCHMARKS = {"B1": b1, "B4": b4}
+def experts_block(path):
+    """A Mixtral block: x f32 [1, n, 512] -> y, 8 experts of 512 -> 1024 -> 512 with a gate, 2 for each token.
+    Returns the path, the block in PyTorch (a loop over experts) and its multiply-adds per token."""
+    import torch
+    import transformers
+    from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
+
+    sizes = dict(hidden_size=512, intermediate_size=1024, num_local_experts=8, num_experts_per_tok=2)
+
+    def make(implementation):
+        config = transformers.MixtralConfig(**sizes)
+        config._experts_implementation = implementation
+        torch.manual_seed(0)
+        block = MixtralSparseMoeBlock(config).eval()
+        with torch.no_grad():
+            for parameter in block.parameters():
+                parameter.normal_(0, 0.05)
+        return block
+
+    if not path.exists():
+        torch.onnx.export(
+            make("batched_mm"),
+            (torch.randn(1, 7, 512),),
+            str(path),
+            input_names=["x"],
+            output_names=["y"],
+            dynamic_shapes={"hidden_states": {1: torch.export.Dim("n", max=4096)}},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    return path, make("eager"), 8 * 512 + 2 * 3 * 512 * 1024
+
+
+def b11(build, options):
+    """A block of experts, 8 top-2, 128 tokens; onnxruntime on its export and PyTorch's loop take turns."""
+    import onnxruntime
+    import torch
+
+    torch.set_num_threads(options.threads)
+    binary = compiled_limits(build)
+    model, block, per_token = experts_block(build / "bench" / "experts-8-2.onnx")
+    artifact = compile_model(build, model, build / "bench" / "experts-8-2.adapt")
+    ours = runtime(build).load(str(artifact), threads=options.threads)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    session = onnxruntime.InferenceSession(str(model), settings, providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(0).standard_normal((1, 128, 512), np.float32)
+    features = torch.from_numpy(x)
+    with torch.no_grad():
+        expected = block(features).numpy()
+        error = float(np.abs(ours(x=x)["y"] - expected).max() / np.abs(expected).max())
+        sides = {
+            "adapter-opt": lambda: ours(x=x),
+            f"onnxruntime {onnxruntime.__version__}": lambda: session.run(None, {"x": x}),
+            f"torch {torch.__version__}": lambda: block(features),
+        }
+        seconds = in_turns(sides, options.runs)
+    peak = limits(binary, options.threads)
+    own = seconds.pop("adapter-opt")
+    gflops = 2e-9 * 128 * per_token / statistics.median(own)
+    return {
+        f"8x2, {name.split()[0]}": {
+            "seconds": summary(own),
+            "peer": f"{name}, {options.threads} threads",
+            "peer_seconds": summary(values),
+            "speedup": statistics.median(values) / statistics.median(own),
+            "share_of_peak": gflops / peak["f32_gflops"],
+            "limits": peak,
+            "relative_difference_to_torch": error,
+            "target": 0.80,
+        }
+        for name, values in seconds.items()
+    }
+
+
+BENCHMARKS = {"B1": b1, "B4": b4, "B11": b11}
 
 
 def main():

@@ -22,8 +22,7 @@ struct DestinationModel : DstBufferizableOpInterfaceExternalModel<DestinationMod
 
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const BufferizationOptions &options,
                           BufferizationState &state) const {
-    SmallVector<Value> operands;
-    Value output;
+    SmallVector<Value> operands, outputs;
     for (OpOperand &operand : op->getOpOperands()) {
       Value value = operand.get();
       if (isa<TensorType>(value.getType())) {
@@ -34,12 +33,12 @@ struct DestinationModel : DstBufferizableOpInterfaceExternalModel<DestinationMod
       }
       operands.push_back(value);
       if (cast<DestinationStyleOpInterface>(op).isDpsInit(&operand))
-        output = value;
+        outputs.push_back(value);
     }
     OperationState created(op->getLoc(), op->getName(), operands, TypeRange(), op->getAttrs());
     rewriter.setInsertionPoint(op);
     rewriter.create(created);
-    replaceOpWithBufferizedValues(rewriter, op, output);
+    replaceOpWithBufferizedValues(rewriter, op, outputs);
     return success();
   }
 };
@@ -96,5 +95,10 @@ void adapter::registerKernelBufferization(DialectRegistry &registry) {
     kernel::RowEmbeddingOp::attachInterface<DestinationModel<kernel::RowEmbeddingOp>>(*context);
     kernel::RowVectorsOp::attachInterface<DestinationModel<kernel::RowVectorsOp>>(*context);
     kernel::PackOp::attachInterface<DestinationModel<kernel::PackOp>>(*context);
+    kernel::TopKOp::attachInterface<DestinationModel<kernel::TopKOp>>(*context);
+    kernel::DispatchOp::attachInterface<DestinationModel<kernel::DispatchOp>>(*context);
+    kernel::GatherRowsOp::attachInterface<DestinationModel<kernel::GatherRowsOp>>(*context);
+    kernel::GroupedLinearOp::attachInterface<DestinationModel<kernel::GroupedLinearOp>>(*context);
+    kernel::CombineOp::attachInterface<DestinationModel<kernel::CombineOp>>(*context);
   });
 }

@@ -4,10 +4,12 @@
 // the accumulators serves every product of the module, so that code size and compile time do not grow
 // with the number of layers.
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Codegen/LowerExperts.h"
 #include "lib/Codegen/LowerRows.h"
 #include "lib/Codegen/Passes.h"
 #include "lib/Codegen/TileFunction.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -62,9 +64,21 @@ static void emitPackBlock(ImplicitLocOpBuilder &b, Value source, Value panels, V
 
 static void lowerPack(kernel::PackOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  auto loop = kernel::ParallelOp::create(b, dim(b, op.getOutput(), 0), index(b, 1));
+  Value source = op.getSource(), panels = op.getOutput();
+  bool many = cast<MemRefType>(panels.getType()).getRank() == 4;
+  Value blocks = dim(b, panels, many), count = blocks;
+  if (many)
+    count = arith::MulIOp::create(b, blocks, dim(b, panels, 0));
+  auto loop = kernel::ParallelOp::create(b, count, index(b, 1));
   Block *body = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
-  emitPackBlock(b, op.getSource(), op.getOutput(), body->getArgument(0), op.getTransposed());
+  Value block = body->getArgument(0);
+  if (many) {
+    Value at = arith::DivUIOp::create(b, block, blocks);
+    block = arith::RemUIOp::create(b, block, blocks);
+    source = sliceAt(b, source, at);
+    panels = sliceAt(b, panels, at);
+  }
+  emitPackBlock(b, source, panels, block, op.getTransposed());
   kernel::YieldOp::create(b);
   op.erase();
 }
@@ -164,7 +178,8 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
       if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp, kernel::UnpackOp, kernel::RowLinearOp,
-              kernel::RowEmbeddingOp, kernel::RowVectorsOp>(op))
+              kernel::RowEmbeddingOp, kernel::RowVectorsOp, kernel::TopKOp, kernel::DispatchOp,
+              kernel::GatherRowsOp, kernel::GroupedLinearOp, kernel::CombineOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -176,8 +191,10 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
         lowerPack(pack);
       else if (auto unpack = dyn_cast<kernel::UnpackOp>(op))
         lowerUnpack(unpack);
-      else
+      else if (isa<kernel::RowLinearOp, kernel::RowEmbeddingOp, kernel::RowVectorsOp>(op))
         lowerRowUpdate(op, tiles);
+      else
+        lowerExpertOp(op, tiles);
     }
   }
 };

@@ -32,9 +32,9 @@ def LowerProductsPass : Pass<"kernel-lower-products", "mlir::ModuleOp"> {
     kernel.linear and kernel.batch_matmul call one tile function per way of starting the accumulators. The
     tile keeps rows x vectors accumulators in registers over all of K; rows left over are smaller tiles, and a
     last block of fewer columns is tiles of fewer vectors.
-    kernel.pack becomes loops.
+    kernel.grouped_linear calls it for each group's rows. kernel.pack and the other ops of experts become loops.
   }];
-  let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect",
+  let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect", "mlir::cf::ControlFlowDialect",
                            "mlir::func::FuncDialect", "mlir::memref::MemRefDialect", "mlir::scf::SCFDialect",
                            "mlir::vector::VectorDialect"];
   let options = [Option<"lanes", "lanes", "int64_t", /*default=*/"16", "Lanes of a f32 vector register">,

@@ -142,22 +142,43 @@ static MemRefType matrixType(ImplicitLocOpBuilder &b) {
   return MemRefType::get({any, any}, b.getF32Type(), StridedLayoutAttr::get(b.getContext(), any, {any, 1}));
 }
 
-func::FuncOp TileFunctions::get(TileStart start) {
-  func::FuncOp &function = functions[static_cast<int>(start)];
+// A packed weight, or one out of many: then it begins somewhere in their buffer.
+static MemRefType weightType(ImplicitLocOpBuilder &b, int64_t block, bool isSlice) {
+  int64_t any = ShapedType::kDynamic;
+  if (!isSlice)
+    return MemRefType::get({any, any, block}, b.getF32Type());
+  return MemRefType::get({any, any, block}, b.getF32Type(),
+                         StridedLayoutAttr::get(b.getContext(), any, {any, block, 1}));
+}
+
+Value adapter::sliceAt(ImplicitLocOpBuilder &b, Value buffer, Value at) {
+  auto type = cast<MemRefType>(buffer.getType());
+  SmallVector<OpFoldResult> offsets(type.getRank(), b.getIndexAttr(0)),
+      strides(type.getRank(), b.getIndexAttr(1));
+  SmallVector<OpFoldResult> sizes = memref::getMixedSizes(b, b.getLoc(), buffer);
+  offsets[0] = at;
+  sizes[0] = b.getIndexAttr(1);
+  auto inferred = memref::SubViewOp::inferRankReducedResultType(type.getShape().drop_front(), type, offsets,
+                                                                sizes, strides);
+  return memref::SubViewOp::create(b, cast<MemRefType>(inferred), buffer, offsets, sizes, strides);
+}
+
+func::FuncOp TileFunctions::get(TileStart start, bool isSlice) {
+  func::FuncOp &function = functions[isSlice][static_cast<int>(start)];
   if (function)
     return function;
   static constexpr const char *names[] = {"kernel.tile", "kernel.tile_bias", "kernel.tile_accumulate"};
+  std::string name = std::string(names[static_cast<int>(start)]) + (isSlice ? "_slice" : "");
   ImplicitLocOpBuilder b(module.getLoc(), module.getContext());
   b.setInsertionPointToEnd(module.getBody());
   int64_t any = ShapedType::kDynamic;
   Type index = b.getIndexType();
-  SmallVector<Type> arguments{matrixType(b), MemRefType::get({any, any, getBlock()}, b.getF32Type()),
-                              matrixType(b), index,
-                              index,         index};
+  SmallVector<Type> arguments{matrixType(b), weightType(b, getBlock(), isSlice), matrixType(b), index, index,
+                              index};
   if (start == TileStart::Bias)
     arguments.push_back(MemRefType::get({any}, b.getF32Type()));
   auto type = b.getFunctionType(arguments, {});
-  function = func::FuncOp::create(b, names[static_cast<int>(start)], type);
+  function = func::FuncOp::create(b, name, type);
   function.setPrivate();
   // The tile is large and called from many places.
   function->setAttr("passthrough", b.getArrayAttr(b.getStringAttr("noinline")));
@@ -207,7 +228,8 @@ func::FuncOp TileFunctions::get(TileStart start) {
 
 void TileFunctions::call(ImplicitLocOpBuilder &b, TileStart start, Value input, Value weight, Value bias,
                          Value output, Value block, Value begin, Value end) {
-  func::FuncOp function = get(start);
+  bool isSlice = !cast<MemRefType>(weight.getType()).getLayout().isIdentity();
+  func::FuncOp function = get(start, isSlice);
   TypeRange types = function.getArgumentTypes();
   auto fit = [&](Value value, Type type) { return b.createOrFold<memref::CastOp>(type, value); };
   SmallVector<Value> operands{

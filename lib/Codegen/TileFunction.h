@@ -23,17 +23,21 @@ public:
   int64_t getBlock() const { return vectors * lanes; }
 
   /// Emits a call that computes output[begin:end, block's columns] from input [m, k], weight
-  /// [blocks, k, block] and bias [n] (null unless start is Bias). Matrices may be strided by row.
+  /// [blocks, k, block] and bias [n] (null unless start is Bias). Matrices may be strided by row; the weight may be
+  /// one of several that lie one after the other, see sliceAt.
   void call(mlir::ImplicitLocOpBuilder &b, TileStart start, mlir::Value input, mlir::Value weight,
             mlir::Value bias, mlir::Value output, mlir::Value block, mlir::Value begin, mlir::Value end);
 
 private:
-  mlir::func::FuncOp get(TileStart start);
+  mlir::func::FuncOp get(TileStart start, bool isSlice);
 
   mlir::ModuleOp module;
   int64_t lanes, rows, vectors;
-  mlir::func::FuncOp functions[3];
+  mlir::func::FuncOp functions[2][3];
 };
+
+/// The part of a contiguous buffer at `at` in its first dimension.
+mlir::Value sliceAt(mlir::ImplicitLocOpBuilder &b, mlir::Value buffer, mlir::Value at);
 
 } // namespace adapter
 

@@ -47,4 +47,31 @@ def LowerMaterializePass : Pass<"adapter-lower-materialize"> {
                            "mlir::tensor::TensorDialect"];
 }
 
+def RaiseExpertsPass : Pass<"adapter-raise-experts"> {
+  let summary = "Find mixtures of experts that gather each token's weights";
+  let description = [{
+    Exporters write a mixture of experts as one program for all tokens: every token's expert weights are gathered,
+    so that the same matrices are copied again and again, and multiplied with that token alone. Where a graph
+    holds this pattern, over weights that are parameters, it becomes one `adapter.experts`, and a router that is
+    a top-k of scores becomes `adapter.route`; the experts of a router of another kind read its nodes' results.
+    What differs from the pattern stays. Nodes that nothing reads any more are erased.
+
+    ```
+    // before, shortened
+    %p = onnx.node "Softmax"(%logits) {node_attributes = {axis = -1 : i64}}
+    %s, %e = onnx.node "TopK"(%p, %two)
+    %n = onnx.node "ReduceSum"(%s, %last)
+    %w = onnx.node "Div"(%s, %n)
+    %g = onnx.node "Gather"(%up, %flat_e) ... MatMul, Split, Sigmoid, Mul, Mul, Gather, MatMul, Mul, Reshape
+    %y = onnx.node "ReduceSum"(%parts, %one) {node_attributes = {keepdims = 0 : i64}}
+    // after
+    %w, %e = adapter.route softmax score_first top 2 normalise after scope token %logits
+    %y = adapter.experts silu %x, %e, %w, %up, %down {gated}
+    ```
+  }];
+  let dependentDialects = ["::adapter::AdapterDialect"];
+  let statistics = [Statistic<"numRaised", "num-raised", "Mixtures of experts that were found">,
+                    Statistic<"numRouters", "num-routers", "Routers that were found">];
+}
+
 #endif // ADAPTER_LIB_CONVERSION_PASSES_TD

@@ -34,8 +34,10 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
   codegen.rowInput = options.rowInput;
   codegen.rowAxis = options.rowAxis;
   bool within = first.empty();
-  if (within)
+  if (within) {
     manager.addPass(createONNXInferShapesPass());
+    manager.addPass(createRaiseExpertsPass());
+  }
   if (last != "optimise")
     for (const Phase &phase : codegenPhases(options.target.codegen.kind)) {
       if (within)

@@ -3,3 +3,4 @@
 // TableGen entry point of the kernel dialect.
 include "dialects/Kernel/IR/KernelDialect.td"
 include "dialects/Kernel/IR/KernelOps.td"
+include "dialects/Kernel/IR/ExpertOps.td"

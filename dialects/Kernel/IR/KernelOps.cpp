@@ -32,6 +32,11 @@ void RowEmbeddingOp::getEffects(Effects &effects) { addDestinationStyleEffects(*
 void RowVectorsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void PackOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void BatchMatmulOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void TopKOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void DispatchOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void GatherRowsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void GroupedLinearOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void CombineOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 
 //===----------------------------------------------------------------------===//
 // Verification
@@ -63,9 +68,10 @@ LogicalResult BatchMatmulOp::verify() {
 }
 
 LogicalResult PackOp::verify() {
-  if (cast<ShapedType>(getSource().getType()).getRank() != 2 ||
-      cast<ShapedType>(getOutput().getType()).getRank() != 3)
-    return emitOpError("needs a source of rank 2 and an output of rank 3");
+  int64_t source = cast<ShapedType>(getSource().getType()).getRank();
+  int64_t output = cast<ShapedType>(getOutput().getType()).getRank();
+  if (!(source == 2 && output == 3) && !(source == 3 && output == 4))
+    return emitOpError("needs a source of rank 2 and an output of rank 3, or one more of each");
   return success();
 }
 

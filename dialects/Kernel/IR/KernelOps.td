@@ -103,7 +103,8 @@ def Kernel_PackOp : Kernel_DestinationOp<"pack"> {
   let summary = "Pack a weight into column blocks";
   let description = [{
     output[n / block, k, n mod block] = source[k, n], zero beyond the last column; with `transposed` the
-    source is [n, k]. The block is the last size of the output.
+    source is [n, k]. The block is the last size of the output. A further first dimension of both counts
+    matrices that are packed each on its own.
 
     Example:
     ```mlir

@@ -4,6 +4,7 @@
 // lowerings. Initialisers become kernel.parameter ops, by their place in a list that the function carries.
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Conversion/ONNXToLinalg/Experts.h"
 #include "lib/Conversion/ONNXToLinalg/Lowering.h"
 #include "lib/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -127,6 +128,20 @@ static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
     if (auto materialize = dyn_cast<MaterializeOp>(op)) {
       if (failed(lowerMaterialize(materialize, graph)))
         return failure();
+      continue;
+    }
+    if (auto route = dyn_cast<RouteOp>(op)) {
+      graph.b.setLoc(op.getLoc());
+      if (failed(lowerRoute(route, graph)))
+        return failure();
+      continue;
+    }
+    if (auto experts = dyn_cast<ExpertsOp>(op)) {
+      graph.b.setLoc(op.getLoc());
+      if (failed(lowerExperts(experts, graph)))
+        return failure();
+      if (!graph.fault.empty())
+        return op.emitError() << graph.fault;
       continue;
     }
     if (!node) {

@@ -59,6 +59,7 @@ const LoweringTable &LoweringTable::get() {
     addPoolingLowerings(made);
     addResizeLowerings(made);
     addScatterLowerings(made);
+    addTopKLowerings(made);
     return made;
   }();
   return table;

@@ -90,6 +90,7 @@ void addConvolutionLowerings(LoweringTable &table);
 void addPoolingLowerings(LoweringTable &table);
 void addResizeLowerings(LoweringTable &table);
 void addScatterLowerings(LoweringTable &table);
+void addTopKLowerings(LoweringTable &table);
 
 /// Builds the linalg form of one graph.
 class GraphLowering {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Softmax and the norms, as reductions and elementwise operations.
-#include "lib/Conversion/ONNXToLinalg/Lowering.h"
+#include "lib/Conversion/ONNXToLinalg/Activations.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include <limits>
@@ -28,7 +28,7 @@ static Lowered meanOver(GraphLowering &graph, Lowered &x, ArrayRef<int64_t> axes
   });
 }
 
-static Lowered softmax(GraphLowering &graph, Lowered &x, int64_t axis, bool logarithm) {
+Lowered adapter::softmax(GraphLowering &graph, Lowered &x, int64_t axis, bool logarithm) {
   B &b = graph.b;
   Value lowest = scalars::constant(b, x.elementType, -std::numeric_limits<double>::infinity());
   Lowered peak =

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Operators of one input, element by element; casts and clips.
-#include "lib/Conversion/ONNXToLinalg/Lowering.h"
+#include "lib/Conversion/ONNXToLinalg/Activations.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
 #include "lib/Support/ParameterStore.h"
 #include <limits>
@@ -83,39 +83,41 @@ static LogicalResult lowerRelu(onnxir::NodeOp node, GraphLowering &graph) {
       /*floatsOnly=*/false);
 }
 
-static Value sigmoid(B &b, Value x) {
+Value adapter::scalars::sigmoid(B &b, Value x) {
   Value one = scalars::constant(b, x.getType(), 1);
   Value exponential = math::ExpOp::create(b, arith::NegFOp::create(b, x));
   return arith::DivFOp::create(b, one, arith::AddFOp::create(b, one, exponential));
 }
 
 static LogicalResult lowerSigmoid(onnxir::NodeOp node, GraphLowering &graph) {
-  return lowerUnary(node, graph, sigmoid);
+  return lowerUnary(node, graph, scalars::sigmoid);
 }
 
 static LogicalResult lowerSwish(onnxir::NodeOp node, GraphLowering &graph) {
   double alpha = floatAttr(node, "alpha", 1.0);
   return lowerUnary(node, graph, [&](B &b, Value x) -> Value {
     Value scaled = arith::MulFOp::create(b, x, scalars::constant(b, x.getType(), alpha));
-    return arith::MulFOp::create(b, x, sigmoid(b, scaled));
+    return arith::MulFOp::create(b, x, scalars::sigmoid(b, scaled));
   });
 }
 
+Value adapter::scalars::gelu(B &b, Value x, bool byTanh) {
+  auto number = [&](double value) { return scalars::constant(b, x.getType(), value); };
+  Value inner;
+  if (byTanh) {
+    Value cube = arith::MulFOp::create(b, x, arith::MulFOp::create(b, x, x));
+    Value sum = arith::AddFOp::create(b, x, arith::MulFOp::create(b, cube, number(0.044715)));
+    inner = math::TanhOp::create(b, arith::MulFOp::create(b, sum, number(0.7978845608028654)));
+  } else {
+    inner = math::ErfOp::create(b, arith::MulFOp::create(b, x, number(0.7071067811865476)));
+  }
+  Value half = arith::MulFOp::create(b, x, number(0.5));
+  return arith::MulFOp::create(b, half, arith::AddFOp::create(b, inner, number(1)));
+}
+
 static LogicalResult lowerGelu(onnxir::NodeOp node, GraphLowering &graph) {
-  StringRef approximate = stringAttr(node, "approximate", "none");
-  return lowerUnary(node, graph, [&](B &b, Value x) -> Value {
-    auto number = [&](double value) { return scalars::constant(b, x.getType(), value); };
-    Value inner;
-    if (approximate == "tanh") {
-      Value cube = arith::MulFOp::create(b, x, arith::MulFOp::create(b, x, x));
-      Value sum = arith::AddFOp::create(b, x, arith::MulFOp::create(b, cube, number(0.044715)));
-      inner = math::TanhOp::create(b, arith::MulFOp::create(b, sum, number(0.7978845608028654)));
-    } else {
-      inner = math::ErfOp::create(b, arith::MulFOp::create(b, x, number(0.7071067811865476)));
-    }
-    Value half = arith::MulFOp::create(b, x, number(0.5));
-    return arith::MulFOp::create(b, half, arith::AddFOp::create(b, inner, number(1)));
-  });
+  bool byTanh = stringAttr(node, "approximate", "none") == "tanh";
+  return lowerUnary(node, graph, [&](B &b, Value x) -> Value { return scalars::gelu(b, x, byTanh); });
 }
 
 static LogicalResult lowerLeakyRelu(onnxir::NodeOp node, GraphLowering &graph) {

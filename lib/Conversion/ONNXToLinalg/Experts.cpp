@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Routers become scores and a top-k; experts become a dispatch, two grouped products with packed weights, what is
+// between them, and a combine.
+#include "lib/Conversion/ONNXToLinalg/Experts.h"
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Conversion/ONNXToLinalg/Activations.h"
+#include "lib/Conversion/ONNXToLinalg/Scalars.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace adapter;
+using B = ImplicitLocOpBuilder;
+
+// Divided by the sum over the last dimension.
+static Lowered normalise(GraphLowering &graph, Lowered &x) {
+  Value zero = scalars::constant(graph.b, x.elementType, 0);
+  Lowered sum = graph.reduce(x, {1}, /*keepDims=*/true, zero, [](B &b, Value element, Value sum) {
+    return scalars::accumulate(b, element, sum);
+  });
+  return graph.elementwise({&x, &sum}, x.elementType, [](B &b, ArrayRef<Value> s) -> Value {
+    return arith::DivFOp::create(b, s[0], s[1]);
+  });
+}
+
+static Lowered score(GraphLowering &graph, Lowered &x, RouterScore function) {
+  if (function == RouterScore::Softmax)
+    return softmax(graph, x, 1);
+  if (function == RouterScore::None)
+    return x;
+  return graph.elementwise({&x}, x.elementType,
+                           [](B &b, ArrayRef<Value> s) -> Value { return scalars::sigmoid(b, s[0]); });
+}
+
+LogicalResult adapter::lowerRoute(RouteOp op, GraphLowering &graph) {
+  Lowered logits = graph.get(op.getLogits());
+  if (!isa<FloatType>(logits.elementType))
+    return op.emitError("needs logits that are floating-point numbers");
+  if (op.getScope() != RouterScope::Token)
+    return op.emitError() << "routers over a " << stringifyRouterScope(op.getScope())
+                          << " are not supported in compiled code";
+  bool isScoreFirst = op.getOrder() == RouterOrder::ScoreFirst;
+  Lowered scores = isScoreFirst ? score(graph, logits, op.getScore()) : logits;
+  if (op.getNormalise() == RouterNormalise::Before)
+    scores = normalise(graph, scores);
+  auto [weights, ids] = topK(graph, scores, graph.constant(op.getTop()));
+  if (!isScoreFirst)
+    weights = score(graph, weights, op.getScore());
+  if (op.getNormalise() == RouterNormalise::After)
+    weights = normalise(graph, weights);
+  graph.set(op.getWeights(), std::move(weights));
+  graph.set(op.getIds(), std::move(ids));
+  return success();
+}
+
+// Weights of all experts, [experts, n, k] or transposed, packed each on its own.
+static Value packExperts(GraphLowering &graph, Lowered &weight, bool transposed) {
+  OpFoldResult depth = weight.shape[transposed ? 1 : 2], columns = weight.shape[transposed ? 2 : 1];
+  OpFoldResult block = graph.constant(graph.columnBlock);
+  OpFoldResult blocks = graph.divide(graph.add(columns, graph.constant(graph.columnBlock - 1)), block);
+  Value init = graph.empty({weight.shape[0], blocks, depth, block}, weight.elementType);
+  return kernel::PackOp::create(graph.b, init.getType(), graph.tensor(weight), init, !transposed)
+      .getResult(0);
+}
+
+static Value activate(B &b, Value x, ExpertActivation function) {
+  switch (function) {
+  case ExpertActivation::Identity:
+    return x;
+  case ExpertActivation::Relu:
+    return scalars::maximum(b, x, scalars::constant(b, x.getType(), 0), false);
+  case ExpertActivation::Silu:
+    return arith::MulFOp::create(b, x, scalars::sigmoid(b, x));
+  case ExpertActivation::Gelu:
+  case ExpertActivation::GeluTanh:
+    return scalars::gelu(b, x, function == ExpertActivation::GeluTanh);
+  }
+  llvm_unreachable("all activations are covered");
+}
+
+// What is between the products, on [rows, width] or, gated, [rows, 2 width].
+static Lowered activateRows(GraphLowering &graph, Lowered &x, ExpertActivation function, bool gated) {
+  if (!gated)
+    return graph.elementwise({&x}, x.elementType,
+                             [&](B &b, ArrayRef<Value> s) -> Value { return activate(b, s[0], function); });
+  OpFoldResult half = graph.divide(x.shape[1], graph.constant(2));
+  Value source = graph.tensor(x), width = graph.value(half);
+  return graph.generate({x.shape[0], half}, x.elementType, [&](B &b, ArrayRef<Value> at) -> Value {
+    Value gate = tensor::ExtractOp::create(b, source, at);
+    Value upper = arith::AddIOp::create(b, at[1], width);
+    Value up = tensor::ExtractOp::create(b, source, ValueRange{at[0], upper});
+    return arith::MulFOp::create(b, activate(b, gate, function), up);
+  });
+}
+
+LogicalResult adapter::lowerExperts(ExpertsOp op, GraphLowering &graph) {
+  B &b = graph.b;
+  Lowered &x = graph.get(op.getInput()), &ids = graph.get(op.getIds()), &weights = graph.get(op.getWeights());
+  Lowered &up = graph.get(op.getUp()), &down = graph.get(op.getDown());
+  for (Lowered *value : {&x, &weights, &up, &down})
+    if (!value->elementType.isF32())
+      return op.emitError() << "experts are compiled for f32 only, not for " << value->elementType;
+  for (Lowered *value : {&up, &down})
+    for (int64_t bank : value->banks)
+      graph.refuse(bank, "the weights of experts cannot differ by call; bind the adapter at build");
+  // Sizes that the op's types leave open.
+  bool transposed = op.getTransposed();
+  OpFoldResult upOut = up.shape[transposed ? 2 : 1], upIn = up.shape[transposed ? 1 : 2];
+  OpFoldResult downOut = down.shape[transposed ? 2 : 1], downIn = down.shape[transposed ? 1 : 2];
+  OpFoldResult inner = op.getGated() ? graph.divide(upOut, graph.constant(2)) : upOut;
+  graph.requireEqual(x.shape[0], ids.shape[0], "experts: there are ids for another number of tokens");
+  graph.requireEqual(x.shape[0], weights.shape[0], "experts: there are weights for another number of tokens");
+  graph.requireEqual(ids.shape[1], weights.shape[1],
+                     "experts: the numbers of ids and weights of a token differ");
+  graph.requireEqual(x.shape[1], upIn, "experts: the input has another width than the experts");
+  graph.requireEqual(inner, downIn, "experts: the sizes of the two products differ");
+  graph.requireEqual(up.shape[0], down.shape[0], "experts: the two products have other numbers of experts");
+
+  OpFoldResult pairs = graph.mul(ids.shape[0], ids.shape[1]), count = up.shape[0];
+  Type i64 = b.getI64Type();
+  Value places = graph.empty(ids.shape, i64), tokens = graph.empty({pairs}, i64);
+  Value offsets = graph.empty({graph.add(count, graph.constant(1))}, i64);
+  auto dispatch =
+      kernel::DispatchOp::create(b, TypeRange{places.getType(), tokens.getType(), offsets.getType()},
+                                 graph.tensor(ids), places, tokens, offsets, "experts");
+  places = dispatch.getResult(0), tokens = dispatch.getResult(1), offsets = dispatch.getResult(2);
+
+  Value init = graph.empty({pairs, upIn}, x.elementType);
+  Value gathered =
+      kernel::GatherRowsOp::create(b, init.getType(), graph.tensor(x), tokens, init).getResult(0);
+  auto multiply = [&](Value rows, Lowered &weight, OpFoldResult columns) {
+    Value init = graph.empty({pairs, columns}, x.elementType);
+    Value packed = packExperts(graph, weight, transposed);
+    return kernel::GroupedLinearOp::create(b, init.getType(), rows, packed, offsets, init).getResult(0);
+  };
+  Lowered wide = graph.wrap(multiply(gathered, up, upOut), {pairs, upOut});
+  Lowered active = activateRows(graph, wide, op.getActivation(), op.getGated());
+  Value narrow = multiply(graph.tensor(active), down, downOut);
+  init = graph.empty({x.shape[0], downOut}, x.elementType);
+  Value sum =
+      kernel::CombineOp::create(b, init.getType(), narrow, places, graph.tensor(weights), init).getResult(0);
+  Lowered result = graph.wrap(sum, {x.shape[0], downOut});
+  // A token belongs to the row that its input does; what chose its experts cannot say more.
+  if (x.rows.isTraced())
+    result.rows = x.rows.axis == 0 ? x.rows : Rows::elsewhere();
+  else
+    result.rows = GraphLowering::mergeRows(result.shape, {&x, &ids, &weights});
+  graph.set(op.getResult(), std::move(result));
+  return success();
+}
