@@ -4,6 +4,7 @@
 // read it in that module. The nodes stay what they were; other readers of the same tensor do not notice.
 #include "lib/Attach/Attach.h"
 #include "lib/Attach/Forms.h"
+#include "lib/Attach/Modules.h"
 #include "lib/Attach/Plan.h"
 #include "lib/Support/ONNX/Tensors.h"
 #include "lib/Support/ParameterStore.h"
@@ -24,6 +25,10 @@ public:
 private:
   Value materializeBuilt(PlannedParameter &planned, Value weight, ImplicitLocOpBuilder &b);
   Value selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b);
+  SiteOp makeSite(onnxir::ModelOp model, const std::string &module, const std::string &parameter,
+                  SiteKind kind, BindingTime time, int64_t rows, int64_t columns,
+                  ArrayRef<const PlannedUpdate *> updates);
+  SiteOp makeModuleSite(PlannedModules &planned, ArrayRef<const PlannedUpdate *> here, BindingTime time);
   void attach(PlannedParameter &planned);
   void rewire(ModuleParameter &parameter, Value value);
   void linkTies();
@@ -34,6 +39,7 @@ private:
   OpBuilder builder;
   AttachPlan &plan;
   llvm::MapVector<std::pair<ModuleParameter *, BindingTime>, SiteOp> sites;
+  int siteCount = 0;
   // Per model and adapter the updates at its sites.
   llvm::MapVector<std::pair<Operation *, const LoadedAdapter *>, SmallVector<Attribute>> updates;
   llvm::SetVector<Operation *> bypassed; // readers of parameters that may have lost their use
@@ -80,39 +86,54 @@ DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site) {
   return fields.getDictionary(builder.getContext());
 }
 
-Value Attacher::selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b) {
-  SmallVector<const PlannedUpdate *> here;
-  llvm::SetVector<Attribute> forms;
-  for (const PlannedUpdate &each : planned.updates)
-    if (each.adapter->request->time == time) {
-      here.push_back(&each);
-      forms.insert(b.getStringAttr(each.update->form));
-    }
-  if (here.empty())
-    return weight;
-  ModuleParameter &parameter = *planned.parameter;
-  onnxir::ModelOp model = parameter.model();
+// A site in front of the model's graph, at which the given updates act.
+SiteOp Attacher::makeSite(onnxir::ModelOp model, const std::string &module, const std::string &parameter,
+                          SiteKind kind, BindingTime time, int64_t rows, int64_t columns,
+                          ArrayRef<const PlannedUpdate *> here) {
   OpBuilder::InsertionGuard guard(builder);
   auto graph = *model.getBody().front().getOps<onnxir::GraphOp>().begin();
   builder.setInsertionPoint(graph);
   std::string name;
-  for (int i = sites.size(); name.empty() || SymbolTable::lookupSymbolIn(model, name); ++i)
+  for (int i = siteCount; name.empty() || SymbolTable::lookupSymbolIn(model, name); ++i)
     name = "site_" + std::to_string(i);
-  bool vector = parameter.kind == SiteKind::Vector;
-  int64_t columns = 1;
-  for (int64_t size : ArrayRef(parameter.shape).drop_front())
-    columns *= size;
+  ++siteCount;
+  llvm::SetVector<Attribute> forms;
+  for (const PlannedUpdate *each : here)
+    forms.insert(builder.getStringAttr(each->update->form));
   MLIRContext *context = builder.getContext();
-  auto flag = [&](bool set) { return set ? builder.getUnitAttr() : UnitAttr(); };
-  auto site = SiteOp::create(
-      builder, b.getLoc(), builder.getStringAttr(name), builder.getStringAttr(here.front()->update->module),
-      builder.getStringAttr(parameter.parameter), SiteKindAttr::get(context, parameter.kind),
-      BindingTimeAttr::get(context, time), builder.getI64IntegerAttr(parameter.shape[0]),
-      builder.getI64IntegerAttr(vector ? 0 : columns), flag(parameter.transposed),
-      flag(parameter.storedTransposed), builder.getArrayAttr(forms.getArrayRef()), ArrayAttr());
-  sites[{&parameter, time}] = site;
+  auto site = SiteOp::create(builder, builder.getUnknownLoc(), builder.getStringAttr(name),
+                             builder.getStringAttr(module), builder.getStringAttr(parameter),
+                             SiteKindAttr::get(context, kind), BindingTimeAttr::get(context, time),
+                             builder.getI64IntegerAttr(rows), builder.getI64IntegerAttr(columns), UnitAttr(),
+                             UnitAttr(), builder.getArrayAttr(forms.getArrayRef()), ArrayAttr());
   for (const PlannedUpdate *each : here)
     updates[{model, each->adapter}].push_back(describe(*each, site));
+  return site;
+}
+
+SiteOp Attacher::makeModuleSite(PlannedModules &planned, ArrayRef<const PlannedUpdate *> here,
+                                BindingTime time) {
+  const Update &first = *here.front()->update;
+  return makeSite(planned.sum->model(), first.module, first.parameter, SiteKind::Bottleneck, time,
+                  planned.sum->width, planned.sum->width, here);
+}
+
+Value Attacher::selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b) {
+  SmallVector<const PlannedUpdate *> here;
+  for (const PlannedUpdate &each : planned.updates)
+    if (each.adapter->request->time == time)
+      here.push_back(&each);
+  if (here.empty())
+    return weight;
+  ModuleParameter &parameter = *planned.parameter;
+  int64_t columns = parameter.kind == SiteKind::Vector ? 0 : 1;
+  for (int64_t size : ArrayRef(parameter.shape).drop_front())
+    columns *= size;
+  SiteOp site = makeSite(parameter.model(), here.front()->update->module, parameter.parameter, parameter.kind,
+                         time, parameter.shape[0], columns, here);
+  site.setTransposed(parameter.transposed);
+  site.setStoredTransposed(parameter.storedTransposed);
+  sites[{&parameter, time}] = site;
   Value update = SelectOp::create(b, updateTypeOf(weight.getType()), FlatSymbolRefAttr::get(site));
   return MaterializeOp::create(b, weight.getType(), weight, update);
 }
@@ -205,6 +226,10 @@ void Attacher::eraseUnread() {
 void Attacher::run() {
   for (const auto &planned : plan.parameters)
     attach(*planned);
+  for (const auto &modules : plan.modules)
+    attachModules(*modules, [&](ArrayRef<const PlannedUpdate *> updates, BindingTime time) {
+      return makeModuleSite(*modules, updates, time);
+    });
   linkTies();
   listAdapters();
   eraseUnread();

@@ -21,6 +21,9 @@ class PeftConfig {
 public:
   static Result<PeftConfig> read(const std::string &path);
 
+  // What a field of type object holds, as a configuration of the same file.
+  PeftConfig part(const std::string &field) const;
+
   const std::string &path() const { return file; }
   const Json &fields() const { return json; }
   // "<file>: field 'name' <problem>"

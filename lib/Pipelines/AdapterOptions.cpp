@@ -28,7 +28,7 @@ static Result<AdapterRequest> parseAdapter(StringRef value) {
     return wrong("names no path");
   if (!isName(name))
     return wrong("a name consists of letters, digits, '_', '.' and '-' and starts with a letter or '_'");
-  if (name == "base" || name == "merged" || name == "staged")
+  if (name == "base" || name == "merged" || name == "staged" || name == "expanded")
     return wrong("the name '" + name + "' is taken by the model's own parameters");
   auto [path, scale] = rest.rsplit(":scale=");
   if (scale == "@call")

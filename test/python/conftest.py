@@ -7,6 +7,7 @@ import tempfile
 import product
 import pytest
 import torch
+from modules import PYTHON, HubOracle
 from oracle import Oracle
 
 torch.set_num_threads(1)
@@ -44,6 +45,14 @@ def _skip_what_is_not_there(request):
 def oracle(tmp_path_factory):
     """Exports, adapters and references of this session."""
     return Oracle(tmp_path_factory.mktemp("oracle"))
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory):
+    """The same of AdapterHub's adapters."""
+    if not PYTHON.exists():
+        pytest.skip(f"{PYTHON} is not there; scripts/setup.sh makes it")
+    return HubOracle(tmp_path_factory.mktemp("hub"))
 
 
 @pytest.fixture(scope="session")
