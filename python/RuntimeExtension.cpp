@@ -72,7 +72,8 @@ public:
 
   nb::list call(const std::vector<std::pair<std::string, Input>> &inputs, std::optional<std::string> entry,
                 std::optional<std::string> adapter,
-                std::optional<std::vector<std::optional<std::string>>> rowAdapters) {
+                std::optional<std::vector<std::optional<std::string>>> rowAdapters,
+                const std::vector<std::pair<std::string, double>> &settings) {
     std::vector<adapter_rt_tensor> views;
     std::vector<std::vector<int64_t>> dims;
     for (const auto &[name, array] : inputs) {
@@ -96,6 +97,11 @@ public:
       options.row_adapters = rows.data();
       options.row_count = rows.size();
     }
+    std::vector<adapter_rt_setting> values;
+    for (const auto &[property, value] : settings)
+      values.push_back({property.c_str(), value});
+    options.settings = values.data();
+    options.setting_count = values.size();
     adapter_rt_result *result = nullptr;
     check(released([&] { return adapter_rt_call(model, views.data(), views.size(), &options, &result); }));
     nb::capsule owner(
@@ -154,7 +160,7 @@ NB_MODULE(_runtime, module) {
       .def(nb::init<const std::string &, int, int64_t>(), nb::arg("path"), nb::arg("threads"),
            nb::arg("memory_limit"))
       .def("call", &Model::call, nb::arg("inputs"), nb::arg("entry").none(), nb::arg("adapter").none(),
-           nb::arg("row_adapters").none())
+           nb::arg("row_adapters").none(), nb::arg("settings"))
       .def("switch", &Model::switchTo, nb::arg("name").none())
       .def("load_adapter", &Model::load, nb::arg("name"), nb::arg("path"), nb::arg("slot").none())
       .def("unload_adapter", &Model::unload)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""One small model, two adapters, four ways to run them, on real images that no training saw.
+"""One small model, three adapters, four ways to run them, on real images that no training saw.
 
     demo.py [--build build]      needs numpy, onnxruntime and pillow, and the built tools; no PyTorch
 
@@ -24,8 +24,8 @@ from PIL import Image, ImageDraw
 
 HERE = pathlib.Path(__file__).resolve().parent
 DATA = HERE / "data"
-KINDS = ("upright", "turned", "inverted")  # test sets; the last two are names of adapters as well
-ADAPTERS = KINDS[1:]
+KINDS = ("upright", "turned", "inverted", "mirrored")  # test sets; all but the first name adapters as well
+ADAPTERS = {"turned": "turned-lora", "inverted": "inverted-lora", "mirrored": "mirrored-shira"}
 THREADS = 2
 
 
@@ -71,14 +71,14 @@ def run_everything(build, folder, held):
 
     columns = {"ONNX": {}, "build": {}, "switch": {}, "row": {}}
     at = {
-        time_: [f"--adapter={kind}={DATA}/{kind}-lora@{time_}" for kind in ADAPTERS]
+        time_: [f"--adapter={kind}={DATA / folder}@{time_}" for kind, folder in ADAPTERS.items()]
         for time_ in ("switch", "row")
     }
     switching = load(compile_to(build, folder / "switch.adapt", *at["switch"]))
     rows = load(compile_to(build, folder / "row.adapt", *at["row"]))
     for kind in KINDS:
         x = held[f"{kind}_x"]
-        merge = [f"--adapter={kind}={DATA}/{kind}-lora"] if kind in ADAPTERS else []
+        merge = [f"--adapter={kind}={DATA / ADAPTERS[kind]}"] if kind in ADAPTERS else []
         plain = onnx_session(compile_to(build, folder / f"{kind}.onnx", *merge))
         columns["ONNX"][kind] = timed(lambda run=plain, x=x: run(x), len(x))
         fixed = load(compile_to(build, folder / f"{kind}.adapt", *merge))
@@ -140,7 +140,7 @@ def report(columns, held):
         f"{len(labels)} images a test set; time per image, {THREADS} threads, batches of one test set; ",
         end="",
     )
-    print("row: one shuffled batch of all three")
+    print("row: one shuffled batch of all of them")
     return faults
 
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Trains the digits demo: a small vision transformer and two LoRA adapters; writes data/.
+"""Trains the digits demo: a small vision transformer and three adapters; writes data/.
 
     train.py [--out FOLDER]      needs scripts/requirements-test.txt; about a minute on one CPU core
 
 data/digits.onnx            the base: pixel_values f32 [batch, 1, 8, 8] in -1..1 -> logits f32 [batch, 10]
 data/turned-lora/           rank 4, for digits turned by 90 degrees
 data/inverted-lora/         rank 8, for noisy digits, white on black instead of black on white
+data/mirrored-shira/        sparse (SHiRA, as many values as a LoRA of rank 6), for mirrored digits
 data/heldout.npz            images that no training saw, labels, and PyTorch's logits, unmerged
 """
 
@@ -23,10 +24,15 @@ from torch.nn.functional import cross_entropy
 from transformers import ViTConfig, ViTForImageClassification
 
 HERE = pathlib.Path(__file__).resolve().parent
-# Name of the test set, rank, alpha, modules of the adapter trained for it; the ranks differ on purpose.
+LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2"]
+# Name of the test set, method and configuration of the adapter trained for it; the ranks differ on purpose.
 ADAPTERS = {
-    "turned": dict(r=4, lora_alpha=8, target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2"]),
-    "inverted": dict(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "fc1", "fc2", "classifier"]),
+    "turned": ("lora", peft.LoraConfig(r=4, lora_alpha=8, target_modules=LINEARS)),
+    "inverted": (
+        "lora",
+        peft.LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "fc1", "fc2", "classifier"]),
+    ),
+    "mirrored": ("shira", peft.ShiraConfig(r=6, target_modules=LINEARS, random_seed=3)),
 }
 
 
@@ -43,6 +49,8 @@ def transform(kind, x, generator):
     """The images of one task, [n, 1, 8, 8], made from upright ones."""
     if kind == "turned":
         return torch.rot90(x, 1, dims=(2, 3))
+    if kind == "mirrored":
+        return x.flip(3)
     if kind == "inverted":
         return (0.3 * torch.randn(x.shape, generator=generator) - x).clamp(-1, 1)
     return x
@@ -142,13 +150,14 @@ def main():
         arrays |= {f"{kind}_x": held.numpy(), f"{kind}_base_logits": plain.numpy()}
         line = f"{kind:9} base {(plain.argmax(1) == test_y).float().mean():.3f}"
         if kind in ADAPTERS:
-            model = peft.get_peft_model(base, peft.LoraConfig(**ADAPTERS[kind]))
+            method, config = ADAPTERS[kind]
+            model = peft.get_peft_model(base, config)
             train(model, x, y, kind, epochs=40, rate=5e-3)
             adapted = logits(model, held)
             arrays[f"{kind}_logits"] = adapted.numpy()
             line += f"  adapter {(adapted.argmax(1) == test_y).float().mean():.3f}"
-            model.save_pretrained(out / f"{kind}-lora")
-            (out / f"{kind}-lora" / "README.md").unlink(missing_ok=True)
+            model.save_pretrained(out / f"{kind}-{method}")
+            (out / f"{kind}-{method}" / "README.md").unlink(missing_ok=True)
             base = model.unload()
             assert all(torch.equal(value, base_state[name]) for name, value in base.state_dict().items())
         print(line)

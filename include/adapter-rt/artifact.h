@@ -54,8 +54,9 @@ typedef struct adapter_host_v1 {
  *   linear     tensor[0] A packed as [rank_padded / block][in][block], tensor[1] B packed as
  *              [out_padded / block][rank_padded][block] with the scale folded in, tensor[2] column scale [out]
  *              or NULL (1), tensor[3] bias [out] that replaces the base's or NULL, tensor[4] a whole
- *              weight packed like the base's, or NULL; extent[0] = rank_padded (0: no low-rank part),
- *              extent[1] = padded columns of the whole weight, extent[2] = its columns.
+ *              weight packed like the base's, or NULL, tensor[5] int64 [2][count] inputs and outputs of
+ *              elements that change and tensor[6] [count] what is added to them, or NULL; extent[0] = rank_padded (0: no low-rank part),
+ *              extent[1] = padded columns of the whole weight, extent[2] = its columns, extent[3] = count.
  *   embedding  tensor[0] A transposed [vocabulary][rank], tensor[1] B [rank][dim] with the scale folded
  *              in, tensor[2] sorted int64 indices of rows that are replaced, tensor[3] those rows
  *              [count][dim], tensor[4] a whole table [vocabulary][dim] or NULL;
@@ -83,7 +84,9 @@ typedef struct adapter_call_v1 {
   const void *const *parameters; /* by row of the manifest's parameter table */
   const adapter_bank_v1 *banks;  /* by bank of the manifest's site table */
   const int32_t *row_slots;      /* adapter slot of each row, -1 for none; may be NULL when rows is 0 */
-  int64_t rows;                  /* 0: no row carries an adapter */
+  int64_t rows;                  /* 0: no row carries an adapter. Row i has the positions from i * n / rows up
+                                  * to (i + 1) * n / rows of a tensor's n; with one adapter for the whole call
+                                  * `rows` may be any number */
   const double *scalars;         /* by row of the manifest's scalar table */
 } adapter_call_v1;
 

@@ -45,12 +45,20 @@ typedef struct adapter_rt_open_options {
   int64_t memory_limit; /* bytes for calls, outputs and switched weights; 0: no limit */
 } adapter_rt_open_options;
 
+/* A property of an adapter for one call, "<adapter>.scale" or "<adapter>.rank". */
+typedef struct adapter_rt_setting {
+  const char *property;
+  double value;
+} adapter_rt_setting;
+
 typedef struct adapter_rt_call_options {
   uint32_t struct_size;            /* sizeof(adapter_rt_call_options) */
   const char *entry;               /* which graph; NULL: the first */
   const char *adapter;             /* one adapter for all rows; NULL: none */
   const char *const *row_adapters; /* or one for each row, NULL entries for none */
   size_t row_count;
+  const adapter_rt_setting *settings; /* of properties that were compiled to come with the call */
+  size_t setting_count;
 } adapter_rt_call_options;
 
 /* Why the calling thread's last function failed; valid until its next call. */
@@ -85,9 +93,10 @@ ADAPTER_RT_API adapter_rt_status adapter_rt_switch(adapter_rt_model *model, cons
 /* Loads a PEFT folder under a new name. slot may be NULL where the artifact has one place only. */
 ADAPTER_RT_API adapter_rt_status adapter_rt_load_adapter(adapter_rt_model *model, const char *name,
                                                          const char *path, const char *slot);
-/* Calls under way keep it. An adapter that is switched in cannot be unloaded. */
+/* A load-bound adapter acts from its loading to its unloading. Calls under way keep it. An adapter that is switched in cannot be unloaded. */
 ADAPTER_RT_API adapter_rt_status adapter_rt_unload_adapter(adapter_rt_model *model, const char *name);
-/* Sets a property, "<adapter>.scale": a factor on the adapter's own scale, 1 at first. */
+/* Sets a property for all calls to come: "<adapter>.scale", a factor on the adapter's own scale, 1 at first, or
+ * "<adapter>.rank", how many leading directions of its low-rank updates act, all at first. */
 ADAPTER_RT_API adapter_rt_status adapter_rt_set(adapter_rt_model *model, const char *property, double value);
 
 /* Hashes every file of the artifact anew. */

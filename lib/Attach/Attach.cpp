@@ -20,26 +20,30 @@ namespace {
 class Attacher {
 public:
   Attacher(MLIRContext *context, AttachPlan &plan) : builder(context), plan(plan) {}
-  void run();
+  void run(ModuleOp module, const std::vector<SlotRequest> &slots);
 
 private:
   Value materializeBuilt(PlannedParameter &planned, Value weight, ImplicitLocOpBuilder &b);
+  SiteOp createSite(PlannedParameter &planned, BindingTime time, Location loc);
   Value selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b);
-  SiteOp makeSite(onnxir::ModelOp model, const std::string &module, const std::string &parameter,
-                  SiteKind kind, BindingTime time, int64_t rows, int64_t columns,
-                  ArrayRef<const PlannedUpdate *> updates);
+  SiteOp newSite(onnxir::ModelOp model, const std::string &module, const std::string &parameter,
+                 SiteKind kind, BindingTime time, int64_t rows, int64_t columns, Location loc);
   SiteOp makeModuleSite(PlannedModules &planned, ArrayRef<const PlannedUpdate *> here, BindingTime time);
   void attach(PlannedParameter &planned);
   void rewire(ModuleParameter &parameter, Value value);
   void linkTies();
   void listAdapters();
+  void listSlots(ModuleOp module, const std::vector<SlotRequest> &slots);
+  ArrayAttr stringsAttr(const std::vector<std::string> &texts) {
+    SmallVector<StringRef> references(texts.begin(), texts.end());
+    return builder.getStrArrayAttr(references);
+  }
   void eraseUnread();
   DictionaryAttr describe(const PlannedUpdate &planned, SiteOp site);
 
   OpBuilder builder;
   AttachPlan &plan;
   llvm::MapVector<std::pair<ModuleParameter *, BindingTime>, SiteOp> sites;
-  int siteCount = 0;
   // Per model and adapter the updates at its sites.
   llvm::MapVector<std::pair<Operation *, const LoadedAdapter *>, SmallVector<Attribute>> updates;
   llvm::SetVector<Operation *> bypassed; // readers of parameters that may have lost their use
@@ -53,7 +57,7 @@ private:
 Value Attacher::materializeBuilt(PlannedParameter &planned, Value weight, ImplicitLocOpBuilder &b) {
   SmallVector<Value> built;
   for (const PlannedUpdate &each : planned.updates)
-    if (const AdapterRequest &request = *each.adapter->request; request.time == BindingTime::Build)
+    if (const AdapterRequest &request = *each.adapter->request; each.adapter->time == BindingTime::Build)
       built.push_back(buildUpdate(b, *each.update, *planned.parameter, request.name, request.scale));
   if (built.empty())
     return weight;
@@ -86,54 +90,77 @@ DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site) {
   return fields.getDictionary(builder.getContext());
 }
 
-// A site in front of the model's graph, at which the given updates act.
-SiteOp Attacher::makeSite(onnxir::ModelOp model, const std::string &module, const std::string &parameter,
-                          SiteKind kind, BindingTime time, int64_t rows, int64_t columns,
-                          ArrayRef<const PlannedUpdate *> here) {
+// A site of no form in front of the model's graph.
+SiteOp Attacher::newSite(onnxir::ModelOp model, const std::string &module, const std::string &parameter,
+                         SiteKind kind, BindingTime time, int64_t rows, int64_t columns, Location loc) {
   OpBuilder::InsertionGuard guard(builder);
-  auto graph = *model.getBody().front().getOps<onnxir::GraphOp>().begin();
-  builder.setInsertionPoint(graph);
+  builder.setInsertionPoint(*model.getBody().front().getOps<onnxir::GraphOp>().begin());
   std::string name;
-  for (int i = siteCount; name.empty() || SymbolTable::lookupSymbolIn(model, name); ++i)
+  for (int i = sites.size(); name.empty() || SymbolTable::lookupSymbolIn(model, name); ++i)
     name = "site_" + std::to_string(i);
-  ++siteCount;
-  llvm::SetVector<Attribute> forms;
-  for (const PlannedUpdate *each : here)
-    forms.insert(builder.getStringAttr(each->update->form));
   MLIRContext *context = builder.getContext();
-  auto site = SiteOp::create(builder, builder.getUnknownLoc(), builder.getStringAttr(name),
-                             builder.getStringAttr(module), builder.getStringAttr(parameter),
-                             SiteKindAttr::get(context, kind), BindingTimeAttr::get(context, time),
-                             builder.getI64IntegerAttr(rows), builder.getI64IntegerAttr(columns), UnitAttr(),
-                             UnitAttr(), builder.getArrayAttr(forms.getArrayRef()), ArrayAttr());
-  for (const PlannedUpdate *each : here)
-    updates[{model, each->adapter}].push_back(describe(*each, site));
-  return site;
+  return SiteOp::create(builder, loc, builder.getStringAttr(name), builder.getStringAttr(module),
+                        builder.getStringAttr(parameter), SiteKindAttr::get(context, kind),
+                        BindingTimeAttr::get(context, time), builder.getI64IntegerAttr(rows),
+                        builder.getI64IntegerAttr(columns), UnitAttr(), UnitAttr(), builder.getArrayAttr({}),
+                        ArrayAttr(), ArrayAttr(), UnitAttr());
 }
 
 SiteOp Attacher::makeModuleSite(PlannedModules &planned, ArrayRef<const PlannedUpdate *> here,
                                 BindingTime time) {
   const Update &first = *here.front()->update;
-  return makeSite(planned.sum->model(), first.module, first.parameter, SiteKind::Bottleneck, time,
-                  planned.sum->width, planned.sum->width, here);
+  SiteOp site = newSite(planned.sum->model(), first.module, first.parameter, SiteKind::Bottleneck, time,
+                        planned.sum->width, planned.sum->width, planned.sum->sum.getLoc());
+  llvm::SetVector<Attribute> forms;
+  for (const PlannedUpdate *each : here) {
+    forms.insert(builder.getStringAttr(each->update->form));
+    updates[{planned.sum->model(), each->adapter}].push_back(describe(*each, site));
+  }
+  site.setFormsAttr(builder.getArrayAttr(forms.getArrayRef()));
+  return site;
 }
 
-Value Attacher::selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b) {
-  SmallVector<const PlannedUpdate *> here;
-  for (const PlannedUpdate &each : planned.updates)
-    if (each.adapter->request->time == time)
-      here.push_back(&each);
-  if (here.empty())
-    return weight;
+SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Location loc) {
   ModuleParameter &parameter = *planned.parameter;
+  std::string module = parameter.module;
+  llvm::SetVector<Attribute> forms, slots;
+  bool spare = true;
+  for (const PlannedUpdate &each : planned.updates)
+    if (each.adapter->time == time) {
+      forms.insert(builder.getStringAttr(each.update->form));
+      if (std::exchange(spare, false))
+        module = each.update->module;
+    }
+  for (const PlannedRoom &room : planned.rooms)
+    if (room.slot->time == time) {
+      slots.insert(builder.getStringAttr(room.slot->name));
+      for (const std::string &form : room.forms)
+        forms.insert(builder.getStringAttr(form));
+    }
   int64_t columns = parameter.kind == SiteKind::Vector ? 0 : 1;
   for (int64_t size : ArrayRef(parameter.shape).drop_front())
     columns *= size;
-  SiteOp site = makeSite(parameter.model(), here.front()->update->module, parameter.parameter, parameter.kind,
-                         time, parameter.shape[0], columns, here);
+  SiteOp site = newSite(parameter.model(), module, parameter.parameter, parameter.kind, time,
+                        parameter.shape[0], columns, loc);
   site.setTransposed(parameter.transposed);
   site.setStoredTransposed(parameter.storedTransposed);
-  sites[{&parameter, time}] = site;
+  site.setFormsAttr(builder.getArrayAttr(forms.getArrayRef()));
+  if (!slots.empty())
+    site.setSlotsAttr(builder.getArrayAttr(slots.getArrayRef()));
+  site.setSpare(spare);
+  return site;
+}
+
+Value Attacher::selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b) {
+  bool named = llvm::any_of(planned.updates, [&](auto &each) { return each.adapter->time == time; });
+  bool room = llvm::any_of(planned.rooms, [&](auto &each) { return each.slot->time == time; });
+  if (!named && !room)
+    return weight;
+  SiteOp site = createSite(planned, time, b.getLoc());
+  sites[{planned.parameter, time}] = site;
+  for (const PlannedUpdate &each : planned.updates)
+    if (each.adapter->time == time)
+      updates[{planned.parameter->model(), each.adapter}].push_back(describe(each, site));
   Value update = SelectOp::create(b, updateTypeOf(weight.getType()), FlatSymbolRefAttr::get(site));
   return MaterializeOp::create(b, weight.getType(), weight, update);
 }
@@ -157,13 +184,15 @@ void Attacher::listAdapters() {
   for (const auto &adapter : plan.adapters)
     for (const auto &table : plan.tables) {
       const AdapterRequest &request = *adapter->request;
-      if (request.time == BindingTime::Build || table->modules().empty())
+      if (adapter->time == BindingTime::Build || table->modules().empty())
         continue;
       onnxir::ModelOp model = table->modules().begin()->second.front()->model();
       NamedAttrList fields;
       fields.set("name", builder.getStringAttr(request.name));
-      fields.set("time", BindingTimeAttr::get(builder.getContext(), request.time));
+      fields.set("time", BindingTimeAttr::get(builder.getContext(), adapter->time));
       fields.set("hash", builder.getStringAttr(adapter->contents.hash));
+      if (!request.bound.empty())
+        fields.set("bound", stringsAttr(request.bound));
       fields.set("updates", builder.getArrayAttr(updates[{model, adapter.get()}]));
       SmallVector<Attribute> all;
       if (auto before = model->getAttrOfType<ArrayAttr>(adaptersAttribute))
@@ -171,6 +200,21 @@ void Attacher::listAdapters() {
       all.push_back(fields.getDictionary(builder.getContext()));
       model->setAttr(adaptersAttribute, builder.getArrayAttr(all));
     }
+}
+
+void Attacher::listSlots(ModuleOp module, const std::vector<SlotRequest> &slots) {
+  SmallVector<Attribute> all;
+  for (const SlotRequest &slot : slots) {
+    NamedAttrList fields;
+    fields.set("name", builder.getStringAttr(slot.name));
+    fields.set("time", BindingTimeAttr::get(builder.getContext(), slot.time));
+    fields.set("forms", stringsAttr(slot.forms));
+    fields.set("rank", builder.getI64IntegerAttr(slot.rank));
+    fields.set("bound", stringsAttr(slot.bound));
+    all.push_back(fields.getDictionary(builder.getContext()));
+  }
+  if (!all.empty())
+    module->setAttr(slotsAttribute, builder.getArrayAttr(all));
 }
 
 //===----------------------------------------------------------------------===//
@@ -223,7 +267,7 @@ void Attacher::eraseUnread() {
   }
 }
 
-void Attacher::run() {
+void Attacher::run(ModuleOp module, const std::vector<SlotRequest> &slots) {
   for (const auto &planned : plan.parameters)
     attach(*planned);
   for (const auto &modules : plan.modules)
@@ -232,15 +276,17 @@ void Attacher::run() {
     });
   linkTies();
   listAdapters();
+  listSlots(module, slots);
   eraseUnread();
 }
 
 Status adapter::attachAdapters(ModuleOp module, const std::vector<AdapterRequest> &requests,
-                               const AttachOptions &options, AttachReport &report) {
+                               const std::vector<SlotRequest> &slots, const AttachOptions &options,
+                               AttachReport &report) {
   AttachPlan plan;
-  if (Status status = planAttach(module, requests, options, plan, report); !status)
+  if (Status status = planAttach(module, requests, slots, options, plan, report); !status)
     return status;
   if (!options.checkOnly && report.leftOver.empty())
-    Attacher(module.getContext(), plan).run();
+    Attacher(module.getContext(), plan).run(module, slots);
   return Done{};
 }

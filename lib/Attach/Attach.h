@@ -16,12 +16,28 @@ namespace adapter {
 /// updates (site, form, scale, tensors by role as "scope::key").
 inline constexpr const char *adaptersAttribute = "adapter.adapters";
 
+/// Attribute of the module that lists the slots: for each its name, time, forms, highest rank (0: any) and
+/// the properties that a call may set.
+inline constexpr const char *slotsAttribute = "adapter.slots";
+
 /// An adapter as the user asks for it.
 struct AdapterRequest {
   std::string name;
   std::string path;
   BindingTime time = BindingTime::Build;
-  double scale = 1.0; ///< multiplies the adapter's own
+  double scale = 1.0;             ///< multiplies the adapter's own
+  bool automatic = false;         ///< the cost model chooses the time
+  std::vector<std::string> bound; ///< properties that come with the call
+};
+
+/// Room for adapters that arrive later.
+struct SlotRequest {
+  std::string name;
+  std::vector<std::string> forms;   ///< of updates, as lib/Checkpoint names them
+  int64_t rank = 0;                 ///< the highest that is taken; 0: any
+  std::vector<std::string> modules; ///< globs over paths or their ends; none: all modules
+  BindingTime time = BindingTime::Row;
+  std::vector<std::string> bound; ///< properties that come with the call
 };
 
 struct AttachOptions {
@@ -29,6 +45,8 @@ struct AttachOptions {
   std::vector<std::string> ignoreMissing;
   /// Look only; the module stays as it is.
   bool checkOnly = false;
+  /// The output has no place for adapters that are not merged.
+  bool mergeOnly = false;
 };
 
 /// Where one update went.
@@ -44,7 +62,32 @@ struct Placement {
   std::string note;        ///< "new bias", "tied", "unchanged", or ""
 };
 
+/// What a slot found.
+struct SlotPlacement {
+  std::string slot;
+  BindingTime time;
+  std::vector<std::string> forms;
+  int64_t rank, sites;
+};
+
+/// A parameter of which an adapter needs a copy of its own.
+struct PlannedSite {
+  std::string name, form;
+  int64_t bytes;
+};
+
+/// When an adapter acts, why, and the bytes that this takes beside the model.
+struct PlannedTime {
+  std::string adapter;
+  BindingTime time;
+  std::string reason;
+  int64_t factors = 0, copies = 0;
+  std::vector<PlannedSite> copied; ///< where `copies` differ from one for all
+};
+
 struct AttachReport {
+  std::vector<PlannedTime> times;
+  std::vector<SlotPlacement> slots;
   std::vector<Placement> placements;
   std::vector<std::string> leftOver; ///< messages, one for each update that has no place
   std::vector<std::string> ignored;  ///< modules, by --ignore-missing
@@ -52,13 +95,17 @@ struct AttachReport {
 
 /// Reads the adapters and binds each of their updates to the graphs of `module`: what is known at build
 /// becomes updates on the edges between parameters and the nodes that read them, the rest sites. An update
-/// without a place is reported in `report.leftOver`, and nothing is changed.
+/// without a place is reported in `report.leftOver`, and nothing is changed. Slots get sites wherever the
+/// graphs have a place for one of their forms.
 checkpoint::Status attachAdapters(mlir::ModuleOp module, const std::vector<AdapterRequest> &requests,
-                                  const AttachOptions &options, AttachReport &report);
+                                  const std::vector<SlotRequest> &slots, const AttachOptions &options,
+                                  AttachReport &report);
 
 /// The report for people, and as JSON.
 std::string reportTable(const AttachReport &report);
 std::string reportJson(const AttachReport &report);
+/// What the cost model chose and why, for people.
+std::string planText(const AttachReport &report);
 
 } // namespace adapter
 

@@ -109,10 +109,10 @@ static std::string whySparseUnfit(const Update &update, const ModuleParameter &p
   // PEFT gives a layer as many elements as a LoRA of that rank would have.
   int64_t expected = 0;
   for (int64_t dim : parameter.shape)
-    expected += update.rank * dim;
-  if (update.rank && values.elements() != expected)
-    return wrongShape(values, "[" + std::to_string(expected) + "], rank " + std::to_string(update.rank),
-                      parameter);
+    expected += update.density * dim;
+  if (update.density && values.elements() != expected)
+    return wrongShape(
+        values, "[" + std::to_string(expected) + "] (r = " + std::to_string(update.density) + ")", parameter);
   const int64_t *index = reinterpret_cast<const int64_t *>(indices.data);
   for (int64_t i = 0, count = values.elements(); i < indices.elements(); ++i)
     if (index[i] >= stored[i / count])
@@ -135,6 +135,23 @@ std::string adapter::whyUnfit(const Update &update, const ModuleParameter &param
   if (startsWith(update, "lora") || startsWith(update, "lora_conv") || startsWith(update, "lora_embedding"))
     return whyFactorsUnfit(update, parameter);
   return "the form '" + update.form + "' is not supported";
+}
+
+bool adapter::hasRoom(StringRef form, const ModuleParameter &parameter) {
+  bool sparse = form.starts_with("sparse");
+  switch (parameter.kind) {
+  case SiteKind::Linear:
+    return form == "lora" || form == "lora+dora" || form == "rows" || form == "replace" || sparse;
+  case SiteKind::Embedding:
+    return sparse || form == "lora_embedding" || form == "lora_embedding+dora" || form == "rows" ||
+           form == "replace";
+  case SiteKind::Vector:
+    // Checkpoints add to biases only; room at every norm would cost something in each call.
+    return form == "replace" || (form == "add" && parameter.parameter == "bias");
+  case SiteKind::Convolution:
+    return false;
+  }
+  return false;
 }
 
 //===----------------------------------------------------------------------===//

@@ -13,6 +13,9 @@ namespace adapter {
 /// Why an update cannot act on a parameter, with the shapes that disagree; "" where it can.
 std::string whyUnfit(const checkpoint::Update &update, const ModuleParameter &parameter);
 
+/// Whether a slot has room for updates of this form at a parameter.
+bool hasRoom(llvm::StringRef form, const ModuleParameter &parameter);
+
 /// Whether a whole tensor is what the graph has already. Adapters save embeddings along that they did not
 /// change.
 bool changesNothing(const checkpoint::Update &update, const ModuleParameter &parameter);

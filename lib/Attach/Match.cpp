@@ -12,19 +12,11 @@ using namespace adapter;
 // Modules of the graph that could be the checkpoint's and satisfy `accept`.
 static std::vector<std::string> candidatesOf(const ModuleTable &table, const std::string &module,
                                              llvm::function_ref<bool(const std::string &)> accept) {
-  std::vector<std::string> wrapped, parts;
-  for (const auto &[path, parameters] : table.modules()) {
-    if (!checkpoint::pathsMatch(path, module) || !accept(path))
-      continue;
-    if (path == module)
-      return {path};
-    (path.size() > module.size() ? wrapped : parts).push_back(path);
-  }
-  if (!wrapped.empty())
-    return wrapped;
-  auto longest = std::max_element(parts.begin(), parts.end(),
-                                  [](const auto &a, const auto &b) { return a.size() < b.size(); });
-  return longest == parts.end() ? std::vector<std::string>() : std::vector<std::string>{*longest};
+  std::vector<std::string> accepted;
+  for (const auto &[path, parameters] : table.modules())
+    if (checkpoint::pathsMatch(path, module) && accept(path))
+      accepted.push_back(path);
+  return checkpoint::matchingPaths(accepted, module);
 }
 
 Match adapter::matchModule(const ModuleTable &table, const std::string &module,

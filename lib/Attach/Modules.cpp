@@ -40,8 +40,8 @@ std::string adapter::whyModuleUnfit(const PlannedUpdate &update, const PlannedMo
   if (!form || !placement)
     return "the form '" + update.update->form + "' at '" + update.update->parameter + "' is not supported";
   const ResidualSum &sum = *planned.sum;
-  const AdapterRequest &request = *update.adapter->request;
-  bool later = request.time != BindingTime::Build;
+  BindingTime time = update.adapter->time;
+  bool later = time != BindingTime::Build;
   if (sum.normUnknown && (readsSum(*placement) || placement->final))
     return "its place depends on the norm behind '" + sum.module +
            "', which the graph spells out in several nodes; export with opset 17 or newer";
@@ -55,13 +55,16 @@ std::string adapter::whyModuleUnfit(const PlannedUpdate &update, const PlannedMo
       if (tensor.dtype != checkpoint::DType::F16 && checkpoint::isFloat(tensor.dtype))
         return "'" + tensor.key + "' is " + checkpoint::dtypeName(tensor.dtype) +
                ", but the graph computes in float16";
-  if (later && request.time == BindingTime::Switch)
+  if (time == BindingTime::Switch)
     return "a module has no weight of the model to switch; bind it at build, call or row";
+  if (time == BindingTime::Call && form->gate)
+    return "its gate is a mean over the tokens of a row, which a call does not tell apart; bind it at build "
+           "or row";
   if (later && (placement->onto == Place::Nothing || form->modules))
     return "the form '" + update.update->form + "' at '" + update.update->parameter +
            "' can be bound at build only";
   for (const PlannedUpdate &other : planned.updates)
-    if (other.adapter->request->time == BindingTime::Build && placementOf(other).final)
+    if (other.adapter->time == BindingTime::Build && placementOf(other).final)
       return "the module of adapter '" + other.adapter->request->name +
              "' stands there and takes the place of the whole sum; nothing can be put behind it";
   return "";
@@ -224,7 +227,7 @@ void ModuleAttacher::place(const ModulePlacement &placement, llvm::function_ref<
 void ModuleAttacher::run() {
   llvm::MapVector<std::pair<Attribute, BindingTime>, SmallVector<const PlannedUpdate *>> later;
   for (const PlannedUpdate &each : planned.updates) {
-    BindingTime time = each.adapter->request->time;
+    BindingTime time = each.adapter->time;
     if (time == BindingTime::Build)
       place(placementOf(each), [&] { return bottleneck(each); });
     else

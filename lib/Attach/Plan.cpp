@@ -6,6 +6,7 @@
 #include "lib/Attach/Match.h"
 #include "lib/Attach/Modules.h"
 #include "lib/Checkpoint/Bottleneck.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/GlobPattern.h"
 #include <set>
 
@@ -24,6 +25,7 @@ public:
       : options(options), plan(plan), report(report) {}
 
   Status readGlobs();
+  Status makeRoom(const SlotRequest &slot);
   void place(const LoadedAdapter &adapter, const Update &update);
 
 private:
@@ -87,24 +89,27 @@ static std::vector<ModuleParameter *> tiedWeights(const ModuleTable &table,
   return result;
 }
 
+// The bias that a weight's module lacks, as it would be.
+static ModuleParameter missingBias(const ModuleParameter &biasless) {
+  ModuleParameter bias;
+  bias.module = biasless.module;
+  bias.parameter = "bias";
+  bias.uses = biasless.uses;
+  bias.shape = {biasless.shape[0]};
+  return bias;
+}
+
 void Planner::placeAt(const LoadedAdapter &adapter, const Update &update, ModuleTable &table,
                       ModuleParameter *parameter, ModuleParameter *biasless, std::string note) {
-  ModuleParameter bias;
-  if (!parameter) {
-    bias.module = biasless->module;
-    bias.parameter = "bias";
-    bias.uses = biasless->uses;
-    bias.shape = {biasless->shape[0]};
-  }
-  const ModuleParameter &target = parameter ? *parameter : bias;
+  const ModuleParameter &target = parameter ? *parameter : missingBias(*biasless);
   if (std::string why = whyUnfit(update, target); !why.empty())
     return leaveOver(adapter, update, why);
   bool unchanged = parameter && changesNothing(update, *parameter);
   if (!unchanged) {
     PlannedParameter &entry = planned(table, parameter, biasless);
-    bool replaces = update.form == "replace" && adapter.request->time == BindingTime::Build;
+    bool replaces = update.form == "replace" && adapter.time == BindingTime::Build;
     for (const PlannedUpdate &other : entry.updates)
-      if (replaces && other.update->form == "replace" && other.adapter->request->time == BindingTime::Build)
+      if (replaces && other.update->form == "replace" && other.adapter->time == BindingTime::Build)
         return leaveOver(adapter, update,
                          "adapter '" + other.adapter->request->name +
                              "' replaces the same tensor; bind one of them at another time");
@@ -227,8 +232,72 @@ void Planner::place(const LoadedAdapter &adapter, const Update &update) {
     leaveOver(adapter, update, explainMissing(update));
 }
 
+//===----------------------------------------------------------------------===//
+// Slots
+//===----------------------------------------------------------------------===//
+
+// Whether a glob names the module's path or an end of it, as PEFT's target_modules do.
+static bool matchesEnd(const llvm::GlobPattern &glob, StringRef path) {
+  while (!glob.match(path)) {
+    size_t dot = path.find('.');
+    if (dot == StringRef::npos)
+      return false;
+    path = path.drop_front(dot + 1);
+  }
+  return true;
+}
+
+Status Planner::makeRoom(const SlotRequest &slot) {
+  std::vector<llvm::GlobPattern> wanted;
+  for (const std::string &text : slot.modules) {
+    llvm::Expected<llvm::GlobPattern> glob = llvm::GlobPattern::create(text);
+    if (!glob)
+      return Error{"slot '" + slot.name + "': '" + text +
+                   "' is no glob: " + llvm::toString(glob.takeError())};
+    wanted.push_back(std::move(*glob));
+  }
+  int64_t sites = 0;
+  std::set<size_t> used;
+  auto makeRoomAt = [&](ModuleTable &table, const ModuleParameter &target, ModuleParameter *parameter,
+                        ModuleParameter *biasless) {
+    PlannedRoom room{&slot, {}};
+    llvm::copy_if(slot.forms, std::back_inserter(room.forms),
+                  [&](const std::string &form) { return hasRoom(form, target); });
+    if (room.forms.empty())
+      return;
+    PlannedParameter &entry = planned(table, parameter, biasless);
+    if (entry.updates.empty() && entry.rooms.empty() && parameter)
+      entry.tied = tiedWeights(table, *parameter);
+    entry.rooms.push_back(std::move(room));
+    ++sites;
+  };
+  for (const auto &table : plan.tables)
+    for (const auto &[path, parameters] : table->modules()) {
+      bool isWanted = wanted.empty();
+      for (size_t i = 0; i < wanted.size(); ++i)
+        if (matchesEnd(wanted[i], path)) {
+          used.insert(i);
+          isWanted = true;
+        }
+      if (!isWanted)
+        continue;
+      for (const auto &parameter : parameters)
+        makeRoomAt(*table, *parameter, parameter.get(), nullptr);
+      if (ModuleParameter *weight = table->findBiasless(path))
+        makeRoomAt(*table, missingBias(*weight), nullptr, weight);
+    }
+  for (size_t i = 0; i < wanted.size(); ++i)
+    if (!used.count(i))
+      return Error{"slot '" + slot.name + "': the graph has no module '" + slot.modules[i] + "'"};
+  if (!sites)
+    return Error{"slot '" + slot.name + "': the graph has no place for " + llvm::join(slot.forms, ", ")};
+  report.slots.push_back({slot.name, slot.time, slot.forms, slot.rank, sites});
+  return Done{};
+}
+
 Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &requests,
-                           const AttachOptions &options, AttachPlan &plan, AttachReport &report) {
+                           const std::vector<SlotRequest> &slots, const AttachOptions &options,
+                           AttachPlan &plan, AttachReport &report) {
   for (auto model : module.getOps<onnxir::ModelOp>()) {
     plan.tables.push_back(std::make_unique<ModuleTable>(model));
     plan.sums.push_back(std::make_unique<ResidualSums>(model));
@@ -242,9 +311,14 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
     Result<checkpoint::Adapter> contents = checkpoint::readAdapter(request.path);
     if (!contents)
       return contents.error();
-    plan.adapters.push_back(std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents)}));
+    plan.adapters.push_back(
+        std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents), request.time}));
     for (const Update &update : plan.adapters.back()->contents.updates)
       planner.place(*plan.adapters.back(), update);
   }
+  for (const SlotRequest &slot : slots)
+    if (Status status = planner.makeRoom(slot); !status)
+      return status;
+  chooseTimes(plan, options, report);
   return Done{};
 }

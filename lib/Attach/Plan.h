@@ -14,6 +14,7 @@ namespace adapter {
 struct LoadedAdapter {
   const AdapterRequest *request;
   checkpoint::Adapter contents;
+  BindingTime time; ///< the request's, unless that leaves it open
 };
 
 /// One update at one parameter of a graph.
@@ -22,12 +23,19 @@ struct PlannedUpdate {
   const checkpoint::Update *update;
 };
 
+/// Room of one slot at one parameter of a graph.
+struct PlannedRoom {
+  const SlotRequest *slot;
+  std::vector<std::string> forms; ///< those of the slot that the parameter can take
+};
+
 /// All updates of one parameter of a graph, in the order in which they act.
 struct PlannedParameter {
   ModuleTable *table;
   ModuleParameter *parameter = nullptr; ///< null: the bias that `biasless` lacks
   ModuleParameter *biasless = nullptr;
   std::vector<PlannedUpdate> updates;
+  std::vector<PlannedRoom> rooms;
   std::vector<ModuleParameter *> tied; ///< weights that hold the same numbers as this table
 };
 
@@ -47,7 +55,11 @@ struct AttachPlan {
 
 /// Fills the plan and the report.
 checkpoint::Status planAttach(mlir::ModuleOp module, const std::vector<AdapterRequest> &requests,
-                              const AttachOptions &options, AttachPlan &plan, AttachReport &report);
+                              const std::vector<SlotRequest> &slots, const AttachOptions &options,
+                              AttachPlan &plan, AttachReport &report);
+
+/// Settles the times that requests leave open, once every update has its place; fills the report.
+void chooseTimes(AttachPlan &plan, const AttachOptions &options, AttachReport &report);
 
 } // namespace adapter
 

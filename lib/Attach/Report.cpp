@@ -44,6 +44,14 @@ std::string adapter::reportTable(const AttachReport &report) {
     row.erase(row.find_last_not_of(' ') + 1);
     text += row + "\n";
   }
+  for (const SlotPlacement &slot : report.slots) {
+    std::string forms;
+    for (const std::string &form : slot.forms)
+      forms += (forms.empty() ? "" : ", ") + form;
+    text += "slot " + slot.slot + " at " + stringifyBindingTime(slot.time).str() + ": " +
+            std::to_string(slot.sites) + " sites for " + forms +
+            (slot.rank ? ", ranks up to " + std::to_string(slot.rank) : ", any rank") + "\n";
+  }
   for (const std::string &module : report.ignored)
     text += "ignored: " + module + "\n";
   for (const std::string &message : report.leftOver)
@@ -70,7 +78,15 @@ std::string adapter::reportJson(const AttachReport &report) {
       entry["note"] = row.note;
     updates.push_back(std::move(entry));
   }
+  llvm::json::Array slots;
+  for (const SlotPlacement &slot : report.slots)
+    slots.push_back(llvm::json::Object{{"slot", slot.slot},
+                                       {"time", stringifyBindingTime(slot.time)},
+                                       {"forms", llvm::json::Array(slot.forms)},
+                                       {"rank", slot.rank},
+                                       {"sites", slot.sites}});
   llvm::json::Object all{{"updates", std::move(updates)},
+                         {"slots", std::move(slots)},
                          {"ignored", llvm::json::Array(report.ignored)},
                          {"left_over", llvm::json::Array(report.leftOver)}};
   std::string text;

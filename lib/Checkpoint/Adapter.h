@@ -44,6 +44,8 @@ struct Update {
   // sets it by itself for Conv1D, so that the operator of the graph decides.
   bool transposed = false;
   int64_t rank = 0; // of low-rank forms
+  // Of sparse forms: how many elements there are for each row and column of the parameter; 0: any number.
+  int64_t density = 0;
   // Where the base ties this module's parameter to another's (embedding and output head), the update
   // reaches both. Without it, it reaches this module alone.
   bool tied = false;
@@ -67,6 +69,10 @@ Result<Adapter> readAdapter(const std::string &path);
 // Whether module path `candidate` of a checkpoint names `module` of a graph: equal, or one is the other
 // behind a dotted prefix ("model.layers.0.q" matches "layers.0.q").
 bool pathsMatch(const std::string &candidate, const std::string &module);
+
+// Those of `paths` that a checkpoint's module could mean: the equal one; else those that end with it
+// (wrapped models); else the longest that is its end (parts of models).
+std::vector<std::string> matchingPaths(const std::vector<std::string> &paths, const std::string &module);
 
 } // namespace adapter::checkpoint
 

@@ -17,7 +17,7 @@ static Error systemError(const std::string &path, const char *what) {
   return Error{path + ": cannot " + what + ": " + std::strerror(errno)};
 }
 
-Result<MappedFile> mapFile(const std::string &path) {
+Result<MappedFile> mapFile(const std::string &path, bool keepDescriptor) {
   // O_NONBLOCK: opening a pipe must not wait for a writer.
   int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0)
@@ -41,8 +41,25 @@ Result<MappedFile> mapFile(const std::string &path) {
         memory, [size](const void *address) { munmap(const_cast<void *>(address), size); });
     file.data = static_cast<const std::byte *>(memory);
   }
-  close(descriptor);
+  if (keepDescriptor)
+    file.descriptor = std::shared_ptr<const int>(new int(descriptor), [](const int *open) {
+      close(*open);
+      delete open;
+    });
+  else
+    close(descriptor);
   return file;
+}
+
+std::shared_ptr<void> mapPrivately(const MappedFile &file, const std::byte *data, size_t size) {
+  size_t offset = static_cast<size_t>(data - file.data), page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  size_t before = offset % page, length = size + before;
+  void *memory = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, *file.descriptor,
+                      static_cast<off_t>(offset - before));
+  if (memory == MAP_FAILED)
+    return nullptr;
+  return std::shared_ptr<void>(static_cast<std::byte *>(memory) + before,
+                               [memory, length](void *) { munmap(memory, length); });
 }
 
 bool isDirectory(const std::string &path) {

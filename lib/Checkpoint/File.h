@@ -17,10 +17,14 @@ struct MappedFile {
   std::shared_ptr<const void> owner;
   const std::byte *data = nullptr;
   size_t size = 0;
+  std::shared_ptr<const int> descriptor; // where it was asked for
 
   std::string_view text() const { return {reinterpret_cast<const char *>(data), size}; }
 };
-Result<MappedFile> mapFile(const std::string &path);
+Result<MappedFile> mapFile(const std::string &path, bool keepDescriptor = false);
+// A private, writable view of some bytes of a file mapped with its descriptor: pages are the file's until they are
+// written. Null where the system refuses.
+std::shared_ptr<void> mapPrivately(const MappedFile &file, const std::byte *data, size_t size);
 
 bool isDirectory(const std::string &path);
 bool exists(const std::string &path);

@@ -15,4 +15,19 @@ bool pathsMatch(const std::string &candidate, const std::string &module) {
   return candidate == module || isDottedSuffix(candidate, module) || isDottedSuffix(module, candidate);
 }
 
+std::vector<std::string> matchingPaths(const std::vector<std::string> &paths, const std::string &module) {
+  std::vector<std::string> wrapped, part;
+  for (const std::string &path : paths) {
+    if (!pathsMatch(path, module))
+      continue;
+    if (path == module)
+      return {path};
+    if (path.size() > module.size())
+      wrapped.push_back(path);
+    else if (part.empty() || part[0].size() < path.size())
+      part = {path};
+  }
+  return wrapped.empty() ? part : wrapped;
+}
+
 } // namespace adapter::checkpoint

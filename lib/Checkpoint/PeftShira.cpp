@@ -41,7 +41,7 @@ private:
     if (*r < 1 || *r != static_cast<int64_t>(*r))
       return config.error("r", "is no positive integer");
     Update &update = add(path, "weight", "sparse");
-    update.rank = static_cast<int64_t>(*r);
+    update.density = static_cast<int64_t>(*r);
     return setSparse(file, *indices, *values, update);
   }
 };

@@ -59,8 +59,8 @@ const Tensor *Safetensors::find(const std::string &key) const {
   return nullptr;
 }
 
-Result<Safetensors> readSafetensors(const std::string &path) {
-  Result<MappedFile> file = mapFile(path);
+Result<Safetensors> readSafetensors(const std::string &path, bool keepDescriptor) {
+  Result<MappedFile> file = mapFile(path, keepDescriptor);
   if (!file)
     return file.error();
   uint64_t headerSize = 0;
@@ -80,6 +80,7 @@ Result<Safetensors> readSafetensors(const std::string &path) {
   const std::byte *data = file->data + 8 + headerSize;
 
   Safetensors result;
+  result.file = *file;
   struct Placed {
     Range range;
     Tensor tensor;

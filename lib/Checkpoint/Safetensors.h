@@ -4,6 +4,7 @@
 #ifndef ADAPTER_LIB_CHECKPOINT_SAFETENSORS_H
 #define ADAPTER_LIB_CHECKPOINT_SAFETENSORS_H
 
+#include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Result.h"
 #include "lib/Checkpoint/Tensor.h"
 #include <map>
@@ -15,12 +16,13 @@ namespace adapter::checkpoint {
 struct Safetensors {
   std::vector<Tensor> tensors; // in the order of the file; padding tensors (`__pad.N`) left out
   std::map<std::string, std::string> metadata;
+  MappedFile file;
 
   const Tensor *find(const std::string &key) const;
 };
 
 // Maps a file. Everything the header says is checked against the file: types, sizes, overlaps, holes.
-Result<Safetensors> readSafetensors(const std::string &path);
+Result<Safetensors> readSafetensors(const std::string &path, bool keepDescriptor = false);
 
 // Writes the tensors under their `key`s in the given order, by rename. The header is padded and a
 // `__pad.N` tensor follows each whose size is no multiple of 64, since readers refuse holes.

@@ -13,7 +13,16 @@ using namespace mlir;
 using namespace adapter;
 
 // Places in an adapter_entry_v1, see adapter-rt/artifact.h.
-enum EntryTensor { kDown = 0, kUp = 1, kColumnScale = 2, kIndices = 2, kRows = 3, kWhole = 4 };
+enum EntryTensor {
+  kDown = 0,
+  kUp = 1,
+  kColumnScale = 2,
+  kIndices = 2,
+  kRows = 3,
+  kWhole = 4,
+  kPlaces = 5,
+  kAdded = 6
+};
 
 static Value index(ImplicitLocOpBuilder &b, int64_t value) {
   return arith::ConstantIndexOp::create(b, value);
@@ -57,19 +66,22 @@ public:
     body(range.getInductionVar());
   }
 
-  // Calls body(slot, begin, end) for each row with an adapter, rows in parallel.
+  // Calls body(slot, begin, end) for each row with an adapter, rows in parallel. One adapter for the whole
+  // call may come as any number of rows, which then divide the positions as evenly as they can.
   void forEachRow(Value positions, llvm::function_ref<void(Value, Value, Value)> body) {
     Value rows = kernel::RowCountOp::create(b, b.getIndexType());
     auto loop = kernel::ParallelOp::create(b, rows, index(b, 1));
     OpBuilder::InsertionGuard guard(b);
     Block *block = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
     Value row = block->getArgument(0);
-    Value each = arith::DivUIOp::create(b, positions, rows);
-    Value begin = arith::MulIOp::create(b, row, each);
-    Value end = arith::AddIOp::create(b, begin, each);
+    auto boundary = [&](Value of) -> Value {
+      return arith::DivUIOp::create(b, arith::MulIOp::create(b, of, positions), rows);
+    };
+    Value begin = boundary(row), end = boundary(arith::AddIOp::create(b, row, index(b, 1)));
     Value slot = kernel::RowSlotOp::create(b, b.getIndexType(), row);
     Value active = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, slot, index(b, 0));
-    when(active, [&] { body(slot, begin, end); });
+    Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, begin, end);
+    when(arith::AndIOp::create(b, active, some), [&] { body(slot, begin, end); });
     kernel::YieldOp::create(b);
   }
 
@@ -84,6 +96,29 @@ static Value rowsOf(ImplicitLocOpBuilder &b, Value matrix, Value begin, Value co
   SmallVector<OpFoldResult> offsets{begin, b.getIndexAttr(0)}, sizes{count, OpFoldResult(dim(b, matrix, 1))};
   SmallVector<OpFoldResult> strides(2, b.getIndexAttr(1));
   return memref::SubViewOp::create(b, matrix, offsets, sizes, strides);
+}
+
+// output[m, o] += added * input[m, i] for each changed element (i, o): where it stands is read once for all of the
+// segment's positions.
+static void addSparse(ImplicitLocOpBuilder &b, RowEmitter &emit, Value slot, Value input, Value output,
+                      Value begin, Value end) {
+  int64_t any = ShapedType::kDynamic;
+  Value count = emit.extent(slot, 3);
+  Value places = emit.tensor(slot, kPlaces, {2, any}, {count}, b.getI64Type());
+  Value added = emit.tensor(slot, kAdded, {any}, {count});
+  emit.loop(index(b, 0), count, [&](Value j) {
+    auto place = [&](int64_t which) -> Value {
+      Value at = memref::LoadOp::create(b, places, ValueRange{index(b, which), j});
+      return arith::IndexCastOp::create(b, b.getIndexType(), at);
+    };
+    Value in = place(0), out = place(1), factor = memref::LoadOp::create(b, added, ValueRange{j});
+    emit.loop(begin, end, [&](Value m) {
+      Value x = memref::LoadOp::create(b, input, ValueRange{m, in});
+      Value before = memref::LoadOp::create(b, output, ValueRange{m, out});
+      Value sum = arith::AddFOp::create(b, before, arith::MulFOp::create(b, x, factor));
+      memref::StoreOp::create(b, sum, output, ValueRange{m, out});
+    });
+  });
 }
 
 static void lowerRowLinear(kernel::RowLinearOp op, TileFunctions &tiles) {
@@ -128,6 +163,7 @@ static void lowerRowLinear(kernel::RowLinearOp op, TileFunctions &tiles) {
         });
       });
     });
+    emit.when(emit.has(slot, kPlaces), [&] { addSparse(b, emit, slot, input, output, begin, end); });
   });
   op.erase();
 }

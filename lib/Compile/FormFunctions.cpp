@@ -5,6 +5,7 @@
 // the row kernels read. A packed weight is always [in, out] by column blocks, whatever the exporter's layout.
 #include "lib/Compile/FormFunctions.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Compile/SparseForm.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -75,6 +76,12 @@ public:
       slots = {2, 3};
       return {tensors["indices"], tensors["rows"]};
     }
+    if (key.kind == SiteKind::Linear && isSparseForm(key.form)) {
+      slots = {5, 6};
+      auto [places, added] =
+          emitSparseEntries(b, key, block, base, tensors["indices"], tensors["values"], scale);
+      return {places, added};
+    }
     slots = {4};
     return {materialise()};
   }
@@ -91,8 +98,12 @@ private:
   }
 
   RankedTensorType roleType(StringRef role) {
+    if (role == "indices" && isSparseForm(key.form))
+      return RankedTensorType::get({key.kind == SiteKind::Vector ? 1 : 2, kAny}, b.getI64Type());
     if (role == "indices")
       return RankedTensorType::get({kAny}, b.getI64Type());
+    if (role == "values")
+      return f32({kAny});
     if (role == "magnitude")
       return f32({kAny});
     if (role == "value" && key.kind == SiteKind::Vector)
@@ -111,6 +122,8 @@ private:
       Value whole = ReplaceOp::create(b, updateType(target), tensors["value"]);
       return key.kind == SiteKind::Linear && !key.storedTransposed ? exchange(whole, target) : whole;
     }
+    if (isSparseForm(key.form))
+      return makeSparseUpdate(b, key, target, tensors["indices"], tensors["values"], scale);
     if (key.form == "rows") {
       Value rows = SparseOp::create(b, updateType(target), SparseMode::Overwrite, SparseSupport::Rows,
                                     tensors["indices"], tensors["rows"]);
@@ -248,6 +261,8 @@ private:
 static Result<std::vector<std::string>> rolesOf(const FormKey &key) {
   const std::string &form = key.form;
   bool matrix = key.kind == SiteKind::Linear || key.kind == SiteKind::Embedding;
+  if (isSparseForm(form) && (matrix || (key.kind == SiteKind::Vector && key.rank == 1)))
+    return std::vector<std::string>{"indices", "values"};
   if (form == "add" || form == "replace") {
     if (matrix && form == "add")
       return Error{"the form 'add' of a matrix"};
@@ -287,5 +302,10 @@ Result<const FormFunctions *> FormFunctionBuilder::get(const FormKey &key) {
   FormWriter prepare(module, place->first, block, *roles);
   prepare.begin(functions.prepare);
   prepare.end(prepare.prepare(functions.entrySlots));
+  if (isSparseForm(key.form)) {
+    functions.touch = name + ".touch";
+    functions.restore = name + ".restore";
+    addTouchFunctions(module, key, block, functions.touch, functions.restore);
+  }
   return &functions;
 }

@@ -31,6 +31,7 @@ struct FormKey {
 struct FormFunctions {
   std::vector<std::string> roles; ///< tensors after the base parameter, before the scale
   std::string materialise, prepare;
+  std::string touch, restore;  ///< of sparse forms, else empty; see SparseForm.h
   std::vector<int> entrySlots; ///< where prepare's outputs stand in an adapter_entry_v1
 };
 

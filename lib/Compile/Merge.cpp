@@ -5,8 +5,10 @@
 // compilation serves every layer that is adapted in the same way.
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Checkpoint/DType.h"
 #include "lib/Compile/Evaluate.h"
 #include "lib/Compile/Passes.h"
+#include "lib/Compile/Rounding.h"
 #include "lib/Conversion/Passes.h"
 #include "lib/Support/ParameterStore.h"
 #include "mlir/Analysis/SliceAnalysis.h"
@@ -22,6 +24,7 @@
 #include "mlir/Dialect/UB/IR/UBOps.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/PassManager.h"
+#include "llvm/Support/FormatVariadic.h"
 
 #define DEBUG_TYPE "adapter-merge"
 
@@ -37,15 +40,26 @@ using checkpoint::Tensor;
 
 static constexpr const char *functionName = "evaluate";
 
-// The type with all sizes dynamic.
-static Type withoutSizes(Type type) {
+// The type as a merge is compiled for: with all sizes dynamic unless they matter, of `element` where there is
+// one.
+static Type evaluatedType(Type type, bool sizesMatter, Type element) {
   if (auto update = dyn_cast<UpdateType>(type))
-    return UpdateType::get(type.getContext(), cast<RankedTensorType>(withoutSizes(update.getWeight())));
+    return UpdateType::get(type.getContext(),
+                           cast<RankedTensorType>(evaluatedType(update.getWeight(), sizesMatter, element)));
   auto tensor = dyn_cast<RankedTensorType>(type);
   if (!tensor)
     return type;
-  SmallVector<int64_t> sizes(tensor.getRank(), ShapedType::kDynamic);
-  return RankedTensorType::get(sizes, tensor.getElementType());
+  SmallVector<int64_t> sizes(tensor.getShape());
+  if (!sizesMatter)
+    sizes.assign(tensor.getRank(), ShapedType::kDynamic);
+  return RankedTensorType::get(sizes, element ? element : tensor.getElementType());
+}
+
+// What a merge into a weight is computed in: f64 for a narrow weight, which is rounded when it is known what
+// that costs; the weight's own type otherwise (null).
+static Type evaluatedElement(MaterializeOp op) {
+  Type element = cast<RankedTensorType>(op.getType()).getElementType();
+  return element.isF16() || element.isBF16() ? Type(Float64Type::get(op.getContext())) : Type();
 }
 
 namespace {
@@ -57,15 +71,22 @@ struct Slice {
 
 struct MergePass final : adapter::impl::MergePassBase<MergePass> {
   MergePass() = default;
+  explicit MergePass(const adapter::MergePassOptions &options) : MergePassBase(options) {}
   MergePass(const MergePass &other) : MergePassBase(other) {} // compiled forms stay with their pass
 
   FailureOr<Slice> sliceOf(MaterializeOp op);
   OwningOpRef<ModuleOp> outline(const Slice &slice, MaterializeOp op);
   FailureOr<Evaluator *> compile(const Slice &slice, MaterializeOp op);
   LogicalResult merge(MaterializeOp op);
+  LogicalResult roundResult(MaterializeOp op, const Tensor &base, Tensor &result);
   void runOnOperation() override;
 
   llvm::StringMap<std::unique_ptr<Evaluator>> forms;
+  // The merge that loses most of its update.
+  double worst = 0;
+  int64_t lossy = 0;
+  std::string worstWeight;
+  std::string worstType;
 };
 } // namespace
 
@@ -99,12 +120,17 @@ OwningOpRef<ModuleOp> MergePass::outline(const Slice &slice, MaterializeOp op) {
     auto update = dyn_cast<UpdateOpInterface>(each);
     return update && update.sizesMatter();
   });
-  auto typeOf = [&](Value value) { return sizesMatter ? value.getType() : withoutSizes(value.getType()); };
+  Type element = evaluatedElement(op);
   SmallVector<Type> types;
-  for (Operation *parameter : slice.parameters)
-    types.push_back(typeOf(parameter->getResult(0)));
-  auto function = func::FuncOp::create(builder, loc, functionName,
-                                       builder.getFunctionType(types, typeOf(op.getResult())));
+  for (Operation *parameter : slice.parameters) {
+    Value value = parameter->getResult(0);
+    types.push_back(evaluatedType(value.getType(), sizesMatter, value == op.getWeight() ? element : Type()));
+  }
+  Type result = evaluatedType(op.getType(), sizesMatter, element);
+  auto function = func::FuncOp::create(builder, loc, functionName, builder.getFunctionType(types, result));
+  // Parameters are mapped files, and the base is compared with what becomes of it.
+  for (unsigned i = 0; i < types.size(); ++i)
+    function.setArgAttr(i, "bufferization.writable", BoolAttr::get(&getContext(), false));
   builder.setInsertionPointToStart(function.addEntryBlock());
   IRMapping mapping;
   for (auto [parameter, argument] : llvm::zip(slice.parameters, function.getArguments()))
@@ -113,7 +139,7 @@ OwningOpRef<ModuleOp> MergePass::outline(const Slice &slice, MaterializeOp op) {
     Operation *copy = builder.clone(*each, mapping);
     copy->setLoc(loc);
     for (Value result : copy->getResults())
-      result.setType(typeOf(result));
+      result.setType(evaluatedType(result.getType(), sizesMatter, element));
   }
   func::ReturnOp::create(builder, loc, mapping.lookup(op.getResult()));
   return module;
@@ -138,12 +164,33 @@ FailureOr<Evaluator *> MergePass::compile(const Slice &slice, MaterializeOp op) 
   return form.get();
 }
 
+// Rounds what was computed for a narrow weight, and notes where that loses too much of the update.
+LogicalResult MergePass::roundResult(MaterializeOp op, const Tensor &base, Tensor &result) {
+  auto weight = op.getWeight().getDefiningOp<ParameterOp>();
+  Tensor rounded = roundTo(result, dtypeOf(cast<RankedTensorType>(op.getType()).getElementType()));
+  Result<double> error = retainedUpdateError(base, result, rounded);
+  if (!error)
+    return op.emitError() << error.error().message;
+  result = std::move(rounded);
+  if (*error <= retainedErrorLimit)
+    return success();
+  ++numLossy;
+  ++lossy;
+  if (*error > worst) {
+    worst = *error;
+    worstWeight = weight ? weight.getKey().str() : "a weight";
+    worstType = checkpoint::dtypeName(result.dtype);
+  }
+  return success();
+}
+
 LogicalResult MergePass::merge(MaterializeOp op) {
   FailureOr<Slice> slice = sliceOf(op);
   if (failed(slice))
     return success(); // not known at build after all
   ParameterStore &store = ParameterStore::get(&getContext());
   SmallVector<Tensor> inputs;
+  Tensor base; // of a narrow weight
   for (Operation *each : slice->parameters) {
     auto parameter = cast<ParameterOp>(each);
     const Tensor *tensor = store.lookup(parameter.getScope(), parameter.getKey());
@@ -153,6 +200,12 @@ LogicalResult MergePass::merge(MaterializeOp op) {
     inputs.push_back(*tensor);
     ArrayRef<int64_t> shape = cast<ShapedType>(parameter.getType()).getShape();
     inputs.back().shape.assign(shape.begin(), shape.end());
+    if (parameter.getResult() != op.getWeight() || !evaluatedElement(op))
+      continue;
+    Result<Tensor> wide = widen(inputs.back());
+    if (!wide)
+      return parameter.emitError() << wide.error().message;
+    base = inputs.back() = std::move(*wide);
   }
   FailureOr<Evaluator *> form = compile(*slice, op);
   if (failed(form))
@@ -160,8 +213,11 @@ LogicalResult MergePass::merge(MaterializeOp op) {
   Result<std::vector<Tensor>> result = (*form)->run(functionName, inputs);
   if (!result)
     return op.emitError() << result.error().message;
-  auto base = op.getWeight().getDefiningOp<ParameterOp>();
-  std::string wanted = base ? base.getKey().str() : "weight", key = wanted;
+  if (evaluatedElement(op))
+    if (failed(roundResult(op, base, result->front())))
+      return failure();
+  auto weight = op.getWeight().getDefiningOp<ParameterOp>();
+  std::string wanted = weight ? weight.getKey().str() : "weight", key = wanted;
   for (int i = 1; store.lookup("merged", key); ++i)
     key = wanted + "_" + std::to_string(i);
   result->front().key = key;
@@ -169,7 +225,7 @@ LogicalResult MergePass::merge(MaterializeOp op) {
   OpBuilder builder(op);
   auto merged = ParameterOp::create(builder, op.getLoc(), op.getType(), builder.getStringAttr("merged"),
                                     builder.getStringAttr(key), ElementsAttr(),
-                                    base ? base.getExtraAttr() : StringAttr());
+                                    weight ? weight.getExtraAttr() : StringAttr());
   op.replaceAllUsesWith(merged.getResult());
   ++numMerged;
   // What the weight was made of goes, where nothing else reads it.
@@ -193,4 +249,12 @@ void MergePass::runOnOperation() {
     if (failed(merge(op)))
       return signalPassFailure();
   forms.clear();
+  if (worst > 0 && !allowLossy) {
+    getOperation()->emitError()
+        << "merging into '" << worstWeight << "' (" << worstType << ") would lose "
+        << llvm::formatv("{0:F0}", worst * 100) << " % of the update to rounding, " << lossy
+        << " in all lose more than " << llvm::formatv("{0:F0}", retainedErrorLimit * 100)
+        << " %; merge into a model of f32 weights, or insist with --allow-lossy-merge";
+    signalPassFailure();
+  }
 }

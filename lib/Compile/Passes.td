@@ -21,7 +21,9 @@ def MergePass : Pass<"adapter-merge", "mlir::ModuleOp"> {
   let description = [{
     Every `adapter.materialize` whose weight and update are made of parameters with contents is a program
     without inputs: it is compiled for this machine, run, and replaced by a parameter of scope "merged" with
-    the result. Equal forms are compiled once, for tensors of any size. Updates that come later stay.
+    the result. Equal forms are compiled once, for tensors of any size. Updates that come later stay. A result
+    in f16 or bf16 is rounded once, from f64; what that loses of an update, |Q(W + dW) - (W + dW)| / |dW|, must
+    not be more than 0.1.
 
     ```mlir
     // before
@@ -41,7 +43,10 @@ def MergePass : Pass<"adapter-merge", "mlir::ModuleOp"> {
                            "mlir::LLVM::LLVMDialect", "mlir::math::MathDialect", "mlir::memref::MemRefDialect",
                            "mlir::scf::SCFDialect", "mlir::tensor::TensorDialect", "mlir::ub::UBDialect",
                            "mlir::vector::VectorDialect"];
-  let statistics = [Statistic<"numMerged", "num-merged", "Weights that were merged">,
+  let options = [Option<"allowLossy", "allow-lossy", "bool", "false",
+                        "Merge into narrow weights that lose more than a tenth of the update to rounding">];
+  let statistics = [Statistic<"numLossy", "num-lossy", "Weights that lose more than a tenth of their update">,
+                    Statistic<"numMerged", "num-merged", "Weights that were merged">,
                     Statistic<"numCompiled", "num-compiled", "Forms that were compiled">];
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// --adapter NAME=PATH[@TIME][:scale=S].
+// --adapter NAME=PATH[@TIME][:scale=S|:scale=@call], --adapter-slot NAME:FORM[+FORM...][,rank=R]
+// [,modules=GLOB...][@TIME], --bind NAME.PROPERTY@call.
 #ifndef ADAPTER_LIB_PIPELINES_ADAPTEROPTIONS_H
 #define ADAPTER_LIB_PIPELINES_ADAPTEROPTIONS_H
 
@@ -9,9 +10,19 @@
 
 namespace adapter {
 
-/// Parses the values of --adapter. Suffixes are read from the right, and only if they are exactly these;
+/// The values of the options, as they stand on the command line.
+struct AdapterTexts {
+  std::vector<std::string> adapters, slots, bindings;
+};
+
+struct AdapterOptions {
+  std::vector<AdapterRequest> adapters;
+  std::vector<SlotRequest> slots;
+};
+
+/// Parses the options. Suffixes of --adapter are read from the right, and only if they are exactly these;
 /// anything else belongs to the path. A message is about wrong usage.
-checkpoint::Result<std::vector<AdapterRequest>> parseAdapters(const std::vector<std::string> &values);
+checkpoint::Result<AdapterOptions> parseAdapterOptions(const AdapterTexts &texts);
 
 } // namespace adapter
 

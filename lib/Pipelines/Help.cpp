@@ -31,6 +31,23 @@ const char *const adapter::helpOverview = R"(compiler for models that carry adap
 Exit codes: 0 done, 1 a model or an adapter is at fault, 2 wrong usage.
 )";
 
+std::string adapter::optionNotYet(ArrayRef<char *> arguments) {
+  static constexpr StringRef later[] = {"combine", "base-as",     "partition-experts", "stateful",
+                                        "weights", "activations", "row-dense-budget"};
+  for (StringRef argument : arguments) {
+    if (argument == "--")
+      break;
+    if (!argument.consume_front("--"))
+      continue;
+    StringRef name = argument.split('=').first;
+    if (is_contained(later, name))
+      return ("--" + name + " is not there yet").str();
+    if (argument == "report=html")
+      return "--report=html is not there yet; the reports are text and json";
+  }
+  return "";
+}
+
 std::string adapter::complaintOf(StringRef errors) {
   SmallVector<StringRef> lines;
   errors.split(lines, '\n', /*MaxSplit=*/-1, /*KeepEmpty=*/false);

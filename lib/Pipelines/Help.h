@@ -4,6 +4,7 @@
 #ifndef ADAPTER_LIB_PIPELINES_HELP_H
 #define ADAPTER_LIB_PIPELINES_HELP_H
 
+#include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include <string>
 
@@ -15,6 +16,9 @@ void hideOptionsOfLLVM();
 
 /// The text above the options in --help.
 extern const char *const helpOverview;
+
+/// An option on the command line that is designed but not there yet, in words; "" where there is none.
+std::string optionNotYet(llvm::ArrayRef<char *> arguments);
 
 /// LLVM's complaint about a command line in one sentence.
 std::string complaintOf(llvm::StringRef errors);

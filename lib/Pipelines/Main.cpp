@@ -43,9 +43,13 @@ struct CommandLine {
   bool endsBefore(StringRef phase) const {
     return compileTo == "import" || (compileTo == "attach" && phase != "attach");
   }
-  std::vector<AdapterRequest> adapters;
+  AdapterOptions adapters;
   AttachOptions attach;
   bool json = false; // the report of --check
+  bool allowLossyMerge = false;
+  bool plan = false; // print it
+
+  bool hasAdapters() const { return !adapters.adapters.empty() || !adapters.slots.empty(); }
 };
 
 // Binds the tensors that a textual module names before any pass asks for them.
@@ -158,19 +162,25 @@ static bool isMerged(const CommandLine &line) {
 // Binds the adapters. Nothing where compilation goes on, else the exit code.
 static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &line) {
   AttachReport report;
-  if (Status status = attachAdapters(module, line.adapters, line.attach, report); !status) {
+  if (Status status =
+          attachAdapters(module, line.adapters.adapters, line.adapters.slots, line.attach, report);
+      !status) {
     fail(inputAtFault, status.error().message);
     return inputAtFault;
   }
   if (line.attach.checkOnly)
     llvm::outs() << (line.json ? reportJson(report) : reportTable(report));
+  if (line.plan)
+    llvm::outs() << planText(report);
   if (!report.leftOver.empty()) {
     size_t more = report.leftOver.size() - 1;
     fail(inputAtFault, report.leftOver.front() +
                            (more ? " (and " + std::to_string(more) + " more, see --check)" : std::string()));
     return inputAtFault;
   }
-  return line.attach.checkOnly ? std::optional(done) : std::nullopt;
+  // Without an output the report is all that was asked for.
+  bool reportOnly = line.attach.checkOnly || (line.plan && line.output == "-" && line.compileTo.empty());
+  return reportOnly ? std::optional(done) : std::nullopt;
 }
 
 static int runOnModels(const CommandLine &line, DialectRegistry &registry, const MlirOptMainConfig &config) {
@@ -193,7 +203,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   Result<OwningOpRef<ModuleOp>> module = readInputs(&context, *inputs);
   if (!module)
     return module.error().message.empty() ? inputAtFault : fail(inputAtFault, module.error().message);
-  if (!line.adapters.empty() && !line.endsBefore("attach"))
+  if (line.hasAdapters() && !line.endsBefore("attach"))
     if (std::optional<ExitCode> code = runAttach(**module, line))
       return *code;
   PassManager manager(&context, ModuleOp::getOperationName());
@@ -204,7 +214,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   if (failed(config.setupPassPipeline(manager)))
     return inputAtFault;
   if (isMerged(line) || isCode(line.output) || (!line.compileTo.empty() && !line.endsBefore("optimise"))) {
-    manager.addPass(createMergePass());
+    manager.addPass(createMergePass({line.allowLossyMerge}));
     manager.addPass(createExpandModulesPass());
   }
   if (failed(manager.run(**module)))
@@ -218,14 +228,18 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
 static std::string whyWrong(const CommandLine &line, StringRef report) {
   if (report != "text" && report != "json")
     return ("--report=" + report + ": the reports are text and json").str();
-  if (line.adapters.empty() && (line.attach.checkOnly || !line.attach.ignoreMissing.empty()))
-    return "--check and --ignore-missing are about adapters, and there is no --adapter";
+  if (!line.hasAdapters() && (line.attach.checkOnly || line.plan || !line.attach.ignoreMissing.empty()))
+    return "--check, --plan and --ignore-missing are about adapters, and there is no --adapter";
   if (line.attach.checkOnly && (line.output != "-" || !line.compileTo.empty()))
     return "--check writes nothing; leave out -o and --compile-to";
-  for (const AdapterRequest &request : line.adapters)
-    if (isMerged(line) && request.time != BindingTime::Build)
+  if (!isMerged(line))
+    return "";
+  for (const AdapterRequest &request : line.adapters.adapters)
+    if (request.time != BindingTime::Build && !request.automatic)
       return "adapter '" + request.name + "' acts at " + stringifyBindingTime(request.time).str() +
              ", but in an .onnx file adapters can only be merged; write an .adapt, or leave the time out";
+  for (const SlotRequest &slot : line.adapters.slots)
+    return "slot '" + slot.name + "' is room in an .adapt; an .onnx file has none";
   return "";
 }
 
@@ -233,6 +247,8 @@ int adapter::adapterOptMain(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   if (argc > 1 && StringRef(argv[1]) == "diff")
     return diff::command(argc, argv);
+  if (std::string later = optionNotYet({argv + 1, argv + argc}); !later.empty())
+    return fail(wrongUsage, later);
   DialectRegistry registry;
   registerAllDialects(registry);
   registerAllPasses();
@@ -253,10 +269,28 @@ int adapter::adapterOptMain(int argc, char **argv) {
   llvm::cl::list<std::string> adapters(
       "adapter",
       llvm::cl::desc("An adapter: a PEFT folder or its .safetensors, and when it acts (default: build)"),
-      llvm::cl::value_desc("NAME=PATH[@build|switch|row][:scale=S]"), llvm::cl::cat(category));
+      llvm::cl::value_desc("NAME=PATH[@build|switch|call|row|auto][:scale=S|@call]"),
+      llvm::cl::cat(category));
+  llvm::cl::list<std::string> slots(
+      "adapter-slot",
+      llvm::cl::desc(
+          "Room for adapters that arrive later; forms: lora dora embedding rows add replace (default: "
+          "any rank, all modules, row)"),
+      llvm::cl::value_desc("NAME:FORM[+FORM...][,rank=R][,modules=GLOB,...][@load|switch|call|row]"),
+      llvm::cl::cat(category));
+  llvm::cl::list<std::string> bindings(
+      "bind", llvm::cl::desc("A property of an adapter or slot, scale or rank, that each call may set"),
+      llvm::cl::value_desc("NAME.PROPERTY@call"), llvm::cl::cat(category));
   llvm::cl::list<std::string> ignoreMissing(
       "ignore-missing", llvm::cl::desc("Modules of the adapters that the models are known not to hold"),
       llvm::cl::value_desc("glob"), llvm::cl::cat(category));
+  llvm::cl::opt<bool> lossy(
+      "allow-lossy-merge",
+      llvm::cl::desc("Merge even where rounding to f16 or bf16 loses more than a tenth of an update"),
+      llvm::cl::cat(category));
+  llvm::cl::opt<bool> plan("plan",
+                           llvm::cl::desc("Print when each adapter acts, why, and the bytes that this takes"),
+                           llvm::cl::cat(category));
   llvm::cl::opt<bool> check("check", llvm::cl::desc("Print where the adapters go; compile nothing"),
                             llvm::cl::cat(category));
   llvm::cl::opt<std::string> report("report", llvm::cl::desc("How --check reports"),
@@ -272,11 +306,13 @@ int adapter::adapterOptMain(int argc, char **argv) {
   if (!llvm::cl::ParseCommandLineOptions(argc, argv, helpOverview, &stream))
     return fail(wrongUsage, complaintOf(errors));
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
-  CommandLine line{inputs, output, target, compileTo, {}, {ignoreMissing, check}, report == "json"};
-  Result<std::vector<AdapterRequest>> requests = parseAdapters(adapters);
+  CommandLine line{inputs,           output, target, compileTo, {}, {ignoreMissing, check},
+                   report == "json", lossy,  plan};
+  Result<AdapterOptions> requests = parseAdapterOptions({adapters, slots, bindings});
   if (!requests)
     return fail(wrongUsage, requests.error().message);
   line.adapters = std::move(*requests);
+  line.attach.mergeOnly = isMerged(line);
   if (std::string wrong = whyWrong(line, report); !wrong.empty())
     return fail(wrongUsage, wrong);
   std::vector<StringRef> phases = compilePhases();
@@ -292,6 +328,6 @@ int adapter::adapterOptMain(int argc, char **argv) {
                                 ": the output's suffix is none of .onnx, .mlir, .mlirbc, .ll, .s, .o and "
                                 ".adapt");
   bool text = one && fileKindOf(line.inputs.front()) != FileKind::ONNX && line.output == "-" &&
-              line.compileTo.empty() && line.adapters.empty();
+              line.compileTo.empty() && !line.hasAdapters();
   return text ? runOnText(line, registry, config) : runOnModels(line, registry, config);
 }

@@ -54,8 +54,7 @@ Status ManifestBuilder::addParameters(func::FuncOp function) {
     if (!isNew)
       continue;
     if (!site.empty() && !siteParameter.try_emplace(site, parameters.size()).second)
-      return Error{"'" + key +
-                   "' is read in two layouts; an adapter cannot be switched there. Bind it at build"};
+      readTwice.insert(site);
     const checkpoint::Tensor *tensor = store.lookup(scope, key);
     if (!tensor)
       return Error{"parameter '" + scope + "'::'" + key + "' has no contents"};

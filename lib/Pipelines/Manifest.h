@@ -9,6 +9,7 @@
 #include "lib/Export/Artifact/WriteArtifact.h"
 #include "lib/Pipelines/Compile.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include <set>
 
 namespace adapter {
 
@@ -41,12 +42,15 @@ private:
   std::vector<checkpoint::Tensor> parameters;
   checkpoint::Status addSite(SiteOp site, FormFunctionBuilder &functions);
   checkpoint::Status addAdapter(mlir::DictionaryAttr adapter);
+  checkpoint::Status addSlot(mlir::ModuleOp module, mlir::DictionaryAttr slot);
   int64_t functionIndex(const std::string &name);
 
   std::vector<TensorFile> adapters;
   std::map<std::string, int64_t> rows;          ///< parameters by scope, key and site
   std::map<std::string, int64_t> siteParameter; ///< by site
+  std::set<std::string> readTwice;              ///< sites whose parameter is read in two layouts
   std::map<std::string, int64_t> siteIndex;
+  std::map<std::string, std::vector<int64_t>> slotSites; ///< by slot
 };
 
 } // namespace adapter

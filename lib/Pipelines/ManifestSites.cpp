@@ -39,7 +39,8 @@ static Result<artifact::SiteKind> kindOf(SiteOp site) {
 Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
   std::string symbol = op.getSymName().str();
   auto shares = op->getAttrOfType<FlatSymbolRefAttr>("shares");
-  auto parameter = siteParameter.find(shares ? shares.getValue().str() : symbol);
+  std::string owner = shares ? shares.getValue().str() : symbol;
+  auto parameter = siteParameter.find(owner);
   if (parameter == siteParameter.end())
     return Error{"internal error: no parameter of site " + symbol};
   Result<artifact::SiteKind> kind = kindOf(op);
@@ -47,11 +48,12 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
     return kind.error();
   const checkpoint::Tensor &stored = parameters[parameter->second];
   std::string where = op.getModule().str() + "." + op.getParameter().str();
+  if (readTwice.count(owner))
+    return Error{"'" + where + "' is read in two layouts; bind its adapter at build"};
   if (*kind == artifact::LINEAR && stored.shape.size() != 3)
     return Error{"'" + where +
                  "' is used by more than a product with activations; bind its adapter at build"};
-  siteIndex[symbol] = manifest.sites_size();
-  artifact::Site &site = *manifest.add_sites();
+  artifact::Site site;
   site.set_module(op.getModule().str());
   site.set_parameter_name(op.getParameter().str());
   site.set_kind(*kind);
@@ -77,8 +79,37 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
     entry.set_prepare(bank ? functionIndex((*made)->prepare) : -1);
     for (int slot : (*made)->entrySlots)
       entry.add_entry_slots(slot);
+    if (!(*made)->touch.empty()) {
+      entry.set_touch(1 + functionIndex((*made)->touch));
+      entry.set_restore(1 + functionIndex((*made)->restore));
+    }
   }
+  siteIndex[symbol] = manifest.sites_size();
+  if (std::optional<ArrayAttr> slots = op.getSlots())
+    for (auto slot : slots->getAsRange<StringAttr>())
+      slotSites[slot.getValue().str()].push_back(manifest.sites_size());
+  *manifest.add_sites() = std::move(site);
   return Done{};
+}
+
+Status ManifestBuilder::addSlot(ModuleOp module, DictionaryAttr attr) {
+  std::string name = attr.getAs<StringAttr>("name").getValue().str();
+  artifact::Slot &slot = *manifest.add_slots();
+  slot.set_name(name);
+  slot.set_time(static_cast<artifact::Time>(attr.getAs<BindingTimeAttr>("time").getValue()));
+  for (auto form : attr.getAs<ArrayAttr>("forms").getAsRange<StringAttr>())
+    slot.add_forms(form.getValue().str());
+  slot.set_max_rank(attr.getAs<IntegerAttr>("rank").getInt());
+  for (int64_t site : slotSites[name])
+    slot.add_sites(site);
+  for (auto property : attr.getAs<ArrayAttr>("bound").getAsRange<StringAttr>())
+    slot.add_bound(property.getValue().str());
+  if (!slot.sites().empty())
+    return Done{};
+  std::string why;
+  if (auto texts = module->getAttrOfType<ArrayAttr>("adapter.left_out"); texts && !texts.empty())
+    why = ": " + cast<StringAttr>(texts[0]).getValue().str();
+  return Error{"slot '" + name + "': the graph can serve it nowhere" + why};
 }
 
 Status ManifestBuilder::addAdapter(DictionaryAttr attr) {
@@ -89,6 +120,9 @@ Status ManifestBuilder::addAdapter(DictionaryAttr attr) {
   adapter.set_file("adapters/" + name + ".safetensors");
   if (auto hash = attr.getAs<StringAttr>("hash"))
     adapter.set_source_hash(hash.getValue().str());
+  if (auto bound = attr.getAs<ArrayAttr>("bound"))
+    for (auto property : bound.getAsRange<StringAttr>())
+      adapter.add_bound(property.getValue().str());
   TensorFile file{adapter.file(), {}};
   ParameterStore &store = ParameterStore::get(attr.getContext());
   for (auto update : attr.getAs<ArrayAttr>("updates").getAsRange<DictionaryAttr>()) {
@@ -118,20 +152,34 @@ Status ManifestBuilder::addAdapter(DictionaryAttr attr) {
 
 Status ManifestBuilder::addSites(ModuleOp module) {
   FormFunctionBuilder functions(module, options.target.codegen.columnBlock());
+  // Why room was left out: it is the graph's fault only where nothing else of the slot remains.
+  SmallVector<Attribute> leftOut;
+  if (auto before = module->getAttrOfType<ArrayAttr>("adapter.left_out"))
+    llvm::append_range(leftOut, before);
   for (auto site : llvm::to_vector(module.getOps<SiteOp>()))
-    if (Status status = addSite(site, functions); !status)
-      return status;
+    if (Status status = addSite(site, functions); !status) {
+      if (!site.getSpare())
+        return status;
+      leftOut.push_back(StringAttr::get(module.getContext(), status.error().message));
+    }
+  module->setAttr("adapter.left_out", ArrayAttr::get(module.getContext(), leftOut));
   for (auto site : llvm::make_early_inc_range(module.getOps<SiteOp>())) {
-    if (std::optional<ArrayAttr> tied = site.getTied())
+    auto own = siteIndex.find(site.getSymName().str());
+    if (std::optional<ArrayAttr> tied = site.getTied(); tied && own != siteIndex.end())
       for (auto follower : tied->getAsRange<FlatSymbolRefAttr>())
-        manifest.mutable_sites(siteIndex[site.getSymName().str()])
-            ->add_tied(siteIndex[follower.getValue().str()]);
+        if (auto other = siteIndex.find(follower.getValue().str()); other != siteIndex.end())
+          manifest.mutable_sites(own->second)->add_tied(other->second);
     site.erase();
   }
   if (auto list = module->getAttrOfType<ArrayAttr>("adapter.adapters"))
     for (auto adapter : list.getAsRange<DictionaryAttr>())
       if (Status status = addAdapter(adapter); !status)
         return status;
-  module->removeAttr("adapter.adapters");
+  if (auto list = module->getAttrOfType<ArrayAttr>("adapter.slots"))
+    for (auto slot : list.getAsRange<DictionaryAttr>())
+      if (Status status = addSlot(module, slot); !status)
+        return status;
+  for (StringRef name : {"adapter.adapters", "adapter.slots", "adapter.left_out"})
+    module->removeAttr(name);
   return Done{};
 }

@@ -46,7 +46,7 @@ void readTexts(const Texts &texts, bool hasRows, Options &options) {
     options.loads.push_back(std::move(load));
   }
   for (const std::string &text : texts.settings) {
-    auto [name, value] = splitPair(text, "--set", "NAME.scale=NUMBER");
+    auto [name, value] = splitPair(text, "--set", "NAME.scale=NUMBER or NAME.rank=NUMBER");
     char *end = nullptr;
     double number = std::strtod(value.c_str(), &end);
     if (*end)
@@ -198,7 +198,7 @@ struct CommandLine {
           each->add_option("--adapter", adapter, "One adapter for all rows, or one to switch in");
       each->add_option("--row-adapters", texts.rowAdapters, "An adapter for each row, - for none: a,b,-,a")
           ->excludes(one);
-      each->add_option("--set", texts.settings, "Set a property: NAME.scale=0.7; repeatable")
+      each->add_option("--set", texts.settings, "Set a property: NAME.scale=0.7 or NAME.rank=4; repeatable")
           ->allow_extra_args(false);
       each->add_option("--input", texts.inputs, "An input from a .npy file: NAME=FILE; repeatable")
           ->allow_extra_args(false);
@@ -227,6 +227,8 @@ struct CommandLine {
   CLI::App *parse(int argc, char **argv) {
     std::vector<std::string> words(argv + 1, argv + argc);
     const std::set<std::string> first = {"run", "info", "bench", "verify", "switch", "-h", "--help"};
+    if (!words.empty() && words[0] == "profile")
+      throw UsageError{"profile is not there yet"};
     if (!words.empty() && !first.count(words[0]))
       words.insert(words.begin(), "run");
     std::reverse(words.begin(), words.end()); // as CLI11 takes them

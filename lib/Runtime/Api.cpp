@@ -91,6 +91,13 @@ Status readRequest(const adapter_rt_tensor *inputs, size_t count, const adapter_
     for (size_t i = 0; i < options->row_count; ++i)
       request.rowAdapters->push_back(options->row_adapters[i] ? options->row_adapters[i] : "");
   }
+  if (options->setting_count && !options->settings)
+    return Error{"options->settings is NULL"};
+  for (size_t i = 0; i < options->setting_count; ++i) {
+    if (!options->settings[i].property)
+      return Error{"a setting has no property"};
+    request.settings.emplace_back(options->settings[i].property, options->settings[i].value);
+  }
   return Done{};
 }
 

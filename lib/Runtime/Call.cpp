@@ -67,30 +67,19 @@ Result<std::vector<const Tensor *>> orderInputs(const artifact::Entry &entry, co
 
 // The banks' slot of each row; empty where no row carries an adapter.
 Result<std::vector<int32_t>> Model::rowSlots(const Snapshot &state, const artifact::Entry &entry,
-                                             const CallRequest &request,
+                                             const CallRequest &request, const Settings &settings,
                                              const std::vector<const Tensor *> &inputs) const {
   std::vector<int32_t> slots;
   if (request.adapter && request.rowAdapters)
     return Error{"give one adapter for all rows or one for each row, not both"};
   if (!request.adapter && !request.rowAdapters)
     return slots;
-  if (entry.row_input().empty())
-    return Error{"the graph '" + entry.name() +
-                 "' takes no adapters: it was compiled without an axis of rows"};
-  int64_t rows = 0;
-  for (int i = 0; i < entry.inputs_size(); ++i)
-    if (entry.inputs(i).name() == entry.row_input())
-      rows = inputs[i]->shape[entry.row_axis()];
   std::vector<std::string> names;
   if (request.adapter)
     names.assign(1, *request.adapter);
   else
     names = *request.rowAdapters;
-  if (request.rowAdapters && static_cast<int64_t>(names.size()) != rows)
-    return Error{std::to_string(names.size()) + " adapters are named for " + std::to_string(rows) +
-                 " rows (axis " + std::to_string(entry.row_axis()) + " of input '" + entry.row_input() +
-                 "')"};
-  bool any = false;
+  bool any = false, uniform = false;
   for (const std::string &name : names) {
     if (name.empty()) {
       slots.push_back(-1);
@@ -100,27 +89,50 @@ Result<std::vector<int32_t>> Model::rowSlots(const Snapshot &state, const artifa
     auto it = state.adapters.find(name);
     if (it == state.adapters.end())
       return unknownAdapter(state, name);
-    artifact::Time time = it->second.source->time;
+    const LiveAdapter &live = it->second;
+    artifact::Time time = live.source->time;
     if (time == artifact::SWITCH)
       return Error{"adapter '" + name + "' is bound at switch; switch it in instead of naming it in a call"};
+    if (time == artifact::LOAD)
+      return Error{"adapter '" + name + "' is bound at load: it acts in every call until it is unloaded"};
     if (time == artifact::CALL)
       for (const std::string &other : names)
         if (other != name)
           return Error{"adapter '" + name + "' is bound at call: it acts on all rows or on none"};
-    slots.push_back(it->second.slot);
+    uniform |= time == artifact::CALL;
+    auto set = settings.find(name);
+    slots.push_back(live.find(set == settings.end() ? live.properties : set->second)->slot);
   }
+  // A call-bound adapter needs no axis of rows.
+  int64_t rows = 0;
+  for (int i = 0; i < entry.inputs_size(); ++i)
+    if (entry.inputs(i).name() == entry.row_input())
+      rows = inputs[i]->shape[entry.row_axis()];
+  if (entry.row_input().empty() && (request.rowAdapters || !uniform))
+    return Error{"the graph '" + entry.name() +
+                 "' takes no adapters: it was compiled without an axis of rows"};
+  if (request.rowAdapters && static_cast<int64_t>(names.size()) != rows)
+    return Error{std::to_string(names.size()) + " adapters are named for " + std::to_string(rows) +
+                 " rows (axis " + std::to_string(entry.row_axis()) + " of input '" + entry.row_input() +
+                 "')"};
   if (any && !state.switched.empty())
     return Error{"rows cannot carry adapters while '" + state.switched +
                  "' is switched in; switch to none first"};
   if (!any)
     slots.clear();
+  else if (uniform) // shares of the positions, one for each thread
+    slots.assign(static_cast<size_t>(resources.pool.threads()), slots[0]);
   else if (request.adapter)
     slots.assign(static_cast<size_t>(rows), slots[0]);
   return slots;
 }
 
 Result<CallResult> Model::call(const CallRequest &request) {
-  std::shared_ptr<const Snapshot> state = current();
+  Settings settings;
+  Result<std::shared_ptr<const Snapshot>> held = withVariants(request, settings);
+  if (!held)
+    return held.error();
+  const std::shared_ptr<const Snapshot> &state = *held;
   const artifact::Entry *entry = nullptr;
   std::string names;
   for (const artifact::Entry &each : artifact->manifest.entries()) {
@@ -133,7 +145,7 @@ Result<CallResult> Model::call(const CallRequest &request) {
   Result<std::vector<const Tensor *>> ordered = orderInputs(*entry, request);
   if (!ordered)
     return ordered.error();
-  Result<std::vector<int32_t>> slots = rowSlots(*state, *entry, request, *ordered);
+  Result<std::vector<int32_t>> slots = rowSlots(*state, *entry, request, settings, *ordered);
   if (!slots)
     return slots.error();
 

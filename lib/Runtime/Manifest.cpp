@@ -104,7 +104,9 @@ private:
           return name + "is tied to a site that does not exist";
       for (const SiteForm &form : site.forms()) {
         if ((form.materialise() != -1 && !within(form.materialise(), functions)) ||
-            (form.prepare() != -1 && !within(form.prepare(), functions)))
+            (form.prepare() != -1 && !within(form.prepare(), functions)) || form.touch() < 0 ||
+            form.touch() > functions || form.restore() < 0 || form.restore() > functions ||
+            (form.touch() == 0) != (form.restore() == 0))
           return name + "has a function that does not exist";
         for (int32_t slot : form.entry_slots())
           if (!within(slot, ADAPTER_ENTRY_TENSORS))

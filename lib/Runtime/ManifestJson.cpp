@@ -85,19 +85,14 @@ Json updateJson(const AdapterUpdate &update) {
 }
 
 Json adapterJson(const Adapter &adapter) {
-  return {{"name", adapter.name()},
-          {"time", timeName(adapter.time())},
-          {"file", adapter.file()},
-          {"source_hash", adapter.source_hash()},
-          {"updates", each(adapter.updates(), updateJson)}};
+  return {{"name", adapter.name()},          {"time", timeName(adapter.time())},
+          {"file", adapter.file()},          {"source_hash", adapter.source_hash()},
+          {"bound", plain(adapter.bound())}, {"updates", each(adapter.updates(), updateJson)}};
 }
 
 Json slotJson(const Slot &slot) {
-  return {{"name", slot.name()},
-          {"time", timeName(slot.time())},
-          {"forms", plain(slot.forms())},
-          {"max_rank", slot.max_rank()},
-          {"sites", plain(slot.sites())}};
+  return {{"name", slot.name()},         {"time", timeName(slot.time())}, {"forms", plain(slot.forms())},
+          {"max_rank", slot.max_rank()}, {"sites", plain(slot.sites())},  {"bound", plain(slot.bound())}};
 }
 
 } // namespace

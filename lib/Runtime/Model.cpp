@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The state of a model and its changes; see Model.h. Calls stand in Call.cpp.
+// The state of a model and its changes; see Model.h. Calls stand in Call.cpp, what adapters are made into in
+// Variants.cpp.
 #include "lib/Runtime/Model.h"
 #include "lib/Runtime/Manifest.h"
 
@@ -17,7 +18,7 @@ Result<std::unique_ptr<Model>> Model::open(const std::string &folder, int thread
   for (const artifact::Scalar &scalar : (*artifact)->manifest.scalars())
     first->scalars.push_back(scalar.default_value());
   for (const artifact::Adapter &adapter : (*artifact)->manifest.adapters()) {
-    if (adapter.time() < artifact::SWITCH)
+    if (adapter.time() == artifact::BUILD)
       continue; // in the weights already
     Result<Source> source = readBuiltIn(**artifact, adapter);
     if (!source)
@@ -25,6 +26,8 @@ Result<std::unique_ptr<Model>> Model::open(const std::string &folder, int thread
     if (Status status = model->add(*first, std::make_shared<Source>(std::move(*source))); !status)
       return status.error();
   }
+  if (Status status = first->loaded.empty() ? Status(Done{}) : model->reload(*first); !status)
+    return status.error();
   model->publish(std::move(first));
   return model;
 }
@@ -46,34 +49,6 @@ void Model::publish(std::shared_ptr<Snapshot> next) {
   // The previous generation, now perhaps unused, is freed outside of the lock.
 }
 
-// Adds an adapter that is not there yet, or prepares it anew with another factor.
-Status Model::add(Snapshot &next, std::shared_ptr<const Source> source) {
-  LiveAdapter &live = next.adapters[source->name];
-  live.source = source;
-  if (source->time == artifact::SWITCH)
-    return Done{};
-  Result<Prepared> prepared = prepare(*artifact, resources, *source, live.factor);
-  if (!prepared)
-    return prepared.error();
-  if (live.slot < 0) {
-    std::vector<bool> used(next.adapters.size() + 1);
-    for (const auto &[name, other] : next.adapters)
-      if (other.slot >= 0 && static_cast<size_t>(other.slot) < used.size())
-        used[other.slot] = true;
-    for (live.slot = 0; used[live.slot];)
-      ++live.slot;
-  }
-  for (int bank = 0; bank < artifact->banks; ++bank) {
-    std::vector<adapter_entry_v1> &entries = next.entries[bank];
-    if (entries.size() <= static_cast<size_t>(live.slot))
-      entries.resize(live.slot + 1);
-    auto it = prepared->entries.find(bank);
-    entries[live.slot] = it == prepared->entries.end() ? adapter_entry_v1{} : it->second;
-  }
-  live.prepared = std::make_shared<Prepared>(std::move(*prepared));
-  return Done{};
-}
-
 Error Model::unknownAdapter(const Snapshot &state, const std::string &name) const {
   std::string known;
   for (const auto &[each, live] : state.adapters)
@@ -84,25 +59,19 @@ Error Model::unknownAdapter(const Snapshot &state, const std::string &name) cons
 Status Model::switchTo(const std::string &name) {
   std::lock_guard<std::mutex> lock(writing);
   std::shared_ptr<Snapshot> next = copy();
-  Materialised weights;
   if (!name.empty()) {
     auto it = next->adapters.find(name);
     if (it == next->adapters.end())
       return unknownAdapter(*next, name);
-    const LiveAdapter &live = it->second;
-    if (live.source->time != artifact::SWITCH)
-      return Error{"adapter '" + name + "' is bound at " + timeName(live.source->time) +
-                   ", not at switch; name it in the call"};
-    Result<Materialised> made = materialise(*artifact, resources, *live.source, live.factor);
-    if (!made)
-      return made.error();
-    weights = std::move(*made);
+    if (it->second.source->time != artifact::SWITCH)
+      return Error{"adapter '" + name + "' is bound at " + timeName(it->second.source->time) +
+                   ", not at switch" +
+                   (it->second.source->time == artifact::LOAD ? ": it acts until it is unloaded"
+                                                              : "; name it in the call")};
   }
   next->switched = name;
-  next->parameters = artifact->pristine;
-  for (const auto &[row, data] : weights)
-    next->parameters[row] = data.get();
-  next->weights = std::move(weights);
+  if (Status status = putIn(*next); !status)
+    return status;
   publish(std::move(next));
   return Done{};
 }
@@ -117,14 +86,15 @@ Status Model::loadAdapter(const std::string &name, const std::string &path, cons
   Result<Source> source = readCheckpoint(*artifact, name, path, slot);
   if (!source)
     return source.error();
-  // A known name becomes a new generation; its place in the banks is found anew.
+  // A known name becomes a new generation.
+  bool reloads = source->time == artifact::LOAD;
   if (auto it = next->adapters.find(name); it != next->adapters.end()) {
-    for (std::vector<adapter_entry_v1> &bank : next->entries)
-      if (it->second.slot >= 0)
-        bank[it->second.slot] = {};
-    next->adapters.erase(it);
+    reloads |= it->second.source->time == artifact::LOAD;
+    remove(*next, name);
   }
   if (Status status = add(*next, std::make_shared<Source>(std::move(*source))); !status)
+    return status;
+  if (Status status = reloads ? reload(*next) : Status(Done{}); !status)
     return status;
   publish(std::move(next));
   return Done{};
@@ -138,10 +108,10 @@ Status Model::unloadAdapter(const std::string &name) {
     return unknownAdapter(*next, name);
   if (next->switched == name)
     return Error{"adapter '" + name + "' is switched in; switch to another one or to none first"};
-  if (it->second.slot >= 0)
-    for (std::vector<adapter_entry_v1> &bank : next->entries)
-      bank[it->second.slot] = {};
-  next->adapters.erase(it);
+  bool reloads = it->second.source->time == artifact::LOAD;
+  remove(*next, name);
+  if (Status status = reloads ? reload(*next) : Status(Done{}); !status)
+    return status;
   publish(std::move(next));
   return Done{};
 }
@@ -156,24 +126,17 @@ Status Model::set(const std::string &property, double value) {
       publish(std::move(next));
       return Done{};
     }
-  const std::string end = ".scale";
-  if (property.size() <= end.size() || property.compare(property.size() - end.size(), end.size(), end))
-    return Error{"'" + property + "' cannot be set; expected <adapter>.scale"};
-  std::string name = property.substr(0, property.size() - end.size());
-  auto it = next->adapters.find(name);
-  if (it == next->adapters.end())
-    return unknownAdapter(*next, name);
-  it->second.factor = value;
-  if (Status status = add(*next, it->second.source); !status)
+  std::string name;
+  Properties properties;
+  if (Status status = changeProperties(*next, property, value, name, properties); !status)
     return status;
-  if (next->switched == name) {
-    Result<Materialised> weights = materialise(*artifact, resources, *it->second.source, value);
-    if (!weights)
-      return weights.error();
-    next->weights = std::move(*weights);
-    for (const auto &[row, data] : next->weights)
-      next->parameters[row] = data.get();
-  }
+  LiveAdapter &live = next->adapters[name];
+  live.properties = properties;
+  Status changed = live.source->time == artifact::LOAD ? reload(*next)
+                   : live.source->inWeights()          ? (next->switched == name ? putIn(*next) : Done{})
+                                                       : add(*next, live.source);
+  if (!changed)
+    return changed;
   publish(std::move(next));
   return Done{};
 }
@@ -181,10 +144,13 @@ Status Model::set(const std::string &property, double value) {
 checkpoint::Json Model::adapters() const {
   checkpoint::Json result = checkpoint::Json::array();
   for (const auto &[name, live] : current()->adapters)
-    result.push_back({{"name", name},
-                      {"time", timeName(live.source->time)},
-                      {"origin", live.source->origin},
-                      {"scale", live.factor}});
+    result.push_back(
+        {{"name", name},
+         {"time", timeName(live.source->time)},
+         {"origin", live.source->origin},
+         {"scale", live.properties.scale},
+         {"rank", live.properties.rank ? std::min(live.properties.rank, live.source->highestRank())
+                                       : live.source->highestRank()}});
   return result;
 }
 
@@ -193,6 +159,7 @@ checkpoint::Json Model::info() const {
   checkpoint::Json result = manifestToJson(artifact->manifest);
   result["state"] = {
       {"adapters", adapters()},
+      {"loaded", state->loaded},
       {"switched", state->switched.empty() ? checkpoint::Json() : checkpoint::Json(state->switched)},
       {"threads", resources.pool.threads()},
       {"memory", resources.cache->total()}};

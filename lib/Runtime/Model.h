@@ -10,20 +10,31 @@
 
 namespace adapter::runtime {
 
+// A row- or call-bound adapter under one setting of its properties.
+struct Variant {
+  Properties properties;
+  int slot = -1; // in the banks
+  std::shared_ptr<const Prepared> prepared;
+};
+
 // An adapter as one generation of calls sees it.
 struct LiveAdapter {
   std::shared_ptr<const Source> source;
-  double factor = 1.0;
-  int slot = -1; // in the banks; -1 for switch-bound adapters
-  std::shared_ptr<const Prepared> prepared;
+  Properties properties; // unless a call sets others
+  // By slot of the banks: the one of `properties` first, then those that calls asked for, the latest last.
+  std::vector<Variant> variants;
+
+  const Variant *find(const Properties &wanted) const;
 };
 
 // Everything that a call reads and a change replaces. A change publishes a new snapshot; calls under way
 // finish on the one they hold.
 struct Snapshot {
   std::map<std::string, LiveAdapter> adapters;
-  std::string switched; // empty: the base
-  Materialised weights; // of the adapter that is switched in
+  std::string switched;            // empty: the base
+  std::vector<std::string> loaded; // load-bound adapters, in the order in which they act
+  Materialised loadedWeights;      // with these
+  Materialised weights;            // and with the one that is switched in
   std::vector<const void *> parameters;
   std::vector<std::vector<adapter_entry_v1>> entries; // [bank][slot]
   std::vector<adapter_bank_v1> banks;
@@ -34,7 +45,8 @@ struct CallRequest {
   std::vector<std::pair<std::string, Tensor>> inputs; // views
   std::string entry;                                  // empty: the first
   std::optional<std::string> adapter;
-  std::optional<std::vector<std::string>> rowAdapters; // empty names for none
+  std::optional<std::vector<std::string>> rowAdapters;  // empty names for none
+  std::vector<std::pair<std::string, double>> settings; // "<adapter>.<property>", for this call
 };
 
 struct CallResult {
@@ -57,18 +69,31 @@ public:
 
 private:
   Model(std::shared_ptr<const Artifact> artifact, int threads, int64_t memoryLimit)
-      : artifact(std::move(artifact)), resources(threads, memoryLimit) {}
+      : artifact(artifact), resources(threads, memoryLimit),
+        copies(std::make_shared<TouchedCopies>(artifact, resources)) {}
   std::shared_ptr<const Snapshot> current() const;
   void publish(std::shared_ptr<Snapshot> next);
   std::shared_ptr<Snapshot> copy() const { return std::make_shared<Snapshot>(*current()); }
+  // Properties by adapter, where a call sets them.
+  using Settings = std::map<std::string, Properties>;
+
   Status add(Snapshot &snapshot, std::shared_ptr<const Source> source);
+  void remove(Snapshot &snapshot, const std::string &name) const;
+  Status prepareVariant(Snapshot &snapshot, const Source &source, Variant &variant);
+  Status reload(Snapshot &snapshot);
+  Status putIn(Snapshot &snapshot);
+  Status changeProperties(const Snapshot &snapshot, const std::string &text, double value, std::string &name,
+                          Properties &properties) const;
+  Result<Settings> readSettings(const Snapshot &snapshot, const CallRequest &request) const;
+  Result<std::shared_ptr<const Snapshot>> withVariants(const CallRequest &request, Settings &settings);
   Result<std::vector<int32_t>> rowSlots(const Snapshot &snapshot, const artifact::Entry &entry,
-                                        const CallRequest &request,
+                                        const CallRequest &request, const Settings &settings,
                                         const std::vector<const Tensor *> &inputs) const;
   Error unknownAdapter(const Snapshot &snapshot, const std::string &name) const;
 
   std::shared_ptr<const Artifact> artifact;
   Resources resources;
+  std::shared_ptr<TouchedCopies> copies;
   std::mutex writing;            // changes come one after the other
   mutable std::mutex publishing; // of `snapshot`, held for a moment only
   std::shared_ptr<const Snapshot> snapshot;

@@ -38,9 +38,10 @@ Status mapParameters(Artifact &artifact) {
   if (artifact.manifest.parameters().empty())
     return Done{};
   std::string path = artifact.folder + "/" + parameterFile;
-  Result<Safetensors> file = checkpoint::readSafetensors(path);
+  Result<Safetensors> file = checkpoint::readSafetensors(path, /*keepDescriptor=*/true);
   if (!file)
     return file.error();
+  artifact.parameterFile = file->file;
   std::unordered_map<std::string, const Tensor *> byName;
   for (const Tensor &tensor : file->tensors)
     byName[tensor.key] = &tensor;

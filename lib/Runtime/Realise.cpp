@@ -5,6 +5,8 @@
 #include "lib/Checkpoint/DType.h"
 #include "lib/Runtime/Manifest.h"
 #include <algorithm>
+#include <cstring>
+#include <set>
 
 namespace adapter::runtime {
 
@@ -14,6 +16,7 @@ constexpr int32_t f32 = static_cast<int32_t>(checkpoint::DType::F32);
 constexpr int32_t i64 = static_cast<int32_t>(checkpoint::DType::I64);
 constexpr int32_t f64 = static_cast<int32_t>(checkpoint::DType::F64);
 constexpr int biasSlot = 3, wholeSlot = 4; // of an entry: tensors that stand for the whole parameter
+constexpr int placesSlot = 5;              // of a linear: which elements change
 
 // The base that a function sees: the pristine parameter, or what an earlier update made of it.
 struct Base {
@@ -22,7 +25,7 @@ struct Base {
   int32_t dtype = f32;
 };
 
-Base pristine(const Artifact &artifact, const artifact::Site &site) {
+Base baseOf(const Artifact &artifact, const artifact::Site &site, const Materialised &weights) {
   Base base;
   if (site.parameter() < 0)
     return base;
@@ -31,16 +34,38 @@ Base pristine(const Artifact &artifact, const artifact::Site &site) {
   base.data = const_cast<std::byte *>(tensor.data);
   base.dims = tensor.shape;
   base.dtype = static_cast<int32_t>(tensor.dtype);
+  if (auto updated = weights.find(site.parameter()); updated != weights.end())
+    base.data = updated->second.get();
   return base;
 }
 
-Result<std::vector<Output>> run(const Artifact &artifact, Resources &resources, int function,
-                                const Base &base, const SiteUpdate &update, double factor,
+// The leading `rank` directions of a factor: rows of A [r, ...], columns of B [out, r, ...].
+Tensor leading(const Tensor &factor, const std::string &role, int64_t rank) {
+  size_t axis = role == "A" ? 0 : 1;
+  if ((role != "A" && role != "B") || rank == 0 || factor.shape.size() <= axis || factor.shape[axis] <= rank)
+    return factor;
+  std::vector<int64_t> shape = factor.shape;
+  shape[axis] = rank;
+  Tensor part = checkpoint::allocateTensor(factor.dtype, shape);
+  part.key = factor.key;
+  size_t outer = axis ? static_cast<size_t>(shape[0]) : 1;
+  size_t from = factor.bytes / outer, to = part.bytes / outer;
+  for (size_t i = 0; i < outer; ++i)
+    std::memcpy(checkpoint::mutableData(part) + i * to, factor.data + i * from, to);
+  return part;
+}
+
+Result<std::vector<Output>> run(const Artifact &artifact, Resources &resources,
+                                const artifact::SiteForm &form, int function, const Base &base,
+                                const SiteUpdate &update, const Properties &properties,
                                 const std::vector<int32_t> &dtypes) {
-  double scale = update.scale * factor;
+  double scale = update.scale * properties.scale;
+  std::vector<Tensor> tensors;
+  for (size_t i = 0; i < update.tensors.size(); ++i)
+    tensors.push_back(leading(update.tensors[i], form.roles(static_cast<int>(i)), properties.rank));
   std::vector<adapter_tensor_v1> inputs;
   inputs.push_back({base.data, base.dims.data(), static_cast<int32_t>(base.dims.size()), base.dtype});
-  for (const Tensor &tensor : update.tensors)
+  for (const Tensor &tensor : tensors)
     inputs.push_back({const_cast<std::byte *>(tensor.data), tensor.shape.data(),
                       static_cast<int32_t>(tensor.shape.size()), static_cast<int32_t>(tensor.dtype)});
   inputs.push_back({&scale, nullptr, 0, f64});
@@ -51,9 +76,10 @@ Result<std::vector<Output>> run(const Artifact &artifact, Resources &resources, 
   return invoke(resources, artifact.code.table->functions[function], call, dtypes);
 }
 
-// Type of an entry's tensor: the indices of replaced rows are integers.
+// Type of an entry's tensor: the indices of what changes are integers.
 int32_t entryDtype(const artifact::Site &site, int slot) {
-  return site.kind() == artifact::EMBEDDING && slot == 2 ? i64 : f32;
+  bool indices = site.kind() == artifact::EMBEDDING ? slot == 2 : slot == placesSlot;
+  return indices ? i64 : f32;
 }
 
 // Packed tensors are [n / block, k, block]; what they cover is n.
@@ -64,6 +90,8 @@ void setExtents(const artifact::Site &site, int slot, const std::vector<int64_t>
   if (site.kind() == artifact::LINEAR) {
     if (slot == 0)
       entry.extent[0] = packed(dims);
+    if (slot == placesSlot && dims.size() == 2)
+      entry.extent[3] = dims[1];
     if (slot == wholeSlot) {
       entry.extent[1] = packed(dims);
       entry.extent[2] = site.rows();
@@ -81,7 +109,7 @@ void setExtents(const artifact::Site &site, int slot, const std::vector<int64_t>
 } // namespace
 
 Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const Source &source,
-                         double factor) {
+                         const Properties &properties, const Materialised &weights) {
   Prepared result;
   std::map<int, Base> bases;                 // by site, where an update made a whole parameter
   std::map<std::pair<int, int>, int> filled; // (bank, tensor) -> site
@@ -92,10 +120,10 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
     for (int slot : form.entry_slots())
       dtypes.push_back(entryDtype(site, slot));
     auto known = bases.find(update.site);
-    Base base = known != bases.end() ? known->second : pristine(artifact, site);
+    Base base = known != bases.end() ? known->second : baseOf(artifact, site, weights);
     std::string where = "adapter '" + source.name + "' at '" + siteName(site) + "': ";
     Result<std::vector<Output>> outputs =
-        run(artifact, resources, form.prepare(), base, update, factor, dtypes);
+        run(artifact, resources, form, form.prepare(), base, update, properties, dtypes);
     if (!outputs)
       return Error{where + outputs.error().message};
     adapter_entry_v1 &entry = result.entries.emplace(site.bank(), adapter_entry_v1{}).first->second;
@@ -121,25 +149,38 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
   return result;
 }
 
-Result<Materialised> materialise(const Artifact &artifact, Resources &resources, const Source &source,
-                                 double factor) {
-  Materialised result;
+Status materialise(const Artifact &artifact, Resources &resources, const Source &source,
+                   const Properties &properties, Materialised &weights, TouchedCopies &copies) {
+  std::set<int> own; // parameters that this call has written anew
   for (const SiteUpdate &update : source.updates) {
     const artifact::Site &site = artifact.manifest.sites(update.site);
-    Base base = pristine(artifact, site);
-    std::shared_ptr<void> &current = result[site.parameter()];
-    if (current)
-      base.data = current.get();
-    Result<std::vector<Output>> outputs = run(artifact, resources, findForm(site, update.form)->materialise(),
-                                              base, update, factor, {base.dtype});
+    const artifact::SiteForm &form = *findForm(site, update.form);
     std::string where = "adapter '" + source.name + "' at '" + siteName(site) + "': ";
+    int parameter = site.parameter();
+    if (form.touch() && own.count(parameter)) {
+      if (Status status = copies.applyInPlace(update, properties.scale, weights[parameter].get()); !status)
+        return Error{where + status.error().message};
+      continue;
+    }
+    if (form.touch() && !weights.count(parameter)) {
+      Result<std::shared_ptr<void>> touched = copies.apply(update, properties.scale);
+      if (!touched)
+        return Error{where + touched.error().message};
+      // Not `own`: what came after it in place would not be restored.
+      weights[parameter] = std::move(*touched);
+      continue;
+    }
+    Base base = baseOf(artifact, site, weights);
+    Result<std::vector<Output>> outputs =
+        run(artifact, resources, form, form.materialise(), base, update, properties, {base.dtype});
     if (!outputs)
       return Error{where + outputs.error().message};
     if ((*outputs)[0].dims != base.dims)
       return Error{where + "the updated parameter has another shape than the base's"};
-    current = std::move((*outputs)[0].data);
+    weights[parameter] = std::move((*outputs)[0].data);
+    own.insert(parameter);
   }
-  return result;
+  return Done{};
 }
 
 } // namespace adapter::runtime

@@ -4,21 +4,33 @@
 #ifndef ADAPTER_LIB_RUNTIME_REALISE_H
 #define ADAPTER_LIB_RUNTIME_REALISE_H
 
-#include "lib/Runtime/Sources.h"
+#include "lib/Runtime/Touched.h"
 
 namespace adapter::runtime {
+
+// What can be set of an adapter.
+struct Properties {
+  double scale = 1.0; // multiplies the adapter's own
+  int64_t rank = 0;   // how many directions of low-rank updates act, the leading ones; 0: all
+  bool operator==(const Properties &other) const { return scale == other.scale && rank == other.rank; }
+};
+
+// Updated parameters by row of the parameter table.
+using Materialised = std::map<int, std::shared_ptr<void>>;
 
 // A row- or call-bound adapter.
 struct Prepared {
   std::map<int, adapter_entry_v1> entries; // by bank
   std::vector<std::shared_ptr<void>> owners;
 };
-Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const Source &source, double factor);
+// `weights` stand for the artifact's own parameters where they have them.
+Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const Source &source,
+                         const Properties &properties, const Materialised &weights);
 
-// A switch-bound adapter: updated parameters by row of the parameter table.
-using Materialised = std::map<int, std::shared_ptr<void>>;
-Result<Materialised> materialise(const Artifact &artifact, Resources &resources, const Source &source,
-                                 double factor);
+// Applies an adapter that acts in the weights on top of `weights`. Updates of few elements cost what they change
+// where the weight is the pristine one or this adapter's own already.
+Status materialise(const Artifact &artifact, Resources &resources, const Source &source,
+                   const Properties &properties, Materialised &weights, TouchedCopies &copies);
 
 } // namespace adapter::runtime
 

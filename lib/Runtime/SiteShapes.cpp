@@ -19,14 +19,43 @@ namespace {
 constexpr int64_t rankDim = -1, countDim = -2; // sizes that the adapter decides
 using Shape = std::vector<int64_t>;
 
+// The shape of the parameter as checkpoints have it.
+Shape whole(const artifact::Site &site) {
+  if (site.kind() == artifact::VECTOR)
+    return {site.rows()};
+  return site.transposed() ? Shape{site.columns(), site.rows()} : Shape{site.rows(), site.columns()};
+}
+
+// Coordinates [dims, n] must lie within the parameter, ascend in row-major order and differ.
+Status checkCoordinates(const Tensor &tensor, const Shape &shape) {
+  const auto *index = reinterpret_cast<const int64_t *>(tensor.data);
+  int64_t dims = tensor.shape[0], count = tensor.shape[1];
+  for (int64_t k = 0; k < count; ++k) {
+    bool ascends = k == 0;
+    for (int64_t d = 0; d < dims; ++d) {
+      int64_t at = index[d * count + k];
+      if (at < 0 || at >= shape[d])
+        return Error{"tensor '" + tensor.key + "' holds the index " + std::to_string(at) +
+                     ", but the parameter has shape " + checkpoint::shapeText(shape)};
+      if (!ascends && at < index[d * count + k - 1])
+        return Error{"tensor '" + tensor.key + "': its indices are not in ascending order"};
+      ascends |= at > index[d * count + k - 1];
+    }
+    if (!ascends)
+      return Error{"tensor '" + tensor.key + "' names an element twice"};
+  }
+  return Done{};
+}
+
 // The shape of each role at a site; empty where the form is unknown there.
 std::map<std::string, Shape> shapesOf(const artifact::Site &site, const std::string &form) {
   int64_t rows = site.rows(), columns = site.columns();
   bool linear = site.kind() == artifact::LINEAR, embedding = site.kind() == artifact::EMBEDDING;
   bool matrix = linear || embedding;
-  Shape whole = !matrix ? Shape{rows} : site.transposed() ? Shape{columns, rows} : Shape{rows, columns};
   if (form == "replace" || form == "add")
-    return {{"value", whole}};
+    return {{"value", whole(site)}};
+  if (form == "sparse" || form == "sparse+overwrite")
+    return {{"indices", {matrix ? 2 : 1, countDim}}, {"values", {countDim}}};
   if (form == "rows" && matrix && !site.transposed())
     return {{"indices", {countDim}}, {"rows", {countDim, columns}}};
   if (linear && (form == "lora" || form == "lora+dora"))
@@ -60,6 +89,11 @@ Status checkShapes(const artifact::Site &site, const artifact::SiteForm &form,
                    " " + checkpoint::shapeText(want) + " there"};
     if (role != "indices")
       continue;
+    if (want.size() == 2) {
+      if (Status status = checkCoordinates(tensor, whole(site)); !status)
+        return status;
+      continue;
+    }
     const auto *indices = reinterpret_cast<const int64_t *>(tensor.data);
     for (int64_t k = 0; k < tensor.shape[0]; ++k)
       if (indices[k] < 0 || indices[k] >= site.rows() || (k && indices[k] <= indices[k - 1]))

@@ -44,11 +44,11 @@ Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std
     return Error{message + "the artifact has no room for the form '" + form +
                  "' there, only for: " + (forms.empty() ? "none" : forms)};
   }
-  bool switched = time == artifact::SWITCH;
-  if (switched ? known->materialise() < 0 || site.parameter() < 0 : known->prepare() < 0 || site.bank() < 0)
+  bool inWeights = time == artifact::SWITCH || time == artifact::LOAD;
+  if (inWeights ? known->materialise() < 0 || site.parameter() < 0 : known->prepare() < 0 || site.bank() < 0)
     return Error{message + "the artifact cannot apply the form '" + form + "' there at the time '" +
                  timeName(time) + "'"};
-  SiteUpdate update{siteIndex, form, scale, {}};
+  SiteUpdate update{siteIndex, form, scale, 0, {}};
   for (const std::string &role : known->roles()) {
     auto it = tensors.find(role);
     if (it == tensors.end())
@@ -60,6 +60,8 @@ Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std
     // A checkpoint's file may be overwritten while its adapter lives; the artifact's own files may not.
     if (origin == Origin::Checkpoint && converted->data == it->second.data)
       converted = copyTensor(*converted);
+    if (role == "A")
+      update.rank = converted->shape.empty() ? 0 : converted->shape[0];
     update.tensors.push_back(std::move(*converted));
   }
   if (tensors.size() != update.tensors.size())
@@ -100,7 +102,7 @@ Result<Room> findRoom(const Artifact &artifact, const char *slotName) {
   std::set<artifact::Time> times;
   Room room{artifact::ROW, {}, nullptr};
   for (int i = 0; i < manifest.sites_size(); ++i)
-    if (manifest.sites(i).time() >= artifact::SWITCH) {
+    if (manifest.sites(i).time() >= artifact::LOAD) {
       times.insert(manifest.sites(i).time());
       room.sites.push_back(i);
     }
@@ -112,6 +114,25 @@ Result<Room> findRoom(const Artifact &artifact, const char *slotName) {
   return room;
 }
 
+std::string formsOf(const artifact::Slot &slot) {
+  std::string forms;
+  for (const std::string &form : slot.forms())
+    forms += (forms.empty() ? "" : ", ") + form;
+  return forms;
+}
+
+// The names of a message, not all where they are many.
+template <typename Names>
+std::string listOf(const Names &names) {
+  std::string list;
+  for (const std::string &each : names) {
+    if (list.size() > 1000)
+      return list + ", ...";
+    list += (list.empty() ? "" : ", ") + each;
+  }
+  return list.empty() ? "none" : list;
+}
+
 // The sites that an update of a checkpoint is about.
 Result<std::vector<int>> matchSites(const Artifact &artifact, const Room &room, const Update &update,
                                     const std::string &where) {
@@ -119,29 +140,20 @@ Result<std::vector<int>> matchSites(const Artifact &artifact, const Room &room, 
   for (int index : room.sites) {
     const artifact::Site &site = artifact.manifest.sites(index);
     all.insert(siteName(site));
-    if (site.parameter_name() == update.parameter && checkpoint::pathsMatch(update.module, site.module()))
+    if (site.parameter_name() == update.parameter)
       modules.insert(site.module());
   }
-  if (modules.count(update.module))
-    modules = {update.module};
-  std::string list;
-  for (const std::string &each : modules.empty() ? all : modules) {
-    if (list.size() > 1000) {
-      list += ", ...";
-      break;
-    }
-    list += (list.empty() ? "" : ", ") + each;
-  }
-  if (modules.empty())
+  std::vector<std::string> found = checkpoint::matchingPaths({modules.begin(), modules.end()}, update.module);
+  if (found.empty())
     return Error{where + ": the artifact has no room for '" + update.module + "." + update.parameter +
-                 "'; it has room at: " + (list.empty() ? "none" : list)};
-  if (modules.size() > 1)
-    return Error{where + ": '" + update.module + "' may be any of: " + list};
+                 "'; it has room at: " + listOf(all)};
+  if (found.size() > 1)
+    return Error{where + ": '" + update.module + "' may be any of: " + listOf(found)};
   std::vector<int> result;
   std::set<int> tied;
   for (int index : room.sites) {
     const artifact::Site &site = artifact.manifest.sites(index);
-    if (site.module() != *modules.begin() || site.parameter_name() != update.parameter)
+    if (site.module() != found[0] || site.parameter_name() != update.parameter)
       continue;
     result.push_back(index);
     if (update.tied)
@@ -154,6 +166,13 @@ Result<std::vector<int>> matchSites(const Artifact &artifact, const Room &room, 
 }
 
 } // namespace
+
+int64_t Source::highestRank() const {
+  int64_t rank = 0;
+  for (const SiteUpdate &update : updates)
+    rank = std::max(rank, update.rank);
+  return rank;
+}
 
 Result<Source> readBuiltIn(const Artifact &artifact, const artifact::Adapter &adapter) {
   std::string path = artifact.folder + "/" + adapter.file();
@@ -168,7 +187,8 @@ Result<Source> readBuiltIn(const Artifact &artifact, const artifact::Adapter &ad
   Result<Safetensors> file = checkpoint::readSafetensors(path);
   if (!file)
     return file.error();
-  Source source{adapter.name(), "artifact", adapter.time(), {}};
+  Source source{adapter.name(), "artifact", adapter.time(), {}, {}};
+  source.bound.assign(adapter.bound().begin(), adapter.bound().end());
   for (const artifact::AdapterUpdate &update : adapter.updates()) {
     std::map<std::string, Tensor> tensors;
     for (const artifact::AdapterTensor &tensor : update.tensors()) {
@@ -194,13 +214,15 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
   Result<checkpoint::Adapter> adapter = checkpoint::readAdapter(path);
   if (!adapter)
     return adapter.error();
-  Source source{name, path, room->time, {}};
+  Source source{name, path, room->time, {}, {}};
+  if (room->slot)
+    source.bound.assign(room->slot->bound().begin(), room->slot->bound().end());
   for (const Update &update : adapter->updates) {
     if (const artifact::Slot *slot = room->slot) {
       if (slot->forms_size() &&
           std::find(slot->forms().begin(), slot->forms().end(), update.form) == slot->forms().end())
         return Error{path + ": '" + update.module + "' is updated by '" + update.form +
-                     "', which the slot '" + slot->name() + "' does not take"};
+                     "', which the slot '" + slot->name() + "' does not take; it takes: " + formsOf(*slot)};
       if (slot->max_rank() && update.rank > slot->max_rank())
         return Error{path + ": '" + update.module + "' has rank " + std::to_string(update.rank) +
                      ", but the slot '" + slot->name() + "' takes ranks up to " +

@@ -4,6 +4,7 @@
 #ifndef ADAPTER_LIB_RUNTIME_SOURCES_H
 #define ADAPTER_LIB_RUNTIME_SOURCES_H
 
+#include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Tensor.h"
 #include "lib/Runtime/Code.h"
 #include "lib/Runtime/Host.h"
@@ -20,6 +21,7 @@ struct Artifact {
   Code code;
   std::vector<Tensor> parameters;     // mapped, by row of the manifest's table
   std::vector<const void *> pristine; // their data
+  checkpoint::MappedFile parameterFile;
   int banks = 0;
 };
 
@@ -32,6 +34,7 @@ struct SiteUpdate {
   int site;
   std::string form;
   double scale;
+  int64_t rank;                // of low-rank forms, else 0
   std::vector<Tensor> tensors; // f32 or int64, in the order of the form's roles; shapes are checked
 };
 
@@ -41,6 +44,11 @@ struct Source {
   std::string origin; // a path, or "artifact"
   artifact::Time time;
   std::vector<SiteUpdate> updates;
+  std::vector<std::string> bound; // properties that come with the call
+
+  // Its switch or load functions write new weights; other adapters have entries in banks.
+  bool inWeights() const { return time == artifact::SWITCH || time == artifact::LOAD; }
+  int64_t highestRank() const;
 };
 
 // An adapter that the artifact was built with.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Compiles and runs models with adapters."""
 
-from adapter_opt.compiler import Adapter, check, compile, export, merge
+from adapter_opt.compiler import Adapter, Slot, check, compile, export, merge
 from adapter_opt.runtime import Model, load
 
-__all__ = ["Adapter", "Model", "check", "compile", "export", "load", "merge"]
+__all__ = ["Adapter", "Model", "Slot", "check", "compile", "export", "load", "merge"]

@@ -21,13 +21,33 @@ class Adapter:
     """An adapter to compile in.
 
     path: a PEFT folder or its safetensors file.
-    time: when it is bound, one of "build", "switch" and "row"; see docs/binding-times.md.
+    time: when it is bound, one of "build", "switch", "call" and "row"; see docs/binding-times.md.
     scale: multiplies the adapter's own scale.
+    bind: properties that each call may set, of "scale" and "rank"; at "call" and "row" only.
     """
 
     path: str | os.PathLike
     time: str = "build"
     scale: float = 1.0
+    bind: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """Room for adapters that arrive later, by Model.load_adapter.
+
+    forms: of their updates, of "lora", "dora", "embedding", "rows", "add" and "replace", joined by "+".
+    time: when they are bound, one of "load", "switch", "call" and "row".
+    rank: the highest that is taken; None means any.
+    modules: globs over the paths of modules, or over their ends; none means all modules.
+    bind: properties that each call may set, of "scale" and "rank".
+    """
+
+    forms: str
+    time: str = "row"
+    rank: int | None = None
+    modules: tuple[str, ...] = ()
+    bind: tuple[str, ...] = ()
 
 
 def _command():
@@ -51,6 +71,16 @@ def _run(*arguments):
     return done.stdout
 
 
+def _slot_arguments(slots):
+    arguments = []
+    for name, slot in (slots or {}).items():
+        rank = "" if slot.rank is None else f",rank={slot.rank}"
+        modules = f",modules={','.join(slot.modules)}" if slot.modules else ""
+        arguments += ["--adapter-slot", f"{name}:{slot.forms}{rank}{modules}@{slot.time}"]
+        arguments += [f"--bind={name}.{each}@call" for each in slot.bind]
+    return arguments
+
+
 def _adapter_arguments(adapters):
     arguments = []
     for name, adapter in (adapters or {}).items():
@@ -58,18 +88,21 @@ def _adapter_arguments(adapters):
             adapter = Adapter(adapter)
         scale = "" if adapter.scale == 1.0 else f":scale={adapter.scale!r}"
         arguments += ["--adapter", f"{name}={os.fspath(adapter.path)}@{adapter.time}{scale}"]
+        arguments += [f"--bind={name}.{each}@call" for each in adapter.bind]
     return arguments
 
 
-def compile(base, adapters=None, target="cpu:native", threads=0, ignore_missing=()):
-    """Compiles an ONNX file with its adapters (a dict of Adapter or paths by name); returns the model, open.
+def compile(base, adapters=None, target="cpu:native", threads=0, ignore_missing=(), slots=None):
+    """Compiles an ONNX file with its adapters (a dict of Adapter or paths by name) and room for more (a dict
+    of Slot by name); returns the model, open.
 
     Its method save(path) keeps the artifact. target and ignore_missing are adapter-opt's options.
     """
     folder = tempfile.TemporaryDirectory(prefix="adapter-opt-")
     artifact = os.path.join(folder.name, "model.adapt")
     ignored = [f"--ignore-missing={glob}" for glob in ignore_missing]
-    _run(base, *_adapter_arguments(adapters), *ignored, f"--target={target}", "-o", artifact)
+    arguments = [*_adapter_arguments(adapters), *_slot_arguments(slots), *ignored]
+    _run(base, *arguments, f"--target={target}", "-o", artifact)
     return CompiledModel(folder, artifact, threads)
 
 

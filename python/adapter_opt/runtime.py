@@ -27,25 +27,27 @@ class Model:
     def __init__(self, path, threads=0, memory_limit=0):
         self._model = _runtime.Model(os.fspath(path), threads, memory_limit)
 
-    def __call__(self, inputs=None, /, *, adapters=None, **named):
+    def __call__(self, inputs=None, /, *, adapters=None, settings=None, **named):
         """Runs the model and returns its outputs as a dict of NumPy arrays by name.
 
         Inputs are NumPy arrays or anything with __dlpack__, given by keyword or, where names are no
         identifiers, as a dict. adapters is None, the name of one adapter for all rows, or a list with a
-        name or None for each row.
+        name or None for each row. settings are properties of these adapters for this call, as in
+        {"sql.scale": 0.7, "sql.rank": 4}, of those that were compiled to come with the call.
         """
         given = {**(inputs or {}), **named}
         arrays = [(name, _array(value)) for name, value in given.items()]
         one = adapters if isinstance(adapters, str) else None
         rows = None if adapters is None or one is not None else list(adapters)
-        return dict(self._model.call(arrays, None, one, rows))
+        return dict(self._model.call(arrays, None, one, rows, list((settings or {}).items())))
 
     def switch(self, name):
         """Switches an adapter into the weights, or with None back to the base."""
         self._model.switch(name)
 
     def load_adapter(self, name, path, slot=None):
-        """Loads a PEFT folder under a name; slot is needed where the model has several."""
+        """Loads a PEFT folder under a name; slot is needed where the model has several. An adapter in a
+        load-bound slot acts until it is unloaded."""
         self._model.load_adapter(name, os.fspath(path), slot)
 
     def unload_adapter(self, name):
@@ -53,12 +55,12 @@ class Model:
         self._model.unload_adapter(name)
 
     def set(self, name, value):
-        """Sets a property, as in set("sql.scale", 0.7)."""
+        """Sets a property for all calls to come, as in set("sql.scale", 0.7) or set("sql.rank", 4)."""
         self._model.set(name, value)
 
     @property
     def adapters(self):
-        """The adapters by name: a dict of {"time", "origin", "scale"}."""
+        """The adapters by name: a dict of {"time", "origin", "scale", "rank"}."""
         return {each.pop("name"): each for each in json.loads(self._model.adapters())}
 
     def info(self):

@@ -10,7 +10,7 @@ import methods
 import pytest
 import zoo
 
-MODES = ("onnx", "build", "switch", "row", "slot")
+MODES = ("onnx", "build", "switch", "row", "slot", "call")
 
 
 def cases(mode, skip=()):

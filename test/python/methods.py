@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """PEFT adapters with random weights, each a way in which a LoRA checkpoint can look.
 
-A method is a function (architecture, seed) -> peft.LoraConfig, or None where the architecture has no such
-thing. Ranks grow with the seed, so that two adapters of one method differ in rank. `attach` puts one on a
-model; no trained tensor stays at its no-op value.
+A method is a function (architecture, seed) -> a configuration of PEFT, or None where the architecture has
+no such thing. Ranks grow with the seed, so that two adapters of one method differ in rank. `attach` puts one
+on a model; no trained tensor stays at its no-op value.
 """
 
 import re
@@ -56,6 +56,13 @@ def _biased(value):
     return lambda architecture: None if architecture == "llama" else value
 
 
+def _shira(architecture, seed):
+    """SHiRA; PEFT has it for torch.nn.Linear alone."""
+    if architecture == "gpt2":
+        return None
+    return peft.ShiraConfig(r=1 + seed, target_modules=LINEARS[architecture], random_seed=seed)
+
+
 METHODS = {
     "plain": _lora(),
     "rslora": _lora(use_rslora=True),
@@ -84,6 +91,7 @@ METHODS = {
     "head": _lora(target_modules=lambda a: [LINEARS[a][0], HEAD[a]]),
     "float16": _lora(),
     "bfloat16": _lora(modules_to_save=lambda a: [HEAD[a]]),
+    "shira": _shira,
 }
 _STORED_AS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 

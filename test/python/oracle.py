@@ -54,8 +54,9 @@ class Oracle:
         """Logits by feed, without an adapter."""
         return self._outputs(zoo.make(architecture, spread_vectors), architecture)
 
-    def _adapter(self, architecture, method, seed=1, spread_vectors=True, scale=1.0):
-        """A random adapter: its PEFT folder and the logits it gives; `scale` multiplies its own scale."""
+    def _adapter(self, architecture, method, seed=1, spread_vectors=True, scale=1.0, rank=None):
+        """A random adapter: its PEFT folder and the logits it gives; `scale` multiplies its own scale, of its
+        directions the first `rank` are left."""
         model = methods.attach(zoo.make(architecture, spread_vectors), architecture, method, seed)
         suffix = "" if spread_vectors else "-plain"
         folder = self.root / f"{architecture}-{method}-{seed}{suffix}"
@@ -66,6 +67,11 @@ class Oracle:
             for module in model.modules():
                 if hasattr(module, "scale_layer"):
                     module.scaling.update({name: s * scale for name, s in module.scaling.items()})
+        if rank is not None:
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    if "lora_A" in name or "lora_embedding_A" in name:
+                        parameter[rank:] = 0
         return Adapter(folder, self._outputs(model, architecture))
 
     def both(self, architecture, method):

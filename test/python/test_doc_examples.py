@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Every ```mlir block in a TableGen description parses and verifies; a sketch is a plain ``` block."""
+"""Every ```mlir block of a TableGen description or a dialect's README parses; a sketch is a plain block."""
 
 import re
 import textwrap
@@ -16,7 +16,8 @@ def examples():
     """pytest parameters (text) of all blocks, by file and line."""
     found = []
     for folder in ("dialects", "lib"):
-        for path in sorted((product.ROOT / folder).rglob("*.td")):
+        root = product.ROOT / folder
+        for path in sorted([*root.rglob("*.td"), *root.rglob("README.md")]):
             text = path.read_text()
             for match in BLOCK.finditer(text):
                 line = text.count("\n", 0, match.start()) + 1

@@ -8,8 +8,6 @@ import product
 import pytest
 from tolerance import assert_agrees, assert_rows_agree
 
-pytestmark = pytest.mark.needs("row")
-
 # The three rows of the feed `wide`; a has rank 4, b rank 6.
 MIXTURES = (["a", None, "b"], ["b", "a", "a"], [None, "b", None], [None, None, None])
 

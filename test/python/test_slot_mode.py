@@ -9,8 +9,6 @@ import pytest
 import zoo
 from tolerance import assert_agrees, assert_rows_agree
 
-pytestmark = pytest.mark.needs("slot")
-
 # The forms that a slot names for a method (see Update in lib/Checkpoint/Adapter.h).
 FORMS = {
     "dora": "lora+dora",
@@ -20,13 +18,14 @@ FORMS = {
     "tokens": "lora+rows",
     "tokens_named": "lora+rows",
     "lora_bias": "lora+add",
+    "shira": "lora+sparse",
 } | dict.fromkeys(("bias_lora_only", "bias_all", "head_saved", "norm_saved", "bfloat16"), "lora+replace")
 SKIP = ("convolution",)  # factors of convolutions are bound at build
 
 
-def compiled(base, tmp_path, forms, rank=8):
+def compiled(base, tmp_path, forms, rank=8, time="row"):
     artifact = tmp_path / "slot.adapt"
-    product.opt(base, f"--adapter-slot=tenant:{forms},rank={rank}@row", "-o", artifact)
+    product.opt(base, f"--adapter-slot=tenant:{forms},rank={rank}@{time}", "-o", artifact)
     return artifact
 
 
@@ -73,6 +72,110 @@ def test_what_does_not_fit_is_refused(oracle, tmp_path, method, forms, rank, nam
     np.save(tmp_path / "x.npy", oracle.feed("vit", "wide")["pixel_values"])
     arguments = [artifact, f"--load=x={folder}", "--input", f"pixel_values={tmp_path}/x.npy"]
     product.refused("adapter-run", *arguments, "--adapter", "x", mentions=[named])
+
+
+TIMED = [("bert", "dynamo", "dora_rslora"), ("llama", "torchscript", "dora"), ("gpt2", "dynamo", "tokens")]
+
+
+@pytest.mark.parametrize("architecture, exporter, method", TIMED)
+def test_call(oracle, tmp_path, architecture, exporter, method):
+    base = oracle.export(architecture, exporter)
+    artifact = compiled(base, tmp_path, FORMS[method], time="call")
+    feed, without = oracle.feed_of(base, architecture, "wide"), oracle.base(architecture)["wide"]
+    adapter = oracle.adapter(architecture, method)
+    y = product.run(artifact, feed, tmp_path, f"--load=x={adapter.folder}", "--adapter", "x")["logits"]
+    assert_agrees(y, adapter.outputs["wide"], without)
+
+
+@pytest.mark.parametrize("architecture, exporter, method", TIMED)
+def test_switch(oracle, tmp_path, architecture, exporter, method):
+    base = oracle.export(architecture, exporter)
+    model = product.package().load(str(compiled(base, tmp_path, FORMS[method], time="switch")), threads=2)
+    feed, without = oracle.feed_of(base, architecture, "wide"), oracle.base(architecture)["wide"]
+    before = model(**feed)["logits"]
+    assert_agrees(before, without)
+    for name, seed in (("a", 1), ("b", 2)):
+        model.load_adapter(name, oracle.adapter(architecture, method, seed).folder)
+    for name, seed in (("a", 1), ("b", 2)):
+        model.switch(name)
+        given = oracle.adapter(architecture, method, seed).outputs["wide"]
+        assert_agrees(model(**feed)["logits"], given, without)
+    model.switch(None)
+    np.testing.assert_array_equal(model(**feed)["logits"], before)
+
+
+@pytest.mark.parametrize("architecture, exporter, method", TIMED)
+def test_load_time(oracle, tmp_path, architecture, exporter, method):
+    """In a load-bound slot an adapter acts from its loading to its unloading."""
+    base = oracle.export(architecture, exporter)
+    model = product.package().load(str(compiled(base, tmp_path, FORMS[method], time="load")), threads=2)
+    feed, without = oracle.feed_of(base, architecture, "wide"), oracle.base(architecture)["wide"]
+    before = model(**feed)["logits"]
+    for seed in (1, 2):
+        adapter = oracle.adapter(architecture, method, seed)
+        model.load_adapter("x", adapter.folder)  # a new generation, the second time
+        assert_agrees(model(**feed)["logits"], adapter.outputs["wide"], without)
+    with pytest.raises(ValueError, match="bound at load"):
+        model(**feed, adapters="x")
+    model.unload_adapter("x")
+    np.testing.assert_array_equal(model(**feed)["logits"], before)
+
+
+def test_others_act_on_top_of_what_is_loaded(oracle, tmp_path):
+    """Both at once is PEFT's sum of both: of LoRAs in the weights and by switch, by row and by call."""
+    base = oracle.export("llama", "dynamo")
+    first, second = (oracle.adapter("llama", "plain", seed) for seed in (1, 2))
+    both, artifact = oracle.both("llama", "plain")["wide"], tmp_path / "top.adapt"
+    slots = ["--adapter-slot=under:lora@load"]
+    slots += [f"--adapter-slot={time}:lora@{time}" for time in ("switch", "row", "call")]
+    product.opt(base, *slots, "-o", artifact)
+    model = product.package().load(str(artifact), threads=2)
+    feed = oracle.feed_of(base, "llama", "wide")
+    for time in ("switch", "row", "call"):
+        model.load_adapter(f"on-{time}", second.folder, slot=time)
+    model.load_adapter("x", first.folder, slot="under")
+    for name in ("on-row", "on-call"):
+        assert_agrees(model(**feed, adapters=name)["logits"], both, first.outputs["wide"])
+    model.switch("on-switch")
+    assert_agrees(model(**feed)["logits"], both, first.outputs["wide"])
+    model.unload_adapter("x")
+    assert_agrees(model(**feed)["logits"], second.outputs["wide"], oracle.base("llama")["wide"])
+
+
+def test_slots_and_adapters_together(oracle, tmp_path):
+    """Two slots of one time and an adapter of the build, of three ranks, in one batch."""
+    base = oracle.export("bert", "torchscript")
+    a, b, c = (oracle.adapter("bert", method) for method in ("dora", "one_layer", "embedding"))
+    artifact = tmp_path / "many.adapt"
+    slots = ["--adapter-slot=few:lora,rank=4,modules=encoder.layer.1.*@row"]
+    slots += ["--adapter-slot=all:lora+embedding", f"--adapter=a={a.folder}@row", "--bind=few.scale@call"]
+    product.opt(base, *slots, "-o", artifact)
+    model = product.package().load(str(artifact), threads=2)
+    feed, without = oracle.feed_of(base, "bert", "wide"), oracle.base("bert")["wide"]
+    with pytest.raises(ValueError, match="several slots"):
+        model.load_adapter("b", b.folder)
+    with pytest.raises(ValueError, match="no room for .*layer.0"):
+        model.load_adapter("p", oracle.adapter("bert", "plain").folder, slot="few")
+    model.load_adapter("b", b.folder, slot="few")
+    model.load_adapter("c", c.folder, slot="all")
+    y = model(**feed, adapters=["a", "b", "c"])["logits"]
+    references = [each.outputs["wide"][i] for i, each in enumerate((a, b, c))]
+    assert_rows_agree(y, references, without)
+    y = model(**feed, adapters=["b"] * 3, settings={"b.scale": 0.5})["logits"]
+    assert_agrees(y, oracle.adapter("bert", "one_layer", scale=0.5).outputs["wide"], without)
+    with pytest.raises(ValueError, match="--bind c.scale@call"):
+        model(**feed, adapters=["c"] * 3, settings={"c.scale": 0.5})
+
+
+def test_declared_in_python(small, tmp_path):
+    ao = product.package()
+    base, folder = small
+    model = ao.compile(
+        base, slots={"s": ao.Slot("lora", rank=8, modules=("q_proj", "*_proj", "fc?"))}, threads=1
+    )
+    model.load_adapter("x", folder, slot="s")
+    with pytest.raises(ValueError, match="no module 'nothing'"):
+        ao.compile(base, slots={"s": ao.Slot("lora", modules=("nothing",))})
 
 
 def test_every_method_has_forms():

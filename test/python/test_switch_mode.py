@@ -7,8 +7,6 @@ import product
 import pytest
 from tolerance import assert_agrees
 
-pytestmark = pytest.mark.needs("switch")
-
 
 def compiled(oracle, tmp_path, architecture, exporter, method):
     """(artifact, feed, adapters by name): a and b are of one method and of different ranks."""

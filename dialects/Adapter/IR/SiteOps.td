@@ -15,9 +15,10 @@ def Adapter_SiteOp : Adapter_Op<"site", [Symbol]> {
     first dimension), vocabulary and width of an embedding, size and 0 of a vector; for a bottleneck, outputs
     and inputs of the module. `transposed`: the graph's
     tensor is [columns, rows]. `stored_transposed`: so is the module's own, and hence what replaces it
-    (GPT-2's Conv1D). A bottleneck has no parameter; there
-    the word says where its module stands, see lib/Checkpoint/Bottleneck.h. `forms` lists the forms of updates that may come, as lib/Checkpoint names them. `tied` are
-    sites that follow this one where an update of a tied weight reaches both.
+    (GPT-2's Conv1D). A bottleneck has no parameter; there the word says where its module stands, see
+    lib/Checkpoint/Bottleneck.h. `forms` lists the forms of updates that may come, as lib/Checkpoint names them.
+    `tied` are sites that follow this one where an update of a tied weight reaches both. `slots` names the slots
+    that have room here; a `spare` site is for them alone, and is left out where the graph cannot serve it.
 
     Example:
     ```mlir
@@ -31,7 +32,8 @@ def Adapter_SiteOp : Adapter_Op<"site", [Symbol]> {
                        Adapter_SiteKindAttr:$kind, Adapter_BindingTimeAttr:$time, I64Attr:$rows,
                        I64Attr:$columns, UnitAttr:$transposed, UnitAttr:$stored_transposed,
                        StrArrayAttr:$forms,
-                       OptionalAttr<TypedArrayAttrBase<FlatSymbolRefAttr, "symbols">>:$tied);
+                       OptionalAttr<TypedArrayAttrBase<FlatSymbolRefAttr, "symbols">>:$tied,
+                       OptionalAttr<StrArrayAttr>:$slots, UnitAttr:$spare);
   let assemblyFormat = "$sym_name attr-dict";
   let hasVerifier = 1;
 }

@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/StringSet.h"
 
 namespace adapter {
 #define GEN_PASS_DEF_CONVERTONNXTOLINALGPASS
@@ -32,6 +33,7 @@ static LogicalResult lowerMaterialize(MaterializeOp op, GraphLowering &graph) {
   if (!site)
     return select.emitError() << "names no site";
   Lowered lowered;
+  site->removeAttr("shares");
   if (auto parameter = op.getWeight().getDefiningOp<ParameterOp>()) {
     FailureOr<Lowered> own =
         graph.parameter(op, parameter.getScope(), parameter.getKey(), parameter.getType(),
@@ -42,12 +44,21 @@ static LogicalResult lowerMaterialize(MaterializeOp op, GraphLowering &graph) {
   } else if (auto inner = op.getWeight().getDefiningOp<MaterializeOp>()) {
     // Two times at one parameter: the later site reads what the earlier one holds.
     lowered = graph.get(op.getWeight());
-    site->setAttr("shares", inner.getUpdate().getDefiningOp<SelectOp>().getSiteAttr());
+    auto select = inner.getUpdate().getDefiningOp<SelectOp>();
+    Attribute shared =
+        SymbolTable::lookupNearestSymbolFrom<SiteOp>(op, select.getSiteAttr())->getAttr("shares");
+    site->setAttr("shares", shared ? shared : select.getSiteAttr());
   } else {
     return op.emitError("acts on a weight that is no parameter");
   }
-  if (auto bank = site->getAttrOfType<IntegerAttr>("bank"))
-    lowered.bank = bank.getInt();
+  if (auto attr = site->getAttrOfType<IntegerAttr>("bank")) {
+    bool perRow = site.getTime() == BindingTime::Row;
+    graph.banks[attr.getInt()] = {perRow, site.getSpare(), ""};
+    if (!perRow && site.getKind() == SiteKind::Vector)
+      lowered = graph.callVector(lowered, attr.getInt());
+    else
+      lowered.banks.push_back(attr.getInt());
+  }
   graph.set(op.getResult(), std::move(lowered));
   return success();
 }
@@ -79,7 +90,7 @@ static void traceRows(onnxir::NodeOp node, GraphLowering &graph) {
 }
 
 // Only these read a parameter that differs by row as each row's own; any other would read the base's.
-static LogicalResult checkBanks(onnxir::NodeOp node, GraphLowering &graph) {
+static void checkBanks(onnxir::NodeOp node, GraphLowering &graph) {
   static constexpr StringRef known[] = {"Add",
                                         "Conv",
                                         "Div",
@@ -97,14 +108,15 @@ static LogicalResult checkBanks(onnxir::NodeOp node, GraphLowering &graph) {
                                         "Unsqueeze"};
   for (unsigned i = 0; i < node.getInputs().size(); ++i) {
     Lowered *input = graph.input(node, i);
-    if (!input || input->bank < 0)
+    if (!input || input->banks.empty())
       continue;
     bool grouped = node.getOpType() == "Conv" && intAttr(node, "group", 1) != 1;
-    if (grouped || !llvm::is_contained(known, node.getOpType()))
-      return node.emitError() << describe(node)
-                              << ": its parameter cannot differ by row; bind the adapter at build or switch";
+    if (!grouped && llvm::is_contained(known, node.getOpType()))
+      continue;
+    for (int64_t bank : input->banks)
+      graph.refuse(bank, "its parameter cannot differ by row; bind the adapter at build or switch");
+    input->banks.clear();
   }
-  return success();
 }
 
 static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
@@ -128,7 +140,8 @@ static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
                               << " (opset " << node.getOpsetVersion()
                               << ") is not supported in compiled code; -o x.onnx keeps it as it is";
     graph.b.setLoc(node.getLoc());
-    if (failed(checkBanks(node, graph)) || failed(lower(node, graph)))
+    checkBanks(node, graph);
+    if (graph.fault.empty() && failed(lower(node, graph)))
       return failure();
     if (!graph.fault.empty())
       return node.emitError() << (StringRef(graph.fault).starts_with(describe(node)) ? ""
@@ -179,7 +192,75 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     graph.set(onnxInput, std::move(lowered));
   }
 
-  LogicalResult convert(onnxir::GraphOp op, OpBuilder &moduleBuilder) {
+  // Takes the sites of banks that were refused out of the model. Whether there were any.
+  bool leaveOut(onnxir::ModelOp model, const std::map<int64_t, std::string> &refused) {
+    SmallVector<Attribute> texts;
+    if (auto before = getOperation()->getAttrOfType<ArrayAttr>("adapter.left_out"))
+      llvm::append_range(texts, before);
+    llvm::StringSet<> names;
+    for (SiteOp site : llvm::make_early_inc_range(model.getBody().getOps<SiteOp>())) {
+      auto number = site->getAttrOfType<IntegerAttr>("bank");
+      auto why = number ? refused.find(number.getInt()) : refused.end();
+      if (why == refused.end())
+        continue;
+      names.insert(site.getSymName());
+      texts.push_back(
+          StringAttr::get(&getContext(), site.getModule() + "." + site.getParameter() + ": " + why->second));
+      site.erase();
+    }
+    if (names.empty())
+      return false;
+    SmallVector<SelectOp> selects;
+    model->walk([&](SelectOp select) {
+      if (names.contains(select.getSite()))
+        selects.push_back(select);
+    });
+    for (SelectOp select : selects) {
+      for (Operation *user : llvm::make_early_inc_range(select->getUsers()))
+        if (auto materialize = dyn_cast<MaterializeOp>(user)) {
+          materialize.replaceAllUsesWith(materialize.getWeight());
+          materialize.erase();
+        }
+      select.erase();
+    }
+    getOperation()->setAttr("adapter.left_out", ArrayAttr::get(&getContext(), texts));
+    return true;
+  }
+
+  // Lowers the graphs of a model. Room that they cannot serve shows on the way; then lowering starts over
+  // without it.
+  LogicalResult convert(onnxir::ModelOp model, int64_t &banks) {
+    for (;;) {
+      int64_t next = banks;
+      numberBanks(model, next);
+      OpBuilder builder(model);
+      SmallVector<func::FuncOp> functions;
+      std::map<int64_t, std::string> refused;
+      for (auto graph : model.getBody().getOps<onnxir::GraphOp>()) {
+        GraphFunction made;
+        if (failed(lower(graph, builder, made)))
+          return failure();
+        functions.push_back(made.function);
+        for (const auto &[number, bank] : made.graph->banks)
+          if (!bank.refusal.empty())
+            refused.emplace(number, bank.refusal);
+      }
+      if (!leaveOut(model, refused)) {
+        banks = next;
+        return success();
+      }
+      for (func::FuncOp function : functions)
+        function.erase();
+    }
+  }
+
+  struct GraphFunction {
+    func::FuncOp function;
+    std::unique_ptr<ImplicitLocOpBuilder> builder;
+    std::unique_ptr<GraphLowering> graph;
+  };
+
+  LogicalResult lower(onnxir::GraphOp op, OpBuilder &moduleBuilder, GraphFunction &made) {
     SmallVector<Type> inputTypes;
     for (auto [argument, name] : llvm::zip(op.getBody().getArguments(), op.getInputNames())) {
       FailureOr<RankedTensorType> type = plainType(op, argument.getType(), cast<StringAttr>(name).getValue());
@@ -194,8 +275,11 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     for (unsigned i = 0; i < inputTypes.size(); ++i)
       function.setArgAttr(i, "bufferization.writable", BoolAttr::get(&getContext(), false));
     Block *entry = function.addEntryBlock();
-    ImplicitLocOpBuilder b(op.getLoc(), OpBuilder::atBlockEnd(entry));
-    GraphLowering graph(b);
+    made.function = function;
+    made.builder = std::make_unique<ImplicitLocOpBuilder>(op.getLoc(), OpBuilder::atBlockEnd(entry));
+    made.graph = std::make_unique<GraphLowering>(*made.builder);
+    ImplicitLocOpBuilder &b = *made.builder;
+    GraphLowering &graph = *made.graph;
     graph.columnBlock = columnBlock;
     llvm::StringMap<OpFoldResult> named;
     OpFoldResult rows;
@@ -252,11 +336,8 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     SmallVector<onnxir::ModelOp> models(getOperation().getOps<onnxir::ModelOp>());
     int64_t banks = 0;
     for (onnxir::ModelOp model : models) {
-      OpBuilder builder(model);
-      numberBanks(model, banks);
-      for (auto graph : model.getBody().getOps<onnxir::GraphOp>())
-        if (failed(convert(graph, builder)))
-          return signalPassFailure();
+      if (failed(convert(model, banks)))
+        return signalPassFailure();
       // Sites and what acts there outlive the graph: the artifact's manifest names them.
       for (SiteOp site : llvm::make_early_inc_range(model.getBody().getOps<SiteOp>()))
         site->moveBefore(model);

@@ -150,8 +150,8 @@ static LogicalResult lowerConv(onnxir::NodeOp node, GraphLowering &graph) {
     patches.rows = x->rows; // the batch stays first
     Lowered matrix = graph.reshape(*w, {graph.constant(outputs), graph.constant(patch)});
     Lowered product = multiplyByWeight(graph, patches, packWeight(graph, matrix, /*transposed=*/true),
-                                       graph.constant(outputs), bias && bias->bank < 0 ? bias : nullptr);
-    if (bias && bias->bank >= 0)
+                                       graph.constant(outputs), bias && bias->banks.empty() ? bias : nullptr);
+    if (bias && !bias->banks.empty())
       product = graph.elementwise({&product, bias}, type, [](B &b, ArrayRef<Value> s) -> Value {
         return arith::AddFOp::create(b, s[0], s[1]);
       });

@@ -32,10 +32,10 @@ static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowere
                                int64_t bank, int64_t axis, Value size) {
   B &b = graph.b;
   if (axis != 0 || result.rank() != indices.rank() + 1) {
-    graph.fault = "only rows of a table of two dimensions can differ by row";
+    graph.refuse(bank, "only rows of a table of two dimensions can differ by call");
     return result;
   }
-  if (!graph.requireRows(indices))
+  if (!graph.requireRows(indices, bank))
     return result;
   OpFoldResult positions = graph.product(indices.shape), width = result.shape.back();
   SmallVector<OpFoldResult> shape(result.shape);
@@ -50,7 +50,7 @@ static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowere
                       .getResults()
                       .front();
   Lowered whole = graph.wrap(updated, {positions, width});
-  whole.rows = Rows::Outermost;
+  whole.rows = result.rows;
   return graph.reshape(whole, shape);
 }
 
@@ -94,8 +94,8 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
   else if (x->rows != Rows::None)
     result.rows = x->rows == Rows::Outermost && *axis > 0 && indices->rows == Rows::None ? Rows::Outermost
                                                                                          : Rows::Elsewhere;
-  if (x->bank >= 0)
-    result = updateEmbedding(node, graph, *indices, result, x->bank, *axis, size);
+  for (int64_t bank : x->banks)
+    result = updateEmbedding(node, graph, *indices, result, bank, *axis, size);
   graph.set(node.getResult(0), std::move(result));
   return success();
 }

@@ -9,6 +9,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringMap.h"
+#include <map>
 
 namespace adapter {
 
@@ -31,7 +32,7 @@ struct Lowered {
   bool isUnsigned = false;
   bool isParameter = false; // known at build time: a parameter or computed from parameters alone
   Rows rows = Rows::None;
-  int64_t bank = -1; // of a parameter: the bank that holds each row's update of it; -1: no such update
+  llvm::SmallVector<int64_t, 2> banks; // of a parameter: with the updates of it that a call chooses
 
   int64_t rank() const { return shape.size(); }
   /// The size of a dimension if it is static, else ShapedType::kDynamic.
@@ -95,10 +96,22 @@ public:
   static void mergeRows(Lowered &result, llvm::ArrayRef<Lowered *> inputs);
   /// A row-bound vector beside `data`: one vector for each position of data's first dimension.
   Lowered rowVectors(Lowered &vector, llvm::ArrayRef<Lowered *> inputs);
-  /// The update of each row of a product of x [..., k] whose weight has a bank, added to it in place.
-  Lowered addRowUpdate(Lowered &x, Lowered product, int64_t bank);
-  /// Errors unless the rows of `x` can be traced.
-  bool requireRows(const Lowered &x);
+  /// The updates of a product of x [..., k] whose weight has banks, each row's added to it in place.
+  Lowered addRowUpdates(Lowered &x, Lowered product, llvm::ArrayRef<int64_t> banks);
+  /// A vector that one adapter of the call may change: the same operand for every row.
+  Lowered callVector(Lowered &vector, int64_t bank);
+  /// Whether the rows of `x` can be traced, where the bank needs that; refuses the bank otherwise.
+  bool requireRows(const Lowered &x, int64_t bank);
+
+  /// What the entries of a bank act on.
+  struct Bank {
+    bool perRow = true;  ///< each row of a call may have another entry
+    bool spare = false;  ///< nothing but room: it may be left out
+    std::string refusal; ///< why it is left out
+  };
+  std::map<int64_t, Bank> banks; ///< by number
+  /// The graph cannot serve a bank: a spare one is left out, for others the node is at fault.
+  void refuse(int64_t bank, const std::string &why);
 
   /// A node's input; null where it is left out.
   Lowered *input(onnxir::NodeOp node, unsigned index);

@@ -105,7 +105,7 @@ static LogicalResult lowerMatMul(onnxir::NodeOp node, GraphLowering &graph) {
   if (y.rank() == 2 && y.isParameter) {
     graph.requireEqual(x.shape.back(), y.shape[0], describe(node) + ": inner sizes differ");
     result = multiplyByWeight(graph, x, packWeight(graph, y, false), y.shape[1], nullptr);
-    result = graph.addRowUpdate(x, result, y.bank);
+    result = graph.addRowUpdates(x, result, y.banks);
   } else {
     FailureOr<Lowered> product = multiplyBatches(node, graph, x, y, false);
     if (failed(product))
@@ -135,7 +135,7 @@ static LogicalResult lowerGemm(onnxir::NodeOp node, GraphLowering &graph) {
   Type type = x.elementType;
   // A bias over the columns starts the accumulators; any other addend follows the product.
   bool columnBias = c && c->rank() == 1 && alpha == 1 && beta == 1 && !isConstantIntValue(c->shape[0], 1) &&
-                    c->bank < 0 && y.bank < 0;
+                    c->banks.empty() && y.banks.empty();
   Lowered result;
   if (y.isParameter) {
     OpFoldResult columns = y.shape[transposeY ? 0 : 1];
@@ -143,7 +143,7 @@ static LogicalResult lowerGemm(onnxir::NodeOp node, GraphLowering &graph) {
     if (columnBias)
       graph.requireEqual(c->shape[0], columns, describe(node) + ": the sizes of bias and result differ");
     result = multiplyByWeight(graph, x, packWeight(graph, y, transposeY), columns, columnBias ? c : nullptr);
-    result = graph.addRowUpdate(x, result, y.bank);
+    result = graph.addRowUpdates(x, result, y.banks);
   } else {
     FailureOr<Lowered> product = multiplyBatches(node, graph, x, y, transposeY);
     if (failed(product))

@@ -36,15 +36,32 @@ void GraphLowering::mergeRows(Lowered &result, ArrayRef<Lowered *> inputs) {
   }
 }
 
-bool GraphLowering::requireRows(const Lowered &x) {
-  if (x.rows == Rows::Outermost)
+void GraphLowering::refuse(int64_t bank, const std::string &why) {
+  std::string &place = banks[bank].spare ? banks[bank].refusal : fault;
+  if (place.empty())
+    place = why;
+}
+
+bool GraphLowering::requireRows(const Lowered &x, int64_t bank) {
+  if (x.rows == Rows::Outermost || !banks[bank].perRow)
     return true;
-  if (fault.empty())
-    fault = x.rows == Rows::None
-                ? "its input does not depend on the rows of the call, so an adapter of one row cannot act "
-                  "here; bind the adapter at build or switch"
-                : "the rows of the call cannot be traced to its input; bind the adapter at build or switch";
+  refuse(bank, x.rows == Rows::None
+                   ? "its input does not depend on the rows of the call, so an adapter of one row cannot act "
+                     "here; bind the adapter at build, switch or call"
+                   : "the rows of the call cannot be traced to its input; bind the adapter at build, switch "
+                     "or call");
   return false;
+}
+
+Lowered GraphLowering::callVector(Lowered &vector, int64_t bank) {
+  OpFoldResult width = product(vector.shape);
+  SmallVector<OpFoldResult> shape(vector.shape);
+  Lowered flat = reshape(vector, {width});
+  Value init = empty({constant(1), width}, vector.elementType);
+  Value table =
+      kernel::RowVectorsOp::create(b, init.getType(), tensor(flat), init, bank).getResults().front();
+  Lowered result = wrap(table, {constant(1), width});
+  return reshape(result, shape);
 }
 
 Lowered GraphLowering::rowVectors(Lowered &vector, ArrayRef<Lowered *> inputs) {
@@ -55,21 +72,22 @@ Lowered GraphLowering::rowVectors(Lowered &vector, ArrayRef<Lowered *> inputs) {
         (!data || input->rank() > data->rank()))
       data = input;
   Lowered plain = vector;
-  plain.bank = -1;
+  plain.banks.clear();
   if (!data) {
     Lowered none;
     for (Lowered *input : inputs)
       if (input->rows == Rows::Elsewhere)
         none.rows = Rows::Elsewhere;
-    requireRows(none);
+    requireRows(none, vector.banks.front());
     return plain;
   }
   // [n] per position of the first dimension, then 1s up to the data's rank.
   OpFoldResult width = product(vector.shape);
   Lowered flat = reshape(plain, {width});
   Value init = empty({data->shape[0], width}, vector.elementType);
-  Value table =
-      kernel::RowVectorsOp::create(b, init.getType(), tensor(flat), init, vector.bank).getResults().front();
+  Value table = kernel::RowVectorsOp::create(b, init.getType(), tensor(flat), init, vector.banks.front())
+                    .getResults()
+                    .front();
   Lowered result = wrap(table, {data->shape[0], width});
   SmallVector<OpFoldResult> shape{data->shape[0]};
   for (int64_t dim = 1; dim < data->rank() - rank; ++dim)
@@ -80,20 +98,23 @@ Lowered GraphLowering::rowVectors(Lowered &vector, ArrayRef<Lowered *> inputs) {
   return result;
 }
 
-Lowered GraphLowering::addRowUpdate(Lowered &x, Lowered result, int64_t bank) {
-  if (bank < 0 || !requireRows(x))
-    return result;
-  ArrayRef<OpFoldResult> shape = x.shape;
-  OpFoldResult rows = product(shape.drop_back()), columns = result.shape.back();
-  SmallVector<OpFoldResult> whole(result.shape);
-  Lowered input = reshape(x, {rows, shape.back()});
-  Lowered output = reshape(result, {rows, columns});
-  Value updated =
-      kernel::RowLinearOp::create(b, tensor(output).getType(), tensor(input), tensor(output), bank,
-                                  /*accumulate=*/true)
-          .getResults()
-          .front();
-  Lowered flat = wrap(updated, {rows, columns});
-  flat.rows = Rows::Outermost;
-  return reshape(flat, whole);
+Lowered GraphLowering::addRowUpdates(Lowered &x, Lowered result, ArrayRef<int64_t> numbers) {
+  for (int64_t bank : numbers) {
+    if (!requireRows(x, bank))
+      continue;
+    ArrayRef<OpFoldResult> shape = x.shape;
+    OpFoldResult rows = product(shape.drop_back()), columns = result.shape.back();
+    SmallVector<OpFoldResult> whole(result.shape);
+    Lowered input = reshape(x, {rows, shape.back()});
+    Lowered output = reshape(result, {rows, columns});
+    Value updated =
+        kernel::RowLinearOp::create(b, tensor(output).getType(), tensor(input), tensor(output), bank,
+                                    /*accumulate=*/true)
+            .getResults()
+            .front();
+    Lowered flat = wrap(updated, {rows, columns});
+    flat.rows = result.rows;
+    result = reshape(flat, whole);
+  }
+  return result;
 }

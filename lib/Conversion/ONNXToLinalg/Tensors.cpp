@@ -34,7 +34,7 @@ Lowered GraphLowering::reshape(Lowered &source, ArrayRef<OpFoldResult> shape) {
   result.elementType = source.elementType;
   result.isUnsigned = source.isUnsigned;
   result.isParameter = source.isParameter;
-  result.bank = source.bank;
+  result.banks = source.banks;
   // The rows stay outermost if the new first dimension is a multiple of what it was, or a factor that still
   // holds whole rows: a batch flattened with what follows it, or taken apart again.
   result.rows = source.rows;
@@ -176,7 +176,7 @@ Lowered GraphLowering::elementwise(ArrayRef<Lowered *> given, Type resultType, B
   SmallVector<Lowered *> inputs(given);
   std::list<Lowered> expanded;
   for (Lowered *&input : inputs)
-    if (input->bank >= 0) {
+    if (!input->banks.empty()) {
       expanded.push_back(rowVectors(*input, given));
       input = &expanded.back();
     }
@@ -306,7 +306,7 @@ Lowered GraphLowering::transpose(Lowered &input, ArrayRef<int64_t> permutation) 
   Lowered result = wrap(generic.getResult(0), shape);
   result.isParameter = input.isParameter;
   result.isUnsigned = input.isUnsigned;
-  result.bank = input.bank;
+  result.banks = input.banks;
   result.rows = input.rows == Rows::Outermost && permutation.front() != 0 ? Rows::Elsewhere : input.rows;
   return result;
 }

@@ -58,8 +58,8 @@ func.func @magnitude(%w: tensor<32x64xf32>, %v: tensor<32x64xf32>, %m: tensor<32
 // CHECK-LABEL: func.func @rows
 func.func @rows(%w: tensor<96x32xf32>, %i: tensor<3xi64>, %v: tensor<3x32xf32>) -> tensor<96x32xf32> {
   // CHECK: scf.for
-  // CHECK: tensor.extract %arg1
   // CHECK: scf.for
+  // CHECK: tensor.extract %arg1
   // CHECK: tensor.insert
   %u = adapter.sparse overwrite rows %i, %v : tensor<3xi64>, tensor<3x32xf32> -> !adapter.update<tensor<96x32xf32>>
   %n = adapter.materialize %w, %u : tensor<96x32xf32>

@@ -160,9 +160,9 @@ TEST_F(BrokenArtifact, ContradictionsInTheManifest) {
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_sites(0)->mutable_forms(0)->set_prepare(4); }));
   EXPECT_TRUE(
       refuses([](artifact::Manifest &m) { m.mutable_sites(0)->mutable_forms(0)->set_entry_slots(0, 8); }));
-  EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_sites(0)->add_tied(2); }));
+  EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_sites(0)->add_tied(3); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_adapters(0)->set_file("../../x"); }));
-  EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_adapters(0)->mutable_updates(0)->set_site(2); }));
+  EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_adapters(0)->mutable_updates(0)->set_site(3); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_adapters(1)->set_name("r1"); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_slots(0)->set_sites(0, -1); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_files(0)->set_file("/etc/passwd"); }));

@@ -101,9 +101,17 @@ static artifact::Manifest makeManifest() {
       addSite(manifest, "model.layers.0.down", artifact::SWITCH, -1, tinyOut, tinyHidden);
   addForm(second, "lora", {"A", "B"}, 3, -1, {});
   addForm(second, "replace", {"value"}, 2, -1, {});
+  // Another time at the same parameter.
+  artifact::Site third = second;
+  third.set_time(artifact::LOAD);
+  *manifest.add_sites() = std::move(third);
   addSlot(manifest, "tenant", artifact::ROW, 0);
   addSlot(manifest, "swap", artifact::SWITCH, 1);
+  addSlot(manifest, "under", artifact::LOAD, 2);
+  manifest.mutable_slots(0)->add_bound("scale");
   addAdapter(manifest, "r1", artifact::ROW, 0);
+  for (const char *property : {"scale", "rank"})
+    manifest.mutable_adapters(0)->add_bound(property);
   addAdapter(manifest, "s1", artifact::SWITCH, 1);
   artifact::Scalar &scalar = *manifest.add_scalars();
   scalar.set_name("gain");

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Adapters in a snapshot: their entries in the banks, one for each setting of their properties, and the weights
+// that load- and switch-bound ones are put into. A setting that a call brings is prepared once and kept for
+// the calls that follow, since forms like DoRA depend on it as a whole; the ones not used for longest go.
+#include "lib/Runtime/Manifest.h"
+#include "lib/Runtime/Model.h"
+#include <algorithm>
+#include <cmath>
+
+namespace adapter::runtime {
+
+// Settings of one adapter that are kept beside its own.
+static constexpr size_t keptSettings = 8;
+
+const Variant *LiveAdapter::find(const Properties &wanted) const {
+  for (const Variant &each : variants)
+    if (each.properties == wanted)
+      return &each;
+  return nullptr;
+}
+
+//===----------------------------------------------------------------------===//
+// Banks
+//===----------------------------------------------------------------------===//
+
+static int freeSlot(const Snapshot &state) {
+  std::vector<bool> used;
+  for (const auto &[name, live] : state.adapters)
+    for (const Variant &variant : live.variants)
+      if (variant.slot >= 0) {
+        used.resize(std::max<size_t>(used.size(), variant.slot + 1));
+        used[variant.slot] = true;
+      }
+  return static_cast<int>(std::find(used.begin(), used.end(), false) - used.begin());
+}
+
+static void clearSlot(Snapshot &state, int slot) {
+  for (std::vector<adapter_entry_v1> &bank : state.entries)
+    if (slot >= 0 && static_cast<size_t>(slot) < bank.size())
+      bank[slot] = {};
+}
+
+// Fills the entries of a variant, in a slot of its own or anew in the one that it has.
+Status Model::prepareVariant(Snapshot &next, const Source &source, Variant &variant) {
+  Result<Prepared> prepared = prepare(*artifact, resources, source, variant.properties, next.loadedWeights);
+  if (!prepared)
+    return prepared.error();
+  if (variant.slot < 0)
+    variant.slot = freeSlot(next);
+  for (int bank = 0; bank < artifact->banks; ++bank) {
+    std::vector<adapter_entry_v1> &entries = next.entries[bank];
+    if (entries.size() <= static_cast<size_t>(variant.slot))
+      entries.resize(variant.slot + 1);
+    auto it = prepared->entries.find(bank);
+    entries[variant.slot] = it == prepared->entries.end() ? adapter_entry_v1{} : it->second;
+  }
+  variant.prepared = std::make_shared<Prepared>(std::move(*prepared));
+  return Done{};
+}
+
+// Adds an adapter that is not there yet, or prepares it anew with other properties.
+Status Model::add(Snapshot &next, std::shared_ptr<const Source> source) {
+  LiveAdapter &live = next.adapters[source->name];
+  live.source = source;
+  if (source->time == artifact::LOAD)
+    next.loaded.push_back(source->name);
+  if (source->inWeights())
+    return Done{};
+  if (live.variants.empty())
+    live.variants.emplace_back();
+  live.variants.front().properties = live.properties;
+  return prepareVariant(next, *source, live.variants.front());
+}
+
+void Model::remove(Snapshot &next, const std::string &name) const {
+  for (const Variant &variant : next.adapters[name].variants)
+    clearSlot(next, variant.slot);
+  next.adapters.erase(name);
+  next.loaded.erase(std::remove(next.loaded.begin(), next.loaded.end(), name), next.loaded.end());
+}
+
+//===----------------------------------------------------------------------===//
+// Weights
+//===----------------------------------------------------------------------===//
+
+// Puts the load-bound adapters into the weights, one after the other; the others act on top of them.
+Status Model::reload(Snapshot &next) {
+  next.loadedWeights.clear();
+  for (const std::string &name : next.loaded) {
+    const LiveAdapter &live = next.adapters[name];
+    if (Status status =
+            materialise(*artifact, resources, *live.source, live.properties, next.loadedWeights, *copies);
+        !status)
+      return status;
+  }
+  for (auto &[name, live] : next.adapters)
+    for (Variant &variant : live.variants)
+      if (Status status = prepareVariant(next, *live.source, variant); !status)
+        return status;
+  return putIn(next);
+}
+
+// Puts the adapter that is switched in into the weights.
+Status Model::putIn(Snapshot &next) {
+  next.weights = next.loadedWeights;
+  if (!next.switched.empty()) {
+    const LiveAdapter &live = next.adapters[next.switched];
+    if (Status status =
+            materialise(*artifact, resources, *live.source, live.properties, next.weights, *copies);
+        !status)
+      return status;
+  }
+  next.parameters = artifact->pristine;
+  for (const auto &[row, data] : next.weights)
+    next.parameters[row] = data.get();
+  return Done{};
+}
+
+//===----------------------------------------------------------------------===//
+// Settings
+//===----------------------------------------------------------------------===//
+
+// The properties of an adapter after "<name>.<property>" = value; starts from what `properties` holds if
+// `name` is that adapter already.
+Status Model::changeProperties(const Snapshot &state, const std::string &text, double value,
+                               std::string &name, Properties &properties) const {
+  size_t dot = text.rfind('.');
+  std::string property = dot == std::string::npos ? "" : text.substr(dot + 1);
+  if (property != "scale" && property != "rank")
+    return Error{"'" + text + "' cannot be set; expected <adapter>.scale or <adapter>.rank"};
+  name = text.substr(0, dot);
+  auto it = state.adapters.find(name);
+  if (it == state.adapters.end())
+    return unknownAdapter(state, name);
+  properties = it->second.properties;
+  if (property == "scale") {
+    if (!std::isfinite(value))
+      return Error{"'" + text + "' takes a finite number"};
+    properties.scale = value;
+    return Done{};
+  }
+  int64_t highest = it->second.source->highestRank();
+  if (!highest)
+    return Error{"adapter '" + name + "' has no low-rank updates, and so no rank"};
+  if (!(value >= 1 && value <= static_cast<double>(highest)) || value != std::floor(value))
+    return Error{"'" + text + "' takes a whole number from 1 to " + std::to_string(highest)};
+  properties.rank = value == static_cast<double>(highest) ? 0 : static_cast<int64_t>(value);
+  return Done{};
+}
+
+Result<Model::Settings> Model::readSettings(const Snapshot &state, const CallRequest &request) const {
+  Settings settings;
+  for (const auto &[text, value] : request.settings) {
+    std::string name;
+    Properties changed;
+    if (Status status = changeProperties(state, text, value, name, changed); !status)
+      return status.error();
+    const Source &source = *state.adapters.at(name).source;
+    std::string property = text.substr(name.size() + 1);
+    if (std::find(source.bound.begin(), source.bound.end(), property) == source.bound.end())
+      return Error{"'" + text + "' was not compiled to come with the call; compile with --bind " + text +
+                   "@call, or set it between calls"};
+    bool acts = request.adapter == name ||
+                (request.rowAdapters && std::find(request.rowAdapters->begin(), request.rowAdapters->end(),
+                                                  name) != request.rowAdapters->end());
+    if (!acts)
+      return Error{"'" + text + "' is set, but the call names no adapter '" + name + "'"};
+    auto [place, isNew] = settings.emplace(name, changed);
+    if (!isNew)
+      (property == "scale" ? void(place->second.scale = changed.scale)
+                           : void(place->second.rank = changed.rank));
+  }
+  return settings;
+}
+
+// The state of the moment with the variants that the call's settings need. Where one is missing it is
+// prepared and published, so that the next call finds it.
+Result<std::shared_ptr<const Snapshot>> Model::withVariants(const CallRequest &request, Settings &settings) {
+  auto isReady = [&](const Snapshot &state) {
+    return std::all_of(settings.begin(), settings.end(), [&](const auto &each) {
+      return state.adapters.at(each.first).find(each.second) != nullptr;
+    });
+  };
+  auto read = [&](const Snapshot &state) -> Status {
+    Result<Settings> found = readSettings(state, request);
+    if (!found)
+      return found.error();
+    settings = std::move(*found);
+    return Done{};
+  };
+  std::shared_ptr<const Snapshot> state = current();
+  if (Status status = read(*state); !status)
+    return status.error();
+  if (isReady(*state))
+    return state;
+  std::lock_guard<std::mutex> lock(writing);
+  std::shared_ptr<Snapshot> next = copy();
+  if (Status status = read(*next); !status)
+    return status.error();
+  for (const auto &[name, properties] : settings) {
+    LiveAdapter &live = next->adapters[name];
+    if (live.find(properties))
+      continue;
+    if (live.variants.size() > keptSettings) {
+      clearSlot(*next, live.variants[1].slot);
+      live.variants.erase(live.variants.begin() + 1);
+    }
+    Variant variant{properties, -1, nullptr};
+    if (Status status = prepareVariant(*next, *live.source, variant); !status)
+      return status.error();
+    live.variants.push_back(std::move(variant));
+  }
+  state = next;
+  publish(std::move(next));
+  return state;
+}
+
+} // namespace adapter::runtime
