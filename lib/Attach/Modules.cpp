@@ -137,9 +137,9 @@ Value ModuleAttacher::up(NodeBuilder &b, const PlannedUpdate &update, const Bott
     masks.push_back(factor(b, update, (role == "up" ? "mask" : role + "_mask") + number));
   }
   Location loc = sum.sum.getLoc();
+  // Biases may be trained whole in every module.
   return MaskMixOp::create(b.builder, loc, factors.front().getType(), *symbolizeMaskMixMode(form.mode),
-                           factors, masks,
-                           /*disjoint=*/true);
+                           factors, masks, /*disjoint=*/role == "up");
 }
 
 Value ModuleAttacher::bottleneck(const PlannedUpdate &update) {

@@ -27,7 +27,10 @@ Status checkTensors(const std::string &file, const Safetensors &tensors) {
 
 // By peft_type in lower case.
 static const std::map<std::string, decltype(&readPeftLora)> readers = {
-    {"lora", readPeftLora}, {"shira", readPeftShira}, {"adapter_opt_sparse", readSparseFolder}};
+    {"lora", readPeftLora},
+    {"shira", readPeftShira},
+    {"adapter_opt_sparse", readSparseFolder},
+    {"adapter_opt_mosa", readMosa}};
 
 static Status hashFiles(Adapter &adapter, const std::vector<std::string> &files) {
   std::vector<MappedFile> mapped;

@@ -214,6 +214,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   if (failed(config.setupPassPipeline(manager)))
     return inputAtFault;
   if (isMerged(line) || isCode(line.output) || (!line.compileTo.empty() && !line.endsBefore("optimise"))) {
+    manager.addPass(createMergeModulesPass());
     manager.addPass(createMergePass({line.allowLossyMerge}));
     manager.addPass(createExpandModulesPass());
   }
