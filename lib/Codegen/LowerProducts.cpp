@@ -164,7 +164,7 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
       if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp, kernel::UnpackOp, kernel::RowLinearOp,
-              kernel::RowEmbeddingOp, kernel::RowVectorsOp>(op))
+              kernel::RowEmbeddingOp, kernel::RowVectorsOp, kernel::RowBottleneckOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {

@@ -118,3 +118,22 @@ Lowered GraphLowering::addRowUpdates(Lowered &x, Lowered result, ArrayRef<int64_
   }
   return result;
 }
+
+Lowered GraphLowering::actByRow(Lowered &base, Lowered &x, Lowered *residual, int64_t bank, ArrayAttr forms) {
+  for (Lowered *value : {&x, residual})
+    if (value && !requireRows(*value, bank))
+      return base;
+  SmallVector<OpFoldResult> whole(base.shape);
+  auto flat = [&](Lowered &value) {
+    Lowered matrix = reshape(value, {product(ArrayRef(value.shape).drop_back()), value.shape.back()});
+    return tensor(matrix);
+  };
+  Value output = flat(base);
+  auto op =
+      kernel::RowBottleneckOp::create(b, output.getType(), flat(x), residual ? flat(*residual) : Value(),
+                                      output, bank, forms, /*accumulate=*/true);
+  Lowered result = wrap(op.getResults().front(), {product(ArrayRef(whole).drop_back()), whole.back()});
+  result.rows = x.rows;
+  result = reshape(result, whole);
+  return result;
+}
