@@ -14,6 +14,10 @@ config.excludes = ["Inputs", "unit", "python"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = os.path.join(config.adapter_obj_root, "test")
 config.environment["FILECHECK_OPTS"] = "-enable-var-scope"
+# LLVM's library is not instrumented, so what its headers poison and annotate in our code does not add up.
+if config.adapter_sanitize:
+    config.environment["ASAN_OPTIONS"] = "detect_leaks=0:allow_user_poisoning=0:detect_container_overflow=0"
+    config.environment["UBSAN_OPTIONS"] = "halt_on_error=1:print_stacktrace=1"
 llvm_config.add_tool_substitutions(
     ["adapter-opt", "FileCheck", "not", "split-file"], [config.adapter_tools_dir, config.llvm_tools_dir]
 )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """make_adapter.py TEXT FOLDER: writes a PEFT folder. TEXT holds JSON between the comments ADAPTER and END,
-{"config": {...}, "tensors": {key: shape}}. Tensors are filled with small numbers, keys get PEFT's prefix; those of
-integers, {key: [values]} under "masks", are u8. With {"hub": {...}} in place of the configuration it is a folder of
-AdapterHub's adapters, whose fields those are; the adapter's name is x."""
+{"config": {...}, "tensors": {key: shape}}. Tensors are filled with small numbers, keys get PEFT's prefix. With
+{"hub": {...}} in place of the configuration it is a folder of AdapterHub's adapters, whose fields those are;
+the adapter's name is x."""
 
 import json
 import math
@@ -16,16 +16,11 @@ text = "\n".join(line.lstrip("/# ") for line in text.splitlines())
 spec = json.loads(text)
 prefix = "" if "hub" in spec else "base_model.model."
 header, data = {}, b""
-for key, shape in (spec["tensors"] | spec.get("masks", {})).items():
-    if isinstance(shape[0], list):
-        body = bytes(sum(shape, []))
-        dtype, shape = "U8", [len(shape), len(shape[0])]
-    else:
-        count = math.prod(shape)
-        body = struct.pack(f"<{count}f", *[(i % 7 - 3) / 4 for i in range(count)])
-        dtype = "F32"
+for key, shape in spec["tensors"].items():
+    count = math.prod(shape)
+    body = struct.pack(f"<{count}f", *[(i % 7 - 3) / 4 for i in range(count)])
     header[prefix + key] = {
-        "dtype": dtype,
+        "dtype": "F32",
         "shape": shape,
         "data_offsets": [len(data), len(data) + len(body)],
     }

@@ -13,9 +13,11 @@ namespace adapter {
 
 /// What code is compiled for.
 struct CodegenOptions {
-  int64_t lanes = 16;  ///< f32 lanes of a vector register
-  int64_t rows = 12;   ///< rows of the register tile
-  int64_t vectors = 2; ///< vectors in a row of the register tile
+  int64_t lanes = 16;   ///< f32 lanes of a vector register
+  int64_t rows = 12;    ///< rows of the register tile
+  int64_t vectors = 2;  ///< vectors in a row of the register tile
+  std::string rowInput; ///< the input that carries the rows of a call; empty: the first
+  int64_t rowAxis = 0;  ///< its axis of rows
   int64_t columnBlock() const { return vectors * lanes; }
 };
 

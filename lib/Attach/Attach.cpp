@@ -184,9 +184,9 @@ void Attacher::listAdapters() {
   for (const auto &adapter : plan.adapters)
     for (const auto &table : plan.tables) {
       const AdapterRequest &request = *adapter->request;
-      if (adapter->time == BindingTime::Build || table->modules().empty())
+      if (adapter->time == BindingTime::Build)
         continue;
-      onnxir::ModelOp model = table->modules().begin()->second.front()->model();
+      onnxir::ModelOp model = table->getModel();
       NamedAttrList fields;
       fields.set("name", builder.getStringAttr(request.name));
       fields.set("time", BindingTimeAttr::get(builder.getContext(), adapter->time));

@@ -43,6 +43,8 @@ struct SlotRequest {
 struct AttachOptions {
   /// Globs of modules that the graphs are known not to hold.
   std::vector<std::string> ignoreMissing;
+  /// The checkpoint that the graphs were exported from, for weights whose names say nothing: "" for none.
+  std::string base;
   /// Look only; the module stays as it is.
   bool checkOnly = false;
   /// The output has no place for adapters that are not merged.

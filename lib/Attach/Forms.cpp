@@ -132,6 +132,10 @@ static std::string whySparseUnfit(const Update &update, const ModuleParameter &p
 }
 
 std::string adapter::whyUnfit(const Update &update, const ModuleParameter &parameter) {
+  if (parameter.folded)
+    return "the exporter folded a normalisation into this convolution (" + parameter.nodeName() +
+           "), so the graph does not hold the tensor that the adapter acts on; export without folding, in "
+           "training mode or with do_constant_folding=False";
   for (const auto &[role, tensor] : update.tensors)
     if (role != "indices" && role.rfind("mask.", 0) != 0 && !checkpoint::isFloat(tensor.dtype))
       return "'" + tensor.key + "' is of type " + checkpoint::dtypeName(tensor.dtype) + ", not of floats";

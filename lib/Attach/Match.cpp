@@ -4,19 +4,45 @@
 #include "lib/Attach/Match.h"
 #include "lib/Checkpoint/Adapter.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include <algorithm>
+#include <map>
 
 using namespace mlir;
 using namespace adapter;
 
+// The TorchScript exporter names the items of a module that is called as a whole twice: "layer/layer.0".
+static std::string withoutRepeats(const std::string &path) {
+  SmallVector<StringRef> parts, kept;
+  StringRef(path).split(parts, '.');
+  for (size_t i = 0; i < parts.size(); ++i) {
+    bool item = i + 2 < parts.size() && llvm::all_of(parts[i + 2], llvm::isDigit);
+    if (!item || parts[i] != parts[i + 1])
+      kept.push_back(parts[i]);
+  }
+  return llvm::join(kept, ".");
+}
+
 // Modules of the graph that could be the checkpoint's and satisfy `accept`.
 static std::vector<std::string> candidatesOf(const ModuleTable &table, const std::string &module,
                                              llvm::function_ref<bool(const std::string &)> accept) {
-  std::vector<std::string> accepted;
-  for (const auto &[path, parameters] : table.modules())
-    if (checkpoint::pathsMatch(path, module) && accept(path))
-      accepted.push_back(path);
-  return checkpoint::matchingPaths(accepted, module);
+  for (bool collapse : {false, true}) {
+    std::vector<std::string> accepted;
+    std::map<std::string, std::string> paths; // by name
+    for (const auto &[path, parameters] : table.modules()) {
+      std::string name = collapse ? withoutRepeats(path) : path;
+      if (!checkpoint::pathsMatch(name, module) || !accept(path))
+        continue;
+      accepted.push_back(name);
+      paths.emplace(name, path);
+    }
+    std::vector<std::string> result = checkpoint::matchingPaths(accepted, module);
+    for (std::string &name : result)
+      name = paths.at(name);
+    if (!result.empty())
+      return result;
+  }
+  return {};
 }
 
 Match adapter::matchModule(const ModuleTable &table, const std::string &module,

@@ -43,8 +43,13 @@ static int64_t integerAttr(onnxir::NodeOp node, StringRef name, int64_t otherwis
 
 static std::optional<Role> roleOf(onnxir::NodeOp node, unsigned operand) {
   StringRef type = node.getOpType();
-  if (type == "MatMul" && operand == 1)
+  bool attention = type == "Attention" && node.getDomain() == "com.microsoft";
+  if ((type == "MatMul" || attention) && operand == 1)
     return Role{SiteKind::Linear, "weight", true};
+  if (attention && operand == 2)
+    return Role{SiteKind::Vector, "bias"};
+  if (type == "FusedMatMul" && operand == 1)
+    return Role{SiteKind::Linear, "weight", integerAttr(node, "transB", 0) == 0};
   if (type == "Gemm" && operand == 1) {
     // nn.Linear is exported with transB, GPT-2's Conv1D without.
     bool transposed = integerAttr(node, "transB", 0) == 0;
@@ -60,6 +65,12 @@ static std::optional<Role> roleOf(onnxir::NodeOp node, unsigned operand) {
                   .Cases({"LayerNormalization", "GroupNormalization", "InstanceNormalization"}, true)
                   .Cases({"RMSNormalization", "SimplifiedLayerNormalization", "BatchNormalization"}, true)
                   .Default(false);
+  if (type == "SkipLayerNormalization" || type == "SkipSimplifiedLayerNormalization") {
+    if (operand == 2)
+      return Role{SiteKind::Vector, "weight"};
+    return operand == 3 && type == "SkipLayerNormalization" ? std::optional(Role{SiteKind::Vector, "bias"})
+                                                            : std::nullopt;
+  }
   if (norm && (operand == 1 || operand == 2))
     return Role{SiteKind::Vector, operand == 1 ? "weight" : "bias"};
   if (type == "Mul")
@@ -95,12 +106,13 @@ static SmallVector<int64_t> logicalShape(ParameterOp parameter, SiteKind kind, b
 // The table
 //===----------------------------------------------------------------------===//
 
-ModuleTable::ModuleTable(onnxir::ModelOp model) {
+ModuleTable::ModuleTable(onnxir::ModelOp model) : model(model) {
   model->walk([&](onnxir::NodeOp node) { readNode(node); });
+  joinRepeatedCalls();
 }
 
 void ModuleTable::add(ModuleParameter entry, const ParameterUse &use) {
-  Parameters &parameters = table[entry.module];
+  Parameters &parameters = entry.module.empty() ? unnamed : table[entry.module];
   for (auto &known : parameters)
     if (known->parameter == entry.parameter && known->value == entry.value && known->kind == entry.kind &&
         known->transposed == entry.transposed) {
@@ -109,6 +121,19 @@ void ModuleTable::add(ModuleParameter entry, const ParameterUse &use) {
     }
   entry.uses.push_back(use);
   parameters.push_back(std::make_unique<ModuleParameter>(std::move(entry)));
+}
+
+// Whether an exporter computed a convolution's operand, to which it then gives a name that is not the
+// module's: batch norms are folded into the convolutions before them. TorchScript names such tensors
+// "onnx::Conv_66"; dynamo keeps the weight's name but says that the node is the norm's.
+static bool isFolded(onnxir::NodeOp node, const std::string &path, StringRef key, StringRef keyModule,
+                     bool keyAgrees) {
+  if (node.getOpType() != "Conv" || path.empty() || keyAgrees)
+    return false;
+  if (key.starts_with("onnx::Conv_"))
+    return true;
+  StringRef scopes = node.getMetadataValue("pkg.torch.onnx.name_scopes");
+  return !keyModule.empty() && scopes.contains("batch_norm");
 }
 
 void ModuleTable::readNode(onnxir::NodeOp node) {
@@ -134,8 +159,11 @@ void ModuleTable::readNode(onnxir::NodeOp node) {
       continue;
     ModuleParameter entry;
     entry.module = path.empty() ? keyModule : path;
-    if (entry.module.empty())
+    if (entry.module.empty() && !role)
       continue;
+    entry.folded = isFolded(node, path, parameter.getKey(), keyModule, keyAgrees);
+    if (entry.folded && operand == 1 && !keyModule.empty())
+      entry.module = keyModule;
     // A tensor under its own name says which parameter it is; where exporters merged or renamed it, the
     // operator does.
     entry.parameter = keyAgrees ? keyParameter : role->parameter;
@@ -150,6 +178,14 @@ void ModuleTable::readNode(onnxir::NodeOp node) {
     entry.shape = logicalShape(parameter, entry.kind, entry.transposed);
     add(std::move(entry), use);
   }
+}
+
+void ModuleTable::forEach(llvm::function_ref<void(ModuleParameter &)> visit) const {
+  for (const auto &[path, parameters] : table)
+    for (const auto &parameter : parameters)
+      visit(*parameter);
+  for (const auto &parameter : unnamed)
+    visit(*parameter);
 }
 
 std::vector<ModuleParameter *> ModuleTable::find(const std::string &module, StringRef parameter) const {

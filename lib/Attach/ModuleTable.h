@@ -33,6 +33,7 @@ struct ModuleParameter {
   llvm::SmallVector<int64_t> shape;
   bool transposed = false;       ///< the graph's tensor is [in, out]
   bool storedTransposed = false; ///< the framework's tensor is [in, out]
+  bool folded = false;           ///< not the module's own tensor, but one that an exporter computed from it
 
   onnxir::ModelOp model() const;
   /// Name of the first node that reads it.
@@ -45,9 +46,13 @@ class ModuleTable {
 public:
   explicit ModuleTable(onnxir::ModelOp model);
 
+  onnxir::ModelOp getModel() const { return model; }
+
   using Parameters = std::vector<std::unique_ptr<ModuleParameter>>;
   /// Modules by path; in each its parameters, several of one name where the graph has several tensors for it.
   const std::map<std::string, Parameters> &modules() const { return table; }
+  /// Calls `visit` for every entry, those of no module included.
+  void forEach(llvm::function_ref<void(ModuleParameter &)> visit) const;
   std::vector<ModuleParameter *> find(const std::string &module, llvm::StringRef parameter) const;
   /// The weight to which a missing bias can be added, or null.
   ModuleParameter *findBiasless(const std::string &module) const;
@@ -56,9 +61,12 @@ public:
 
 private:
   void readNode(onnxir::NodeOp node);
+  void joinRepeatedCalls();
   void add(ModuleParameter entry, const ParameterUse &use);
 
+  onnxir::ModelOp model;
   std::map<std::string, Parameters> table;
+  Parameters unnamed; ///< of nodes that no name says anything about
 };
 
 /// The module that a node belongs to, as the exporter wrote it down; "" where it did not.

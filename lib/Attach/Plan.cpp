@@ -2,10 +2,13 @@
 //
 // Every update of every adapter finds its parameters, or a message says why not.
 #include "lib/Attach/Plan.h"
+#include "lib/Attach/Contents.h"
 #include "lib/Attach/Forms.h"
+#include "lib/Attach/Fused.h"
 #include "lib/Attach/Match.h"
 #include "lib/Attach/Modules.h"
 #include "lib/Checkpoint/Bottleneck.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/GlobPattern.h"
 #include <set>
@@ -25,14 +28,19 @@ public:
       : options(options), plan(plan), report(report) {}
 
   Status readGlobs();
+  Status readBase();
   Status makeRoom(const SlotRequest &slot);
   void place(const LoadedAdapter &adapter, const Update &update);
+  /// Updates of parts of fused parameters, once all of an adapter's were seen.
+  void placeFused(LoadedAdapter &adapter);
 
 private:
   void placeModule(const LoadedAdapter &adapter, const Update &update);
   bool isIgnored(const std::string &module) const;
   void placeAt(const LoadedAdapter &adapter, const Update &update, ModuleTable &table,
-               ModuleParameter *parameter, ModuleParameter *biasless, std::string note);
+               ModuleParameter *parameter, ModuleParameter *biasless, std::string note,
+               const std::vector<PartUpdate> *parts = nullptr);
+  bool placeElsewhere(const LoadedAdapter &adapter, const Update &update, size_t table);
   void leaveOver(const LoadedAdapter &adapter, const Update &update, const std::string &why);
   std::string explainMissing(const Update &update) const;
   PlannedParameter &planned(ModuleTable &table, ModuleParameter *parameter, ModuleParameter *biasless);
@@ -42,6 +50,13 @@ private:
   AttachReport &report;
   std::vector<llvm::GlobPattern> globs;
   std::map<std::pair<ModuleParameter *, ModuleParameter *>, PlannedParameter *> byParameter;
+  std::vector<std::unique_ptr<ContentIndex>> contents; // one for each table, where there is a base
+  struct Fused {
+    ModuleTable *table;
+    std::vector<PartUpdate> parts;
+  };
+  // By parameter and form, in the order in which they come.
+  llvm::MapVector<std::pair<ModuleParameter *, StringRef>, Fused> fused;
 };
 } // namespace
 
@@ -100,7 +115,8 @@ static ModuleParameter missingBias(const ModuleParameter &biasless) {
 }
 
 void Planner::placeAt(const LoadedAdapter &adapter, const Update &update, ModuleTable &table,
-                      ModuleParameter *parameter, ModuleParameter *biasless, std::string note) {
+                      ModuleParameter *parameter, ModuleParameter *biasless, std::string note,
+                      const std::vector<PartUpdate> *parts) {
   const ModuleParameter &target = parameter ? *parameter : missingBias(*biasless);
   if (std::string why = whyUnfit(update, target); !why.empty())
     return leaveOver(adapter, update, why);
@@ -131,7 +147,75 @@ void Planner::placeAt(const LoadedAdapter &adapter, const Update &update, Module
   row.scale = scales ? update.scale * adapter.request->scale : 1.0;
   row.transposed = target.transposed;
   row.note = unchanged ? "unchanged" : note;
-  report.placements.push_back(std::move(row));
+  if (!parts) {
+    report.placements.push_back(std::move(row));
+    return;
+  }
+  for (const PartUpdate &each : *parts) {
+    row.module = each.update->module;
+    row.rank = each.update->rank;
+    row.scale = scales ? each.update->scale * adapter.request->scale : 1.0;
+    row.note = "outputs " + std::to_string(each.part.offset) + " to " +
+               std::to_string(each.part.offset + each.part.size - 1);
+    report.placements.push_back(row);
+  }
+}
+
+Status Planner::readBase() {
+  if (options.base.empty())
+    return Done{};
+  Result<std::vector<checkpoint::Safetensors>> files = ContentIndex::read(options.base);
+  if (!files)
+    return files.error();
+  for (const auto &table : plan.tables)
+    contents.push_back(std::make_unique<ContentIndex>(*files, *table));
+  return Done{};
+}
+
+// Where the graph does not have the module under its own name: under a builder's, in a fused parameter, or
+// where the base's contents say.
+bool Planner::placeElsewhere(const LoadedAdapter &adapter, const Update &update, size_t index) {
+  ModuleTable &table = *plan.tables[index];
+  for (const std::string &other : otherNames(update.module)) {
+    Match match = matchModule(table, other, update.parameter);
+    for (ModuleParameter *parameter : match.found)
+      placeAt(adapter, update, table, parameter, nullptr, "");
+    if (!match.found.empty())
+      return true;
+  }
+  std::vector<FusedPart> parts;
+  if (!contents.empty())
+    parts = contents[index]->find(update.module, update.parameter);
+  if (parts.empty())
+    if (std::optional<FusedPart> part = findFused(table, update))
+      parts.push_back(*part);
+  for (const FusedPart &part : parts) {
+    if (part.isWhole()) {
+      placeAt(adapter, update, table, part.parameter, nullptr, "by contents");
+    } else if (outputsOf(update) != part.size) {
+      leaveOver(adapter, update,
+                "it has " + std::to_string(outputsOf(update)) + " outputs, the base's module " +
+                    std::to_string(part.size));
+    } else {
+      Fused &entry = fused[{part.parameter, StringRef(update.form)}];
+      entry.table = &table;
+      entry.parts.push_back({&update, part});
+    }
+  }
+  return !parts.empty();
+}
+
+void Planner::placeFused(LoadedAdapter &adapter) {
+  for (auto &[key, entry] : fused) {
+    Result<Update> whole = fuseUpdates(entry.parts);
+    if (!whole) {
+      leaveOver(adapter, *entry.parts.front().update, whole.error().message);
+      continue;
+    }
+    adapter.fused.push_back(std::move(*whole));
+    placeAt(adapter, adapter.fused.back(), *entry.table, key.first, nullptr, "", &entry.parts);
+  }
+  fused.clear();
 }
 
 std::string Planner::explainMissing(const Update &update) const {
@@ -149,7 +233,9 @@ std::string Planner::explainMissing(const Update &update) const {
       list += (list.empty() ? "'" : ", '") + name + "'";
     return "the graph has the module but not this parameter; it has " + list;
   }
-  std::string candidates = nearest.empty() ? "; it names no modules at all" : "; the nearest are " + nearest;
+  std::string candidates = nearest.empty()
+                               ? "; it names no modules at all, --base CHECKPOINT finds them by contents"
+                               : "; the nearest are " + nearest;
   return "the graph has no such module" + candidates + "; --ignore-missing '" + update.module +
          "' says that it is meant";
 }
@@ -200,10 +286,13 @@ void Planner::place(const LoadedAdapter &adapter, const Update &update) {
   if (checkpoint::isModuleForm(update.form))
     return placeModule(adapter, update);
   bool anywhere = false;
-  for (const auto &table : plan.tables) {
+  for (size_t index = 0; index < plan.tables.size(); ++index) {
+    const auto &table = plan.tables[index];
     Match match = matchModule(*table, update.module, update.parameter);
-    if (match.none())
+    if (match.none()) {
+      anywhere |= placeElsewhere(adapter, update, index);
       continue;
+    }
     anywhere = true;
     if (!match.ambiguous.empty()) {
       std::string list;
@@ -307,14 +396,17 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
   Planner planner(options, plan, report);
   if (Status status = planner.readGlobs(); !status)
     return status;
+  if (Status status = planner.readBase(); !status)
+    return status;
   for (const AdapterRequest &request : requests) {
     Result<checkpoint::Adapter> contents = checkpoint::readAdapter(request.path);
     if (!contents)
       return contents.error();
     plan.adapters.push_back(
-        std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents), request.time}));
+        std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents), request.time, {}}));
     for (const Update &update : plan.adapters.back()->contents.updates)
       planner.place(*plan.adapters.back(), update);
+    planner.placeFused(*plan.adapters.back());
   }
   for (const SlotRequest &slot : slots)
     if (Status status = planner.makeRoom(slot); !status)

@@ -7,6 +7,7 @@
 #include "lib/Attach/Attach.h"
 #include "lib/Attach/ModuleTable.h"
 #include "lib/Attach/ResidualSums.h"
+#include <deque>
 
 namespace adapter {
 
@@ -14,7 +15,8 @@ namespace adapter {
 struct LoadedAdapter {
   const AdapterRequest *request;
   checkpoint::Adapter contents;
-  BindingTime time; ///< the request's, unless that leaves it open
+  BindingTime time;                     ///< the request's, unless that leaves it open
+  std::deque<checkpoint::Update> fused; ///< made from those of modules that the graph holds in one tensor
 };
 
 /// One update at one parameter of a graph.

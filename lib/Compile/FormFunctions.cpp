@@ -5,10 +5,10 @@
 // the row kernels read. A packed weight is always [in, out] by column blocks, whatever the exporter's layout.
 #include "lib/Compile/FormFunctions.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Compile/Generate.h"
 #include "lib/Compile/ModuleForm.h"
 #include "lib/Compile/SparseForm.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -179,20 +179,8 @@ private:
     return arith::MulIOp::create(b, arith::CeilDivSIOp::create(b, rank, width), width);
   }
 
-  Value generate(ValueRange sizes, llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> body) {
-    SmallVector<int64_t> shape(sizes.size(), kAny);
-    Value init = tensor::EmptyOp::create(b, f32(shape), sizes);
-    SmallVector<AffineMap> maps{b.getMultiDimIdentityMap(sizes.size())};
-    SmallVector<utils::IteratorType> iterators(sizes.size(), utils::IteratorType::parallel);
-    auto generic = linalg::GenericOp::create(b, init.getType(), ValueRange(), init, maps, iterators,
-                                             [&](OpBuilder &nested, Location loc, ValueRange) {
-                                               ImplicitLocOpBuilder inner(loc, nested);
-                                               SmallVector<Value> indices;
-                                               for (size_t dim = 0; dim < sizes.size(); ++dim)
-                                                 indices.push_back(linalg::IndexOp::create(inner, dim));
-                                               linalg::YieldOp::create(inner, body(inner, indices));
-                                             });
-    return generic.getResult(0);
+  Value generate(ValueRange sizes, ElementBody body) {
+    return generateTensor(b, sizes, b.getF32Type(), body);
   }
 
   Value timesScale(ImplicitLocOpBuilder &inner, Value element) {

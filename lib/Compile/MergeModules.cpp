@@ -123,9 +123,11 @@ OwningOpRef<ModuleOp> MergeModulesPass::write(MaskMixOp op) {
 }
 
 LogicalResult MergeModulesPass::merge(MaskMixOp op) {
-  FailureOr<std::optional<SmallVector<Tensor>>> factors = contentsOf(op.getFactors()),
-                                                masks = contentsOf(op.getMasks());
-  if (failed(factors) || failed(masks))
+  FailureOr<std::optional<SmallVector<Tensor>>> factors = contentsOf(op.getFactors());
+  if (failed(factors))
+    return failure();
+  FailureOr<std::optional<SmallVector<Tensor>>> masks = contentsOf(op.getMasks());
+  if (failed(masks))
     return failure();
   if (!*factors || !*masks)
     return success(); // not known at build

@@ -3,8 +3,8 @@
 // Entries of bottlenecks: factors in blocks, scales and the affine part of a norm folded into them, in f64.
 #include "lib/Compile/ModuleForm.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Compile/Generate.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
@@ -23,11 +23,10 @@ public:
   SmallVector<Value> write(const BottleneckForm &form, std::vector<int> &slots);
 
 private:
-  using Body = llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)>;
   RankedTensorType f32(ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getF32Type()); }
   Value dim(Value tensor, int64_t at) { return tensor::DimOp::create(b, tensor, at); }
   // A tensor whose elements are f64s rounded.
-  Value generate(ArrayRef<int64_t> shape, ValueRange sizes, Body body);
+  Value generate(ValueRange sizes, ElementBody body);
   Value wide(ImplicitLocOpBuilder &inner, Value tensor, ValueRange at) {
     Value element = tensor::ExtractOp::create(inner, tensor, at);
     return arith::ExtFOp::create(inner, inner.getF64Type(), element);
@@ -50,21 +49,10 @@ private:
 };
 } // namespace
 
-Value EntryWriter::generate(ArrayRef<int64_t> shape, ValueRange sizes, Body body) {
-  Value init = tensor::EmptyOp::create(b, f32(shape), sizes);
-  SmallVector<AffineMap> maps{b.getMultiDimIdentityMap(shape.size())};
-  SmallVector<utils::IteratorType> iterators(shape.size(), utils::IteratorType::parallel);
-  auto generic = linalg::GenericOp::create(b, init.getType(), ValueRange(), init, maps, iterators,
-                                           [&](OpBuilder &nested, Location loc, ValueRange) {
-                                             ImplicitLocOpBuilder inner(loc, nested);
-                                             SmallVector<Value> indices;
-                                             for (size_t at = 0; at < shape.size(); ++at)
-                                               indices.push_back(linalg::IndexOp::create(inner, at));
-                                             Value result = arith::TruncFOp::create(inner, inner.getF32Type(),
-                                                                                    body(inner, indices));
-                                             linalg::YieldOp::create(inner, result);
-                                           });
-  return generic.getResult(0);
+Value EntryWriter::generate(ValueRange sizes, ElementBody body) {
+  return generateTensor(b, sizes, b.getF32Type(), [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
+    return arith::TruncFOp::create(inner, inner.getF32Type(), body(inner, at));
+  });
 }
 
 Value EntryWriter::padded(ImplicitLocOpBuilder &inner, Value at, Value size,
@@ -96,11 +84,11 @@ SmallVector<Value> EntryWriter::write(const BottleneckForm &form, std::vector<in
   Value paddedRank = arith::MulIOp::create(b, arith::CeilDivSIOp::create(b, rank, width), width);
   Value affineDown = down;
   if (form.normBefore)
-    affineDown = generate({kAny, kAny}, {rank, in}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
+    affineDown = generate({rank, in}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
       return arith::MulFOp::create(inner, wide(inner, down, at),
                                    wide(inner, tensors.at("norm_before"), at[1]));
     });
-  Value bias = generate({kAny}, {paddedRank}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
+  Value bias = generate({paddedRank}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
     return padded(inner, at[0], rank, [&]() -> Value {
       Value own = wide(inner, downBias, at);
       if (!form.normBefore)
@@ -117,20 +105,20 @@ SmallVector<Value> EntryWriter::write(const BottleneckForm &form, std::vector<in
       return loop.getResult(0);
     });
   });
-  Value scaledUp =
-      generate({kAny, kAny}, {out, paddedRank}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
-        return padded(inner, at[1], rank, [&]() -> Value {
-          return arith::MulFOp::create(inner, wide(inner, up, at), scaleOf(inner, at[0]));
-        });
-      });
-  Value scaledBias = generate({kAny}, {out}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
+  Value scaledUp = generate({out, paddedRank}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
+    return padded(inner, at[1], rank, [&]() -> Value {
+      return arith::MulFOp::create(inner, wide(inner, up, at), scaleOf(inner, at[0]));
+    });
+  });
+  Value scaledBias = generate({out}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
     return arith::MulFOp::create(inner, wide(inner, upBias, at), scaleOf(inner, at[0]));
   });
   slots = {0, 1, 2, 3};
   SmallVector<Value> results{pack(affineDown), pack(scaledUp), bias, scaledBias};
   if (form.normAfter) {
     slots.push_back(4);
-    results.push_back(generate({2, kAny}, {out}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
+    Value two = arith::ConstantIndexOp::create(b, 2);
+    results.push_back(generate({two, out}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
       Value first = arith::CmpIOp::create(inner, arith::CmpIPredicate::eq, at[0],
                                           arith::ConstantIndexOp::create(inner, 0));
       return arith::SelectOp::create(inner, first, wide(inner, tensors.at("norm_after"), at[1]),
@@ -141,7 +129,7 @@ SmallVector<Value> EntryWriter::write(const BottleneckForm &form, std::vector<in
     slots.push_back(5);
     Value one = arith::ConstantIndexOp::create(b, 1), zero = arith::ConstantIndexOp::create(b, 0);
     Value size = arith::AddIOp::create(b, in, one);
-    results.push_back(generate({kAny}, {size}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
+    results.push_back(generate({size}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
       Value inside = arith::CmpIOp::create(inner, arith::CmpIPredicate::slt, at[0], in);
       auto choose = scf::IfOp::create(inner, TypeRange{inner.getF64Type()}, inside, true);
       OpBuilder::InsertionGuard guard(inner);

@@ -21,6 +21,8 @@ using namespace adapter;
 static void buildLinalg(OpPassManager &manager, const CodegenOptions &options) {
   ConvertONNXToLinalgPassOptions convert;
   convert.columnBlock = options.columnBlock();
+  convert.rowInput = options.rowInput;
+  convert.rowAxis = options.rowAxis;
   manager.addPass(createConvertONNXToLinalgPass(convert));
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());

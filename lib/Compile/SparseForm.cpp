@@ -2,8 +2,8 @@
 //
 // See SparseForm.h. What is touched, and what it becomes, comes from the update op alone (forEachTouched).
 #include "lib/Compile/SparseForm.h"
+#include "lib/Compile/Generate.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
@@ -92,26 +92,12 @@ std::pair<Value, Value> adapter::emitSparseEntries(ImplicitLocOpBuilder &b, cons
     Value row = key.storedTransposed ? which : Value(arith::SubIOp::create(at, one, which));
     return tensor::ExtractOp::create(at, indices, ValueRange{row, entry});
   };
-  auto generate = [&](ArrayRef<int64_t> shape, ValueRange sizes, Type element,
-                      llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> body) -> Value {
-    Value init = tensor::EmptyOp::create(b, shape, element, sizes);
-    SmallVector<AffineMap> maps{b.getMultiDimIdentityMap(shape.size())};
-    SmallVector<utils::IteratorType> iterators(shape.size(), utils::IteratorType::parallel);
-    auto generic = linalg::GenericOp::create(b, init.getType(), ValueRange(), init, maps, iterators,
-                                             [&](OpBuilder &nested, Location loc, ValueRange) {
-                                               ImplicitLocOpBuilder inner(loc, nested);
-                                               SmallVector<Value> at;
-                                               for (size_t dim = 0; dim < shape.size(); ++dim)
-                                                 at.push_back(linalg::IndexOp::create(inner, dim));
-                                               linalg::YieldOp::create(inner, body(inner, at));
-                                             });
-    return generic.getResult(0);
-  };
   Value places =
-      generate({kAny, kAny}, {two, count}, b.getI64Type(),
-               [&](ImplicitLocOpBuilder &at, ValueRange ivs) { return coordinate(at, ivs[0], ivs[1]); });
+      generateTensor(b, {two, count}, b.getI64Type(), [&](ImplicitLocOpBuilder &at, ValueRange ivs) {
+        return coordinate(at, ivs[0], ivs[1]);
+      });
   Value added =
-      generate({kAny}, {count}, b.getF32Type(), [&](ImplicitLocOpBuilder &at, ValueRange ivs) -> Value {
+      generateTensor(b, {count}, b.getF32Type(), [&](ImplicitLocOpBuilder &at, ValueRange ivs) -> Value {
         Value value = tensor::ExtractOp::create(at, values, ivs);
         value = arith::ExtFOp::create(at, at.getF64Type(), value);
         if (key.form != "sparse") {

@@ -19,7 +19,10 @@ def ConvertONNXToLinalgPass : Pass<"convert-onnx-to-linalg", "mlir::ModuleOp"> {
                            "mlir::linalg::LinalgDialect", "mlir::math::MathDialect", "mlir::scf::SCFDialect",
                            "mlir::tensor::TensorDialect"];
   let options = [Option<"columnBlock", "column-block", "int64_t", /*default=*/"32",
-                        "Columns of a block of a packed weight: two vector registers of f32">];
+                        "Columns of a block of a packed weight: two vector registers of f32">,
+                 Option<"rowInput", "row-input", "std::string", /*default=*/"\"\"",
+                        "The input that carries the rows of a call; the first one where it is empty">,
+                 Option<"rowAxis", "row-axis", "int64_t", /*default=*/"0", "The axis of rows of that input">];
 }
 
 def LowerMaterializePass : Pass<"adapter-lower-materialize"> {

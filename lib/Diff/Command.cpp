@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The command line of adapter-opt diff.
+#include "lib/Checkpoint/Text.h"
 #include "lib/Diff/Diff.h"
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -14,9 +15,7 @@ namespace {
 constexpr int inputFault = 1, wrongUsage = 2;
 
 int fail(int code, const std::string &message) {
-  std::string line = message;
-  std::replace(line.begin(), line.end(), '\n', ' ');
-  std::fprintf(stderr, "adapter-opt: error: %s\n", line.c_str());
+  std::fprintf(stderr, "adapter-opt: error: %s\n", checkpoint::printable(message).c_str());
   return code;
 }
 

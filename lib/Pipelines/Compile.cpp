@@ -30,13 +30,16 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
   PassManager manager(module.getContext(), ModuleOp::getOperationName());
   (void)applyPassManagerCLOptions(manager);
   applyDefaultTimingPassManagerCLOptions(manager);
+  CodegenOptions codegen = options.target.codegen;
+  codegen.rowInput = options.rowInput;
+  codegen.rowAxis = options.rowAxis;
   bool within = first.empty();
   if (within)
     manager.addPass(createONNXInferShapesPass());
   if (last != "optimise")
     for (const Phase &phase : codegenPhases()) {
       if (within)
-        phase.build(manager, options.target.codegen);
+        phase.build(manager, codegen);
       if (phase.name == last)
         break;
       within |= phase.name == first;

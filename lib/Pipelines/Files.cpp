@@ -115,24 +115,70 @@ static Status writeText(ModuleOp module, const std::string &path, bool bytecode)
   return status ? (*file)->commit() : status;
 }
 
-static Status writeModels(ModuleOp module, const std::string &path) {
-  SmallVector<onnxir::ModelOp> models(module.getOps<onnxir::ModelOp>());
-  if (models.empty())
-    return Error{path + ": cannot be written: the module holds no onnx.model"};
-  if (models.size() == 1 && fileKindOf(path) == FileKind::ONNX)
-    return exportONNXFile(models.front(), path);
-  if (std::error_code code = llvm::sys::fs::create_directories(path))
-    return Error{path + ": cannot be written: " + code.message()};
-  for (onnxir::ModelOp model : models) {
-    llvm::SmallString<256> file(path);
-    llvm::sys::path::append(file, model.getSymName() + ".onnx");
-    if (Status status = exportONNXFile(model, file.str().str()); !status)
-      return status;
+// Files that belong to a model and are no weights.
+static bool isSideFile(StringRef path) {
+  StringRef name = llvm::sys::path::filename(path), suffix = llvm::sys::path::extension(path);
+  static constexpr llvm::StringLiteral suffixes[] = {".json", ".jinja",    ".model",
+                                                     ".spm",  ".tiktoken", ".txt"};
+  return name.starts_with("tokenizer") || llvm::is_contained(suffixes, suffix);
+}
+
+static Status copySideFiles(const std::string &from, const std::string &to) {
+  std::error_code code;
+  for (llvm::sys::fs::directory_iterator it(from, code), end; it != end && !code; it.increment(code)) {
+    if (!llvm::sys::fs::is_regular_file(it->path()) || !isSideFile(it->path()))
+      continue;
+    std::string target = to + "/" + llvm::sys::path::filename(it->path()).str();
+    if (std::error_code copied = llvm::sys::fs::copy_file(it->path(), target))
+      return Error{target + ": cannot be written: " + copied.message()};
   }
   return Done{};
 }
 
-Status adapter::writeOutput(ModuleOp module, const std::string &path) {
+// Moves what a folder holds to another one, which need not be there: all of it or nothing.
+static Status moveInto(const std::string &from, const std::string &to) {
+  std::error_code code = llvm::sys::fs::create_directories(to);
+  std::vector<std::pair<std::string, std::string>> files;
+  for (llvm::sys::fs::directory_iterator it(from, code), end; it != end && !code; it.increment(code)) {
+    files.push_back({it->path(), to + "/" + llvm::sys::path::filename(it->path()).str()});
+    if (llvm::sys::fs::is_directory(files.back().second))
+      return Error{to + ": cannot be written: " + files.back().second + " is a folder"};
+  }
+  for (size_t i = 0; i < files.size() && !code; ++i)
+    if ((code = llvm::sys::fs::rename(files[i].first, files[i].second)))
+      for (size_t done = 0; done < i; ++done)
+        llvm::sys::fs::remove(files[done].second);
+  return code ? Status(Error{to + ": cannot be written: " + code.message()}) : Status(Done{});
+}
+
+static Status writeModels(ModuleOp module, const std::string &path, const std::vector<std::string> &inputs) {
+  std::vector<onnxir::ModelOp> models;
+  llvm::append_range(models, module.getOps<onnxir::ModelOp>());
+  if (models.empty())
+    return Error{path + ": cannot be written: the module holds no onnx.model"};
+  if (models.size() == 1 && fileKindOf(path) == FileKind::ONNX)
+    return exportONNXFile(models.front(), path);
+  // All files or none: they are made beside the folder and moved there.
+  StringRef folder = StringRef(path).rtrim('/');
+  if (StringRef parent = llvm::sys::path::parent_path(folder); !parent.empty())
+    if (std::error_code code = llvm::sys::fs::create_directories(parent))
+      return Error{path + ": cannot be written: " + code.message()};
+  llvm::SmallString<256> made;
+  llvm::sys::fs::createUniquePath(folder + ".%%%%%%%%.part", made, /*MakeAbsolute=*/false);
+  if (std::error_code code = llvm::sys::fs::create_directory(made))
+    return Error{path + ": cannot be written: " + code.message()};
+  Status status = exportONNXFolder(models, made.str().str());
+  for (const std::string &input : inputs)
+    if (status && input != "-" && llvm::sys::fs::is_directory(input))
+      status = copySideFiles(input, made.str().str());
+  if (status)
+    status = moveInto(made.str().str(), path);
+  llvm::sys::fs::remove_directories(made);
+  return status;
+}
+
+Status adapter::writeOutput(ModuleOp module, const std::string &path,
+                            const std::vector<std::string> &inputs) {
   switch (fileKindOf(path)) {
   case FileKind::MLIR:
     return writeText(module, path, /*bytecode=*/false);
@@ -146,7 +192,7 @@ Status adapter::writeOutput(ModuleOp module, const std::string &path) {
     return Done{};
   case FileKind::ONNX:
   case FileKind::Unknown:
-    return writeModels(module, path);
+    return writeModels(module, path, inputs);
   }
   return Done{};
 }

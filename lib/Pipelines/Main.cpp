@@ -5,6 +5,7 @@
 #include "lib/Pipelines/Main.h"
 #include "adapter/InitAll.h"
 #include "lib/Attach/Attach.h"
+#include "lib/Checkpoint/Text.h"
 #include "lib/Compile/Passes.h"
 #include "lib/Conversion/Passes.h"
 #include "lib/Diff/Diff.h"
@@ -50,6 +51,8 @@ struct CommandLine {
   bool plan = false; // print it
 
   bool hasAdapters() const { return !adapters.adapters.empty() || !adapters.slots.empty(); }
+  std::string rowInput;
+  int64_t rowAxis = 0;
 };
 
 // Binds the tensors that a textual module names before any pass asks for them.
@@ -82,10 +85,7 @@ struct ReferToSourcesPass : PassWrapper<ReferToSourcesPass, OperationPass<Module
 } // namespace
 
 static int fail(ExitCode code, const llvm::Twine &message) {
-  // One line, whatever the names in it hold.
-  std::string line = message.str();
-  llvm::replace(line, '\n', ' ');
-  llvm::errs() << "adapter-opt: error: " << line << '\n';
+  llvm::errs() << "adapter-opt: error: " << checkpoint::printable(message.str()) << '\n';
   return code;
 }
 
@@ -138,16 +138,18 @@ static bool isCode(StringRef output) {
 static Status writeResult(ModuleOp module, const CommandLine &line) {
   StringRef output = line.output;
   if ((!isCode(output) && line.compileTo.empty()) || line.endsBefore("optimise"))
-    return writeOutput(module, line.output);
+    return writeOutput(module, line.output, line.inputs);
   Result<Target> target = resolveTarget(line.target);
   if (!target)
     return target.error();
   CompileOptions options;
   options.target = *target;
+  options.rowInput = line.rowInput;
+  options.rowAxis = line.rowAxis;
   if (!line.compileTo.empty()) {
     if (Status status = runPhases(module, options, line.compileTo); !status)
       return status;
-    return writeOutput(module, line.output);
+    return writeOutput(module, line.output, line.inputs);
   }
   return output.ends_with(".adapt") ? compileArtifact(module, options, output)
                                     : compileText(module, options, output);
@@ -195,7 +197,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
     // One line is enough: what follows an error follows from it.
     std::string text = placeOf(diagnostic.getLocation(), *inputs) + diagnostic.str();
     if (diagnostic.getSeverity() == DiagnosticSeverity::Warning)
-      llvm::errs() << "adapter-opt: warning: " << text << '\n';
+      llvm::errs() << "adapter-opt: warning: " << checkpoint::printable(text) << '\n';
     else if (diagnostic.getSeverity() == DiagnosticSeverity::Error && !std::exchange(said, true))
       fail(inputAtFault, text);
     return success();
@@ -231,6 +233,8 @@ static std::string whyWrong(const CommandLine &line, StringRef report) {
     return ("--report=" + report + ": the reports are text and json").str();
   if (!line.hasAdapters() && (line.attach.checkOnly || line.plan || !line.attach.ignoreMissing.empty()))
     return "--check, --plan and --ignore-missing are about adapters, and there is no --adapter";
+  if (!line.hasAdapters() && !line.attach.base.empty())
+    return "--base says where adapters go, and there is no --adapter";
   if (line.attach.checkOnly && (line.output != "-" || !line.compileTo.empty()))
     return "--check writes nothing; leave out -o and --compile-to";
   if (!isMerged(line))
@@ -285,6 +289,14 @@ int adapter::adapterOptMain(int argc, char **argv) {
   llvm::cl::list<std::string> ignoreMissing(
       "ignore-missing", llvm::cl::desc("Modules of the adapters that the models are known not to hold"),
       llvm::cl::value_desc("glob"), llvm::cl::cat(category));
+  llvm::cl::opt<std::string> base(
+      "base",
+      llvm::cl::desc("The checkpoint that the models were exported from: finds weights by their contents"),
+      llvm::cl::value_desc("file or folder"), llvm::cl::cat(category));
+  llvm::cl::opt<std::string> rowAxis(
+      "row-axis",
+      llvm::cl::desc("The axis that carries the rows of a call (default: the first input's first)"),
+      llvm::cl::value_desc("INPUT=N"), llvm::cl::cat(category));
   llvm::cl::opt<bool> lossy(
       "allow-lossy-merge",
       llvm::cl::desc("Merge even where rounding to f16 or bf16 loses more than a tenth of an update"),
@@ -307,13 +319,20 @@ int adapter::adapterOptMain(int argc, char **argv) {
   if (!llvm::cl::ParseCommandLineOptions(argc, argv, helpOverview, &stream))
     return fail(wrongUsage, complaintOf(errors));
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
-  CommandLine line{inputs,           output, target, compileTo, {}, {ignoreMissing, check},
-                   report == "json", lossy,  plan};
+  CommandLine line{inputs, output, target, compileTo, {}, {}, report == "json", lossy, plan, {}, 0};
+  line.attach.ignoreMissing = ignoreMissing;
+  line.attach.base = base;
+  line.attach.checkOnly = check;
   Result<AdapterOptions> requests = parseAdapterOptions({adapters, slots, bindings});
   if (!requests)
     return fail(wrongUsage, requests.error().message);
   line.adapters = std::move(*requests);
   line.attach.mergeOnly = isMerged(line);
+  if (auto [input, axis] = StringRef(rowAxis).rsplit('='); !rowAxis.empty()) {
+    if (input.empty() || axis.getAsInteger(10, line.rowAxis) || line.rowAxis < 0)
+      return fail(wrongUsage, "--row-axis " + rowAxis + ": expected INPUT=N with N an axis, counted from 0");
+    line.rowInput = input.str();
+  }
   if (std::string wrong = whyWrong(line, report); !wrong.empty())
     return fail(wrongUsage, wrong);
   std::vector<StringRef> phases = compilePhases();

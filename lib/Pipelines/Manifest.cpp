@@ -5,6 +5,8 @@
 #include "adapter-rt/artifact.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "dialects/ONNX/IR/ONNXOps.h"
+#include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Hash.h"
 #include "lib/Support/ParameterStore.h"
 
 using namespace mlir;
@@ -49,15 +51,23 @@ Status ManifestBuilder::addParameters(func::FuncOp function) {
     // A site's parameter is its own, though others may hold the same numbers.
     std::string site = row.size() > 2 ? cast<StringAttr>(row[2]).getValue().str() : "";
     std::string name = scope + "/" + key + (site.empty() ? "" : "@" + site);
+    const checkpoint::Tensor *tensor = store.lookup(scope, key);
+    if (!tensor)
+      return Error{"parameter '" + scope + "'::'" + key + "' has no contents"};
     auto [place, isNew] = rows.try_emplace(name, parameters.size());
+    // What several models hold, an embedding say, is stored once.
+    if (isNew && site.empty()) {
+      std::string contents = checkpoint::shapeText(tensor->shape) + checkpoint::dtypeName(tensor->dtype) +
+                             checkpoint::hashBytes(tensor->data, tensor->bytes);
+      auto [equal, isFirst] = byContents.try_emplace(contents, place->second);
+      place->second = equal->second;
+      isNew = isFirst;
+    }
     moved.push_back(place->second);
     if (!isNew)
       continue;
     if (!site.empty() && !siteParameter.try_emplace(site, parameters.size()).second)
       readTwice.insert(site);
-    const checkpoint::Tensor *tensor = store.lookup(scope, key);
-    if (!tensor)
-      return Error{"parameter '" + scope + "'::'" + key + "' has no contents"};
     parameters.push_back(*tensor);
     checkpoint::Tensor &copy = parameters.back();
     copy.key = name;
@@ -91,14 +101,15 @@ Status ManifestBuilder::addEntry(func::FuncOp function) {
       if (tensor.dims_size() > ADAPTER_MAX_RANK)
         return Error{"'" + tensor.name() + "' has more than " + std::to_string(ADAPTER_MAX_RANK) +
                      " dimensions"};
-  // Rows are the first input's that has the axis, unless the user says otherwise.
-  std::string rows = options.rowInput;
-  for (const artifact::Tensor &tensor : entry.inputs())
-    if (rows.empty() && tensor.dims_size() > options.rowAxis)
-      rows = tensor.name();
-  if (!rows.empty()) {
-    entry.set_row_input(rows);
-    entry.set_row_axis(options.rowAxis);
+  // Rows are in front of the first input that is no scalar, unless the user says otherwise.
+  for (const artifact::Tensor &tensor : entry.inputs()) {
+    bool named = tensor.name() == options.rowInput;
+    if (!named && (!entry.row_input().empty() || tensor.dims_size() == 0))
+      continue;
+    entry.set_row_input(tensor.name());
+    entry.set_row_axis(named ? options.rowAxis : 0);
+    if (named)
+      break;
   }
   return Done{};
 }

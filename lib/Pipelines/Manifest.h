@@ -47,6 +47,7 @@ private:
 
   std::vector<TensorFile> adapters;
   std::map<std::string, int64_t> rows;          ///< parameters by scope, key and site
+  std::map<std::string, int64_t> byContents;    ///< parameters without a site
   std::map<std::string, int64_t> siteParameter; ///< by site
   std::set<std::string> readTwice;              ///< sites whose parameter is read in two layouts
   std::map<std::string, int64_t> siteIndex;

@@ -4,6 +4,7 @@
 #include "lib/RunTool/RunTool.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Npy.h"
+#include "lib/Checkpoint/Text.h"
 #include "lib/RunTool/Session.h"
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -77,7 +78,7 @@ void readTexts(const Texts &texts, bool hasRows, Options &options) {
 }
 
 int report(const Error &error) {
-  std::fprintf(stderr, "adapter-run: error: %s\n", error.message.c_str());
+  std::fprintf(stderr, "adapter-run: error: %s\n", checkpoint::printable(error.message).c_str());
   return inputFault;
 }
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""MoSA (A06) as its code has it, small: the block of its vision transformer with its deployed forward in every
-style, disjoint masks, and folders that hold the modules before they are merged."""
+"""MoSA (A06) as its code has it, small: the block of its vision transformer with its deployed forward in
+every style, disjoint masks, and folders that hold the modules before they are merged."""
 
 import json
 
@@ -106,7 +106,7 @@ def modules_of(style, seed=1):
     for _ in range(LAYERS):
         tensors = {}
 
-        def mixture(name, *shape):
+        def mixture(name, *shape, tensors=tensors):
             for i, mask in enumerate(masks(shape, generator)):
                 tensors[name % i] = draw(*shape) * mask
                 tensors[f"{name % i}.mask"] = mask
@@ -127,7 +127,7 @@ def modules_of(style, seed=1):
 
 
 def merged(tensors, merge="add"):
-    """The code's merge: the modules added or joined by their masks, over their number; sum and select without."""
+    """The code's merge: modules added or joined by their masks, over their number; sum and select without."""
     result = {}
     for key, value in tensors.items():
         if key.endswith(".mask"):
@@ -176,7 +176,8 @@ def export(exporter, path):
     names = dict(input_names=["x"], output_names=["logits"])
     with zoo.quiet():
         if exporter == "dynamo":
-            dims = {axis: torch.export.Dim(name, min=1, max=32) for axis, name in ((0, "batch"), (1, "tokens"))}
+            axes = ((0, "batch"), (1, "tokens"))
+            dims = {axis: torch.export.Dim(name, min=1, max=32) for axis, name in axes}
             torch.onnx.export(
                 Model().eval(),
                 (x,),

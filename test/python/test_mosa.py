@@ -6,6 +6,7 @@ import onnx
 import onnxruntime
 import product
 import pytest
+import safetensors.torch
 import torch
 from tolerance import assert_agrees
 
@@ -13,7 +14,9 @@ from tolerance import assert_agrees
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mosa")
-    return {exporter: mosa.export(exporter, folder / f"{exporter}.onnx") for exporter in ("dynamo", "torchscript")}
+    return {
+        exporter: mosa.export(exporter, folder / f"{exporter}.onnx") for exporter in ("dynamo", "torchscript")
+    }
 
 
 def answers(path, x):
@@ -145,3 +148,49 @@ def test_bad_field(exports, tmp_path, fields, mentions):
     style = fields.pop("style")
     folder = mosa.write(tmp_path / "mosa", style, mosa.modules_of("AdaptFormer"), **fields)
     product.refused("adapter-opt", exports["dynamo"], f"--adapter=x={folder}", "--check", mentions=mentions)
+
+
+def mixture(folder, mode, parts, masks, flags=""):
+    """adapter-merge-modules on a mixture in IR of its own; the finished process."""
+    tensors = {f"w{i}": part for i, part in enumerate(parts)} | {
+        f"m{i}": mask for i, mask in enumerate(masks)
+    }
+    safetensors.torch.save_file(tensors, folder / "x.safetensors")
+    types = {name: f"tensor<6x5x{'ui8' if name[0] == 'm' else 'f32'}>" for name in tensors}
+    lines = [f'%{name} = adapter.parameter "x"::"{name}" : {each}' for name, each in types.items()]
+    names = [[name for name in tensors if name[0] == kind] for kind in "wm"]
+    operands = [", ".join(f"%{name}" for name in each) for each in names]
+    given = [", ".join(types[name] for name in each) for each in names]
+    mix = f"adapter.mask_mix {mode} {operands[0]} masks {operands[1]} {flags}"
+    text = f"""module attributes {{adapter.archives = {{x = {{file = "x.safetensors"}}}}}} {{
+      func.func @f() -> tensor<6x5xf32> {{
+        {chr(10).join(lines)}
+        %y = {mix} : {given[0]} masks {given[1]} -> tensor<6x5xf32>
+        return %y : tensor<6x5xf32>
+      }}
+    }}"""
+    (folder / "in.mlir").write_text(text)
+    return product.call(
+        "adapter-opt", folder / "in.mlir", "--adapter-merge-modules", "-o", folder / "out.mlir"
+    )
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "select"])
+def test_mixture_by_the_formula(tmp_path, mode):
+    generator = torch.Generator().manual_seed(2)
+    masks = mosa.masks((6, 5), generator)[:3]  # no mask has the last quarter
+    parts = [torch.randn((6, 5), generator=generator) for _ in masks]
+    done = mixture(tmp_path, mode, parts, masks, "{disjoint}")
+    assert done.returncode == 0, done.stderr
+    y = safetensors.torch.load_file(tmp_path / "out.merged.safetensors")["w0"]
+    wanted = sum(part.double() * mask for part, mask in zip(parts, masks, strict=True))
+    assert torch.equal(y, (wanted / (3 if mode == "mean" else 1)).float())
+
+
+@pytest.mark.parametrize("mode, flags, fails", [("sum", "", 0), ("sum", "{disjoint}", 1), ("select", "", 1)])
+def test_overlapping_masks(tmp_path, mode, flags, fails):
+    masks = [torch.ones((6, 5), dtype=torch.uint8), torch.eye(6, 5, dtype=torch.uint8)]
+    done = mixture(tmp_path, mode, [torch.ones(6, 5), torch.ones(6, 5)], masks, flags)
+    assert done.returncode == fails
+    if fails:
+        assert "'m0' and 'm1' overlap in element 0" in done.stderr

@@ -16,8 +16,8 @@ checkpoint::Tensor tensor(checkpoint::DType dtype, std::string key, std::vector<
                           const std::vector<T> &values) {
   checkpoint::Tensor result = checkpoint::allocateTensor(dtype, std::move(shape));
   result.key = std::move(key);
-  std::memcpy(checkpoint::mutableData(result), values.data(),
-              std::min(result.bytes, values.size() * sizeof(T)));
+  if (size_t bytes = std::min(result.bytes, values.size() * sizeof(T)))
+    std::memcpy(checkpoint::mutableData(result), values.data(), bytes);
   return result;
 }
 

@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringSet.h"
 
 namespace adapter {
@@ -80,29 +81,29 @@ static LogicalResult lowerAct(ActOp op, GraphLowering &graph) {
   return success();
 }
 
-// Lowerings that write their results by index say nothing of rows; then the first input decides.
+// Lowerings that write their results by index say nothing of rows. Then they stay where the first input with
+// rows has them, if the result has the same size there and nothing moves along that axis.
 static void traceRows(onnxir::NodeOp node, GraphLowering &graph) {
-  SmallVector<Lowered *> inputs;
+  Lowered *input = nullptr;
   for (unsigned i = 0; i < node.getInputs().size(); ++i)
-    if (Lowered *input = graph.input(node, i))
-      inputs.push_back(input);
-  if (llvm::all_of(inputs, [](Lowered *input) { return input->rows == Rows::None; }))
+    if (Lowered *each = graph.input(node, i); each && each->rows.kind != Rows::None)
+      if (!input || (each->rows.isTraced() && !input->rows.isTraced()))
+        input = each;
+  // Shapes are computed from sizes alone.
+  if (!input || node.getOpType() == "Shape" || node.getOpType() == "Size")
     return;
-  // Computed from sizes alone.
-  if (node.getOpType() == "Shape" || node.getOpType() == "Size")
-    return;
-  int64_t axis = intAttr(node, "axis", 1);
   for (Value result : node.getResults()) {
-    if (!graph.has(result) || graph.get(result).rows != Rows::None || graph.get(result).elements)
+    if (!graph.has(result) || graph.get(result).rows.kind != Rows::None || graph.get(result).elements)
       continue;
     Lowered &lowered = graph.get(result);
-    GraphLowering::inheritRows(lowered, inputs);
-    // Operators that mix along an axis leave the rows apart unless it is theirs.
-    if (lowered.rows == Rows::Outermost && (axis == 0 || axis == -lowered.rank()))
-      lowered.rows = Rows::Elsewhere;
-    bool concat = node.getOpType() == "Concat" && axis != 0 && axis != -lowered.rank();
-    if (concat && llvm::all_of(inputs, [](Lowered *input) { return input->rows != Rows::Elsewhere; }))
-      lowered.rows = Rows::Outermost;
+    const Rows &rows = input->rows;
+    bool stays = rows.isTraced() && rows.axis < lowered.rank() &&
+                 GraphLowering::same(input->shape[rows.axis], lowered.shape[rows.axis]) &&
+                 (rows.axis == 0 || input->rank() == lowered.rank());
+    int64_t axis = intAttr(node, "axis", lowered.rank());
+    if (axis < 0)
+      axis += lowered.rank();
+    lowered.rows = stays && axis != rows.axis ? rows : Rows::elsewhere();
   }
 }
 
@@ -183,8 +184,7 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
   using Base::Base;
 
   // Sizes of inputs: static, or one value for all dims of one name.
-  void addInput(GraphLowering &graph, Value onnxInput, Value argument, llvm::StringMap<OpFoldResult> &named,
-                OpFoldResult *rows) {
+  void addInput(GraphLowering &graph, Value onnxInput, Value argument, llvm::StringMap<OpFoldResult> &named) {
     auto type = cast<RankedTensorType>(onnxInput.getType());
     auto dims = dyn_cast_or_null<onnxir::DimsAttr>(type.getEncoding());
     SmallVector<OpFoldResult> shape;
@@ -206,12 +206,50 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     }
     Lowered lowered = graph.wrap(argument, shape);
     lowered.isUnsigned = type.getElementType().isUnsignedInteger();
-    // Rows come in the first dimension of every input that has the row input's first size.
-    if (rows && type.getRank() > 0 && (!*rows || *rows == shape[0])) {
-      lowered.rows = Rows::Outermost;
-      *rows = shape[0];
-    }
     graph.set(onnxInput, std::move(lowered));
+  }
+
+  // The rows' axis of one input, and of every input that has the same size at that axis, or in front. A graph
+  // without the named input has its rows in front.
+  LogicalResult addRows(GraphLowering &graph, onnxir::GraphOp op) {
+    bool named = llvm::is_contained(op.getInputNames().getAsValueRange<StringAttr>(), StringRef(rowInput));
+    int64_t axis = named ? rowAxis : 0;
+    for (auto [argument, name] : llvm::zip(op.getBody().getArguments(), op.getInputNames())) {
+      Lowered &input = graph.get(argument);
+      StringRef text = cast<StringAttr>(name).getValue();
+      if (graph.rowCount || (named ? text != StringRef(rowInput) : input.rank() == 0))
+        continue;
+      if (axis < 0 || axis >= input.rank())
+        return op.emitError() << "--row-axis " << text << "=" << axis << ": the input has " << input.rank()
+                              << " dimensions";
+      graph.rowCount = input.shape[axis];
+    }
+    if (!graph.rowCount)
+      return success();
+    for (Value argument : op.getBody().getArguments()) {
+      Lowered &input = graph.get(argument);
+      for (int64_t place : {axis, int64_t(0)})
+        if (!input.rows.isTraced() && place < input.rank() &&
+            GraphLowering::same(input.shape[place], graph.rowCount))
+          input.rows = Rows::at(place);
+    }
+    return success();
+  }
+
+  // The input that --row-axis names must be one of some graph.
+  LogicalResult checkRowInput() {
+    bool found = rowInput.empty();
+    std::string names;
+    for (auto model : getOperation().getOps<onnxir::ModelOp>())
+      for (auto graph : model.getBody().getOps<onnxir::GraphOp>())
+        for (StringRef name : graph.getInputNames().getAsValueRange<StringAttr>()) {
+          found |= name == StringRef(rowInput);
+          names += (names.empty() ? "'" : ", '") + name.str() + "'";
+        }
+    if (found)
+      return success();
+    return getOperation().emitError() << "--row-axis " << rowInput << "=" << rowAxis
+                                      << ": no graph has such an input; they have " << names;
   }
 
   // Takes the sites of banks that were refused out of the model. Whether there were any.
@@ -251,7 +289,7 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
 
   // Lowers the graphs of a model. Room that they cannot serve shows on the way; then lowering starts over
   // without it.
-  LogicalResult convert(onnxir::ModelOp model, int64_t &banks) {
+  LogicalResult convert(onnxir::ModelOp model, size_t models, int64_t &banks) {
     for (;;) {
       int64_t next = banks;
       numberBanks(model, next);
@@ -260,7 +298,7 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
       std::map<int64_t, std::string> refused;
       for (auto graph : model.getBody().getOps<onnxir::GraphOp>()) {
         GraphFunction made;
-        if (failed(lower(graph, builder, made)))
+        if (failed(lower(graph, entryName(model, graph, models), builder, made)))
           return failure();
         functions.push_back(made.function);
         for (const auto &[number, bank] : made.graph->banks)
@@ -282,7 +320,8 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     std::unique_ptr<GraphLowering> graph;
   };
 
-  LogicalResult lower(onnxir::GraphOp op, OpBuilder &moduleBuilder, GraphFunction &made) {
+  LogicalResult lower(onnxir::GraphOp op, const std::string &name, OpBuilder &moduleBuilder,
+                      GraphFunction &made) {
     SmallVector<Type> inputTypes;
     for (auto [argument, name] : llvm::zip(op.getBody().getArguments(), op.getInputNames())) {
       FailureOr<RankedTensorType> type = plainType(op, argument.getType(), cast<StringAttr>(name).getValue());
@@ -290,7 +329,6 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
         return failure();
       inputTypes.push_back(*type);
     }
-    std::string name = op.getSymName().str();
     auto function = func::FuncOp::create(moduleBuilder, op.getLoc(), name,
                                          FunctionType::get(&getContext(), inputTypes, {}));
     // Inputs are the caller's.
@@ -304,9 +342,10 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     GraphLowering &graph = *made.graph;
     graph.columnBlock = columnBlock;
     llvm::StringMap<OpFoldResult> named;
-    OpFoldResult rows;
     for (auto [onnxInput, argument] : llvm::zip(op.getBody().getArguments(), entry->getArguments()))
-      addInput(graph, onnxInput, argument, named, &rows);
+      addInput(graph, onnxInput, argument, named);
+    if (failed(addRows(graph, op)))
+      return failure();
     for (auto parameter : op.getBody().getOps<ParameterOp>()) {
       if (parameter->use_empty())
         continue;
@@ -327,6 +366,30 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     function.setFunctionType(FunctionType::get(&getContext(), inputTypes, TypeRange(ValueRange(results))));
     describeEntry(function, op, terminator, graph.parameters);
     return success();
+  }
+
+  // Entries of several models are called as their models, which are called as their files.
+  static std::string entryName(onnxir::ModelOp model, onnxir::GraphOp graph, size_t models) {
+    if (models == 1)
+      return graph.getSymName().str();
+    auto graphs = model.getBody().getOps<onnxir::GraphOp>();
+    bool only = llvm::hasSingleElement(graphs);
+    return (model.getSymName() + (only ? "" : "_" + graph.getSymName())).str();
+  }
+
+  // An adapter that acts in several models is one adapter, with the updates of all.
+  static void addAdapters(llvm::MapVector<Attribute, NamedAttrList> &adapters, ArrayAttr listed) {
+    for (auto each : listed.getAsRange<DictionaryAttr>()) {
+      NamedAttrList &known = adapters[each.get("name")];
+      auto before = dyn_cast_or_null<ArrayAttr>(known.get("updates"));
+      SmallVector<Attribute> updates;
+      if (before)
+        llvm::append_range(updates, before);
+      llvm::append_range(updates, cast<ArrayAttr>(each.get("updates")));
+      if (!before)
+        known.append(each.begin(), each.end());
+      known.set("updates", ArrayAttr::get(each.getContext(), updates));
+    }
   }
 
   // Each site that differs by row has a bank, by number.
@@ -355,17 +418,26 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
   }
 
   void runOnOperation() override {
+    if (failed(checkRowInput()))
+      return signalPassFailure();
     SmallVector<onnxir::ModelOp> models(getOperation().getOps<onnxir::ModelOp>());
     int64_t banks = 0;
+    llvm::MapVector<Attribute, NamedAttrList> adapters;
     for (onnxir::ModelOp model : models) {
-      if (failed(convert(model, banks)))
+      if (failed(convert(model, models.size(), banks)))
         return signalPassFailure();
       // Sites and what acts there outlive the graph: the artifact's manifest names them.
       for (SiteOp site : llvm::make_early_inc_range(model.getBody().getOps<SiteOp>()))
         site->moveBefore(model);
-      if (Attribute adapters = model->getAttr("adapter.adapters"))
-        getOperation()->setAttr("adapter.adapters", adapters);
+      if (auto listed = model->getAttrOfType<ArrayAttr>("adapter.adapters"))
+        addAdapters(adapters, listed);
       model.erase();
+    }
+    if (!adapters.empty()) {
+      SmallVector<Attribute> all;
+      for (auto &[name, fields] : adapters)
+        all.push_back(fields.getDictionary(&getContext()));
+      getOperation()->setAttr("adapter.adapters", ArrayAttr::get(&getContext(), all));
     }
   }
 };

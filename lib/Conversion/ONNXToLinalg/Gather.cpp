@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Operators that read or write at indices computed in the graph. Every index is checked: one out of range
+// Operators that read at indices computed in the graph. Every index is checked: one out of range
 // fails the call, it never reads beyond a tensor.
 #include "dialects/Kernel/IR/KernelOps.h"
-#include "lib/Conversion/ONNXToLinalg/Lowering.h"
+#include "lib/Conversion/ONNXToLinalg/Indices.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -13,19 +13,6 @@
 using namespace mlir;
 using namespace adapter;
 using B = ImplicitLocOpBuilder;
-
-// An index of the graph as a position in [0, size): negative ones count from the end.
-static Value checkedIndex(B &b, Value index, Value size, const std::string &who) {
-  if (!index.getType().isIndex())
-    index = arith::IndexCastOp::create(b, b.getIndexType(), index);
-  Value zero = arith::ConstantIndexOp::create(b, 0);
-  Value negative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, index, zero);
-  Value position = arith::SelectOp::create(b, negative, arith::AddIOp::create(b, index, size), index);
-  // One unsigned comparison covers both ends.
-  Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, position, size);
-  cf::AssertOp::create(b, inside, b.getStringAttr(who + ": an index is out of range"));
-  return position;
-}
 
 // Each row's own update of the table, applied to what was read from it.
 static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowered &indices, Lowered result,
@@ -37,21 +24,45 @@ static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowere
   }
   if (!graph.requireRows(indices, bank))
     return result;
-  OpFoldResult positions = graph.product(indices.shape), width = result.shape.back();
   SmallVector<OpFoldResult> shape(result.shape);
   std::string who = describe(node);
   Lowered checked = graph.elementwise({&indices}, b.getI64Type(), [&](B &b, ArrayRef<Value> s) -> Value {
     return arith::IndexCastOp::create(b, b.getI64Type(), checkedIndex(b, s[0], size, who));
   });
-  Lowered ids = graph.reshape(checked, {positions});
-  Lowered flat = graph.reshape(result, {positions, width});
+  OpFoldResult positions = graph.product(indices.shape);
+  // What acts on all rows alike takes positions as they lie.
+  Rows rows = result.rows;
+  Lowered place = indices;
+  if (!graph.banks[bank].perRow)
+    place.rows = Rows();
+  checked.rows = result.rows = place.rows;
+  Lowered sorted = graph.rowsFirst(checked, 0);
+  Lowered ids = graph.reshape(sorted, {positions});
+  Lowered flat = graph.rowsFirst(result, 1);
   Value updated = kernel::RowEmbeddingOp::create(b, graph.tensor(flat).getType(), graph.tensor(ids),
                                                  graph.tensor(flat), bank, /*accumulate=*/true)
                       .getResults()
                       .front();
-  Lowered whole = graph.wrap(updated, {positions, width});
-  whole.rows = result.rows;
-  return graph.reshape(whole, shape);
+  Lowered sortedResult = graph.wrap(updated, flat.shape);
+  Lowered back = graph.rowsBack(sortedResult, shape, place, 1);
+  back.rows = rows;
+  return back;
+}
+
+// Where the indices' dimensions take the place of the axis.
+static Rows gatheredRows(const Lowered &x, const Lowered &indices, int64_t axis) {
+  if (x.rows.kind == Rows::None) {
+    Rows rows = indices.rows;
+    rows.axis += axis;
+    return rows;
+  }
+  // The data settles it, whatever the rows are looked up by, unless rows themselves are picked.
+  Rows rows = x.rows;
+  if (!rows.isTraced() || rows.axis == axis)
+    return Rows::elsewhere();
+  if (rows.axis > axis)
+    rows.axis += indices.rank() - 1;
+  return rows;
 }
 
 static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
@@ -60,24 +71,30 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
   if (failed(axis))
     return failure();
   std::optional<SmallVector<int64_t>> constants = graph.constantIntegers(*indices);
-  if (x->elements && x->rank() == 1 && constants) {
-    SmallVector<Value> elements;
-    int64_t size = x->elements->size();
-    for (int64_t index : *constants) {
-      if (index < -size || index >= size)
-        return node.emitError() << describe(node) << ": index " << index << " is outside " << size
-                                << " elements";
-      elements.push_back((*x->elements)[index < 0 ? index + size : index]);
-    }
-    SmallVector<int64_t> shape;
-    for (int64_t dim = 0; dim < indices->rank(); ++dim)
-      shape.push_back(indices->staticSize(dim));
-    graph.set(node.getResult(0), graph.wrapElements(elements, shape, x->elementType));
-    return success();
-  }
   SmallVector<OpFoldResult> shape(x->shape.begin(), x->shape.begin() + *axis);
   llvm::append_range(shape, indices->shape);
   shape.append(x->shape.begin() + *axis + 1, x->shape.end());
+  if (x->elements && x->hasStaticShape() && constants && indices->hasStaticShape()) {
+    int64_t size = x->staticSize(*axis);
+    for (int64_t index : *constants)
+      if (index < -size || index >= size)
+        return node.emitError() << describe(node) << ": index " << index << " is outside " << size
+                                << " elements";
+    auto known = graph.pickElements(*x, shape, [&](ArrayRef<int64_t> at, SmallVectorImpl<int64_t> &from) {
+      int64_t flat = 0;
+      for (int64_t dim = 0; dim < indices->rank(); ++dim)
+        flat = flat * indices->staticSize(dim) + at[*axis + dim];
+      int64_t index = (*constants)[flat];
+      std::copy(at.begin(), at.begin() + *axis, from.begin());
+      from[*axis] = index < 0 ? index + size : index;
+      std::copy(at.begin() + *axis + indices->rank(), at.end(), from.begin() + *axis + 1);
+    });
+    if (known) {
+      known->rows = gatheredRows(*x, *indices, *axis);
+      graph.set(node.getResult(0), std::move(*known));
+      return success();
+    }
+  }
   Value source = graph.tensor(*x), positions = graph.tensor(*indices), size = graph.value(x->shape[*axis]);
   int64_t indexRank = indices->rank();
   std::string who = describe(node);
@@ -89,11 +106,7 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
     return tensor::ExtractOp::create(b, source, from);
   });
   result.isUnsigned = x->isUnsigned;
-  if (x->rows == Rows::None && *axis == 0)
-    result.rows = indices->rows;
-  else if (x->rows != Rows::None)
-    result.rows = x->rows == Rows::Outermost && *axis > 0 && indices->rows == Rows::None ? Rows::Outermost
-                                                                                         : Rows::Elsewhere;
+  result.rows = gatheredRows(*x, *indices, *axis);
   for (int64_t bank : x->banks)
     result = updateEmbedding(node, graph, *indices, result, bank, *axis, size);
   graph.set(node.getResult(0), std::move(result));
@@ -121,6 +134,11 @@ static LogicalResult lowerGatherElements(onnxir::NodeOp node, GraphLowering &gra
     return tensor::ExtractOp::create(b, source, from);
   });
   result.isUnsigned = x->isUnsigned;
+  bool picksRows = x->rows.isTraced() && x->rows.axis == *axis;
+  result.rows = GraphLowering::mergeRows(indices->shape, picksRows ? ArrayRef<Lowered *>{indices}
+                                                                   : ArrayRef<Lowered *>{indices, x});
+  if (picksRows && !result.rows.isTraced())
+    result.rows = Rows::elsewhere();
   graph.set(node.getResult(0), std::move(result));
   return success();
 }
@@ -153,57 +171,16 @@ static LogicalResult lowerGatherND(onnxir::NodeOp node, GraphLowering &graph) {
     return tensor::ExtractOp::create(b, source, from);
   });
   result.isUnsigned = x->isUnsigned;
-  graph.set(node.getResult(0), std::move(result));
-  return success();
-}
-
-// A copy of the data whose elements at indices are then overwritten, one after the other.
-static LogicalResult lowerScatterND(onnxir::NodeOp node, GraphLowering &graph) {
-  B &b = graph.b;
-  Lowered *x = graph.input(node, 0), *indices = graph.input(node, 1), *updates = graph.input(node, 2);
-  StringRef reduction = stringAttr(node, "reduction", "none");
-  int64_t depth = indices->staticSize(indices->rank() - 1);
-  if (ShapedType::isDynamic(depth) || (reduction != "none" && reduction != "add"))
-    return node.emitError() << describe(node) << ": needs static index depth and reduction none or add";
-  int64_t outer = indices->rank() - 1;
-  if (depth > x->rank() || updates->rank() != outer + x->rank() - depth)
-    return node.emitError() << describe(node) << ": indices or updates do not fit the input's rank";
-  SmallVector<OpFoldResult> expected(indices->shape.begin(), indices->shape.end() - 1);
-  expected.append(x->shape.begin() + depth, x->shape.end());
-  for (auto [size, wanted] : llvm::zip(updates->shape, expected))
-    graph.requireEqual(size, wanted, describe(node) + ": updates do not fit indices and input");
-  Value positions = graph.tensor(*indices), source = graph.tensor(*updates);
-  Value zero = graph.value(graph.constant(0)), one = graph.value(graph.constant(1));
-  SmallVector<Value> sizes;
-  for (int64_t i = 0; i < depth; ++i)
-    sizes.push_back(graph.value(x->shape[i]));
-  std::string who = describe(node);
-  SmallVector<Value> at;
-  std::function<Value(B &, int64_t, Value)> nest = [&](B &b, int64_t dim, Value data) -> Value {
-    if (dim == updates->rank()) {
-      SmallVector<Value> to;
-      for (int64_t i = 0; i < depth; ++i) {
-        SmallVector<Value> place(ArrayRef(at).take_front(outer));
-        place.push_back(arith::ConstantIndexOp::create(b, i));
-        to.push_back(checkedIndex(b, tensor::ExtractOp::create(b, positions, place), sizes[i], who));
-      }
-      llvm::append_range(to, ArrayRef(at).drop_front(outer));
-      Value element = tensor::ExtractOp::create(b, source, at);
-      if (reduction == "add")
-        element = scalars::add(b, tensor::ExtractOp::create(b, data, to), element);
-      return tensor::InsertOp::create(b, element, data, to);
-    }
-    auto loop = scf::ForOp::create(b, zero, graph.value(updates->shape[dim]), one, data);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(loop.getBody());
-    at.push_back(loop.getInductionVar());
-    Value inner = nest(b, dim + 1, loop.getRegionIterArgs()[0]);
-    at.pop_back();
-    scf::YieldOp::create(b, inner);
-    return loop.getResult(0);
-  };
-  Lowered result = graph.wrap(nest(b, 0, graph.tensor(*x)), x->shape);
-  result.isUnsigned = x->isUnsigned;
+  // Dimensions of the indices come first, then those of the data that no index picks from.
+  if (indices->rows.isTraced() && indices->rows.axis < outer) {
+    result.rows = indices->rows;
+  } else if (x->rows.isTraced() && (x->rows.axis < batch || x->rows.axis >= batch + depth)) {
+    result.rows = x->rows;
+    if (x->rows.axis >= batch)
+      result.rows.axis += outer - batch - depth;
+  } else if (x->rows.kind != Rows::None || indices->rows.kind != Rows::None) {
+    result.rows = Rows::elsewhere();
+  }
   graph.set(node.getResult(0), std::move(result));
   return success();
 }
@@ -234,6 +211,5 @@ void adapter::addGatherLowerings(LoweringTable &table) {
   table.add("Gather", lowerGather);
   table.add("GatherElements", lowerGatherElements, 11);
   table.add("GatherND", lowerGatherND, 11);
-  table.add("ScatterND", lowerScatterND, 11);
   table.add("Trilu", lowerTrilu, 14);
 }

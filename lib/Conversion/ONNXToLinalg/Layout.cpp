@@ -28,6 +28,12 @@ static LogicalResult lowerTranspose(onnxir::NodeOp node, GraphLowering &graph) {
 // Elements shape[begin + i * step] along each axis, by index.
 static Lowered sliceBy(GraphLowering &graph, Lowered &x, ArrayRef<OpFoldResult> begins,
                        ArrayRef<int64_t> steps, ArrayRef<OpFoldResult> sizes) {
+  if (llvm::all_of(begins, [](OpFoldResult begin) { return getConstantIntValue(begin).has_value(); }))
+    if (auto known = graph.pickElements(x, sizes, [&](ArrayRef<int64_t> at, SmallVectorImpl<int64_t> &from) {
+          for (size_t dim = 0; dim < at.size(); ++dim)
+            from[dim] = *getConstantIntValue(begins[dim]) + at[dim] * steps[dim];
+        }))
+      return *known;
   Value source = graph.tensor(x);
   SmallVector<Value> offsets;
   for (OpFoldResult begin : begins)
@@ -54,12 +60,12 @@ static LogicalResult lowerConcat(onnxir::NodeOp node, GraphLowering &graph) {
   if (failed(axis))
     return failure();
   SmallVector<Lowered *> inputs;
-  bool known = first->rank() == 1;
+  bool known = first->rank() > 0;
   for (unsigned i = 0; i < node.getInputs().size(); ++i) {
     inputs.push_back(graph.input(node, i));
     if (inputs.back()->rank() != first->rank())
       return node.emitError() << describe(node) << ": the inputs differ in rank";
-    known &= inputs.back()->elements.has_value();
+    known &= inputs.back()->elements.has_value() && inputs.back()->hasStaticShape();
   }
   SmallVector<OpFoldResult> shape = first->shape;
   for (Lowered *input : ArrayRef(inputs).drop_front()) {
@@ -73,13 +79,24 @@ static LogicalResult lowerConcat(onnxir::NodeOp node, GraphLowering &graph) {
     }
   }
   if (known) {
+    // Elements in front of the axis, then input by input.
     SmallVector<Value> elements;
-    for (Lowered *input : inputs)
-      llvm::append_range(elements, *input->elements);
+    int64_t outer = 1;
+    for (int64_t dim = 0; dim < *axis; ++dim)
+      outer *= first->staticSize(dim);
+    for (int64_t i = 0; i < outer; ++i)
+      for (Lowered *input : inputs) {
+        size_t each = input->elements->size() / std::max<int64_t>(outer, 1);
+        llvm::append_range(elements, ArrayRef(*input->elements).slice(i * each, each));
+      }
     if (elements.size() <= 64) {
-      int64_t count = elements.size();
-      Lowered result = graph.wrapElements(elements, {count}, first->elementType);
+      SmallVector<int64_t> sizes;
+      for (OpFoldResult size : shape)
+        sizes.push_back(*getConstantIntValue(size));
+      Lowered result = graph.wrapElements(elements, sizes, first->elementType);
       result.isUnsigned = first->isUnsigned;
+      if (llvm::any_of(inputs, [](Lowered *input) { return input->rows.kind != Rows::None; }))
+        result.rows = Rows::elsewhere();
       graph.set(node.getResult(0), std::move(result));
       return success();
     }
@@ -98,6 +115,9 @@ static LogicalResult lowerConcat(onnxir::NodeOp node, GraphLowering &graph) {
   }
   Lowered wrapped = graph.wrap(result, shape);
   wrapped.isUnsigned = first->isUnsigned;
+  wrapped.rows = GraphLowering::mergeRows(shape, inputs);
+  if (wrapped.rows.isTraced() && wrapped.rows.axis == *axis)
+    wrapped.rows = Rows::elsewhere();
   graph.set(node.getResult(0), std::move(wrapped));
   return success();
 }
@@ -254,14 +274,6 @@ static LogicalResult lowerSlice(onnxir::NodeOp node, GraphLowering &graph) {
     if (!GraphLowering::same(sizes[*axis], size))
       sizes[*axis] = graph.max(sizes[*axis], graph.constant(0));
   }
-  if (x->elements && x->rank() == 1 && getConstantIntValue(begins[0]) && getConstantIntValue(sizes[0])) {
-    SmallVector<Value> elements;
-    int64_t begin = *getConstantIntValue(begins[0]), count = *getConstantIntValue(sizes[0]);
-    for (int64_t i = 0; i < count; ++i)
-      elements.push_back((*x->elements)[begin + i * steps[0]]);
-    graph.set(node.getResult(0), graph.wrapElements(elements, {count}, x->elementType));
-    return success();
-  }
   if (ArrayRef(sizes) == ArrayRef(x->shape) && llvm::all_of(steps, [](int64_t s) { return s == 1; }))
     graph.set(node.getResult(0), *x);
   else
@@ -273,9 +285,15 @@ static LogicalResult lowerPad(onnxir::NodeOp node, GraphLowering &graph) {
   B &b = graph.b;
   Lowered *x = graph.input(node, 0);
   StringRef mode = stringAttr(node, "mode", "constant");
-  std::optional<SmallVector<int64_t>> pads = intsAttr(node, "pads");
-  if (Lowered *input = graph.input(node, 1))
-    pads = graph.constantIntegers(*input);
+  std::optional<SmallVector<OpFoldResult>> pads;
+  if (std::optional<SmallVector<int64_t>> given = intsAttr(node, "pads")) { // before opset 11
+    pads.emplace();
+    for (int64_t pad : *given)
+      pads->push_back(graph.constant(pad));
+  } else if (Lowered *input = graph.input(node, 1)) {
+    graph.loadElements(*input);
+    pads = graph.elementsAsIndex(*input);
+  }
   SmallVector<int64_t> axes;
   if (Lowered *input = graph.input(node, 3))
     axes = graph.constantIntegers(*input).value_or(SmallVector<int64_t>());
@@ -283,7 +301,8 @@ static LogicalResult lowerPad(onnxir::NodeOp node, GraphLowering &graph) {
     for (int64_t dim = 0; dim < x->rank(); ++dim)
       axes.push_back(dim);
   if (!pads || pads->size() != 2 * axes.size())
-    return node.emitError() << describe(node) << ": pads must be constant, two for each axis";
+    return node.emitError() << describe(node)
+                            << ": pads must be two for each axis, and not depend on large data";
   if (mode != "constant" && mode != "edge" && mode != "reflect")
     return node.emitError() << describe(node) << ": mode '" << mode << "' is not supported in compiled code";
   Value fill = scalars::constant(b, x->elementType, floatAttr(node, "value", 0));
@@ -299,35 +318,37 @@ static LogicalResult lowerPad(onnxir::NodeOp node, GraphLowering &graph) {
     }
   }
   SmallVector<OpFoldResult> sizes = x->shape;
-  SmallVector<int64_t> before(x->rank(), 0);
+  SmallVector<OpFoldResult> before(x->rank(), graph.constant(0));
   for (auto [i, axis] : llvm::enumerate(axes)) {
     FailureOr<int64_t> normal = normalizeAxis(node, axis, x->rank());
     if (failed(normal))
       return failure();
     before[*normal] = (*pads)[i];
-    int64_t more = (*pads)[i] + (*pads)[i + axes.size()];
-    sizes[*normal] = graph.add(sizes[*normal], graph.constant(more));
-    if (more < 0)
+    OpFoldResult more = graph.add((*pads)[i], (*pads)[i + axes.size()]);
+    sizes[*normal] = graph.add(sizes[*normal], more);
+    if (GraphLowering::mayBeNegative(more))
       sizes[*normal] = graph.max(sizes[*normal], graph.constant(0));
     // There must be an edge to repeat.
-    if (mode != "constant" && more > 0)
+    if (mode != "constant" && !isConstantIntValue(more, 0))
       graph.requireSize(graph.sub(x->shape[*normal], graph.constant(1)),
                         describe(node) + ": an empty input cannot be padded in mode '" + mode + "'");
   }
   Value source = graph.tensor(*x);
-  SmallVector<Value> limits;
-  for (OpFoldResult size : x->shape)
+  SmallVector<Value> limits, offsets;
+  for (auto [size, offset] : llvm::zip(x->shape, before)) {
     limits.push_back(graph.value(size));
+    offsets.push_back(graph.value(offset));
+  }
   graph.set(node.getResult(0), graph.generate(sizes, x->elementType, [&](B &b, ArrayRef<Value> at) -> Value {
     SmallVector<Value> indices;
     Value zero = arith::ConstantIndexOp::create(b, 0), one = arith::ConstantIndexOp::create(b, 1);
     Value inside = arith::ConstantOp::create(b, b.getBoolAttr(true));
     for (auto [dim, index] : llvm::enumerate(at)) {
-      if (GraphLowering::same(sizes[dim], x->shape[dim]) && before[dim] == 0) {
+      if (GraphLowering::same(sizes[dim], x->shape[dim]) && isConstantIntValue(before[dim], 0)) {
         indices.push_back(index);
         continue;
       }
-      Value position = arith::SubIOp::create(b, index, arith::ConstantIndexOp::create(b, before[dim]));
+      Value position = arith::SubIOp::create(b, index, offsets[dim]);
       Value last = arith::SubIOp::create(b, limits[dim], one);
       if (mode == "reflect") {
         Value up = arith::MaxSIOp::create(b, position, arith::SubIOp::create(b, zero, position));

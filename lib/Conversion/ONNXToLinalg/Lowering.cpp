@@ -56,6 +56,9 @@ const LoweringTable &LoweringTable::get() {
     addProductLowerings(made);
     addGatherLowerings(made);
     addConvolutionLowerings(made);
+    addPoolingLowerings(made);
+    addResizeLowerings(made);
+    addScatterLowerings(made);
     return made;
   }();
   return table;
@@ -169,7 +172,9 @@ Value GraphLowering::unique(Value computed) {
   for (Operation *earlier : scalarOps)
     if (earlier != op && earlier->getBlock() == op->getBlock() &&
         OperationEquivalence::isEquivalentTo(earlier, op, OperationEquivalence::IgnoreLocations)) {
-      op->erase();
+      // Only what was just made: others may hold an older one, which need not have uses yet.
+      if (std::next(op->getIterator()) == b.getInsertionPoint() && op->use_empty())
+        op->erase();
       return earlier->getResult(0);
     }
   scalarOps.push_back(op);
@@ -266,25 +271,45 @@ static void collectFactors(OpFoldResult size, int64_t &constants, SmallVectorImp
   factors.push_back(size);
 }
 
-OpFoldResult GraphLowering::quotient(ArrayRef<OpFoldResult> numerator, ArrayRef<OpFoldResult> denominator) {
+namespace {
+// A quotient of products with common factors cancelled.
+struct Fraction {
   int64_t top = 1, bottom = 1;
   SmallVector<OpFoldResult> above, below;
-  for (OpFoldResult factor : numerator)
-    collectFactors(factor, top, above);
-  for (OpFoldResult factor : denominator)
-    collectFactors(factor, bottom, below);
-  for (OpFoldResult &factor : below)
-    if (auto *twin = llvm::find(above, factor); twin != above.end()) {
-      above.erase(twin);
-      factor = constant(1);
+
+  Fraction(ArrayRef<OpFoldResult> numerator, ArrayRef<OpFoldResult> denominator) {
+    SmallVector<OpFoldResult> factors;
+    for (OpFoldResult factor : numerator)
+      collectFactors(factor, top, above);
+    for (OpFoldResult factor : denominator)
+      collectFactors(factor, bottom, factors);
+    for (OpFoldResult factor : factors)
+      if (auto *twin = llvm::find(above, factor); twin != above.end())
+        above.erase(twin);
+      else
+        below.push_back(factor);
+    if (bottom != 0 && top % bottom == 0) {
+      top /= bottom;
+      bottom = 1;
     }
-  if (bottom != 0 && top % bottom == 0) {
-    top /= bottom;
-    bottom = 1;
   }
-  above.push_back(constant(top));
-  below.push_back(constant(bottom));
-  return divide(product(above), product(below));
+};
+} // namespace
+
+OpFoldResult GraphLowering::quotient(ArrayRef<OpFoldResult> numerator, ArrayRef<OpFoldResult> denominator) {
+  Fraction fraction(numerator, denominator);
+  fraction.above.push_back(constant(fraction.top));
+  fraction.below.push_back(constant(fraction.bottom));
+  return divide(product(fraction.above), product(fraction.below));
+}
+
+std::optional<OpFoldResult> GraphLowering::exactQuotient(ArrayRef<OpFoldResult> numerator,
+                                                         ArrayRef<OpFoldResult> denominator) {
+  Fraction fraction(numerator, denominator);
+  if (!fraction.below.empty() || fraction.bottom != 1)
+    return std::nullopt;
+  fraction.above.push_back(constant(fraction.top));
+  return product(fraction.above);
 }
 
 void GraphLowering::require(Value condition, const Twine &message) {

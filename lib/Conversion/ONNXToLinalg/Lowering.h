@@ -13,17 +13,34 @@
 
 namespace adapter {
 
+/// Where a value carries the rows of the call, which may have adapters of their own. Traced rows lie in one
+/// dimension, `axis`, of size outer * rows * inner: position i of it belongs to row (i / inner) mod rows. A
+/// batch in front has outer 1; windows of images, heads and flattened sequences add an inner, a sequence in
+/// front of the batch an outer.
+struct Rows {
+  enum Kind {
+    None,     ///< the value does not depend on them
+    Traced,   ///< as above; inner follows from the size
+    Elsewhere ///< it depends on them in a way that cannot be traced
+  };
+  Kind kind = None;
+  int64_t axis = 0;
+  mlir::OpFoldResult outer; ///< null: 1
+
+  static Rows at(int64_t axis, mlir::OpFoldResult outer = {}) {
+    return {Traced, axis, outer && mlir::isConstantIntValue(outer, 1) ? mlir::OpFoldResult() : outer};
+  }
+  static Rows elsewhere() { return {Elsewhere, 0, {}}; }
+  bool isTraced() const { return kind == Traced; }
+  bool operator==(const Rows &other) const {
+    return kind == other.kind && (!isTraced() || (axis == other.axis && outer == other.outer));
+  }
+};
+
 /// A value of the graph on its way to linalg. Sizes are attributes or values of type index; two sizes that
 /// are the same value are equal in every run. Of small tensors (shapes, mostly) the elements may be known
 /// one by one as scalars, integers of more than one bit as values of type index; then `tensor` may be null
 /// until somebody needs it.
-/// Where a value carries the rows of the call, which may have adapters of their own.
-enum class Rows {
-  None,      ///< it does not depend on them
-  Outermost, ///< they lie one after the other in the first dimension, each in an equal share of it
-  Elsewhere  ///< it depends on them in a way that cannot be traced
-};
-
 struct Lowered {
   mlir::Value tensor;
   llvm::SmallVector<mlir::OpFoldResult> shape;
@@ -31,7 +48,7 @@ struct Lowered {
   std::optional<llvm::SmallVector<mlir::Value>> elements;
   bool isUnsigned = false;
   bool isParameter = false; // known at build time: a parameter or computed from parameters alone
-  Rows rows = Rows::None;
+  Rows rows;
   llvm::SmallVector<int64_t, 2> banks; // of a parameter: with the updates of it that a call chooses
 
   int64_t rank() const { return shape.size(); }
@@ -70,6 +87,9 @@ void addNormalizationLowerings(LoweringTable &table);
 void addProductLowerings(LoweringTable &table);
 void addGatherLowerings(LoweringTable &table);
 void addConvolutionLowerings(LoweringTable &table);
+void addPoolingLowerings(LoweringTable &table);
+void addResizeLowerings(LoweringTable &table);
+void addScatterLowerings(LoweringTable &table);
 
 /// Builds the linalg form of one graph.
 class GraphLowering {
@@ -88,13 +108,14 @@ public:
   Lowered &get(mlir::Value value) { return values.find(value)->second; }
   bool has(mlir::Value value) const { return values.count(value); }
   void set(mlir::Value value, Lowered lowered) { values[value] = std::move(lowered); }
-  /// `result`, whose rows are where those of the inputs lead by default: outermost if an input of the same
-  /// first size has them there.
-  static void inheritRows(Lowered &result, llvm::ArrayRef<Lowered *> inputs);
-  /// The same for values that are combined position by position: one input that has the rows in the result's
-  /// first dimension settles to which row a position belongs, whatever else is read there (a mask, say).
-  static void mergeRows(Lowered &result, llvm::ArrayRef<Lowered *> inputs);
-  /// A row-bound vector beside `data`: one vector for each position of data's first dimension.
+  /// The number of rows: the size of the axis of an input that carries them; null where there is none.
+  mlir::OpFoldResult rowCount;
+  /// Rows of what is combined position by position, broadcast. Inputs with traced rows settle to which row a
+  /// position belongs, whatever else is read there (a mask, say), as long as they agree.
+  static Rows mergeRows(llvm::ArrayRef<mlir::OpFoldResult> shape, llvm::ArrayRef<Lowered *> inputs);
+  /// Rows of the same elements in another shape.
+  Rows reshapeRows(const Lowered &source, llvm::ArrayRef<mlir::OpFoldResult> shape);
+  /// A row-bound vector beside `data`: one vector for each position of data's dimension of rows.
   Lowered rowVectors(Lowered &vector, llvm::ArrayRef<Lowered *> inputs);
   /// The updates of a product of x [..., k] whose weight has banks, each row's added to it in place.
   Lowered addRowUpdates(Lowered &x, Lowered product, llvm::ArrayRef<int64_t> banks);
@@ -102,8 +123,15 @@ public:
   Lowered callVector(Lowered &vector, int64_t bank);
   /// What each row's module makes of `base`; `residual` is null where it is the base.
   Lowered actByRow(Lowered &base, Lowered &input, Lowered *residual, int64_t bank, mlir::ArrayAttr forms);
-  /// Whether the rows of `x` can be traced, where the bank needs that; refuses the bank otherwise.
-  bool requireRows(const Lowered &x, int64_t bank);
+  /// Whether the rows of `x` can be traced, outside of its `last` dimensions, where the bank needs that; refuses
+  /// the bank otherwise.
+  bool requireRows(const Lowered &x, int64_t bank, int64_t last = 0);
+  /// x as [positions, product of its last dimensions], each row's positions together, the first row's first; as
+  /// it lies where no rows are traced.
+  Lowered rowsFirst(Lowered &x, int64_t last);
+  /// Undoes rowsFirst for a value whose shape in the graph is `shape`, with the rows of `like`.
+  Lowered rowsBack(Lowered &flat, llvm::ArrayRef<mlir::OpFoldResult> shape, const Lowered &like,
+                   int64_t last);
 
   /// What the entries of a bank act on.
   struct Bank {
@@ -154,6 +182,9 @@ public:
   /// numerator / denominator of products, common factors cancelled.
   mlir::OpFoldResult quotient(llvm::ArrayRef<mlir::OpFoldResult> numerator,
                               llvm::ArrayRef<mlir::OpFoldResult> denominator);
+  /// numerator / denominator where the denominator's factors are all among the numerator's.
+  std::optional<mlir::OpFoldResult> exactQuotient(llvm::ArrayRef<mlir::OpFoldResult> numerator,
+                                                  llvm::ArrayRef<mlir::OpFoldResult> denominator);
   /// Equal in every run, as far as is known.
   static bool same(mlir::OpFoldResult x, mlir::OpFoldResult y) { return x == y; }
   /// Whether a size may be negative: it comes from data, not from sizes of inputs alone.
@@ -191,6 +222,10 @@ public:
   /// Folds `axes` of the input into `initial`, keeping them with size 1 where keepDims.
   Lowered reduce(Lowered &input, llvm::ArrayRef<int64_t> axes, bool keepDims, mlir::Value initial,
                  Reducer reducer);
+  using Pick = llvm::function_ref<void(llvm::ArrayRef<int64_t> at, llvm::SmallVectorImpl<int64_t> &from)>;
+  /// The elements of `source` that pick chooses for each position of `shape`, where all are known one by one.
+  std::optional<Lowered> pickElements(const Lowered &source, llvm::ArrayRef<mlir::OpFoldResult> shape,
+                                      Pick pick);
   /// Dimensions in another order.
   Lowered transpose(Lowered &input, llvm::ArrayRef<int64_t> permutation);
 

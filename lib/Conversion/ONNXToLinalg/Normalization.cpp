@@ -3,6 +3,7 @@
 // Softmax and the norms, as reductions and elementwise operations.
 #include "lib/Conversion/ONNXToLinalg/Lowering.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include <limits>
 
 using namespace mlir;
@@ -171,6 +172,62 @@ static LogicalResult lowerBatchNormalization(onnxir::NodeOp node, GraphLowering 
   return success();
 }
 
+// Each channel (InstanceNormalization) or group of channels is normalised over itself and all positions.
+static LogicalResult lowerGroupNormalization(onnxir::NodeOp node, GraphLowering &graph) {
+  Lowered x = *graph.input(node, 0), *scale = graph.input(node, 1), *bias = graph.input(node, 2);
+  bool instance = node.getOpType() == "InstanceNormalization";
+  int64_t groups = intAttr(node, "num_groups", 1), channels = x.rank() < 2 ? -1 : x.staticSize(1);
+  double epsilon = floatAttr(node, "epsilon", 1e-5);
+  if (channels < 0 || !isa<FloatType>(x.elementType))
+    return node.emitError() << describe(node) << ": needs floats and a static number of channels";
+  groups = instance ? channels : groups;
+  if (groups < 1 || channels % groups)
+    return node.emitError() << describe(node) << ": " << channels << " channels do not divide into " << groups
+                            << " groups";
+  SmallVector<OpFoldResult> whole(x.shape), flat{x.shape[0], graph.constant(groups)};
+  SmallVector<OpFoldResult> rest{graph.constant(channels / groups)};
+  rest.append(whole.begin() + 2, whole.end());
+  flat.push_back(graph.product(rest));
+  Type type = x.elementType;
+  Lowered matrix = graph.reshape(x, flat);
+  Lowered mean = meanOver(graph, matrix, {2});
+  Lowered centred = graph.elementwise({&matrix, &mean}, type, [](B &b, ArrayRef<Value> s) -> Value {
+    return arith::SubFOp::create(b, s[0], s[1]);
+  });
+  Lowered squares = graph.elementwise({&centred}, type, [](B &b, ArrayRef<Value> s) -> Value {
+    return arith::MulFOp::create(b, s[0], s[0]);
+  });
+  Lowered variance = meanOver(graph, squares, {2});
+  Lowered normal = graph.elementwise({&centred, &variance}, type, [&](B &b, ArrayRef<Value> s) -> Value {
+    Value sum = arith::AddFOp::create(b, s[1], scalars::constant(b, type, epsilon));
+    return arith::DivFOp::create(b, s[0], math::SqrtOp::create(b, sum));
+  });
+  normal = graph.reshape(normal, whole);
+  // Scale and bias by channel; before opset 21 GroupNormalization had them by group.
+  SmallVector<Lowered> factors;
+  for (Lowered *each : {scale, bias}) {
+    SmallVector<OpFoldResult> shape(x.rank(), graph.constant(1));
+    shape[1] = graph.product(each->shape);
+    Lowered factor = *each;
+    if (!instance && node.getOpsetVersion() < 21) {
+      graph.requireEqual(shape[1], graph.constant(groups), describe(node) + ": the number of groups differs");
+      Value table = graph.tensor(factor), size = graph.value(graph.constant(channels / groups));
+      factor = graph.generate({graph.constant(channels)}, type, [&](B &b, ArrayRef<Value> at) -> Value {
+        return tensor::ExtractOp::create(b, table, ValueRange{arith::DivUIOp::create(b, at[0], size)});
+      });
+      shape[1] = graph.constant(channels);
+    }
+    graph.requireEqual(shape[1], x.shape[1], describe(node) + ": the numbers of channels differ");
+    factors.push_back(graph.reshape(factor, shape));
+  }
+  graph.set(
+      node.getResult(0),
+      graph.elementwise({&normal, &factors[0], &factors[1]}, type, [](B &b, ArrayRef<Value> s) -> Value {
+        return arith::AddFOp::create(b, arith::MulFOp::create(b, s[0], s[1]), s[2]);
+      }));
+  return success();
+}
+
 void adapter::addNormalizationLowerings(LoweringTable &table) {
   table.add("Softmax", lowerSoftmax1<false>);
   table.add("Softmax", lowerSoftmax<false>, 13);
@@ -179,4 +236,6 @@ void adapter::addNormalizationLowerings(LoweringTable &table) {
   table.add("LayerNormalization", lowerLayerNormalization, 17);
   table.add("RMSNormalization", lowerRMSNormalization, 23);
   table.add("BatchNormalization", lowerBatchNormalization, 7);
+  table.add("InstanceNormalization", lowerGroupNormalization, 6);
+  table.add("GroupNormalization", lowerGroupNormalization, 18);
 }

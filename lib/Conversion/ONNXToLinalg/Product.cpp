@@ -36,8 +36,9 @@ Lowered adapter::multiplyByWeight(GraphLowering &graph, Lowered &x, Value packed
   SmallVector<OpFoldResult> result(shape.drop_back());
   result.push_back(columns);
   Lowered flat = graph.wrap(product, {rows, columns});
-  flat.rows = x.rows;
-  return graph.reshape(flat, result);
+  Lowered whole = graph.reshape(flat, result);
+  whole.rows = x.rows.isTraced() && x.rows.axis == x.rank() - 1 ? Rows::elsewhere() : x.rows;
+  return whole;
 }
 
 static LogicalResult checkFloat(onnxir::NodeOp node, Lowered *x) {
@@ -45,6 +46,28 @@ static LogicalResult checkFloat(onnxir::NodeOp node, Lowered *x) {
     return node.emitError() << describe(node) << ": products are compiled for f32 only, not for "
                             << x->elementType;
   return success();
+}
+
+// Rows of a product of x [batch..., m, k] and y [batch..., k, n] (or [batch..., n, k]) of equal batches.
+static Rows productRows(const Lowered &x, const Lowered &y, bool transposed) {
+  auto mapped = [](const Lowered &value, int64_t summed, int64_t ownAxis, int64_t resultAxis) {
+    Rows rows = value.rows;
+    if (!rows.isTraced())
+      return rows;
+    if (rows.axis == summed)
+      return Rows::elsewhere();
+    if (rows.axis == ownAxis)
+      rows.axis = resultAxis;
+    return rows;
+  };
+  int64_t rank = x.rank(), columns = transposed ? rank - 2 : rank - 1,
+          depth = transposed ? rank - 1 : rank - 2;
+  Rows left = mapped(x, rank - 1, rank - 2, rank - 2), right = mapped(y, depth, columns, rank - 1);
+  if (left.isTraced() && right.isTraced())
+    return left == right ? left : Rows::elsewhere();
+  if (left.isTraced() || right.kind == Rows::None)
+    return left;
+  return right.isTraced() || left.kind == Rows::None ? right : left;
 }
 
 // [batch..., m, k] times [batch..., k, n] (or [batch..., n, k]) with equal or broadcast batches.
@@ -84,9 +107,7 @@ static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &gr
   SmallVector<OpFoldResult> shape(batch);
   shape.append({rows, columns});
   Lowered result = graph.reshape(flat, shape);
-  GraphLowering::mergeRows(result, {&x, &y});
-  if (result.rank() == 2 && x.rows != Rows::Outermost)
-    result.rows = y.rows == Rows::None ? x.rows : Rows::Elsewhere;
+  result.rows = productRows(x, y, transposed);
   return result;
 }
 

@@ -1,39 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// GraphLowering: where values carry the rows of a call, and updates that differ by row. A row's elements lie
-// together as long as the batch stays the first dimension, alone or flattened with what follows it.
+// GraphLowering: where values carry the rows of a call, and updates that differ by row. The kernels want each
+// row's positions together; where the graph has them otherwise, they are brought there and back.
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Conversion/ONNXToLinalg/Lowering.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace adapter;
+using B = ImplicitLocOpBuilder;
 
-void GraphLowering::inheritRows(Lowered &result, ArrayRef<Lowered *> inputs) {
-  bool outermost = false;
+Rows GraphLowering::mergeRows(ArrayRef<OpFoldResult> shape, ArrayRef<Lowered *> inputs) {
+  Rows result;
+  bool isLost = false;
   for (Lowered *input : inputs) {
-    if (!input || input->rows == Rows::None)
+    isLost |= input->rows.kind == Rows::Elsewhere;
+    if (!input->rows.isTraced())
       continue;
-    bool aligned = input->rows == Rows::Outermost && result.rank() > 0 && input->rank() > 0 &&
-                   same(input->shape[0], result.shape[0]);
-    if (!aligned) {
-      result.rows = Rows::Elsewhere;
-      return;
-    }
-    outermost = true;
+    Rows own = input->rows;
+    own.axis += static_cast<int64_t>(shape.size()) - input->rank();
+    // A size that is broadcast is 1, so there is one row only, wherever it is taken to be in front.
+    bool broadcast = !same(input->shape[input->rows.axis], shape[own.axis]);
+    if ((broadcast && own.outer) || (result.isTraced() && !(result == own)))
+      return Rows::elsewhere();
+    result = own;
   }
-  result.rows = outermost ? Rows::Outermost : Rows::None;
+  return isLost && !result.isTraced() ? Rows::elsewhere() : result;
 }
 
-void GraphLowering::mergeRows(Lowered &result, ArrayRef<Lowered *> inputs) {
-  result.rows = Rows::None;
-  for (Lowered *input : inputs) {
-    if (input->rows == Rows::Outermost && input->rank() == result.rank()) {
-      result.rows = Rows::Outermost;
-      return;
-    }
-    if (input->rows != Rows::None)
-      result.rows = Rows::Elsewhere;
+Rows GraphLowering::reshapeRows(const Lowered &source, ArrayRef<OpFoldResult> shape) {
+  Rows rows = source.rows;
+  if (!rows.isTraced() || ArrayRef(source.shape) == shape || !rowCount)
+    return rows;
+  SmallVector<OpFoldResult> before(ArrayRef(source.shape).take_front(rows.axis));
+  if (rows.outer)
+    before.push_back(rows.outer);
+  int64_t rank = shape.size();
+  for (int64_t axis = 0; axis < rank; ++axis) {
+    std::optional<OpFoldResult> outer = exactQuotient(before, shape.take_front(axis));
+    if (!outer)
+      break;
+    if (exactQuotient({shape[axis]}, {*outer, rowCount}))
+      return Rows::at(axis, *outer);
+    // A size that is computed in ways that hide its factors: rows in front stay in front, whole.
+    bool hidden = !getConstantIntValue(shape[axis]);
+    if (isConstantIntValue(*outer, 1) && !isConstantIntValue(shape[axis], 1) && hidden)
+      return Rows::at(axis);
   }
+  return Rows::elsewhere();
 }
 
 void GraphLowering::refuse(int64_t bank, const std::string &why) {
@@ -42,16 +57,82 @@ void GraphLowering::refuse(int64_t bank, const std::string &why) {
     place = why;
 }
 
-bool GraphLowering::requireRows(const Lowered &x, int64_t bank) {
-  if (x.rows == Rows::Outermost || !banks[bank].perRow)
+bool GraphLowering::requireRows(const Lowered &x, int64_t bank, int64_t last) {
+  if (!banks[bank].perRow)
     return true;
-  refuse(bank, x.rows == Rows::None
+  if (x.rows.isTraced() && x.rows.axis < x.rank() - last) {
+    OpFoldResult size = x.shape[x.rows.axis];
+    SmallVector<OpFoldResult> divisor{rowCount};
+    if (x.rows.outer)
+      divisor.push_back(x.rows.outer);
+    if (!exactQuotient({size}, divisor)) {
+      Value rest = arith::RemUIOp::create(b, value(size), value(max(product(divisor), constant(1))));
+      Value whole = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, rest, value(constant(0)));
+      require(whole, "the rows of the call do not divide the positions of a node with adapters");
+    }
+    return true;
+  }
+  refuse(bank, x.rows.kind == Rows::None
                    ? "its input does not depend on the rows of the call, so an adapter of one row cannot act "
                      "here; bind the adapter at build, switch or call"
                    : "the rows of the call cannot be traced to its input; bind the adapter at build, switch "
-                     "or call");
+                     "or call, or name the axis that carries the rows (--row-axis INPUT=N)");
   return false;
 }
+
+//===----------------------------------------------------------------------===//
+// Each row's positions together
+//===----------------------------------------------------------------------===//
+
+// The sizes [before, rows, behind, last] of a value with traced rows.
+static SmallVector<OpFoldResult> splitAtRows(GraphLowering &graph, ArrayRef<OpFoldResult> shape,
+                                             const Rows &rows, int64_t last) {
+  SmallVector<OpFoldResult> before(shape.take_front(rows.axis));
+  SmallVector<OpFoldResult> part{graph.rowCount};
+  if (rows.outer) {
+    before.push_back(rows.outer);
+    part.push_back(rows.outer);
+  }
+  OpFoldResult inner = graph.quotient({shape[rows.axis]}, part);
+  SmallVector<OpFoldResult> behind(shape.drop_back(last).drop_front(rows.axis + 1));
+  behind.push_back(inner);
+  return {graph.product(before), graph.rowCount, graph.product(behind), graph.product(shape.take_back(last))};
+}
+
+Lowered GraphLowering::rowsFirst(Lowered &x, int64_t last) {
+  ArrayRef<OpFoldResult> shape = x.shape;
+  SmallVector<OpFoldResult> flat{product(shape.drop_back(last)), product(shape.take_back(last))};
+  if (!x.rows.isTraced())
+    return reshape(x, flat);
+  SmallVector<OpFoldResult> split = splitAtRows(*this, shape, x.rows, last);
+  if (isConstantIntValue(split[0], 1))
+    return reshape(x, flat);
+  Lowered parts = reshape(x, split);
+  Lowered moved = transpose(parts, {1, 0, 2, 3});
+  return reshape(moved, flat);
+}
+
+Lowered GraphLowering::rowsBack(Lowered &flat, ArrayRef<OpFoldResult> shape, const Lowered &like,
+                                int64_t last) {
+  SmallVector<OpFoldResult> split;
+  if (like.rows.isTraced())
+    split = splitAtRows(*this, shape, like.rows, last);
+  Lowered result;
+  if (split.empty() || isConstantIntValue(split[0], 1)) {
+    result = reshape(flat, shape);
+  } else {
+    std::swap(split[0], split[1]);
+    Lowered parts = reshape(flat, split);
+    Lowered moved = transpose(parts, {1, 0, 2, 3});
+    result = reshape(moved, shape);
+  }
+  result.rows = like.rows;
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Updates
+//===----------------------------------------------------------------------===//
 
 Lowered GraphLowering::callVector(Lowered &vector, int64_t bank) {
   OpFoldResult width = product(vector.shape);
@@ -68,72 +149,83 @@ Lowered GraphLowering::rowVectors(Lowered &vector, ArrayRef<Lowered *> inputs) {
   Lowered *data = nullptr;
   int64_t rank = vector.rank();
   for (Lowered *input : inputs)
-    if (input != &vector && input->rows == Rows::Outermost && input->rank() > rank &&
+    if (input != &vector && input->rows.isTraced() && input->rank() > rank &&
         (!data || input->rank() > data->rank()))
       data = input;
   Lowered plain = vector;
   plain.banks.clear();
-  if (!data) {
-    Lowered none;
-    for (Lowered *input : inputs)
-      if (input->rows == Rows::Elsewhere)
-        none.rows = Rows::Elsewhere;
-    requireRows(none, vector.banks.front());
+  Lowered none;
+  for (Lowered *input : inputs)
+    if (input->rows.kind != Rows::None)
+      none.rows = Rows::elsewhere();
+  if (!requireRows(data ? *data : none, vector.banks.front(), data ? rank : 0) || !data)
     return plain;
-  }
-  // [n] per position of the first dimension, then 1s up to the data's rank.
-  OpFoldResult width = product(vector.shape);
+  // One vector for each row, then for each position of the dimension that has them.
+  OpFoldResult width = product(vector.shape), positions = data->shape[data->rows.axis];
   Lowered flat = reshape(plain, {width});
-  Value init = empty({data->shape[0], width}, vector.elementType);
+  Value init = empty({rowCount, width}, vector.elementType);
   Value table = kernel::RowVectorsOp::create(b, init.getType(), tensor(flat), init, vector.banks.front())
                     .getResults()
                     .front();
-  Lowered result = wrap(table, {data->shape[0], width});
-  SmallVector<OpFoldResult> shape{data->shape[0]};
-  for (int64_t dim = 1; dim < data->rank() - rank; ++dim)
-    shape.push_back(constant(1));
+  Lowered result = wrap(table, {rowCount, width});
+  if (!same(positions, rowCount)) {
+    OpFoldResult outer = data->rows.outer ? data->rows.outer : constant(1);
+    Value rows = value(rowCount), inner = value(max(quotient({positions}, {outer, rowCount}), constant(1)));
+    result = generate({positions, width}, vector.elementType, [&](B &b, ArrayRef<Value> at) -> Value {
+      Value row = arith::RemUIOp::create(b, arith::DivUIOp::create(b, at[0], inner), rows);
+      return tensor::ExtractOp::create(b, table, ValueRange{row, at[1]});
+    });
+  }
+  SmallVector<OpFoldResult> shape(data->rank() - rank, constant(1));
+  shape[data->rows.axis] = positions;
   llvm::append_range(shape, vector.shape);
   result = reshape(result, shape);
-  result.rows = Rows::Outermost;
+  result.rows = data->rows;
   return result;
 }
 
 Lowered GraphLowering::addRowUpdates(Lowered &x, Lowered result, ArrayRef<int64_t> numbers) {
   for (int64_t bank : numbers) {
-    if (!requireRows(x, bank))
+    if (!requireRows(x, bank, 1))
       continue;
-    ArrayRef<OpFoldResult> shape = x.shape;
-    OpFoldResult rows = product(shape.drop_back()), columns = result.shape.back();
+    Rows rows = result.rows;
     SmallVector<OpFoldResult> whole(result.shape);
-    Lowered input = reshape(x, {rows, shape.back()});
-    Lowered output = reshape(result, {rows, columns});
+    // What acts on all rows alike takes positions as they lie.
+    Lowered from = x, to = result;
+    if (!banks[bank].perRow)
+      from.rows = Rows();
+    to.rows = from.rows;
+    Lowered input = rowsFirst(from, 1), output = rowsFirst(to, 1);
     Value updated =
         kernel::RowLinearOp::create(b, tensor(output).getType(), tensor(input), tensor(output), bank,
                                     /*accumulate=*/true)
             .getResults()
             .front();
-    Lowered flat = wrap(updated, {rows, columns});
-    flat.rows = result.rows;
-    result = reshape(flat, whole);
+    Lowered flat = wrap(updated, output.shape);
+    result = rowsBack(flat, whole, from, 1);
+    result.rows = rows;
   }
   return result;
 }
 
 Lowered GraphLowering::actByRow(Lowered &base, Lowered &x, Lowered *residual, int64_t bank, ArrayAttr forms) {
   for (Lowered *value : {&x, residual})
-    if (value && !requireRows(*value, bank))
+    if (value && !requireRows(*value, bank, 1))
       return base;
-  SmallVector<OpFoldResult> whole(base.shape);
-  auto flat = [&](Lowered &value) {
-    Lowered matrix = reshape(value, {product(ArrayRef(value.shape).drop_back()), value.shape.back()});
-    return tensor(matrix);
+  bool perRow = banks[bank].perRow;
+  auto flat = [&](Lowered value) {
+    value.rows = perRow ? x.rows : Rows();
+    return rowsFirst(value, 1);
   };
-  Value output = flat(base);
-  auto op =
-      kernel::RowBottleneckOp::create(b, output.getType(), flat(x), residual ? flat(*residual) : Value(),
-                                      output, bank, forms, /*accumulate=*/true);
-  Lowered result = wrap(op.getResults().front(), {product(ArrayRef(whole).drop_back()), whole.back()});
+  Lowered input = flat(x), output = flat(base), added = residual ? flat(*residual) : Lowered();
+  auto op = kernel::RowBottleneckOp::create(b, tensor(output).getType(), tensor(input),
+                                            residual ? tensor(added) : Value(), tensor(output), bank, forms,
+                                            /*accumulate=*/true);
+  Lowered like = x;
+  if (!perRow)
+    like.rows = Rows();
+  Lowered made = wrap(op.getResults().front(), output.shape);
+  Lowered result = rowsBack(made, base.shape, like, 1);
   result.rows = x.rows;
-  result = reshape(result, whole);
   return result;
 }

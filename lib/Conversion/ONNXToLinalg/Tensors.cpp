@@ -35,12 +35,7 @@ Lowered GraphLowering::reshape(Lowered &source, ArrayRef<OpFoldResult> shape) {
   result.isUnsigned = source.isUnsigned;
   result.isParameter = source.isParameter;
   result.banks = source.banks;
-  // The rows stay outermost if the new first dimension is a multiple of what it was, or a factor that still
-  // holds whole rows: a batch flattened with what follows it, or taken apart again.
-  result.rows = source.rows;
-  if (source.rows == Rows::Outermost && (shape.empty() || isConstantIntValue(shape.front(), 1)) &&
-      !isConstantIntValue(source.shape.front(), 1))
-    result.rows = Rows::Elsewhere;
+  result.rows = reshapeRows(source, shape);
   result.elements = source.elements;
   if (result.elements && !result.hasStaticShape())
     result.elements.reset();
@@ -208,9 +203,12 @@ Lowered GraphLowering::elementwise(ArrayRef<Lowered *> given, Type resultType, B
       Value element = evaluateScalars(*this, arguments, body);
       if (isa<IntegerType>(element.getType()) && !element.getType().isInteger(1))
         element = b.createOrFold<arith::IndexCastOp>(b.getIndexType(), element);
-      elements.push_back(unique(element));
+      // What the body hands on is held by the input already.
+      elements.push_back(llvm::is_contained(arguments, element) ? element : unique(element));
     }
-    return wrapElements(elements, sizes, resultType);
+    Lowered result = wrapElements(elements, sizes, resultType);
+    result.rows = mergeRows(shape, inputs);
+    return result;
   }
 
   SmallVector<Operand> operands;
@@ -257,7 +255,7 @@ Lowered GraphLowering::elementwise(ArrayRef<Lowered *> given, Type resultType, B
       });
   Lowered result = wrap(generic.getResult(0), shape);
   result.isParameter = llvm::all_of(inputs, [](Lowered *input) { return input->isParameter; });
-  mergeRows(result, inputs);
+  result.rows = mergeRows(shape, inputs);
   return result;
 }
 
@@ -280,12 +278,48 @@ Lowered GraphLowering::generate(ArrayRef<OpFoldResult> shape, Type type, Indexed
   return wrap(generic.getResult(0), shape);
 }
 
+std::optional<Lowered> GraphLowering::pickElements(const Lowered &source, ArrayRef<OpFoldResult> shape,
+                                                   Pick pick) {
+  int64_t count = 1;
+  for (OpFoldResult size : shape) {
+    count *= getConstantIntValue(size).value_or(65);
+    if (count > 64)
+      return std::nullopt;
+  }
+  if (!source.elements || !source.hasStaticShape())
+    return std::nullopt;
+  SmallVector<int64_t> sizes, at(shape.size()), from;
+  for (OpFoldResult size : shape)
+    sizes.push_back(*getConstantIntValue(size));
+  SmallVector<Value> elements;
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t rest = i;
+    for (int64_t dim = sizes.size() - 1; dim >= 0; --dim) {
+      at[dim] = rest % sizes[dim];
+      rest /= sizes[dim];
+    }
+    from.assign(source.rank(), 0);
+    pick(at, from);
+    int64_t flat = 0;
+    for (int64_t dim = 0; dim < source.rank(); ++dim)
+      flat = flat * source.staticSize(dim) + from[dim];
+    elements.push_back((*source.elements)[flat]);
+  }
+  Lowered result = wrapElements(elements, sizes, source.elementType);
+  result.isUnsigned = source.isUnsigned;
+  result.rows = source.rows.kind == Rows::None ? Rows() : Rows::elsewhere();
+  return result;
+}
+
 Lowered GraphLowering::transpose(Lowered &input, ArrayRef<int64_t> permutation) {
   SmallVector<OpFoldResult> shape;
   SmallVector<AffineExpr> exprs(input.rank());
+  Rows rows = input.rows;
   bool onlyOnesMove = true;
   int64_t last = -1;
   for (auto [to, from] : llvm::enumerate(permutation)) {
+    if (from == input.rows.axis)
+      rows.axis = to;
     shape.push_back(input.shape[from]);
     exprs[from] = b.getAffineDimExpr(to);
     if (!isConstantIntValue(input.shape[from], 1)) {
@@ -293,8 +327,18 @@ Lowered GraphLowering::transpose(Lowered &input, ArrayRef<int64_t> permutation) 
       last = from;
     }
   }
-  if (onlyOnesMove)
-    return reshape(input, shape);
+  if (auto known = pickElements(input, shape, [&](ArrayRef<int64_t> at, SmallVectorImpl<int64_t> &from) {
+        for (auto [to, axis] : llvm::enumerate(permutation))
+          from[axis] = at[to];
+      })) {
+    known->rows = rows;
+    return *known;
+  }
+  if (onlyOnesMove) {
+    Lowered result = reshape(input, shape);
+    result.rows = rows;
+    return result;
+  }
   Value init = empty(shape, input.elementType);
   SmallVector<AffineMap> maps{AffineMap::get(input.rank(), 0, exprs, b.getContext()),
                               b.getMultiDimIdentityMap(input.rank())};
@@ -307,7 +351,7 @@ Lowered GraphLowering::transpose(Lowered &input, ArrayRef<int64_t> permutation) 
   result.isParameter = input.isParameter;
   result.isUnsigned = input.isUnsigned;
   result.banks = input.banks;
-  result.rows = input.rows == Rows::Outermost && permutation.front() != 0 ? Rows::Elsewhere : input.rows;
+  result.rows = rows;
   return result;
 }
 
@@ -337,6 +381,12 @@ Lowered GraphLowering::reduce(Lowered &input, ArrayRef<int64_t> axes, bool keepD
                                   linalg::YieldOp::create(inner, reducer(inner, arguments[0], arguments[1]));
                                 });
   Lowered result = wrap(generic.getResult(0), kept);
-  result.rows = input.rows == Rows::Outermost && llvm::is_contained(axes, 0) ? Rows::Elsewhere : input.rows;
-  return keepDims ? reshape(result, shape) : result;
+  if (keepDims)
+    result = reshape(result, shape);
+  result.rows = input.rows;
+  if (input.rows.isTraced() && llvm::is_contained(axes, input.rows.axis))
+    result.rows = Rows::elsewhere();
+  else if (!keepDims)
+    result.rows.axis -= llvm::count_if(axes, [&](int64_t axis) { return axis < input.rows.axis; });
+  return result;
 }

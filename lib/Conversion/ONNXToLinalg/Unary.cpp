@@ -4,6 +4,7 @@
 #include "lib/Conversion/ONNXToLinalg/Lowering.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
 #include "lib/Support/ParameterStore.h"
+#include <limits>
 
 using namespace mlir;
 using namespace adapter;
@@ -156,6 +157,65 @@ static LogicalResult lowerSoftplus(onnxir::NodeOp node, GraphLowering &graph) {
   });
 }
 
+// x times the HardSwish line between 0 and 1.
+static LogicalResult lowerHardSwish(onnxir::NodeOp node, GraphLowering &graph) {
+  return lowerUnary(node, graph, [&](B &b, Value x) -> Value {
+    auto number = [&](double value) { return scalars::constant(b, x.getType(), value); };
+    Value line = arith::AddFOp::create(b, arith::MulFOp::create(b, x, number(1.0 / 6)), number(0.5));
+    Value gate = scalars::maximum(b, scalars::minimum(b, line, number(1), false), number(0), false);
+    return arith::MulFOp::create(b, x, gate);
+  });
+}
+
+static LogicalResult lowerSelu(onnxir::NodeOp node, GraphLowering &graph) {
+  double alpha = floatAttr(node, "alpha", 1.67326319217681884765625);
+  double gamma = floatAttr(node, "gamma", 1.05070102214813232421875);
+  return lowerUnary(node, graph, [&](B &b, Value x) -> Value {
+    auto number = [&](double value) { return scalars::constant(b, x.getType(), value); };
+    Value negative = arith::MulFOp::create(b, number(alpha), math::ExpM1Op::create(b, x));
+    Value positive = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, number(0));
+    return arith::MulFOp::create(b, number(gamma), arith::SelectOp::create(b, positive, x, negative));
+  });
+}
+
+static LogicalResult lowerSoftsign(onnxir::NodeOp node, GraphLowering &graph) {
+  return lowerUnary(node, graph, [&](B &b, Value x) -> Value {
+    Value one = scalars::constant(b, x.getType(), 1);
+    return arith::DivFOp::create(b, x, arith::AddFOp::create(b, one, math::AbsFOp::create(b, x)));
+  });
+}
+
+// x tanh(log(1 + e^x))
+static LogicalResult lowerMish(onnxir::NodeOp node, GraphLowering &graph) {
+  return lowerUnary(node, graph, [](B &b, Value x) -> Value {
+    Value decay = math::ExpOp::create(b, arith::NegFOp::create(b, math::AbsFOp::create(b, x)));
+    Value positive = scalars::maximum(b, x, scalars::constant(b, x.getType(), 0), false);
+    Value soft = arith::AddFOp::create(b, positive, math::Log1pOp::create(b, decay));
+    return arith::MulFOp::create(b, x, math::TanhOp::create(b, soft));
+  });
+}
+
+static LogicalResult lowerIsInf(onnxir::NodeOp node, GraphLowering &graph) {
+  Lowered *x = graph.input(node, 0);
+  bool positive = intAttr(node, "detect_positive", 1), negative = intAttr(node, "detect_negative", 1);
+  if (!isa<FloatType>(x->elementType))
+    return node.emitError() << describe(node) << ": supported for floating-point tensors only";
+  graph.set(node.getResult(0),
+            graph.elementwise({x}, graph.b.getI1Type(), [&](B &b, ArrayRef<Value> s) -> Value {
+              auto equals = [&](double value) -> Value {
+                Value number = scalars::constant(b, s[0].getType(), value);
+                return arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, s[0], number);
+              };
+              Value result = arith::ConstantOp::create(b, b.getBoolAttr(false));
+              if (positive)
+                result = arith::OrIOp::create(b, result, equals(std::numeric_limits<double>::infinity()));
+              if (negative)
+                result = arith::OrIOp::create(b, result, equals(-std::numeric_limits<double>::infinity()));
+              return result;
+            }));
+  return success();
+}
+
 static LogicalResult lowerNot(onnxir::NodeOp node, GraphLowering &graph) {
   return lowerUnary(
       node, graph,
@@ -262,6 +322,11 @@ void adapter::addUnaryLowerings(LoweringTable &table) {
   table.add("Elu", lowerElu, 6);
   table.add("HardSigmoid", lowerHardSigmoid, 6);
   table.add("Softplus", lowerSoftplus);
+  table.add("HardSwish", lowerHardSwish, 14);
+  table.add("Selu", lowerSelu, 6);
+  table.add("Softsign", lowerSoftsign);
+  table.add("Mish", lowerMish, 18);
+  table.add("IsInf", lowerIsInf, 10);
   table.add("Not", lowerNot);
   table.add("IsNaN", lowerIsNaN, 9);
   table.add("Identity", lowerIdentity);

@@ -68,3 +68,21 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
     onnx.return {output_names = ["z"]} %z : tensor<?x4xf32, #onnx.dims<"n", "">>
   } {input_names = ["x"]}
 }
+
+// -----
+
+// Casts that change nothing hand known elements on; equal ones are not merged under the other's feet.
+// CHECK-LABEL: func.func @known
+// CHECK: return %{{.*}} : tensor<4xi1>
+onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
+  onnx.graph @known (%x: tensor<4xi1>) {
+    %a = adapter.parameter "base"::"a" = dense<[1, 2, 3, 4]> : tensor<4xi64> : tensor<4xi64>
+    %z = adapter.parameter "base"::"z" = dense<2> : tensor<i64> : tensor<i64>
+    %t = adapter.parameter "base"::"t" = dense<true> : tensor<i1> : tensor<i1>
+    %g = onnx.node "GreaterOrEqual"(%a, %z) {result_names = ["g"]} : (tensor<4xi64>, tensor<i64>) -> tensor<4xi1>
+    %c = onnx.node "Cast"(%g) {node_attributes = {to = 9 : i64}, result_names = ["c"]} : (tensor<4xi1>) -> tensor<4xi1>
+    %n = onnx.node "And"(%t, %c) {result_names = ["n"]} : (tensor<i1>, tensor<4xi1>) -> tensor<4xi1>
+    %y = onnx.node "And"(%n, %x) {result_names = ["y"]} : (tensor<4xi1>, tensor<4xi1>) -> tensor<4xi1>
+    onnx.return {output_names = ["y"]} %y : tensor<4xi1>
+  } {input_names = ["x"]}
+}

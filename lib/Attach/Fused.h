@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Weights of a graph that hold those of several modules, one below the other: q, k and v, gate and up.
+#ifndef ADAPTER_LIB_ATTACH_FUSED_H
+#define ADAPTER_LIB_ATTACH_FUSED_H
+
+#include "lib/Attach/ModuleTable.h"
+#include "lib/Checkpoint/Adapter.h"
+#include <optional>
+
+namespace adapter {
+
+/// Outputs [offset, offset + size) of a parameter of the graph.
+struct FusedPart {
+  ModuleParameter *parameter = nullptr;
+  int64_t offset = 0, size = 0;
+
+  bool isWhole() const { return offset == 0 && size == parameter->shape[0]; }
+};
+
+/// Other paths under which graph builders write a module.
+std::vector<std::string> otherNames(const std::string &module);
+
+/// The fused parameter that holds what an update acts on, by the names that graph builders give it.
+std::optional<FusedPart> findFused(const ModuleTable &table, const checkpoint::Update &update);
+
+/// An update of a part of a fused parameter.
+struct PartUpdate {
+  const checkpoint::Update *update;
+  FusedPart part;
+};
+
+/// One update of a whole parameter from those of its parts, all of one form.
+checkpoint::Result<checkpoint::Update> fuseUpdates(const std::vector<PartUpdate> &parts);
+
+/// Outputs that an update acts on.
+int64_t outputsOf(const checkpoint::Update &update);
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_ATTACH_FUSED_H

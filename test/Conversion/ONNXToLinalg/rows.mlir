@@ -1,0 +1,56 @@
+// RUN: adapter-opt %s --split-input-file --convert-onnx-to-linalg --verify-diagnostics | FileCheck %s
+
+// The batch in front: the kernel reads positions as they lie.
+// CHECK-LABEL: func.func @front
+// CHECK-NOT: linalg.generic
+// CHECK: kernel.row_linear ins(%{{.*}} : tensor<?x4xf32>)
+onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
+  adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "q", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed}
+  onnx.graph @front (%x: tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>) {
+    %w = adapter.parameter "base"::"w" = dense<1.0> : tensor<4x4xf32> : tensor<4x4xf32>
+    %u = adapter.select @s : !adapter.update<tensor<4x4xf32>>
+    %v = adapter.materialize %w, %u : tensor<4x4xf32>
+    %y = onnx.node "MatMul"(%x, %v) {result_names = ["y"]} : (tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>, tensor<4x4xf32>) -> tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>
+    onnx.return {output_names = ["y"]} %y : tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>
+  } {input_names = ["x"]}
+}
+
+// -----
+
+// A sequence in front of the batch, flattened with it: positions are brought together by row and back.
+// CHECK-LABEL: func.func @behind
+// CHECK: linalg.generic
+// CHECK: kernel.linear
+// CHECK-COUNT-2: linalg.generic
+// CHECK: kernel.row_linear
+// CHECK: linalg.generic
+onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
+  adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "q", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed}
+  onnx.graph @behind (%x: tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>) {
+    %shape = adapter.parameter "base"::"shape" = dense<[-1, 4]> : tensor<2xi64> : tensor<2xi64>
+    %w = adapter.parameter "base"::"w" = dense<1.0> : tensor<4x4xf32> : tensor<4x4xf32>
+    %u = adapter.select @s : !adapter.update<tensor<4x4xf32>>
+    %v = adapter.materialize %w, %u : tensor<4x4xf32>
+    %t = onnx.node "Transpose"(%x) {node_attributes = {perm = array<i64: 1, 0, 2>}, result_names = ["t"]} : (tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>) -> tensor<?x?x4xf32, #onnx.dims<"s", "b", "">>
+    %f = onnx.node "Reshape"(%t, %shape) {result_names = ["f"]} : (tensor<?x?x4xf32, #onnx.dims<"s", "b", "">>, tensor<2xi64>) -> tensor<?x4xf32>
+    %y = onnx.node "MatMul"(%f, %v) {result_names = ["y"]} : (tensor<?x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32>
+    onnx.return {output_names = ["y"]} %y : tensor<?x4xf32>
+  } {input_names = ["x"]}
+}
+
+// -----
+
+// A sum over the batch belongs to no row.
+onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
+  adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "q", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed}
+  onnx.graph @summed (%x: tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>) {
+    %axes = adapter.parameter "base"::"axes" = dense<0> : tensor<1xi64> : tensor<1xi64>
+    %w = adapter.parameter "base"::"w" = dense<1.0> : tensor<4x4xf32> : tensor<4x4xf32>
+    %u = adapter.select @s : !adapter.update<tensor<4x4xf32>>
+    %v = adapter.materialize %w, %u : tensor<4x4xf32>
+    %t = onnx.node "ReduceSum"(%x, %axes) {node_attributes = {keepdims = 0 : i64}, result_names = ["t"]} : (tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>, tensor<1xi64>) -> tensor<?x4xf32, #onnx.dims<"s", "">>
+    // expected-error @below {{MatMul node 'y': the rows of the call cannot be traced to its input}}
+    %y = onnx.node "MatMul"(%t, %v) {result_names = ["y"]} : (tensor<?x4xf32, #onnx.dims<"s", "">>, tensor<4x4xf32>) -> tensor<?x4xf32, #onnx.dims<"s", "">>
+    onnx.return {output_names = ["y"]} %y : tensor<?x4xf32, #onnx.dims<"s", "">>
+  } {input_names = ["x"]}
+}
