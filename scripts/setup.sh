@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building and testing need: Debian packages, a virtual environment in .venv and the
-# ONNX C++ library in .deps. Idempotent: a step whose stamp is current is skipped. Without root it
+# Installs what building and testing need: Debian packages, virtual environments in .venv and .venv-adapters and
+# the ONNX C++ library in .deps. Idempotent: a step whose stamp is current is skipped. Without root it
 # names the missing Debian packages and stops. `setup.sh demo` leaves the PyTorch oracles out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -38,6 +38,19 @@ install_requirements() {
 [ -x .venv/bin/python ] || python3 -m venv .venv
 install_requirements scripts/requirements-build.txt
 [ "$what" = demo ] || install_requirements scripts/requirements-test.txt
+
+# AdapterHub's adapters needs an older transformers; torch and the rest are the main environment's.
+if [ "$what" != demo ]; then
+  requirements=scripts/requirements-adapters.txt stamp=.venv-adapters/.stamp
+  if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$(sha256sum <"$requirements")" ]; then
+    echo "setup: installing $requirements into .venv-adapters"
+    [ -x .venv-adapters/bin/python ] || python3 -m venv .venv-adapters
+    packages_of() { "$1"/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
+    packages_of .venv >"$(packages_of .venv-adapters)/main.pth"
+    .venv-adapters/bin/python -m pip install -q --disable-pip-version-check --no-deps -r "$requirements"
+    sha256sum <"$requirements" >"$stamp"
+  fi
+fi
 
 onnx_version=$(sed -n 's/^onnx==\([0-9.]*\).*/\1/p' scripts/onnx-source.txt)
 onnx_prefix=.deps/onnx-$onnx_version

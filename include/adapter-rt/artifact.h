@@ -87,6 +87,12 @@ typedef struct adapter_host_v1 {
  *              [count][dim], tensor[4] a whole table [vocabulary][dim] or NULL;
  *              extent[0] = rank, extent[1] = count of replaced rows, extent[2] = rows of the whole table.
  *   vector     tensor[4] the whole vector (a bias, a norm's weight) or NULL.
+ *   bottleneck tensor[0] down packed as [rank_padded / block][in][block], tensor[1] up packed as
+ *              [out_padded / block][rank_padded][block], tensor[2] down's bias [rank_padded], tensor[3] up's bias
+ *              [out], scales folded into the latter two; tensor[4] weight and bias of the norm behind it [2][out],
+ *              tensor[5] weights and bias of its gate [in + 1], each where the form has it. What a norm before it
+ *              multiplies and adds is folded into down and its bias. extent[0] = rank_padded, extent[1] = the
+ *              form's number at the site.
  *
  * `block` is the column block of the site's packed weight, named in the manifest.
  * A zeroed entry is "no update here". */

@@ -4,6 +4,7 @@
 // read it in that module. The nodes stay what they were; other readers of the same tensor do not notice.
 #include "lib/Attach/Attach.h"
 #include "lib/Attach/Forms.h"
+#include "lib/Attach/Modules.h"
 #include "lib/Attach/Plan.h"
 #include "lib/Support/ONNX/Tensors.h"
 #include "lib/Support/ParameterStore.h"
@@ -25,6 +26,9 @@ private:
   Value materializeBuilt(PlannedParameter &planned, Value weight, ImplicitLocOpBuilder &b);
   SiteOp createSite(PlannedParameter &planned, BindingTime time, Location loc);
   Value selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b);
+  SiteOp newSite(onnxir::ModelOp model, const std::string &module, const std::string &parameter,
+                 SiteKind kind, BindingTime time, int64_t rows, int64_t columns, Location loc);
+  SiteOp makeModuleSite(PlannedModules &planned, ArrayRef<const PlannedUpdate *> here, BindingTime time);
   void attach(PlannedParameter &planned);
   void rewire(ModuleParameter &parameter, Value value);
   void linkTies();
@@ -86,14 +90,39 @@ DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site) {
   return fields.getDictionary(builder.getContext());
 }
 
-SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Location loc) {
-  ModuleParameter &parameter = *planned.parameter;
-  onnxir::ModelOp model = parameter.model();
+// A site of no form in front of the model's graph.
+SiteOp Attacher::newSite(onnxir::ModelOp model, const std::string &module, const std::string &parameter,
+                         SiteKind kind, BindingTime time, int64_t rows, int64_t columns, Location loc) {
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPoint(*model.getBody().front().getOps<onnxir::GraphOp>().begin());
-  std::string name, module = parameter.module;
+  std::string name;
   for (int i = sites.size(); name.empty() || SymbolTable::lookupSymbolIn(model, name); ++i)
     name = "site_" + std::to_string(i);
+  MLIRContext *context = builder.getContext();
+  return SiteOp::create(builder, loc, builder.getStringAttr(name), builder.getStringAttr(module),
+                        builder.getStringAttr(parameter), SiteKindAttr::get(context, kind),
+                        BindingTimeAttr::get(context, time), builder.getI64IntegerAttr(rows),
+                        builder.getI64IntegerAttr(columns), UnitAttr(), UnitAttr(), builder.getArrayAttr({}),
+                        ArrayAttr(), ArrayAttr(), UnitAttr());
+}
+
+SiteOp Attacher::makeModuleSite(PlannedModules &planned, ArrayRef<const PlannedUpdate *> here,
+                                BindingTime time) {
+  const Update &first = *here.front()->update;
+  SiteOp site = newSite(planned.sum->model(), first.module, first.parameter, SiteKind::Bottleneck, time,
+                        planned.sum->width, planned.sum->width, planned.sum->sum.getLoc());
+  llvm::SetVector<Attribute> forms;
+  for (const PlannedUpdate *each : here) {
+    forms.insert(builder.getStringAttr(each->update->form));
+    updates[{planned.sum->model(), each->adapter}].push_back(describe(*each, site));
+  }
+  site.setFormsAttr(builder.getArrayAttr(forms.getArrayRef()));
+  return site;
+}
+
+SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Location loc) {
+  ModuleParameter &parameter = *planned.parameter;
+  std::string module = parameter.module;
   llvm::SetVector<Attribute> forms, slots;
   bool spare = true;
   for (const PlannedUpdate &each : planned.updates)
@@ -111,15 +140,15 @@ SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Locatio
   int64_t columns = parameter.kind == SiteKind::Vector ? 0 : 1;
   for (int64_t size : ArrayRef(parameter.shape).drop_front())
     columns *= size;
-  MLIRContext *context = builder.getContext();
-  auto flag = [&](bool set) { return set ? builder.getUnitAttr() : UnitAttr(); };
-  return SiteOp::create(builder, loc, builder.getStringAttr(name), builder.getStringAttr(module),
-                        builder.getStringAttr(parameter.parameter),
-                        SiteKindAttr::get(context, parameter.kind), BindingTimeAttr::get(context, time),
-                        builder.getI64IntegerAttr(parameter.shape[0]), builder.getI64IntegerAttr(columns),
-                        flag(parameter.transposed), flag(parameter.storedTransposed),
-                        builder.getArrayAttr(forms.getArrayRef()), ArrayAttr(),
-                        slots.empty() ? ArrayAttr() : builder.getArrayAttr(slots.getArrayRef()), flag(spare));
+  SiteOp site = newSite(parameter.model(), module, parameter.parameter, parameter.kind, time,
+                        parameter.shape[0], columns, loc);
+  site.setTransposed(parameter.transposed);
+  site.setStoredTransposed(parameter.storedTransposed);
+  site.setFormsAttr(builder.getArrayAttr(forms.getArrayRef()));
+  if (!slots.empty())
+    site.setSlotsAttr(builder.getArrayAttr(slots.getArrayRef()));
+  site.setSpare(spare);
+  return site;
 }
 
 Value Attacher::selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b) {
@@ -241,6 +270,10 @@ void Attacher::eraseUnread() {
 void Attacher::run(ModuleOp module, const std::vector<SlotRequest> &slots) {
   for (const auto &planned : plan.parameters)
     attach(*planned);
+  for (const auto &modules : plan.modules)
+    attachModules(*modules, [&](ArrayRef<const PlannedUpdate *> updates, BindingTime time) {
+      return makeModuleSite(*modules, updates, time);
+    });
   linkTies();
   listAdapters();
   listSlots(module, slots);

@@ -3,6 +3,7 @@
 // Shapes that fit, and the ops for each form. The orientation of a weight is the graph's operator's; what a
 // checkpoint says of it is not used, see docs/exports.md.
 #include "lib/Attach/Forms.h"
+#include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Support/ParameterStore.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -18,8 +19,16 @@ using Shape = std::vector<int64_t>;
 
 static const Tensor &tensorOf(const Update &update, const char *role) { return update.tensors.at(role); }
 
+// How many modules B is mixed of; 0: it is one tensor.
+static int mixtureOf(const Update &update) {
+  std::string form = update.form;
+  std::optional<checkpoint::Mixture> mixture = checkpoint::takeMixture(form);
+  return mixture && form == "lora" ? mixture->count : 0;
+}
+
 static bool startsWith(const Update &update, StringRef form) {
-  return update.form == form || update.form == (form + "+dora").str();
+  return update.form == form || update.form == (form + "+dora").str() ||
+         (form == "lora" && mixtureOf(update));
 }
 
 //===----------------------------------------------------------------------===//
@@ -64,7 +73,7 @@ static std::string whyFactorsUnfit(const Update &update, const ModuleParameter &
   if (parameter.kind != kind)
     return "its factors are for " + stringifySiteKind(kind).str() + "s, but the graph has a " +
            stringifySiteKind(parameter.kind).str() + " (" + parameter.nodeName() + ")";
-  const Tensor &a = tensorOf(update, "A"), &b = tensorOf(update, "B");
+  const Tensor &a = tensorOf(update, "A"), &b = tensorOf(update, mixtureOf(update) ? "B.0" : "B");
   // [out, in, ...] as the product of the factors has it.
   Shape product(parameter.shape.begin(), parameter.shape.end());
   if (embedding)
@@ -128,7 +137,7 @@ std::string adapter::whyUnfit(const Update &update, const ModuleParameter &param
            "), so the graph does not hold the tensor that the adapter acts on; export without folding, in "
            "training mode or with do_constant_folding=False";
   for (const auto &[role, tensor] : update.tensors)
-    if (role != "indices" && !checkpoint::isFloat(tensor.dtype))
+    if (role != "indices" && role.rfind("mask.", 0) != 0 && !checkpoint::isFloat(tensor.dtype))
       return "'" + tensor.key + "' is of type " + checkpoint::dtypeName(tensor.dtype) + ", not of floats";
   if (update.form == "add" || update.form == "replace")
     return whyWholeUnfit(update, parameter);
@@ -234,6 +243,8 @@ private:
   UpdateType graphType() { return updateTypeOf(const_cast<ParameterOp &>(parameter.value).getType()); }
   Value scaled(Value source);
   Value inLayout(Value source, bool sourceTransposed);
+  // Of masked modules the tensor that they are mixed to.
+  Value mixed(const std::string &role);
   Value buildLowRank();
 
   ImplicitLocOpBuilder &b;
@@ -285,10 +296,25 @@ Value FormBuilder::inLayout(Value source, bool sourceTransposed) {
   return TransposeOp::create(b, graphType(), source, ArrayRef<int64_t>{1, 0});
 }
 
+// The last dimensions of a convolution's B are 1.
+static Shape matrixOf(const Tensor &b) { return {b.shape[0], b.shape[1]}; }
+
+Value FormBuilder::mixed(const std::string &role) {
+  SmallVector<Value> factors, masks;
+  for (int i = 0; i < mixtureOf(update); ++i) {
+    factors.push_back(tensor((role + "." + std::to_string(i)).c_str()));
+    masks.push_back(tensor(("mask." + std::to_string(i)).c_str()));
+  }
+  std::string form = update.form;
+  return MaskMixOp::create(b, factors.front().getType(),
+                           *symbolizeMaskMixMode(checkpoint::takeMixture(form)->mode), factors, masks,
+                           /*disjoint=*/true);
+}
+
 Value FormBuilder::buildLowRank() {
   bool embedding = startsWith(update, "lora_embedding");
-  const Tensor &b0 = tensorOf(update, "B");
-  Value up = tensor("B", Shape{b0.shape[0], b0.shape[1]}), down = tensor("A");
+  Value up = mixtureOf(update) ? mixed("B") : tensor("B", matrixOf(tensorOf(update, "B"))),
+        down = tensor("A");
   SmallVector<int64_t> product(parameter.shape);
   if (embedding)
     std::swap(product[0], product[1]);

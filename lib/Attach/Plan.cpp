@@ -6,6 +6,8 @@
 #include "lib/Attach/Forms.h"
 #include "lib/Attach/Fused.h"
 #include "lib/Attach/Match.h"
+#include "lib/Attach/Modules.h"
+#include "lib/Checkpoint/Bottleneck.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/GlobPattern.h"
@@ -33,6 +35,7 @@ public:
   void placeFused(LoadedAdapter &adapter);
 
 private:
+  void placeModule(const LoadedAdapter &adapter, const Update &update);
   bool isIgnored(const std::string &module) const;
   void placeAt(const LoadedAdapter &adapter, const Update &update, ModuleTable &table,
                ModuleParameter *parameter, ModuleParameter *biasless, std::string note,
@@ -237,7 +240,51 @@ std::string Planner::explainMissing(const Update &update) const {
          "' says that it is meant";
 }
 
+// A module stands at a residual sum; of a bottleneck `down` says how wide that is.
+void Planner::placeModule(const LoadedAdapter &adapter, const Update &update) {
+  bool anywhere = false;
+  for (const auto &sums : plan.sums) {
+    Result<ResidualSum *> found = sums->find(update.module, update.tensors.at("down").shape[1]);
+    if (!found) {
+      leaveOver(adapter, update, found.error().message);
+      return;
+    }
+    if (!*found)
+      continue;
+    anywhere = true;
+    auto known = llvm::find_if(plan.modules, [&](const auto &each) { return each->sum == *found; });
+    if (known == plan.modules.end()) {
+      plan.modules.push_back(std::make_unique<PlannedModules>(PlannedModules{*found, {}}));
+      known = std::prev(plan.modules.end());
+    }
+    PlannedUpdate planned{&adapter, &update};
+    if (std::string why = whyModuleUnfit(planned, **known); !why.empty())
+      return leaveOver(adapter, update, why);
+    (*known)->updates.push_back(planned);
+    Placement row;
+    row.adapter = adapter.request->name;
+    row.module = update.module;
+    row.parameter = update.parameter;
+    row.graphModule = (*found)->module;
+    row.node = (*found)->nodeName();
+    row.model = sums->getModel().getSymName().str();
+    row.kind = SiteKind::Bottleneck;
+    row.form = update.form;
+    row.rank = update.rank;
+    row.scale = update.scale * adapter.request->scale;
+    report.placements.push_back(std::move(row));
+  }
+  if (anywhere)
+    return;
+  if (isIgnored(update.module))
+    report.ignored.push_back(update.module);
+  else
+    leaveOver(adapter, update, explainMissing(update));
+}
+
 void Planner::place(const LoadedAdapter &adapter, const Update &update) {
+  if (checkpoint::isModuleForm(update.form))
+    return placeModule(adapter, update);
   bool anywhere = false;
   for (size_t index = 0; index < plan.tables.size(); ++index) {
     const auto &table = plan.tables[index];
@@ -340,8 +387,10 @@ Status Planner::makeRoom(const SlotRequest &slot) {
 Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &requests,
                            const std::vector<SlotRequest> &slots, const AttachOptions &options,
                            AttachPlan &plan, AttachReport &report) {
-  for (auto model : module.getOps<onnxir::ModelOp>())
+  for (auto model : module.getOps<onnxir::ModelOp>()) {
     plan.tables.push_back(std::make_unique<ModuleTable>(model));
+    plan.sums.push_back(std::make_unique<ResidualSums>(model));
+  }
   if (plan.tables.empty())
     return Error{"there is no onnx.model for adapters to act on"};
   Planner planner(options, plan, report);

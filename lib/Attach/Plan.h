@@ -6,6 +6,7 @@
 
 #include "lib/Attach/Attach.h"
 #include "lib/Attach/ModuleTable.h"
+#include "lib/Attach/ResidualSums.h"
 #include <deque>
 
 namespace adapter {
@@ -40,10 +41,18 @@ struct PlannedParameter {
   std::vector<ModuleParameter *> tied; ///< weights that hold the same numbers as this table
 };
 
+/// All modules at one residual sum, in the order in which they act.
+struct PlannedModules {
+  ResidualSum *sum;
+  std::vector<PlannedUpdate> updates;
+};
+
 struct AttachPlan {
   std::vector<std::unique_ptr<ModuleTable>> tables; ///< one for each onnx.model
+  std::vector<std::unique_ptr<ResidualSums>> sums;  ///< the same
   std::vector<std::unique_ptr<LoadedAdapter>> adapters;
   std::vector<std::unique_ptr<PlannedParameter>> parameters;
+  std::vector<std::unique_ptr<PlannedModules>> modules;
 };
 
 /// Fills the plan and the report.

@@ -17,7 +17,7 @@ static std::string numberText(double value) {
 }
 
 static std::string orientationOf(const Placement &row) {
-  if (row.kind == SiteKind::Vector || row.kind == SiteKind::Convolution)
+  if (row.kind == SiteKind::Vector || row.kind == SiteKind::Convolution || row.kind == SiteKind::Bottleneck)
     return "-";
   if (row.kind == SiteKind::Embedding)
     return row.transposed ? "[width, rows]" : "[rows, width]";

@@ -29,6 +29,7 @@ struct Cost {
   int64_t factors = 0, copies = 0, weights = 0; // bytes
   std::vector<PlannedSite> copied;
   bool narrow = false;
+  bool modules = false; // which act on activations and change no weight
 };
 } // namespace
 
@@ -55,6 +56,13 @@ static Cost costOf(const AttachPlan &plan, const LoadedAdapter &adapter) {
       cost.narrow |= value && cast<RankedTensorType>(value.getType()).getElementTypeBitWidth() < 32;
     }
   }
+  for (const auto &planned : plan.modules)
+    for (const PlannedUpdate &each : planned->updates)
+      if (each.adapter == &adapter) {
+        cost.modules = true;
+        for (const auto &[role, tensor] : each.update->tensors)
+          cost.factors += tensor.elements() * sizeof(float);
+      }
   return cost;
 }
 
@@ -70,6 +78,8 @@ static std::pair<BindingTime, std::string> choose(const Cost &cost, const Attach
   // A quarter: beyond that a few adapters would outweigh the model.
   if (cost.factors + cost.copies <= cost.weights / 4)
     return {BindingTime::Row, "one of several, and small against the weights that it changes"};
+  if (cost.modules)
+    return {BindingTime::Row, "one of several, with modules that have no weights to switch"};
   return {BindingTime::Switch, "one of several, and by row it would take more than a quarter of the weights "
                                "that it changes"};
 }

@@ -27,6 +27,11 @@ namespace adapter::checkpoint {
 //   sparse          indices int64 [dims, n], values [n] W[indices[:, j]] += scale * values[j] (indices ascending
 //                                                       in row-major order and distinct)
 //   sparse+overwrite  the same                          W[indices[:, j]] = values[j], or by scale between
+//   bottleneck+...  acts on activations, not on a parameter, see Bottleneck.h: `parameter` says where it stands,
+//                   `module` is the sub-layer behind whose output; "<block>.attention_adapters" and
+//                   "<block>.output_adapters" are the first and the last sub-layer of a block
+//   lora+<mode><N>  mixed of N: A, B.<i>, mask.<i> of B's shape, each 0 or 1. B is the sum, the mean or the
+//                   selection of B.<i> behind their masks, which overlap nowhere; so is `up` of bottlenecks
 //
 // The updates of one parameter of one module stand in the order in which they apply: replace, then the
 // low-rank forms, rows, sparse and add.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// readAdapter: finds the files of a PEFT folder and hands them to the reader of their method.
+// readAdapter: finds the files of a folder and hands them to the reader of their library and method.
+#include "lib/Checkpoint/AdapterHub.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Hash.h"
@@ -11,7 +12,7 @@
 
 namespace adapter::checkpoint {
 
-static Status checkTensors(const std::string &file, const Safetensors &tensors) {
+Status checkTensors(const std::string &file, const Safetensors &tensors) {
   if (tensors.tensors.empty())
     return Error{file + ": holds no tensors"};
   for (const Tensor &tensor : tensors.tensors) {
@@ -26,7 +27,35 @@ static Status checkTensors(const std::string &file, const Safetensors &tensors) 
 
 // By peft_type in lower case.
 static const std::map<std::string, decltype(&readPeftLora)> readers = {
-    {"lora", readPeftLora}, {"shira", readPeftShira}, {"adapter_opt_sparse", readSparseFolder}};
+    {"lora", readPeftLora},
+    {"shira", readPeftShira},
+    {"adapter_opt_sparse", readSparseFolder},
+    {"adapter_opt_mosa", readMosa}};
+
+static Status hashFiles(Adapter &adapter, const std::vector<std::string> &files) {
+  std::vector<MappedFile> mapped;
+  std::vector<std::string_view> texts;
+  for (const std::string &file : files) {
+    Result<MappedFile> bytes = mapFile(file);
+    if (!bytes)
+      return bytes.error();
+    mapped.push_back(std::move(*bytes));
+    texts.push_back(mapped.back().text());
+  }
+  adapter.hash = hashParts(texts);
+  return Done{};
+}
+
+static Result<Adapter> readHubFolder(const PeftConfig &config, const std::string &folder) {
+  Adapter adapter;
+  adapter.path = folder;
+  std::vector<std::string> files = {config.path()};
+  if (Status status = readAdapterHub(config, folder, adapter, files); !status)
+    return status.error();
+  if (Status status = hashFiles(adapter, files); !status)
+    return status.error();
+  return adapter;
+}
 
 static Result<Adapter> readFolder(const std::string &folder) {
   std::string configFile = folder + "/adapter_config.json",
@@ -37,6 +66,8 @@ static Result<Adapter> readFolder(const std::string &folder) {
   Result<PeftConfig> config = PeftConfig::read(configFile);
   if (!config)
     return config.error();
+  if (isAdapterHub(*config))
+    return readHubFolder(*config, folder);
   if (!exists(tensorFile)) {
     std::string pickle = folder + "/adapter_model.bin";
     if (exists(pickle))
@@ -70,12 +101,8 @@ static Result<Adapter> readFolder(const std::string &folder) {
     return config->error("peft_type", "is '" + *type + "', which is not supported; LORA and SHIRA are");
   if (Status status = reader->second(*config, tensorFile, *tensors, adapter); !status)
     return status.error();
-  Result<MappedFile> configBytes = mapFile(configFile), tensorBytes = mapFile(tensorFile);
-  if (!configBytes)
-    return configBytes.error();
-  if (!tensorBytes)
-    return tensorBytes.error();
-  adapter.hash = hashParts({configBytes->text(), tensorBytes->text()});
+  if (Status status = hashFiles(adapter, {configFile, tensorFile}); !status)
+    return status.error();
   return adapter;
 }
 
@@ -83,11 +110,13 @@ Result<Adapter> readAdapter(const std::string &path) {
   try {
     if (isDirectory(path))
       return readFolder(path);
-    const std::string file = "adapter_model.safetensors";
-    size_t start = path.size() >= file.size() ? path.size() - file.size() : std::string::npos;
-    if (start != std::string::npos && path.substr(start) == file && exists(path))
-      return readFolder(start ? path.substr(0, start) : ".");
-    return Error{path + (exists(path) ? ": no PEFT folder" : ": does not exist")};
+    for (const std::string file : {"adapter_model.safetensors", "adapter.safetensors"}) {
+      size_t start = path.size() >= file.size() ? path.size() - file.size() : std::string::npos;
+      bool whole = start == 0 || (start != std::string::npos && path[start - 1] == '/');
+      if (whole && path.substr(start) == file && exists(path))
+        return readFolder(start ? path.substr(0, start) : ".");
+    }
+    return Error{path + (exists(path) ? ": no folder of an adapter" : ": does not exist")};
   } catch (const std::exception &exception) {
     return Error{path + ": cannot be read: " + exception.what()};
   }

@@ -38,6 +38,13 @@ Result<PeftConfig> PeftConfig::read(const std::string &path) {
   return config;
 }
 
+PeftConfig PeftConfig::part(const std::string &field) const {
+  PeftConfig result;
+  result.file = file;
+  result.json = json.at(field);
+  return result;
+}
+
 Error PeftConfig::error(const std::string &field, const std::string &problem) const {
   return Error{file + ": field '" + field + "' " + problem};
 }

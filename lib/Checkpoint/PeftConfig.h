@@ -21,6 +21,9 @@ class PeftConfig {
 public:
   static Result<PeftConfig> read(const std::string &path);
 
+  // What a field of type object holds, as a configuration of the same file.
+  PeftConfig part(const std::string &field) const;
+
   const std::string &path() const { return file; }
   const Json &fields() const { return json; }
   // "<file>: field 'name' <problem>"
@@ -57,6 +60,8 @@ Status readPeftShira(const PeftConfig &config, const std::string &file, const Sa
                      Adapter &adapter);
 Status readSparseFolder(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
                         Adapter &adapter);
+Status readMosa(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
+                Adapter &adapter);
 
 } // namespace adapter::checkpoint
 

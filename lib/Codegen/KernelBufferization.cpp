@@ -93,6 +93,7 @@ void adapter::registerKernelBufferization(DialectRegistry &registry) {
     kernel::UnpackOp::attachInterface<DestinationModel<kernel::UnpackOp>>(*context);
     kernel::RowLinearOp::attachInterface<DestinationModel<kernel::RowLinearOp>>(*context);
     kernel::RowEmbeddingOp::attachInterface<DestinationModel<kernel::RowEmbeddingOp>>(*context);
+    kernel::RowBottleneckOp::attachInterface<DestinationModel<kernel::RowBottleneckOp>>(*context);
     kernel::RowVectorsOp::attachInterface<DestinationModel<kernel::RowVectorsOp>>(*context);
     kernel::PackOp::attachInterface<DestinationModel<kernel::PackOp>>(*context);
     kernel::TopKOp::attachInterface<DestinationModel<kernel::TopKOp>>(*context);

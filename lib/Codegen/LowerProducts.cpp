@@ -11,6 +11,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -178,8 +179,8 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
       if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp, kernel::UnpackOp, kernel::RowLinearOp,
-              kernel::RowEmbeddingOp, kernel::RowVectorsOp, kernel::TopKOp, kernel::DispatchOp,
-              kernel::GatherRowsOp, kernel::GroupedLinearOp, kernel::CombineOp>(op))
+              kernel::RowEmbeddingOp, kernel::RowVectorsOp, kernel::RowBottleneckOp, kernel::TopKOp,
+              kernel::DispatchOp, kernel::GatherRowsOp, kernel::GroupedLinearOp, kernel::CombineOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -191,7 +192,8 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
         lowerPack(pack);
       else if (auto unpack = dyn_cast<kernel::UnpackOp>(op))
         lowerUnpack(unpack);
-      else if (isa<kernel::RowLinearOp, kernel::RowEmbeddingOp, kernel::RowVectorsOp>(op))
+      else if (isa<kernel::RowLinearOp, kernel::RowEmbeddingOp, kernel::RowVectorsOp,
+                   kernel::RowBottleneckOp>(op))
         lowerRowUpdate(op, tiles);
       else
         lowerExpertOp(op, tiles);

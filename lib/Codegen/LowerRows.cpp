@@ -4,13 +4,11 @@
 // are one segment [begin, end) of the first dimension; a segment's products use the same register tiles as
 // the base's.
 #include "lib/Codegen/LowerRows.h"
-#include "dialects/Kernel/IR/KernelOps.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "lib/Codegen/RowEmitter.h"
 
 using namespace mlir;
 using namespace adapter;
+using namespace adapter::rows;
 
 // Places in an adapter_entry_v1, see adapter-rt/artifact.h.
 enum EntryTensor {
@@ -23,80 +21,6 @@ enum EntryTensor {
   kPlaces = 5,
   kAdded = 6
 };
-
-static Value index(ImplicitLocOpBuilder &b, int64_t value) {
-  return arith::ConstantIndexOp::create(b, value);
-}
-static Value dim(ImplicitLocOpBuilder &b, Value memref, int64_t at) {
-  return b.createOrFold<memref::DimOp>(memref, at);
-}
-
-namespace {
-// Emits control flow around one bank.
-class RowEmitter {
-public:
-  RowEmitter(ImplicitLocOpBuilder &b, int64_t bank) : b(b), bank(bank) {}
-
-  Value extent(Value slot, int64_t position) {
-    return kernel::EntryExtentOp::create(b, b.getIndexType(), slot, bank, position);
-  }
-  Value has(Value slot, int64_t position) {
-    return kernel::EntryHasOp::create(b, b.getI1Type(), slot, bank, position);
-  }
-  Value tensor(Value slot, int64_t position, ArrayRef<int64_t> shape, ValueRange sizes, Type type = {}) {
-    auto memref = MemRefType::get(shape, type ? type : b.getF32Type());
-    return kernel::EntryTensorOp::create(b, memref, slot, bank, position, sizes);
-  }
-
-  void when(Value condition, llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise = {}) {
-    auto branch = scf::IfOp::create(b, TypeRange(), condition, static_cast<bool>(otherwise));
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(branch.thenBlock());
-    then();
-    if (otherwise) {
-      b.setInsertionPointToStart(branch.elseBlock());
-      otherwise();
-    }
-  }
-
-  void loop(Value from, Value to, llvm::function_ref<void(Value)> body) {
-    auto range = scf::ForOp::create(b, from, to, index(b, 1));
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(range.getBody());
-    body(range.getInductionVar());
-  }
-
-  // Calls body(slot, begin, end) for each row with an adapter, rows in parallel. One adapter for the whole
-  // call may come as any number of rows, which then divide the positions as evenly as they can.
-  void forEachRow(Value positions, llvm::function_ref<void(Value, Value, Value)> body) {
-    Value rows = kernel::RowCountOp::create(b, b.getIndexType());
-    auto loop = kernel::ParallelOp::create(b, rows, index(b, 1));
-    OpBuilder::InsertionGuard guard(b);
-    Block *block = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
-    Value row = block->getArgument(0);
-    auto boundary = [&](Value of) -> Value {
-      return arith::DivUIOp::create(b, arith::MulIOp::create(b, of, positions), rows);
-    };
-    Value begin = boundary(row), end = boundary(arith::AddIOp::create(b, row, index(b, 1)));
-    Value slot = kernel::RowSlotOp::create(b, b.getIndexType(), row);
-    Value active = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, slot, index(b, 0));
-    Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, begin, end);
-    when(arith::AndIOp::create(b, active, some), [&] { body(slot, begin, end); });
-    kernel::YieldOp::create(b);
-  }
-
-private:
-  ImplicitLocOpBuilder &b;
-  int64_t bank;
-};
-} // namespace
-
-// Rows [begin, end) of a matrix.
-static Value rowsOf(ImplicitLocOpBuilder &b, Value matrix, Value begin, Value count) {
-  SmallVector<OpFoldResult> offsets{begin, b.getIndexAttr(0)}, sizes{count, OpFoldResult(dim(b, matrix, 1))};
-  SmallVector<OpFoldResult> strides(2, b.getIndexAttr(1));
-  return memref::SubViewOp::create(b, matrix, offsets, sizes, strides);
-}
 
 // output[m, o] += added * input[m, i] for each changed element (i, o): where it stands is read once for all of the
 // segment's positions.
@@ -246,6 +170,8 @@ void adapter::lowerRowUpdate(Operation *op, TileFunctions &tiles) {
     lowerRowLinear(linear, tiles);
   else if (auto embedding = dyn_cast<kernel::RowEmbeddingOp>(op))
     lowerRowEmbedding(embedding);
+  else if (auto bottleneck = dyn_cast<kernel::RowBottleneckOp>(op))
+    lowerRowBottleneck(bottleneck, tiles);
   else
     lowerRowVectors(cast<kernel::RowVectorsOp>(op));
 }

@@ -4,13 +4,16 @@
 #ifndef ADAPTER_LIB_CODEGEN_LOWERROWS_H
 #define ADAPTER_LIB_CODEGEN_LOWERROWS_H
 
+#include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Codegen/TileFunction.h"
 #include "mlir/IR/Operation.h"
 
 namespace adapter {
 
-/// Lowers kernel.row_linear, kernel.row_embedding or kernel.row_vectors on buffers and erases it.
+/// Lowers kernel.row_linear, kernel.row_embedding, kernel.row_bottleneck or kernel.row_vectors on buffers and
+/// erases it.
 void lowerRowUpdate(mlir::Operation *op, TileFunctions &tiles);
+void lowerRowBottleneck(kernel::RowBottleneckOp op, TileFunctions &tiles);
 
 } // namespace adapter
 

@@ -36,7 +36,7 @@ def LowerProductsPass : Pass<"kernel-lower-products", "mlir::ModuleOp"> {
   }];
   let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect", "mlir::cf::ControlFlowDialect",
                            "mlir::func::FuncDialect", "mlir::memref::MemRefDialect", "mlir::scf::SCFDialect",
-                           "mlir::vector::VectorDialect"];
+                           "mlir::vector::VectorDialect", "mlir::math::MathDialect"];
   let options = [Option<"lanes", "lanes", "int64_t", /*default=*/"16", "Lanes of a f32 vector register">,
                  Option<"rows", "rows", "int64_t", /*default=*/"12", "Rows of the register block">,
                  Option<"vectors", "vectors", "int64_t", /*default=*/"2", "Vectors in a row of the register block">];

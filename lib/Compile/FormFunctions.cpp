@@ -6,6 +6,7 @@
 #include "lib/Compile/FormFunctions.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Compile/Generate.h"
+#include "lib/Compile/ModuleForm.h"
 #include "lib/Compile/SparseForm.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -55,6 +56,8 @@ public:
 
   // The outputs of prepare and their places.
   SmallVector<Value> prepare(std::vector<int> &slots) {
+    if (key.kind == SiteKind::Bottleneck)
+      return emitModuleEntries(b, *checkpoint::BottleneckForm::parse(key.form), block, tensors, scale, slots);
     bool factors = tensors.count("A") && !(key.kind == SiteKind::Embedding && tensors.count("magnitude"));
     if (factors && key.kind == SiteKind::Linear) {
       slots = {0, 1};
@@ -90,6 +93,8 @@ private:
   RankedTensorType f32(ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getF32Type()); }
 
   RankedTensorType baseType() {
+    if (key.kind == SiteKind::Bottleneck)
+      return f32({});
     if (key.kind == SiteKind::Linear)
       return f32({kAny, kAny, block});
     if (key.kind == SiteKind::Embedding)
@@ -98,6 +103,8 @@ private:
   }
 
   RankedTensorType roleType(StringRef role) {
+    if (key.kind == SiteKind::Bottleneck)
+      return f32(SmallVector<int64_t>(role == "down" || role == "up" || role == "gate" ? 2 : 1, kAny));
     if (role == "indices" && isSparseForm(key.form))
       return RankedTensorType::get({key.kind == SiteKind::Vector ? 1 : 2, kAny}, b.getI64Type());
     if (role == "indices")
@@ -248,6 +255,10 @@ private:
 // The roles of each form, see lib/Checkpoint/Adapter.h.
 static Result<std::vector<std::string>> rolesOf(const FormKey &key) {
   const std::string &form = key.form;
+  if (key.kind == SiteKind::Bottleneck)
+    if (std::optional<checkpoint::BottleneckForm> module = checkpoint::BottleneckForm::parse(form);
+        module && !module->modules)
+      return module->roles();
   bool matrix = key.kind == SiteKind::Linear || key.kind == SiteKind::Embedding;
   if (isSparseForm(form) && (matrix || (key.kind == SiteKind::Vector && key.rank == 1)))
     return std::vector<std::string>{"indices", "values"};
@@ -282,11 +293,13 @@ Result<const FormFunctions *> FormFunctionBuilder::get(const FormKey &key) {
     name += ".transposed";
   if (key.kind == SiteKind::Vector)
     name += "." + std::to_string(key.rank);
-  functions.materialise = name + ".materialise";
   functions.prepare = name + ".prepare";
-  FormWriter materialise(module, place->first, block, *roles);
-  materialise.begin(functions.materialise);
-  materialise.end({materialise.materialise()});
+  if (key.kind != SiteKind::Bottleneck) {
+    functions.materialise = name + ".materialise";
+    FormWriter materialise(module, place->first, block, *roles);
+    materialise.begin(functions.materialise);
+    materialise.end({materialise.materialise()});
+  }
   FormWriter prepare(module, place->first, block, *roles);
   prepare.begin(functions.prepare);
   prepare.end(prepare.prepare(functions.entrySlots));

@@ -29,10 +29,10 @@ struct FormKey {
 
 /// Its functions, by symbol.
 struct FormFunctions {
-  std::vector<std::string> roles; ///< tensors after the base parameter, before the scale
-  std::string materialise, prepare;
-  std::string touch, restore;  ///< of sparse forms, else empty; see SparseForm.h
-  std::vector<int> entrySlots; ///< where prepare's outputs stand in an adapter_entry_v1
+  std::vector<std::string> roles;   ///< tensors after the base parameter, before the scale
+  std::string materialise, prepare; ///< modules have nothing to materialise
+  std::string touch, restore;       ///< of sparse forms, else empty; see SparseForm.h
+  std::vector<int> entrySlots;      ///< where prepare's outputs stand in an adapter_entry_v1
 };
 
 /// Adds functions to a module, each once.

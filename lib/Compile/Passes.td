@@ -50,4 +50,32 @@ def MergePass : Pass<"adapter-merge", "mlir::ModuleOp"> {
                     Statistic<"numCompiled", "num-compiled", "Forms that were compiled">];
 }
 
+def MergeModulesPass : Pass<"adapter-merge-modules", "mlir::ModuleOp"> {
+  let summary = "Fold mixtures of masked modules into one factor";
+  let description = [{
+    Every `adapter.mask_mix` of parameters with contents is computed by compiled code, in f64, and becomes a parameter
+    of scope "merged": what is deployed is one plain adapter, without a trace of its modules. Masks of a disjoint
+    mixture that overlap are an error. It runs before `adapter-merge`, which merges low-rank updates on into the
+    weights.
+
+    ```mlir
+    // before
+    %w = adapter.parameter "x"::"up.0" : tensor<32x8xf32>
+    %v = adapter.parameter "x"::"up.1" : tensor<32x8xf32>
+    %m = adapter.parameter "x"::"mask.0" : tensor<32x8xi8>
+    %n = adapter.parameter "x"::"mask.1" : tensor<32x8xi8>
+    %u = adapter.mask_mix mean %w, %v masks %m, %n {disjoint} : tensor<32x8xf32>, tensor<32x8xf32> masks tensor<32x8xi8>, tensor<32x8xi8> -> tensor<32x8xf32>
+    // after
+    %u = adapter.parameter "merged"::"up.0" : tensor<32x8xf32>
+    ```
+  }];
+  let dependentDialects = ["::adapter::AdapterDialect", "::adapter::kernel::KernelDialect",
+                           "mlir::arith::ArithDialect", "mlir::cf::ControlFlowDialect",
+                           "mlir::func::FuncDialect", "mlir::linalg::LinalgDialect",
+                           "mlir::LLVM::LLVMDialect", "mlir::math::MathDialect", "mlir::memref::MemRefDialect",
+                           "mlir::scf::SCFDialect", "mlir::tensor::TensorDialect", "mlir::ub::UBDialect",
+                           "mlir::vector::VectorDialect"];
+  let statistics = [Statistic<"numMerged", "num-merged", "Mixtures that were folded">];
+}
+
 #endif // ADAPTER_LIB_COMPILE_PASSES_TD

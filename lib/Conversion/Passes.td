@@ -74,4 +74,29 @@ def RaiseExpertsPass : Pass<"adapter-raise-experts"> {
                     Statistic<"numRouters", "num-routers", "Routers that were found">];
 }
 
+def ExpandModulesPass : Pass<"adapter-expand-modules"> {
+  let summary = "Write adapter modules as nodes of the graph";
+  let description = [{
+    Every `adapter.bottleneck` becomes products, additions and its inner function's own nodes; so do mixtures of
+    masked factors that are left (`adapter.mask_mix`). Modules of sites stay.
+
+    ```
+    // before
+    %y = adapter.bottleneck %x down %d up %u residual %x {
+    ^bb0(%n: tensor<?x8xf32>):
+      %a = onnx.node "Relu"(%n) ...
+      adapter.yield %a : tensor<?x8xf32>
+    } {factor = 4.0 : f64} : ...
+    // after, shortened; the matrices are transposed
+    %0 = onnx.node "MatMul"(%x, %d)
+    %1 = onnx.node "Relu"(%0)
+    %2 = onnx.node "MatMul"(%1, %u)
+    %3 = onnx.node "Mul"(%2, %factor)
+    %y = onnx.node "Add"(%3, %x)
+    ```
+  }];
+  let dependentDialects = ["::adapter::AdapterDialect", "::adapter::onnxir::ONNXDialect"];
+  let statistics = [Statistic<"numExpanded", "num-expanded", "Modules that were expanded">];
+}
+
 #endif // ADAPTER_LIB_CONVERSION_PASSES_TD

@@ -19,7 +19,7 @@ static std::string whyNoName(StringRef name) {
   if (name.empty() || !starts(name.front()) ||
       !llvm::all_of(name, [&](char c) { return starts(c) || llvm::isDigit(c) || c == '.' || c == '-'; }))
     return "a name consists of letters, digits, '_', '.' and '-' and starts with a letter or '_'";
-  if (name == "base" || name == "merged" || name == "staged")
+  if (name == "base" || name == "merged" || name == "staged" || name == "expanded")
     return ("the name '" + name + "' is taken by the model's own parameters").str();
   return "";
 }

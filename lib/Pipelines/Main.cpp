@@ -7,6 +7,7 @@
 #include "lib/Attach/Attach.h"
 #include "lib/Checkpoint/Text.h"
 #include "lib/Compile/Passes.h"
+#include "lib/Conversion/Passes.h"
 #include "lib/Diff/Diff.h"
 #include "lib/Pipelines/AdapterOptions.h"
 #include "lib/Pipelines/Archives.h"
@@ -215,8 +216,11 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   applyDefaultTimingPassManagerCLOptions(manager);
   if (failed(config.setupPassPipeline(manager)))
     return inputAtFault;
-  if (isMerged(line) || isCode(line.output) || (!line.compileTo.empty() && !line.endsBefore("optimise")))
+  if (isMerged(line) || isCode(line.output) || (!line.compileTo.empty() && !line.endsBefore("optimise"))) {
+    manager.addPass(createMergeModulesPass());
     manager.addPass(createMergePass({line.allowLossyMerge}));
+    manager.addPass(createExpandModulesPass());
+  }
   if (failed(manager.run(**module)))
     return inputAtFault;
   if (Status status = writeResult(**module, line); !status)

@@ -29,6 +29,8 @@ static Result<artifact::SiteKind> kindOf(SiteOp site) {
     return artifact::EMBEDDING;
   case SiteKind::Vector:
     return artifact::VECTOR;
+  case SiteKind::Bottleneck:
+    return artifact::BOTTLENECK;
   case SiteKind::Convolution:
     break;
   }
@@ -40,13 +42,16 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
   std::string symbol = op.getSymName().str();
   auto shares = op->getAttrOfType<FlatSymbolRefAttr>("shares");
   std::string owner = shares ? shares.getValue().str() : symbol;
-  auto parameter = siteParameter.find(owner);
-  if (parameter == siteParameter.end())
-    return Error{"internal error: no parameter of site " + symbol};
   Result<artifact::SiteKind> kind = kindOf(op);
   if (!kind)
     return kind.error();
-  const checkpoint::Tensor &stored = parameters[parameter->second];
+  // Modules act on values.
+  bool module = *kind == artifact::BOTTLENECK;
+  auto parameter = siteParameter.find(owner);
+  if (!module && parameter == siteParameter.end())
+    return Error{"internal error: no parameter of site " + symbol};
+  checkpoint::Tensor none;
+  const checkpoint::Tensor &stored = module ? none : parameters[parameter->second];
   std::string where = op.getModule().str() + "." + op.getParameter().str();
   if (readTwice.count(owner))
     return Error{"'" + where + "' is read in two layouts; bind its adapter at build"};
@@ -57,14 +62,14 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
   site.set_module(op.getModule().str());
   site.set_parameter_name(op.getParameter().str());
   site.set_kind(*kind);
-  site.set_parameter(parameter->second);
+  site.set_parameter(module ? -1 : parameter->second);
   site.set_time(static_cast<artifact::Time>(op.getTime()));
   auto bank = op->getAttrOfType<IntegerAttr>("bank");
   site.set_bank(bank ? bank.getInt() : -1);
   site.set_rows(op.getRows());
   site.set_columns(op.getColumns());
   site.set_transposed(op.getStoredTransposed());
-  site.set_block(*kind == artifact::LINEAR ? options.target.codegen.columnBlock() : 0);
+  site.set_block(*kind == artifact::LINEAR || module ? options.target.codegen.columnBlock() : 0);
   for (Attribute attr : op.getForms()) {
     std::string form = cast<StringAttr>(attr).getValue().str();
     int64_t rank = *kind == artifact::VECTOR ? stored.shape.size() : 0;
@@ -75,7 +80,8 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
     entry.set_form(form);
     for (const std::string &role : (*made)->roles)
       entry.add_roles(role);
-    entry.set_materialise(functionIndex((*made)->materialise));
+    entry.set_variant(site.forms_size() - 1);
+    entry.set_materialise(module ? -1 : functionIndex((*made)->materialise));
     entry.set_prepare(bank ? functionIndex((*made)->prepare) : -1);
     for (int slot : (*made)->entrySlots)
       entry.add_entry_slots(slot);

@@ -27,7 +27,11 @@ Json plain(const List &list) {
 std::string dtype(int32_t code) { return checkpoint::dtypeName(static_cast<checkpoint::DType>(code)); }
 
 const char *kindName(SiteKind kind) {
-  return kind == LINEAR ? "linear" : kind == EMBEDDING ? "embedding" : kind == VECTOR ? "vector" : "unknown";
+  return kind == LINEAR       ? "linear"
+         : kind == EMBEDDING  ? "embedding"
+         : kind == VECTOR     ? "vector"
+         : kind == BOTTLENECK ? "bottleneck"
+                              : "unknown";
 }
 
 Json tensorJson(const Tensor &tensor) {

@@ -39,10 +39,11 @@ Base baseOf(const Artifact &artifact, const artifact::Site &site, const Material
   return base;
 }
 
-// The leading `rank` directions of a factor: rows of A [r, ...], columns of B [out, r, ...].
+// The leading `rank` directions of a factor: rows of A or down [r, ...], columns of B or up [out, r, ...].
 Tensor leading(const Tensor &factor, const std::string &role, int64_t rank) {
-  size_t axis = role == "A" ? 0 : 1;
-  if ((role != "A" && role != "B") || rank == 0 || factor.shape.size() <= axis || factor.shape[axis] <= rank)
+  bool down = role == "A" || role == "down" || role == "down_bias", up = role == "B" || role == "up";
+  size_t axis = down ? 0 : 1;
+  if (!(down || up) || rank == 0 || factor.shape.size() <= axis || factor.shape[axis] <= rank)
     return factor;
   std::vector<int64_t> shape = factor.shape;
   shape[axis] = rank;
@@ -78,15 +79,17 @@ Result<std::vector<Output>> run(const Artifact &artifact, Resources &resources,
 
 // Type of an entry's tensor: the indices of what changes are integers.
 int32_t entryDtype(const artifact::Site &site, int slot) {
-  bool indices = site.kind() == artifact::EMBEDDING ? slot == 2 : slot == placesSlot;
+  bool indices = site.kind() == artifact::EMBEDDING ? slot == 2
+                 : site.kind() == artifact::LINEAR  ? slot == placesSlot
+                                                    : false;
   return indices ? i64 : f32;
 }
 
 // Packed tensors are [n / block, k, block]; what they cover is n.
 int64_t packed(const std::vector<int64_t> &dims) { return dims.size() == 3 ? dims[0] * dims[2] : 0; }
 
-void setExtents(const artifact::Site &site, int slot, const std::vector<int64_t> &dims,
-                adapter_entry_v1 &entry) {
+void setExtents(const artifact::Site &site, const artifact::SiteForm &form, int slot,
+                const std::vector<int64_t> &dims, adapter_entry_v1 &entry) {
   if (site.kind() == artifact::LINEAR) {
     if (slot == 0)
       entry.extent[0] = packed(dims);
@@ -96,6 +99,10 @@ void setExtents(const artifact::Site &site, int slot, const std::vector<int64_t>
       entry.extent[1] = packed(dims);
       entry.extent[2] = site.rows();
     }
+  } else if (site.kind() == artifact::BOTTLENECK) {
+    if (slot == 0)
+      entry.extent[0] = packed(dims);
+    entry.extent[1] = form.variant();
   } else if (site.kind() == artifact::EMBEDDING && !dims.empty()) {
     if (slot == 0)
       entry.extent[0] = dims.back();
@@ -132,7 +139,7 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
       int slot = form.entry_slots(static_cast<int>(i));
       if (!output.elements())
         continue;
-      bool whole = slot == biasSlot || slot == wholeSlot;
+      bool whole = site.kind() != artifact::BOTTLENECK && (slot == biasSlot || slot == wholeSlot);
       auto [place, isNew] = filled.emplace(std::pair(site.bank(), slot), update.site);
       // A whole parameter was the base of the one that follows, which thus holds both.
       if (!isNew && (place->second != update.site || !whole || known == bases.end()))
@@ -143,7 +150,7 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
       EntrySizes &sizes = result.sizes[site.bank()];
       sizes.elements[slot] = output.elements();
       sizes.integers[slot] = output.dtype == i64;
-      setExtents(site, slot, output.dims, entry);
+      setExtents(site, form, slot, output.dims, entry);
       if (whole)
         bases[update.site] = Base{output.data.get(), output.dims, output.dtype};
       result.owners.push_back(std::move(output.data));

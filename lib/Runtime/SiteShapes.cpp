@@ -2,6 +2,7 @@
 //
 // Shapes of updates; see SiteShapes.h.
 #include "lib/Runtime/SiteShapes.h"
+#include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/DType.h"
 #include <map>
 #include <string>
@@ -60,6 +61,19 @@ std::map<std::string, Shape> shapesOf(const artifact::Site &site, const std::str
     return {{"indices", {countDim}}, {"rows", {countDim, columns}}};
   if (linear && (form == "lora" || form == "lora+dora"))
     return {{"A", {rankDim, columns}}, {"B", {rows, rankDim}}, {"magnitude", {rows}}};
+  if (std::optional<checkpoint::BottleneckForm> module = checkpoint::BottleneckForm::parse(form);
+      module && !module->modules && site.kind() == artifact::BOTTLENECK)
+    return {{"down", {rankDim, columns}},
+            {"down_bias", {rankDim}},
+            {"up", {rows, rankDim}},
+            {"up_bias", {rows}},
+            {"channel", {rows}},
+            {"norm_before", {columns}},
+            {"norm_before_bias", {columns}},
+            {"norm_after", {rows}},
+            {"norm_after_bias", {rows}},
+            {"gate", {1, columns}},
+            {"gate_bias", {1}}};
   if (embedding && (form == "lora_embedding" || form == "lora_embedding+dora"))
     return {{"A", {rankDim, rows}}, {"B", {columns, rankDim}}, {"magnitude", {columns}}};
   return {};

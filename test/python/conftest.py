@@ -3,6 +3,7 @@
 
 import pytest
 import torch
+from modules import PYTHON, HubOracle
 from oracle import Oracle
 
 torch.set_num_threads(1)
@@ -12,6 +13,14 @@ torch.set_num_threads(1)
 def oracle(tmp_path_factory):
     """Exports, adapters and references of this session."""
     return Oracle(tmp_path_factory.mktemp("oracle"))
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory):
+    """The same of AdapterHub's adapters."""
+    if not PYTHON.exists():
+        pytest.skip(f"{PYTHON} is not there; scripts/setup.sh makes it")
+    return HubOracle(tmp_path_factory.mktemp("hub"))
 
 
 @pytest.fixture(scope="session")

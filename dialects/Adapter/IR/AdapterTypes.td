@@ -36,9 +36,10 @@ def Adapter_BindingTimeAttr : EnumAttr<Adapter_Dialect, Adapter_BindingTime, "ti
   let assemblyFormat = "`<` $value `>`";
 }
 
-def Adapter_SiteKind : I32EnumAttr<"SiteKind", "what a parameter is to its module", [
+def Adapter_SiteKind : I32EnumAttr<"SiteKind", "what adapters act on at a site", [
   I32EnumAttrCase<"Linear", 0, "linear">, I32EnumAttrCase<"Embedding", 1, "embedding">,
-  I32EnumAttrCase<"Vector", 2, "vector">, I32EnumAttrCase<"Convolution", 3, "convolution">]> {
+  I32EnumAttrCase<"Vector", 2, "vector">, I32EnumAttrCase<"Convolution", 3, "convolution">,
+  I32EnumAttrCase<"Bottleneck", 4, "bottleneck">]> {
   let cppNamespace = "::adapter";
   let genSpecializedAttr = 0;
 }
@@ -55,6 +56,12 @@ def Adapter_SparseSupport : I32EnumAttr<"SparseSupport", "which elements a spars
   I32EnumAttrCase<"Rows", 0, "rows">, I32EnumAttrCase<"Columns", 1, "columns">,
   I32EnumAttrCase<"Coordinates", 2, "coordinates">, I32EnumAttrCase<"Blocks", 3, "blocks">,
   I32EnumAttrCase<"Bitmask", 4, "bitmask">]> {
+  let cppNamespace = "::adapter";
+}
+
+def Adapter_MaskMixMode : I32EnumAttr<"MaskMixMode", "how masked tensors become one", [
+  I32EnumAttrCase<"Sum", 0, "sum">, I32EnumAttrCase<"Mean", 1, "mean">,
+  I32EnumAttrCase<"Select", 2, "select">]> {
   let cppNamespace = "::adapter";
 }
 

@@ -8,15 +8,17 @@ include "dialects/Adapter/IR/UpdateOps.td"
 include "mlir/IR/SymbolInterfaces.td"
 
 def Adapter_SiteOp : Adapter_Op<"site", [Symbol]> {
-  let summary = "A parameter of the base model that adapters act on at run time";
+  let summary = "What adapters act on at run time: a parameter, or an edge";
   let description = [{
     `module` and `parameter` are the path in adapters' checkpoints, `rows` and `columns` the size as the
     module's framework sees it: outputs and inputs of a linear or convolution (the latter over all but the
-    first dimension), vocabulary and width of an embedding, size and 0 of a vector. `transposed`: the graph's
+    first dimension), vocabulary and width of an embedding, size and 0 of a vector; for a bottleneck, outputs
+    and inputs of the module. `transposed`: the graph's
     tensor is [columns, rows]. `stored_transposed`: so is the module's own, and hence what replaces it
-    (GPT-2's Conv1D). `forms` lists the forms of updates that may come, as lib/Checkpoint names them. `tied` are
-    sites that follow this one where an update of a tied weight reaches both. `slots` names the slots that have
-    room here; a `spare` site is for them alone, and is left out where the graph cannot serve it.
+    (GPT-2's Conv1D). A bottleneck has no parameter; there the word says where its module stands, see
+    lib/Checkpoint/Bottleneck.h. `forms` lists the forms of updates that may come, as lib/Checkpoint names them.
+    `tied` are sites that follow this one where an update of a tied weight reaches both. `slots` names the slots
+    that have room here; a `spare` site is for them alone, and is left out where the graph cannot serve it.
 
     Example:
     ```mlir

@@ -29,6 +29,7 @@ void LinearOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, 
 void UnpackOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void RowLinearOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void RowEmbeddingOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void RowBottleneckOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void RowVectorsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void PackOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void BatchMatmulOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }

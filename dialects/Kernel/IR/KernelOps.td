@@ -219,6 +219,31 @@ def Kernel_RowVectorsOp : Kernel_DestinationOp<"row_vectors"> {
   let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
 }
 
+def Kernel_RowBottleneckOp : Kernel_DestinationOp<"row_bottleneck"> {
+  let summary = "Put each row's module on a value";
+  let description = [{
+    For the positions of each row with an adapter: output = residual + module(input), of the entry's form, which is
+    one of `forms` (see lib/Checkpoint/Bottleneck.h); without a residual, of what output holds. Rows without an
+    adapter stay.
+
+    Example:
+    ```mlir
+    func.func @example(%x: tensor<?x64xf32>, %y: tensor<?x64xf32>) -> tensor<?x64xf32> {
+      %z = kernel.row_bottleneck ins(%x : tensor<?x64xf32>) outs(%y : tensor<?x64xf32>) {bank = 0 : i64, forms = ["bottleneck+relu"], accumulate} -> tensor<?x64xf32>
+      return %z : tensor<?x64xf32>
+    }
+    ```
+  }];
+  let arguments = (ins AnyShaped:$input, Optional<AnyShaped>:$residual, AnyShaped:$output, I64Attr:$bank,
+                       StrArrayAttr:$forms, UnitAttr:$accumulate);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    `ins` `(` $input (`,` $residual^)? `:` type($input) (`,` type($residual)^)? `)`
+    `outs` `(` $output `:` type($output) `)` attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
+}
+
 def Kernel_RowCountOp : Kernel_Op<"row_count", [Pure]> {
   let summary = "Rows of the call that may carry adapters; 0 where none does";
   let results = (outs Index:$result);

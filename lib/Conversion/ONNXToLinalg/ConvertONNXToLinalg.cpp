@@ -65,6 +65,23 @@ static LogicalResult lowerMaterialize(MaterializeOp op, GraphLowering &graph) {
   return success();
 }
 
+// A value that modules of rows or of the call act on.
+static LogicalResult lowerAct(ActOp op, GraphLowering &graph) {
+  auto site = SymbolTable::lookupNearestSymbolFrom<SiteOp>(op, op.getSiteAttr());
+  auto bank = site ? site->getAttrOfType<IntegerAttr>("bank") : IntegerAttr();
+  if (!bank)
+    return op.emitError("names no site of rows or calls");
+  graph.b.setLoc(op.getLoc());
+  graph.banks[bank.getInt()] = {site.getTime() == BindingTime::Row, site.getSpare(), ""};
+  Lowered *residual = op.getResidual() ? &graph.get(op.getResidual()) : nullptr;
+  Lowered result = graph.actByRow(graph.get(op.getBase()), graph.get(op.getInput()), residual, bank.getInt(),
+                                  site.getForms());
+  if (!graph.fault.empty())
+    return op.emitError() << "module at '" << site.getModule() << "': " << graph.fault;
+  graph.set(op.getResult(), std::move(result));
+  return success();
+}
+
 // Lowerings that write their results by index say nothing of rows. Then they stay where the first input with
 // rows has them, if the result has the same size there and nothing moves along that axis.
 static void traceRows(onnxir::NodeOp node, GraphLowering &graph) {
@@ -142,6 +159,11 @@ static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
         return failure();
       if (!graph.fault.empty())
         return op.emitError() << graph.fault;
+      continue;
+    }
+    if (auto act = dyn_cast<ActOp>(op)) {
+      if (failed(lowerAct(act, graph)))
+        return failure();
       continue;
     }
     if (!node) {

@@ -122,6 +122,8 @@ public:
   Lowered addRowUpdates(Lowered &x, Lowered product, llvm::ArrayRef<int64_t> banks);
   /// A vector that one adapter of the call may change: the same operand for every row.
   Lowered callVector(Lowered &vector, int64_t bank);
+  /// What each row's module makes of `base`; `residual` is null where it is the base.
+  Lowered actByRow(Lowered &base, Lowered &input, Lowered *residual, int64_t bank, mlir::ArrayAttr forms);
   /// Whether the rows of `x` can be traced, outside of its `last` dimensions, where the bank needs that; refuses
   /// the bank otherwise.
   bool requireRows(const Lowered &x, int64_t bank, int64_t last = 0);

@@ -207,3 +207,25 @@ Lowered GraphLowering::addRowUpdates(Lowered &x, Lowered result, ArrayRef<int64_
   }
   return result;
 }
+
+Lowered GraphLowering::actByRow(Lowered &base, Lowered &x, Lowered *residual, int64_t bank, ArrayAttr forms) {
+  for (Lowered *value : {&x, residual})
+    if (value && !requireRows(*value, bank, 1))
+      return base;
+  bool perRow = banks[bank].perRow;
+  auto flat = [&](Lowered value) {
+    value.rows = perRow ? x.rows : Rows();
+    return rowsFirst(value, 1);
+  };
+  Lowered input = flat(x), output = flat(base), added = residual ? flat(*residual) : Lowered();
+  auto op = kernel::RowBottleneckOp::create(b, tensor(output).getType(), tensor(input),
+                                            residual ? tensor(added) : Value(), tensor(output), bank, forms,
+                                            /*accumulate=*/true);
+  Lowered like = x;
+  if (!perRow)
+    like.rows = Rows();
+  Lowered made = wrap(op.getResults().front(), output.shape);
+  Lowered result = rowsBack(made, base.shape, like, 1);
+  result.rows = x.rows;
+  return result;
+}

@@ -212,6 +212,12 @@ Status GraphExporter::exportNodes(Block &block, Proto &proto, Scope &scope) {
       names[materialize.getResult()] = std::move(name);
       continue;
     }
+    // So has a value that a module acts on.
+    if (auto act = dyn_cast<ActOp>(op); act && shapesOnly()) {
+      std::string name = names[act.getBase()];
+      names[act.getResult()] = std::move(name);
+      continue;
+    }
     if (isa<UpdateOpInterface>(op) && shapesOnly())
       continue;
     auto node = dyn_cast<onnxir::NodeOp>(op);

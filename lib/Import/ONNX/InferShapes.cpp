@@ -35,11 +35,12 @@ public:
           types.try_emplace(info.name(), &info.type());
     for (Value argument : block.getArguments())
       set(argument, types);
-    for (auto node : block.getOps<onnxir::NodeOp>()) {
-      for (Value result : node.getResults())
-        set(result, types);
+    for (Operation &op : block)
+      if (isa<onnxir::NodeOp, ActOp>(op))
+        for (Value result : op.getResults())
+          set(result, types);
+    for (auto node : block.getOps<onnxir::NodeOp>())
       subgraphs(node);
-    }
   }
 
   unsigned changed = 0;

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What loops over the rows of a call have in common.
+#ifndef ADAPTER_LIB_CODEGEN_ROWEMITTER_H
+#define ADAPTER_LIB_CODEGEN_ROWEMITTER_H
+
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace adapter::rows {
+
+inline mlir::Value index(mlir::ImplicitLocOpBuilder &b, int64_t value) {
+  return mlir::arith::ConstantIndexOp::create(b, value);
+}
+inline mlir::Value dim(mlir::ImplicitLocOpBuilder &b, mlir::Value memref, int64_t at) {
+  return b.createOrFold<mlir::memref::DimOp>(memref, at);
+}
+
+/// Emits control flow around one bank.
+class RowEmitter {
+public:
+  RowEmitter(mlir::ImplicitLocOpBuilder &b, int64_t bank) : b(b), bank(bank) {}
+
+  mlir::Value extent(mlir::Value slot, int64_t position) {
+    return kernel::EntryExtentOp::create(b, b.getIndexType(), slot, bank, position);
+  }
+  mlir::Value has(mlir::Value slot, int64_t position) {
+    return kernel::EntryHasOp::create(b, b.getI1Type(), slot, bank, position);
+  }
+  mlir::Value tensor(mlir::Value slot, int64_t position, llvm::ArrayRef<int64_t> shape,
+                     mlir::ValueRange sizes, mlir::Type type = {}) {
+    auto memref = mlir::MemRefType::get(shape, type ? type : b.getF32Type());
+    return kernel::EntryTensorOp::create(b, memref, slot, bank, position, sizes);
+  }
+
+  void when(mlir::Value condition, llvm::function_ref<void()> then,
+            llvm::function_ref<void()> otherwise = {}) {
+    auto branch = mlir::scf::IfOp::create(b, mlir::TypeRange(), condition, static_cast<bool>(otherwise));
+    mlir::OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    then();
+    if (otherwise) {
+      b.setInsertionPointToStart(branch.elseBlock());
+      otherwise();
+    }
+  }
+
+  void loop(mlir::Value from, mlir::Value to, llvm::function_ref<void(mlir::Value)> body) {
+    auto range = mlir::scf::ForOp::create(b, from, to, index(b, 1));
+    mlir::OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(range.getBody());
+    body(range.getInductionVar());
+  }
+
+  // Calls body(slot, begin, end) for each row with an adapter, rows in parallel. One adapter for the whole
+  // call may come as any number of rows, which then divide the positions as evenly as they can.
+  void forEachRow(mlir::Value positions,
+                  llvm::function_ref<void(mlir::Value, mlir::Value, mlir::Value)> body) {
+    mlir::Value rows = kernel::RowCountOp::create(b, b.getIndexType());
+    auto loop = kernel::ParallelOp::create(b, rows, index(b, 1));
+    mlir::OpBuilder::InsertionGuard guard(b);
+    mlir::Block *block = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
+    mlir::Value row = block->getArgument(0);
+    auto boundary = [&](mlir::Value of) -> mlir::Value {
+      return mlir::arith::DivUIOp::create(b, mlir::arith::MulIOp::create(b, of, positions), rows);
+    };
+    mlir::Value begin = boundary(row), end = boundary(mlir::arith::AddIOp::create(b, row, index(b, 1)));
+    mlir::Value slot = kernel::RowSlotOp::create(b, b.getIndexType(), row);
+    mlir::Value active = mlir::arith::CmpIOp::create(b, mlir::arith::CmpIPredicate::sge, slot, index(b, 0));
+    mlir::Value some = mlir::arith::CmpIOp::create(b, mlir::arith::CmpIPredicate::slt, begin, end);
+    when(mlir::arith::AndIOp::create(b, active, some), [&] { body(slot, begin, end); });
+    kernel::YieldOp::create(b);
+  }
+
+private:
+  mlir::ImplicitLocOpBuilder &b;
+  int64_t bank;
+};
+
+// Rows [begin, end) of a matrix.
+inline mlir::Value rowsOf(mlir::ImplicitLocOpBuilder &b, mlir::Value matrix, mlir::Value begin,
+                          mlir::Value count) {
+  llvm::SmallVector<mlir::OpFoldResult> offsets{begin, b.getIndexAttr(0)},
+      sizes{count, mlir::OpFoldResult(dim(b, matrix, 1))};
+  llvm::SmallVector<mlir::OpFoldResult> strides(2, b.getIndexAttr(1));
+  return mlir::memref::SubViewOp::create(b, matrix, offsets, sizes, strides);
+}
+
+} // namespace adapter::rows
+
+#endif // ADAPTER_LIB_CODEGEN_ROWEMITTER_H
