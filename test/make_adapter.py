@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """make_adapter.py TEXT FOLDER: writes a PEFT folder. TEXT holds JSON between the comments ADAPTER and END,
-{"config": {...}, "tensors": {key: shape}}. Tensors are filled with small numbers, keys get PEFT's prefix. With
+{"config": {...}, "tensors": {key: shape}}. Tensors get small numbers, keys get PEFT's prefix. With
 {"hub": {...}} in place of the configuration it is a folder of AdapterHub's adapters, whose fields those are;
 the adapter's name is x."""
 
