@@ -97,7 +97,7 @@ def test_other_faults(model, tmp_path):
 
 
 def test_adapters_and_info(model):
-    assert model.adapters["r1"] == {"time": "row", "origin": "artifact", "scale": 1.0}
+    assert model.adapters["r1"] == {"time": "row", "origin": "artifact", "scale": 1.0, "rank": 2}
     model.set("r1.scale", 0.5)
     model.unload_adapter("s1")
     assert list(model.adapters) == ["r1"]
