@@ -4,23 +4,12 @@
 // are one segment [begin, end) of the first dimension; a segment's products use the same register tiles as
 // the base's.
 #include "lib/Codegen/LowerRows.h"
+#include "lib/Codegen/EntryTensors.h"
 #include "lib/Codegen/RowEmitter.h"
 
 using namespace mlir;
 using namespace adapter;
 using namespace adapter::rows;
-
-// Places in an adapter_entry_v1, see adapter-rt/artifact.h.
-enum EntryTensor {
-  kDown = 0,
-  kUp = 1,
-  kColumnScale = 2,
-  kIndices = 2,
-  kRows = 3,
-  kWhole = 4,
-  kPlaces = 5,
-  kAdded = 6
-};
 
 // output[m, o] += added * input[m, i] for each changed element (i, o): where it stands is read once for all of the
 // segment's positions.

@@ -5,6 +5,7 @@
 // threads agree on the entry.
 #include "adapter-rt/artifact.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Codegen/EntryTensors.h"
 #include "lib/Codegen/GPU/ProductTile.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -12,17 +13,7 @@
 using namespace mlir;
 using namespace adapter;
 
-// Places in a slot's part of the table; see kernel.bank_table and adapter_entry_v1.
-enum EntryTensor {
-  kDown = 0,
-  kUp = 1,
-  kColumnScale = 2,
-  kIndices = 2,
-  kRows = 3,
-  kWhole = 4,
-  kPlaces = 5,
-  kAdded = 6
-};
+// The parts of a slot in a bank's table, see kernel.bank_table: its tensors, then its extents.
 static constexpr int64_t kExtents = ADAPTER_ENTRY_TENSORS,
                          kEntry = ADAPTER_ENTRY_TENSORS + ADAPTER_ENTRY_EXTENTS;
 

@@ -36,9 +36,35 @@ static Value combine(B &b, StringRef reduction, Value before, Value element, boo
                             : scalars::maximum(b, before, element, isUnsigned);
 }
 
+// A copy of x into which each element of the updates is put where `placeOf` says for its indices, one after the
+// other.
+static Value scatter(GraphLowering &graph, Lowered &x, Lowered &updates, StringRef reduction,
+                     llvm::function_ref<SmallVector<Value>(B &, ArrayRef<Value>)> placeOf) {
+  Value source = graph.tensor(updates);
+  Value zero = graph.value(graph.constant(0)), one = graph.value(graph.constant(1));
+  SmallVector<Value> at;
+  std::function<Value(B &, int64_t, Value)> nest = [&](B &b, int64_t dim, Value data) -> Value {
+    if (dim == updates.rank()) {
+      SmallVector<Value> to = placeOf(b, at);
+      Value element = tensor::ExtractOp::create(b, source, at);
+      if (reduction != "none")
+        element = combine(b, reduction, tensor::ExtractOp::create(b, data, to), element, x.isUnsigned);
+      return tensor::InsertOp::create(b, element, data, to);
+    }
+    auto loop = scf::ForOp::create(b, zero, graph.value(updates.shape[dim]), one, data);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(loop.getBody());
+    at.push_back(loop.getInductionVar());
+    Value inner = nest(b, dim + 1, loop.getRegionIterArgs()[0]);
+    at.pop_back();
+    scf::YieldOp::create(b, inner);
+    return loop.getResult(0);
+  };
+  return nest(graph.b, 0, graph.tensor(x));
+}
+
 // A copy of the data whose elements at indices are then overwritten, one after the other.
 static LogicalResult lowerScatterND(onnxir::NodeOp node, GraphLowering &graph) {
-  B &b = graph.b;
   Lowered *x = graph.input(node, 0), *indices = graph.input(node, 1), *updates = graph.input(node, 2);
   StringRef reduction = stringAttr(node, "reduction", "none");
   int64_t depth = indices->staticSize(indices->rank() - 1);
@@ -51,37 +77,22 @@ static LogicalResult lowerScatterND(onnxir::NodeOp node, GraphLowering &graph) {
   expected.append(x->shape.begin() + depth, x->shape.end());
   for (auto [size, wanted] : llvm::zip(updates->shape, expected))
     graph.requireEqual(size, wanted, describe(node) + ": updates do not fit indices and input");
-  Value positions = graph.tensor(*indices), source = graph.tensor(*updates);
-  Value zero = graph.value(graph.constant(0)), one = graph.value(graph.constant(1));
+  Value positions = graph.tensor(*indices);
   SmallVector<Value> sizes;
   for (int64_t i = 0; i < depth; ++i)
     sizes.push_back(graph.value(x->shape[i]));
   std::string who = describe(node);
-  SmallVector<Value> at;
-  std::function<Value(B &, int64_t, Value)> nest = [&](B &b, int64_t dim, Value data) -> Value {
-    if (dim == updates->rank()) {
-      SmallVector<Value> to;
-      for (int64_t i = 0; i < depth; ++i) {
-        SmallVector<Value> place(ArrayRef(at).take_front(outer));
-        place.push_back(arith::ConstantIndexOp::create(b, i));
-        to.push_back(checkedIndex(b, tensor::ExtractOp::create(b, positions, place), sizes[i], who));
-      }
-      llvm::append_range(to, ArrayRef(at).drop_front(outer));
-      Value element = tensor::ExtractOp::create(b, source, at);
-      if (reduction != "none")
-        element = combine(b, reduction, tensor::ExtractOp::create(b, data, to), element, x->isUnsigned);
-      return tensor::InsertOp::create(b, element, data, to);
+  Value scattered = scatter(graph, *x, *updates, reduction, [&](B &b, ArrayRef<Value> at) {
+    SmallVector<Value> to;
+    for (int64_t i = 0; i < depth; ++i) {
+      SmallVector<Value> place(at.take_front(outer));
+      place.push_back(arith::ConstantIndexOp::create(b, i));
+      to.push_back(checkedIndex(b, tensor::ExtractOp::create(b, positions, place), sizes[i], who));
     }
-    auto loop = scf::ForOp::create(b, zero, graph.value(updates->shape[dim]), one, data);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(loop.getBody());
-    at.push_back(loop.getInductionVar());
-    Value inner = nest(b, dim + 1, loop.getRegionIterArgs()[0]);
-    at.pop_back();
-    scf::YieldOp::create(b, inner);
-    return loop.getResult(0);
-  };
-  Lowered result = graph.wrap(nest(b, 0, graph.tensor(*x)), x->shape);
+    llvm::append_range(to, at.drop_front(outer));
+    return to;
+  });
+  Lowered result = graph.wrap(scattered, x->shape);
   result.isUnsigned = x->isUnsigned;
   result.rows = x->rows;
   graph.set(node.getResult(0), std::move(result));
@@ -107,30 +118,15 @@ static LogicalResult lowerScatterElements(onnxir::NodeOp node, GraphLowering &gr
                                           graph.value(x->shape[dim])),
                     describe(node) + ": the indices exceed the input");
   }
-  Value positions = graph.tensor(*indices), source = graph.tensor(*updates);
-  Value zero = graph.value(graph.constant(0)), one = graph.value(graph.constant(1));
+  Value positions = graph.tensor(*indices);
   Value size = graph.value(x->shape[*axis]);
   std::string who = describe(node);
-  SmallVector<Value> at;
-  std::function<Value(B &, int64_t, Value)> nest = [&](B &b, int64_t dim, Value data) -> Value {
-    if (dim == updates->rank()) {
-      SmallVector<Value> to(at);
-      to[*axis] = checkedIndex(b, tensor::ExtractOp::create(b, positions, at), size, who);
-      Value element = tensor::ExtractOp::create(b, source, at);
-      if (reduction != "none")
-        element = combine(b, reduction, tensor::ExtractOp::create(b, data, to), element, x->isUnsigned);
-      return tensor::InsertOp::create(b, element, data, to);
-    }
-    auto loop = scf::ForOp::create(b, zero, graph.value(updates->shape[dim]), one, data);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(loop.getBody());
-    at.push_back(loop.getInductionVar());
-    Value inner = nest(b, dim + 1, loop.getRegionIterArgs()[0]);
-    at.pop_back();
-    scf::YieldOp::create(b, inner);
-    return loop.getResult(0);
-  };
-  Lowered result = graph.wrap(nest(b, 0, graph.tensor(*x)), x->shape);
+  Value scattered = scatter(graph, *x, *updates, reduction, [&](B &b, ArrayRef<Value> at) {
+    SmallVector<Value> to(at);
+    to[*axis] = checkedIndex(b, tensor::ExtractOp::create(b, positions, at), size, who);
+    return to;
+  });
+  Lowered result = graph.wrap(scattered, x->shape);
   result.isUnsigned = x->isUnsigned;
   result.rows = GraphLowering::mergeRows(x->shape, {x, updates});
   graph.set(node.getResult(0), std::move(result));
