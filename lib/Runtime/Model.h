@@ -50,6 +50,7 @@ struct CallRequest {
   std::optional<std::string> adapter;
   std::optional<std::vector<std::string>> rowAdapters;  // empty names for none
   std::vector<std::pair<std::string, double>> settings; // "<adapter>.<property>", for this call
+  Listener listener;
 };
 
 struct CallResult {
@@ -59,7 +60,8 @@ struct CallResult {
 
 class Model {
 public:
-  static Result<std::unique_ptr<Model>> open(const std::string &folder, int threads, int64_t memoryLimit);
+  static Result<std::unique_ptr<Model>> open(const std::string &folder, int threads, int64_t memoryLimit,
+                                             const adapter_collectives_v1 *collectives = nullptr);
 
   Result<CallResult> call(const CallRequest &request);
   Status switchTo(const std::string &name); // empty: the base
@@ -96,7 +98,8 @@ private:
   Result<std::shared_ptr<Device>> useDevice();
   Result<std::vector<Output>> invokeOn(const Snapshot &state, adapter_function_v1 function,
                                        const adapter_call_v1 &call, const std::vector<int32_t> &slots,
-                                       const std::vector<int32_t> &dtypes);
+                                       const std::vector<int32_t> &dtypes, const Listener &listener);
+  Status checkProcesses() const;
 
   std::shared_ptr<const Artifact> artifact;
   Resources resources;
@@ -104,6 +107,8 @@ private:
   std::shared_ptr<Device> device;
   DeviceTensors deviceTensors; // of the artifact's own parameters
   std::shared_ptr<TouchedCopies> copies;
+  const adapter_collectives_v1 *collectives = nullptr;
+  std::mutex exchanging;         // one call at a time talks to the other processes
   std::mutex writing;            // changes come one after the other
   mutable std::mutex publishing; // of `snapshot`, held for a moment only
   std::shared_ptr<const Snapshot> snapshot;

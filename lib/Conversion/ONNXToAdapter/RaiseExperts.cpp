@@ -322,9 +322,11 @@ struct RaiseExpertsPass final : adapter::impl::RaiseExpertsPassBase<RaiseExperts
       found.ids = route.getIds();
       ++numRouters;
     }
-    Value result = ExpertsOp::create(b, sum.getLoc(), sum.getResult(0).getType(), found.input, found.ids,
-                                     found.weights, found.up.weight, found.down.weight, found.activation,
-                                     found.gated, found.up.transposed);
+    Value result =
+        ExpertsOp::create(b, sum.getLoc(), sum.getResult(0).getType(), found.input, found.ids, found.weights,
+                          found.up.weight, found.down.weight, /*bias=*/Value(), found.activation, found.gated,
+                          found.up.transposed, /*ranks=*/IntegerAttr(),
+                          /*placement=*/DenseI64ArrayAttr());
     sum.getResult(0).replaceAllUsesWith(result);
   }
 };
