@@ -164,10 +164,7 @@ Result<Model::Settings> Model::readSettings(const Snapshot &state, const CallReq
     if (std::find(source.bound.begin(), source.bound.end(), property) == source.bound.end())
       return Error{"'" + text + "' was not compiled to come with the call; compile with --bind " + text +
                    "@call, or set it between calls"};
-    bool acts = request.adapter == name ||
-                (request.rowAdapters && std::find(request.rowAdapters->begin(), request.rowAdapters->end(),
-                                                  name) != request.rowAdapters->end());
-    if (!acts)
+    if (!request.names(name))
       return Error{"'" + text + "' is set, but the call names no adapter '" + name + "'"};
     auto [place, isNew] = settings.emplace(name, changed);
     if (!isNew)
