@@ -126,8 +126,8 @@ typedef struct adapter_call_v1 {
   const adapter_host_v1 *host;
   const adapter_tensor_v1 *inputs;
   int64_t input_count;
-  const void *const *parameters; /* by row of the manifest's parameter table */
-  const adapter_bank_v1 *banks;  /* by bank of the manifest's site table */
+  const void *const *parameters;      /* by row of the manifest's parameter table */
+  const adapter_bank_v1 *banks;       /* by bank of the manifest's site table */
   const adapter_segment_v1 *segments; /* of the rows that carry adapters; they do not overlap */
   int64_t segment_count;
   const adapter_assignment_v1 *assignments;
@@ -135,7 +135,7 @@ typedef struct adapter_call_v1 {
                              * (i + 1) * n / rows of a tensor's n; with one adapter for the whole call `rows` may
                              * be any number */
   const int32_t *row_slots; /* for devices: the slot of each row, -1 for none; NULL when rows is 0 */
-  const double *scalars;         /* by row of the manifest's scalar table */
+  const double *scalars;    /* by row of the manifest's scalar table */
 } adapter_call_v1;
 
 /* Returns 0, or non-zero after `host->fail`. */
