@@ -66,12 +66,11 @@ Result<std::vector<const Tensor *>> orderInputs(const artifact::Entry &entry, co
   return ordered;
 }
 
-bool CallRequest::names(const std::string &name) const {
-  auto holds = [&](const Mix &mix) {
-    return std::any_of(mix.begin(), mix.end(), [&](const Share &share) { return share.name == name; });
-  };
-  return (adapter && holds(*adapter)) ||
-         (rowAdapters && std::any_of(rowAdapters->begin(), rowAdapters->end(), holds));
+std::vector<Share> CallRequest::shares() const {
+  std::vector<Share> all = adapter.value_or(Mix());
+  for (const Mix &mix : rowAdapters.value_or(std::vector<Mix>()))
+    all.insert(all.end(), mix.begin(), mix.end());
+  return all;
 }
 
 // Which adapters act on which rows.
@@ -107,9 +106,12 @@ Result<RowPlan> Model::planRows(const Snapshot &state, const artifact::Entry &en
           if (!(other == mix))
             return Error{"adapter '" + share.name + "' is bound at call: it acts on all rows or on none"};
       uniform |= time == artifact::CALL;
-      auto set = settings.find(share.name);
-      int slot = live.find(set == settings.end() ? live.properties : set->second)->slot;
-      rowsOf.back().push_back({slot, static_cast<float>(share.weight)});
+      auto set = settings.find({share.name, share.task});
+      const Variant *variant = live.find(set == settings.end() ? live.properties : set->second);
+      if (!variant || variant->slot < 0)
+        return Error{"adapter '" + share.name + "' has " + std::to_string(live.source->tasks()) +
+                     " tasks; name one, as in " + share.name + ":0, or set " + share.name + ".task"};
+      rowsOf.back().push_back({variant->slot, static_cast<float>(share.weight)});
     }
   }
   // A call-bound adapter needs no axis of rows.

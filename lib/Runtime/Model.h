@@ -52,7 +52,7 @@ struct CallRequest {
   std::optional<std::vector<Mix>> rowAdapters;          // or for each
   std::vector<std::pair<std::string, double>> settings; // "<adapter>.<property>", for this call
 
-  bool names(const std::string &adapter) const; // for some row
+  std::vector<Share> shares() const; // of all rows
 };
 
 struct CallResult {
@@ -80,8 +80,8 @@ private:
   std::shared_ptr<const Snapshot> current() const;
   void publish(std::shared_ptr<Snapshot> next);
   std::shared_ptr<Snapshot> copy() const { return std::make_shared<Snapshot>(*current()); }
-  // Properties by adapter, where a call sets them.
-  using Settings = std::map<std::string, Properties>;
+  // Properties by adapter and the task that a row names, where a call brings them.
+  using Settings = std::map<std::pair<std::string, int64_t>, Properties>;
 
   Status add(Snapshot &snapshot, std::shared_ptr<const Source> source);
   void remove(Snapshot &snapshot, const std::string &name) const;

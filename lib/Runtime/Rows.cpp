@@ -16,7 +16,8 @@ Result<Mix> readMix(const std::string &text) {
     return mix;
   auto complain = [&](const std::string &why) {
     return Error{"'" + checkpoint::printable(text) + "': " + why +
-                 "; expected the name of an adapter, or shares of several as in 0.7*fr+0.3*sql"};
+                 "; expected the name of an adapter, perhaps with a task, sql:2, or shares of several as in "
+                 "0.7*fr+0.3*sql"};
   };
   for (size_t at = 0; at <= text.size();) {
     // A number may hold a + behind its e, a name does not: names begin with a letter.
@@ -33,10 +34,18 @@ Result<Mix> readMix(const std::string &text) {
       if (error != std::errc() || rest != end || !std::isfinite(static_cast<float>(share.weight)))
         return complain("'" + checkpoint::printable(part.substr(0, times)) + "' is no finite number");
     }
+    if (size_t colon = share.name.find(':'); colon != std::string::npos) {
+      const char *end = share.name.data() + share.name.size();
+      auto [rest, error] = std::from_chars(share.name.data() + colon + 1, end, share.task);
+      if (error != std::errc() || rest != end || share.task < 0)
+        return complain("'" + checkpoint::printable(share.name.substr(colon + 1)) +
+                        "' is no task; tasks are counted from 0");
+      share.name.resize(colon);
+    }
     if (share.name.empty())
       return complain("a share has no adapter");
     for (const Share &other : mix)
-      if (other.name == share.name)
+      if (other.name == share.name && other.task == share.task)
         return complain("'" + checkpoint::printable(share.name) + "' is named twice");
     mix.push_back(std::move(share));
     if (plus == std::string::npos)

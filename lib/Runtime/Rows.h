@@ -19,13 +19,16 @@ using checkpoint::Result;
 struct Share {
   std::string name;
   double weight = 1.0;
-  bool operator==(const Share &other) const { return name == other.name && weight == other.weight; }
+  int64_t task = -1; // of an adapter of several; -1: none is named
+  bool operator==(const Share &other) const {
+    return name == other.name && weight == other.weight && task == other.task;
+  }
 };
 
 // The adapters of a row; none: the base alone.
 using Mix = std::vector<Share>;
 
-// Reads "", "sql" or "0.7*fr+0.3*sql".
+// Reads "", "sql", "0.7*fr+0.3*sql" or, with a task, "poly:2".
 Result<Mix> readMix(const std::string &text);
 
 // What the compiled code gets of the rows.
