@@ -31,11 +31,11 @@ class Model:
         """Runs the model and returns its outputs as a dict of NumPy arrays by name.
 
         Inputs are NumPy arrays or anything with __dlpack__, given by keyword or, where names are no
-        identifiers, as a dict. adapters is None, what acts on all rows, or a list with what acts on each: the
-        name of an adapter, perhaps with a task of it ("poly:2"), None, or several with the share of each one's
-        changes that comes to be, as in {"fr": 0.7, "sql": 0.3}. settings are properties of these adapters for this call, as in
-        {"sql.scale": 0.7, "sql.rank": 4}, of those that were compiled to come with the call; of an adapter of
-        several tasks, "poly.task" too.
+        identifiers, as a dict. adapters is None, what acts on all rows, or a list with what acts on each:
+        the name of an adapter, perhaps with a task of it ("poly:2"), None, or several with the share of
+        each one's changes that comes to be, as in {"fr": 0.7, "sql": 0.3}. settings are properties of these
+        adapters for this call, as in {"sql.scale": 0.7, "sql.rank": 4}, of those that were compiled to come
+        with the call; of an adapter of several tasks, "poly.task" too.
         """
         given = {**(inputs or {}), **named}
         arrays = [(name, _array(value)) for name, value in given.items()]
