@@ -50,6 +50,10 @@ struct Update {
   // reaches both. Without it, it reaches this module alone.
   bool tied = false;
   std::map<std::string, Tensor> tensors; // by role
+  // Where the tensors depend on a task, those of task 0 stand above, and here is what those of any are made of,
+  // see Skills.h.
+  int64_t tasks = 0;
+  std::map<std::string, Tensor> skills;
 };
 
 // An adapter: every tensor of its checkpoint stands in exactly one update.
@@ -59,6 +63,8 @@ struct Adapter {
   std::string baseModel; // base_model_name_or_path, may be empty
   std::string hash;      // XXH3-128 of tensors and configuration, hexadecimal
   std::vector<Update> updates;
+
+  int64_t tasks() const; // that it tells apart; 0: it does not
 };
 
 // Reads a PEFT folder (adapter_config.json, adapter_model.safetensors); `path` may also be the latter file. A

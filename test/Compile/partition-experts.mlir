@@ -9,7 +9,7 @@
 // NONE: error: --partition-experts: ranks=0: there must be one at least
 // UNEVEN: error: --partition-experts: 3 ranks do not divide 4 experts
 // MANY: error: --partition-experts: there are 8 ranks for 4 experts
-// NAMELESS: error: 'adapter.experts' op has weights that are no parameters; no profile can be of them
+// NAMELESS: error: has weights that are no parameters; no profile can be of them
 // NOTHING: error: --partition-experts: the model has no experts
 
 // In order without a profile. What is placed already stays.
