@@ -88,9 +88,15 @@ def PartitionExpertsPass : Pass<"adapter-partition-experts", "mlir::ModuleOp"> {
 
     ```mlir
     // before
-    %y = adapter.experts silu %x, %i, %w, %up, %down {gated} : tensor<?x64xf32>, tensor<?x2xi64>, tensor<?x2xf32>, tensor<8x192x64xf32>, tensor<8x64x96xf32> -> tensor<?x64xf32>
+    func.func @example(%x: tensor<?x64xf32>, %i: tensor<?x2xi64>, %w: tensor<?x2xf32>, %up: tensor<8x192x64xf32>, %down: tensor<8x64x96xf32>) -> tensor<?x64xf32> {
+      %y = adapter.experts silu %x, %i, %w, %up, %down {gated} : tensor<?x64xf32>, tensor<?x2xi64>, tensor<?x2xf32>, tensor<8x192x64xf32>, tensor<8x64x96xf32> -> tensor<?x64xf32>
+      return %y : tensor<?x64xf32>
+    }
     // after, with ranks=2
-    %y = adapter.experts silu %x, %i, %w, %up, %down ranks 2 placement [0, 0, 0, 0, 1, 1, 1, 1] {gated} : tensor<?x64xf32>, tensor<?x2xi64>, tensor<?x2xf32>, tensor<8x192x64xf32>, tensor<8x64x96xf32> -> tensor<?x64xf32>
+    func.func @example(%x: tensor<?x64xf32>, %i: tensor<?x2xi64>, %w: tensor<?x2xf32>, %up: tensor<8x192x64xf32>, %down: tensor<8x64x96xf32>) -> tensor<?x64xf32> {
+      %y = adapter.experts silu %x, %i, %w, %up, %down ranks 2 placement [0, 0, 0, 0, 1, 1, 1, 1] {gated} : tensor<?x64xf32>, tensor<?x2xi64>, tensor<?x2xf32>, tensor<8x192x64xf32>, tensor<8x64x96xf32> -> tensor<?x64xf32>
+      return %y : tensor<?x64xf32>
+    }
     ```
   }];
   let dependentDialects = ["::adapter::AdapterDialect"];

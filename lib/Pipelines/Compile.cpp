@@ -38,8 +38,10 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
   if (within) {
     manager.addPass(createONNXInferShapesPass());
     manager.addPass(createRaiseExpertsPass());
-    if (const PartitionOptions &partition = options.partition; partition.ranks)
+    if (const PartitionOptions &partition = options.partition; partition.ranks) {
+      manager.addPass(createSliceNetworksPass({partition.ranks}));
       manager.addPass(createPartitionExpertsPass({partition.ranks, partition.profile, partition.plan}));
+    }
   }
   if (last != "optimise")
     for (const Phase &phase : codegenPhases(options.target.codegen.kind)) {

@@ -16,6 +16,7 @@ import processes
 import product
 import pytest
 import test_experts as experts
+import torch
 import zoo
 from processes import needs_mpirun
 from test_experts import exported  # noqa: F401 (a fixture)
@@ -64,6 +65,39 @@ def test_models(exported, tmp_path, name, exporter):  # noqa: F811
             assert np.array_equal(y, ones[key]), (ranks, profile, key)
         logits, margins = experts.reference(model, experts.feed(zoo.FEEDS[key]))
         assert_agrees(y[margins > experts.MARGIN], logits[margins > experts.MARGIN])
+
+
+#
+# Networks without experts
+#
+
+
+@needs_mpirun
+@pytest.mark.parametrize("exporter", zoo.EXPORTERS)
+@pytest.mark.parametrize("name", ["llama", "bert"])
+def test_networks(tmp_path, name, exporter):
+    """Feed-forward networks in slices, which sum to the whole but for rounding."""
+    model, path = zoo.make(name), tmp_path / "x.onnx"
+    zoo.export(model, name, exporter, path)
+    product.opt(path, "-o", tmp_path / "one.adapt")
+    for ranks in RANKS:
+        artifact = tmp_path / f"{ranks}.adapt"
+        product.opt(path, f"--partition-experts=ranks={ranks}", "-o", artifact)
+        for shape in ("wide", "one"):
+            inputs = zoo.inputs(name, zoo.FEEDS[shape])
+            feed = experts.numpy_feed(inputs)
+            y = processes.run(ranks, artifact, feed, tmp_path)["logits"]
+            one = product.run(tmp_path / "one.adapt", feed, tmp_path)["logits"]
+            assert abs(y - one).max() <= 1e-6 * abs(one).max()
+            with torch.no_grad():
+                assert_agrees(y, zoo.forward(model, inputs).numpy())
+
+
+def test_network_of_odd_size(tmp_path):
+    zoo.export(zoo.make("llama"), "llama", "dynamo", tmp_path / "x.onnx")
+    option = "--partition-experts=ranks=3"
+    mentions = ["3 ranks do not divide the 80 neurons", "MatMul"]
+    product.refused("adapter-opt", tmp_path / "x.onnx", option, "-o", tmp_path / "x.adapt", mentions=mentions)
 
 
 #
