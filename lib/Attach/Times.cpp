@@ -5,6 +5,7 @@
 // change, and switched where a batch would need whole copies.
 #include "lib/Attach/Attach.h"
 #include "lib/Attach/Plan.h"
+#include "lib/Checkpoint/Mixture.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -30,6 +31,7 @@ struct Cost {
   std::vector<PlannedSite> copied;
   bool narrow = false;
   bool modules = false; // which act on activations and change no weight
+  bool mixture = false; // which is bound at build
 };
 } // namespace
 
@@ -43,6 +45,7 @@ static Cost costOf(const AttachPlan &plan, const LoadedAdapter &adapter) {
       const ModuleParameter &target = planned->parameter ? *planned->parameter : *planned->biasless;
       SiteKind kind = planned->parameter ? target.kind : SiteKind::Vector;
       int64_t bytes = (kind == SiteKind::Vector ? target.shape[0] : elementsOf(target)) * sizeof(float);
+      cost.mixture |= checkpoint::isMixtureForm(each.update->form);
       if (needsCopy(*each.update, kind)) {
         cost.copies += bytes;
         cost.copied.push_back({target.module + "." + each.update->parameter, each.update->form, bytes});
@@ -70,6 +73,8 @@ static std::pair<BindingTime, std::string> choose(const Cost &cost, const Attach
                                                   bool alone) {
   if (options.mergeOnly)
     return {BindingTime::Build, "an .onnx file holds merged adapters only"};
+  if (cost.mixture)
+    return {BindingTime::Build, "a mixture, whose routers are a part of the graph"};
   if (alone && !cost.narrow)
     return {BindingTime::Build, "it is the only one, and merged it costs a call nothing"};
   if (alone)
