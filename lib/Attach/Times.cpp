@@ -89,8 +89,27 @@ static std::pair<BindingTime, std::string> choose(const Cost &cost, const Attach
                                "that it changes"};
 }
 
+// The rule that adapter-expand-mixtures obeys.
+static void planMixtures(const AttachPlan &plan, const AttachOptions &options, AttachReport &report) {
+  for (const auto &planned : plan.parameters)
+    for (const PlannedUpdate &each : planned->updates) {
+      std::optional<checkpoint::MixtureForm> form = checkpoint::MixtureForm::parse(each.update->form);
+      if (!form)
+        continue;
+      const checkpoint::Route &route = form->route;
+      bool isSorted = route.isSparse() && route.scope == "token" && !form->classified;
+      int64_t chosen = isSorted ? route.sharedExperts + route.chosen() : 0;
+      checkpoint::MixtureCost cost = checkpoint::mixtureCost(
+          form->ranks, chosen, planned->parameter->shape[1], planned->parameter->shape[0]);
+      std::string reason =
+          options.mergeOnly ? "all ranks behind a mask, as an .onnx file can say it" : cost.reason();
+      report.mixtures.push_back({each.adapter->request->name, each.update->module, reason});
+    }
+}
+
 void adapter::chooseTimes(AttachPlan &plan, const AttachOptions &options, AttachReport &report) {
   bool alone = plan.adapters.size() == 1 && report.slots.empty();
+  planMixtures(plan, options, report);
   for (const auto &loaded : plan.adapters) {
     Cost cost = costOf(plan, *loaded);
     PlannedTime row;
@@ -121,6 +140,8 @@ std::string adapter::planText(const AttachReport &report) {
       text += "  " + site.name + ": '" + site.form + "' has no form on activations; a copy of " +
               std::to_string(site.bytes) + " bytes\n";
   }
+  for (const PlannedMixture &mixture : report.mixtures)
+    text += "mixture " + mixture.adapter + " at " + mixture.module + ": " + mixture.reason + "\n";
   for (const SlotPlacement &slot : report.slots)
     text += "slot " + slot.slot + ": " + stringifyBindingTime(slot.time).str() + ", as asked; room at " +
             std::to_string(slot.sites) + " parameters\n";

@@ -26,15 +26,15 @@ def sizes(module):
 
 
 class Mixture:
-    """`experts`: for each a rank or {end of module: rank}. All linears that end with one of `targets`, or with
-    an expert's own names."""
+    """`experts`: for each a rank or {end of module: rank}. All linears that end with one of `targets`, or
+    with an expert's own names."""
 
     def __init__(
-        self, model, targets, experts, router=(), seed=1, bias=False, forced=None, shared=None, **words
+        self, model, targets, experts, router=(), seed=1, bias=False, forced=None, routers=None, **words
     ):
         generator = torch.Generator().manual_seed(seed)
         self.words = {k: v for k, v in (FULL | words).items() if v is not None}
-        self.experts, self.factors, self.routers, self.shared = [], {}, {}, shared or {}
+        self.experts, self.factors, self.reads, self.routers = [], {}, {}, routers or {}
         linears = {name: module for name, module in model.named_modules() if is_linear(module)}
         for number, expert in enumerate(experts):
             ranks = expert if isinstance(expert, dict) else dict.fromkeys(targets, expert)
@@ -51,7 +51,7 @@ class Mixture:
         self.tensors = {}
         for name in sorted({name for expert in self.experts for name in expert}):
             owner, reads = self._owner(name)
-            self.routers[name] = (owner, reads)
+            self.reads[name] = (owner, reads)
             if self.words["scope"] == "task":
                 self.tensors[owner + ".router.logits"] = torch.randn(3, logits, generator=generator) * 2
             elif owner + ".router.weight" not in self.tensors:
@@ -67,7 +67,7 @@ class Mixture:
         self.chosen = set()
 
     def _owner(self, name):
-        for router, fields in self.shared.items():
+        for router, fields in self.routers.items():
             if name in [f"{router}.{each}" for each in fields["modules"]]:
                 return router, f"{router}.{fields['reads']}"
         return name, name
@@ -96,8 +96,8 @@ class Mixture:
                 stored[f"base_model.model.{name}.lora_B.weight"] = b
             safetensors.torch.save_file(stored, path / "adapter_model.safetensors")
         config = dict(peft_type="ADAPTER_OPT_MIXTURE", adapters=paths, router=self.words)
-        if self.shared:
-            config["routers"] = self.shared
+        if self.routers:
+            config["routers"] = self.routers
         (folder / "adapter_config.json").write_text(json.dumps(config | fields))
         safetensors.torch.save_file(tensors or self.tensors, folder / "adapter_model.safetensors")
         return folder
@@ -142,7 +142,7 @@ class Mixture:
                 scores = score(scores)
             weights = torch.where(mask, scores, 0.0)
         elif chosen == "top_p":
-            values, ids = torch.sort(scores, -1, descending=True, stable=True)
+            values, ids = torch.sort(scores, dim=-1, descending=True, stable=True)
             before = values.cumsum(-1) - values
             self._limit(before[..., 1:], words["limit"])
             weights = torch.zeros_like(scores).scatter(
@@ -179,7 +179,7 @@ class Mixture:
             return hook
 
         def add(name):
-            owner, reads = self.routers[name]
+            owner, reads = self.reads[name]
 
             def hook(module, arguments, y):
                 x = arguments[0].double()
@@ -194,7 +194,7 @@ class Mixture:
 
             return hook
 
-        for name, (_, reads) in self.routers.items():
+        for name, (_, reads) in self.reads.items():
             linears[reads].register_forward_pre_hook(note(reads))
             linears[name].register_forward_hook(add(name))
         return model

@@ -169,6 +169,9 @@ void RouteExpander::run() {
     ids = b.node("Expand", {range, shape}, typeLike(weights, width, builder.getI64Type()));
   }
   op.getWeights().replaceAllUsesWith(weights);
+  Type wanted = getElementTypeOrSelf(op.getIds().getType());
+  if (ids && wanted.isInteger(32)) // TensorProto.INT32
+    ids = b.node("Cast", ids, typeLike(ids, widthOf(ids), wanted), attribute("to", 6));
   if (ids)
     op.getIds().replaceAllUsesWith(ids);
   op.erase();
