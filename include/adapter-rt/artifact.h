@@ -107,18 +107,35 @@ typedef struct adapter_bank_v1 {
   int64_t count;
 } adapter_bank_v1;
 
+/* An adapter that acts on a segment, and how much of what it changes at each site comes to be: y + weight (y' - y)
+ * where it would make y' of y. */
+typedef struct adapter_assignment_v1 {
+  int32_t slot; /* in the banks, never negative */
+  float weight;
+} adapter_assignment_v1;
+
+/* Rows [begin, end) of a call, which share the assignments [first, first + count). Where there are several, each
+ * acts on what the base makes, and the changes are added up. */
+typedef struct adapter_segment_v1 {
+  int64_t begin, end;
+  int64_t first, count;
+} adapter_segment_v1;
+
 /* The one argument of every function of an artifact. */
 typedef struct adapter_call_v1 {
   const adapter_host_v1 *host;
   const adapter_tensor_v1 *inputs;
   int64_t input_count;
-  const void *const *parameters; /* by row of the manifest's parameter table */
-  const adapter_bank_v1 *banks;  /* by bank of the manifest's site table */
-  const int32_t *row_slots;      /* adapter slot of each row, -1 for none; may be NULL when rows is 0 */
-  int64_t rows;                  /* 0: no row carries an adapter. Row i has the positions from i * n / rows up
-                                  * to (i + 1) * n / rows of a tensor's n; with one adapter for the whole call
-                                  * `rows` may be any number */
-  const double *scalars;         /* by row of the manifest's scalar table */
+  const void *const *parameters;      /* by row of the manifest's parameter table */
+  const adapter_bank_v1 *banks;       /* by bank of the manifest's site table */
+  const adapter_segment_v1 *segments; /* of the rows that carry adapters; they do not overlap */
+  int64_t segment_count;
+  const adapter_assignment_v1 *assignments;
+  int64_t rows;             /* 0: no row carries an adapter. Row i has the positions from i * n / rows up to
+                             * (i + 1) * n / rows of a tensor's n; with one adapter for the whole call `rows` may
+                             * be any number */
+  const int32_t *row_slots; /* for devices: the slot of each row, -1 for none; NULL when rows is 0 */
+  const double *scalars;    /* by row of the manifest's scalar table */
 } adapter_call_v1;
 
 /* Returns 0, or non-zero after `host->fail`. */
@@ -151,7 +168,9 @@ static_assert(sizeof(adapter_device_v1) == 80, "ABI");
 static_assert(sizeof(adapter_host_v1) == 64, "ABI");
 static_assert(sizeof(adapter_entry_v1) == 96, "ABI");
 static_assert(sizeof(adapter_bank_v1) == 16, "ABI");
-static_assert(sizeof(adapter_call_v1) == 64, "ABI");
+static_assert(sizeof(adapter_assignment_v1) == 8, "ABI");
+static_assert(sizeof(adapter_segment_v1) == 32, "ABI");
+static_assert(sizeof(adapter_call_v1) == 88, "ABI");
 static_assert(sizeof(adapter_artifact_v1) == 56, "ABI");
 #endif
 

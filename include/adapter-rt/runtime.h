@@ -51,6 +51,8 @@ typedef struct adapter_rt_setting {
   double value;
 } adapter_rt_setting;
 
+/* An adapter is named alone, "sql", or with others and the share of each one's changes that comes to be,
+ * "0.7*fr+0.3*sql": the shares are added to what the base makes, at every place that they change. */
 typedef struct adapter_rt_call_options {
   uint32_t struct_size;            /* sizeof(adapter_rt_call_options) */
   const char *entry;               /* which graph; NULL: the first */

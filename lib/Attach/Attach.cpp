@@ -76,7 +76,8 @@ Value Attacher::materializeBuilt(PlannedParameter &planned, Value weight, Implic
 DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site) {
   const AdapterRequest &request = *planned.adapter->request;
   NamedAttrList tensors;
-  for (const auto &[role, tensor] : planned.update->tensors) {
+  const Update &update = *planned.update;
+  for (const auto &[role, tensor] : update.skills.empty() ? update.tensors : update.skills) {
     std::string key = tensorKey(*planned.update, role);
     ParameterStore::get(builder.getContext()).set(request.name, key, tensor);
     tensors.set(role, onnxir::TensorAttr::get(builder.getContext(), request.name, key,
@@ -88,6 +89,8 @@ DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site) {
   fields.set("form", builder.getStringAttr(planned.update->form));
   fields.set("rank", builder.getI64IntegerAttr(planned.update->rank));
   fields.set("scale", builder.getF64FloatAttr(planned.update->scale * request.scale));
+  if (!planned.update->skills.empty())
+    fields.set("tasks", builder.getI64IntegerAttr(planned.update->tasks));
   fields.set("tensors", tensors.getDictionary(builder.getContext()));
   return fields.getDictionary(builder.getContext());
 }

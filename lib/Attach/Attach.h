@@ -7,6 +7,7 @@
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "lib/Checkpoint/Adapter.h"
 #include "mlir/IR/BuiltinOps.h"
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct AdapterRequest {
   double scale = 1.0;             ///< multiplies the adapter's own
   bool automatic = false;         ///< the cost model chooses the time
   std::vector<std::string> bound; ///< properties that come with the call
+  std::optional<int64_t> task;    ///< which one is meant, of an adapter of several
 };
 
 /// Room for adapters that arrive later.

@@ -87,8 +87,12 @@ static float *mutableFloats(Tensor &tensor) {
 static Result<Update> fuseFactors(const std::vector<PartUpdate> &parts, Update result) {
   ModuleParameter &parameter = *parts.front().part.parameter;
   int64_t outputs = parameter.shape[0], inputs = parameter.shape[1], rank = 0;
-  for (const PartUpdate &each : parts)
+  for (const PartUpdate &each : parts) {
+    if (each.update->tasks)
+      return Error{"the graph fuses it with other modules in '" + parameter.module +
+                   "', where its task must be known; name it with --bind NAME.task=N"};
     rank += each.update->tensors.at("A").shape[0];
+  }
   Tensor down = checkpoint::allocateTensor(checkpoint::DType::F32, {rank, inputs});
   Tensor up = checkpoint::allocateTensor(checkpoint::DType::F32, {outputs, rank});
   int64_t begin = 0;

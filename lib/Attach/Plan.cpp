@@ -9,6 +9,7 @@
 #include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Modules.h"
 #include "lib/Checkpoint/Bottleneck.h"
+#include "lib/Checkpoint/Skills.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/GlobPattern.h"
@@ -405,6 +406,20 @@ Status Planner::makeRoom(const SlotRequest &slot) {
   return Done{};
 }
 
+// At build an adapter of several tasks is that of one of them.
+static Status settleTask(const AdapterRequest &request, checkpoint::Adapter &contents) {
+  int64_t tasks = contents.tasks();
+  if (request.task && !tasks)
+    return Error{request.path + ": the adapter knows no tasks; leave out --bind " + request.name + ".task"};
+  if (request.task || tasks == 1)
+    return checkpoint::chooseTask(contents, request.task.value_or(0));
+  if (tasks && request.time == BindingTime::Build)
+    return Error{request.path + ": the adapter has " + std::to_string(tasks) +
+                 " tasks; name the one to build in, as in --bind " + request.name +
+                 ".task=0, or let calls choose, @row or @call"};
+  return Done{};
+}
+
 Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &requests,
                            const std::vector<SlotRequest> &slots, const AttachOptions &options,
                            AttachPlan &plan, AttachReport &report) {
@@ -423,6 +438,8 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
     Result<checkpoint::Adapter> contents = checkpoint::readAdapter(request.path);
     if (!contents)
       return contents.error();
+    if (Status status = settleTask(request, *contents); !status)
+      return status;
     plan.adapters.push_back(
         std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents), request.time, {}}));
     for (const Update &update : plan.adapters.back()->contents.updates)

@@ -55,6 +55,10 @@ struct Update {
   // Of mixtures: the module whose input the router reads; "": this one.
   std::string routerInput;
   std::map<std::string, Tensor> tensors; // by role
+  // Where the tensors depend on a task, those of task 0 stand above, and here is what those of any are made of,
+  // see Skills.h.
+  int64_t tasks = 0;
+  std::map<std::string, Tensor> skills;
 };
 
 // What computes the logits of all of an adapter's mixtures from the model's last hidden state h, as a first pass has
@@ -73,6 +77,8 @@ struct Adapter {
   std::string hash;      // XXH3-128 of tensors and configuration, hexadecimal
   std::vector<Update> updates;
   std::optional<Classifier> classifier;
+
+  int64_t tasks() const; // that it tells apart; 0: it does not
 };
 
 // Reads a PEFT folder (adapter_config.json, adapter_model.safetensors); `path` may also be the latter file. A

@@ -29,6 +29,7 @@ Status checkTensors(const std::string &file, const Safetensors &tensors) {
 // By peft_type in lower case.
 static const std::map<std::string, decltype(&readPeftLora)> readers = {
     {"lora", readPeftLora},
+    {"poly", readPeftPoly},
     {"shira", readPeftShira},
     {"adapter_opt_sparse", readSparseFolder},
     {"adapter_opt_mixture", readMixture},
@@ -107,7 +108,7 @@ static Result<Adapter> readFolder(const std::string &folder, const char *only = 
     return config->error("peft_type", "is '" + *type + "'; an expert of a mixture can be a plain LoRA only");
   auto reader = readers.find(adapter.method);
   if (reader == readers.end())
-    return config->error("peft_type", "is '" + *type + "', which is not supported; LORA and SHIRA are");
+    return config->error("peft_type", "is '" + *type + "', which is not supported; LORA, POLY and SHIRA are");
   if (Status status = reader->second(*config, tensorFile, *tensors, adapter); !status)
     return status.error();
   if (Status status = hashFiles(adapter, {configFile, tensorFile}); !status)

@@ -56,6 +56,8 @@ private:
 // The readers of the methods, each of one peft_type.
 Status readPeftLora(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
                     Adapter &adapter);
+Status readPeftPoly(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
+                    Adapter &adapter);
 Status readPeftShira(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
                      Adapter &adapter);
 Status readSparseFolder(const PeftConfig &config, const std::string &file, const Safetensors &tensors,

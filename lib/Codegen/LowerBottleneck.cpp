@@ -204,22 +204,21 @@ Value BottleneckLowering::gateOf(Value slot, Value x) {
 
 void BottleneckLowering::lower() {
   int64_t width = tiles.getBlock();
-  Value input = op.getInput(), output = op.getOutput(),
-        residual = op.getResidual() ? op.getResidual() : output;
+  Value input = op.getInput(), output = op.getOutput();
   Value zero = index(b, 0), depth = dim(b, input, 1), columns = dim(b, output, 1);
   Value blocks = arith::CeilDivSIOp::create(b, columns, index(b, width));
-  emit.forEachRow(dim(b, output, 0), [&](Value slot, Value begin, Value end) {
+  emit.forEachRow(output, [&](Value slot, Value begin, Value count, Value to) {
     Value rank = emit.extent(slot, 0), variant = emit.extent(slot, 1);
     // Entries of adapters that leave this site alone are zero.
     emit.when(emit.has(slot, kDown), [&] {
-      Value count = arith::SubIOp::create(b, end, begin);
       Value rankBlocks = arith::DivUIOp::create(b, rank, index(b, width));
       Value down = emit.tensor(slot, kDown, {any, any, width}, {rankBlocks, depth});
       Value up = emit.tensor(slot, kUp, {any, any, width}, {blocks, rank});
       Value downBias = emit.tensor(slot, kDownBias, {any}, {rank});
       Value upBias = emit.tensor(slot, kUpBias, {any}, {columns});
-      Value from = rowsOf(b, input, begin, count), to = rowsOf(b, output, begin, count),
-            onto = rowsOf(b, residual, begin, count);
+      // What is added to the base's own result must be that of before: another adapter may have changed it.
+      Value from = rowsOf(b, input, begin, count);
+      Value onto = op.getResidual() ? rowsOf(b, op.getResidual(), begin, count) : to;
       Value inner = matrix(count, rank), wide = matrix(count, columns);
       auto narrow = [&](Value x) {
         emit.loop(zero, rankBlocks, [&](Value block) {

@@ -47,14 +47,19 @@ static Value toIndex(ImplicitLocOpBuilder &b, Value i64) {
   return arith::IndexCastOp::create(b, b.getIndexType(), i64);
 }
 
+// The address of element `number` of an array of structures of `size` bytes.
+static Value elementAt(ImplicitLocOpBuilder &b, Value array, Value number, int64_t size) {
+  Value offset =
+      arith::MulIOp::create(b, arith::IndexCastOp::create(b, b.getI64Type(), number), constantI64(b, size));
+  return LLVM::GEPOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), b.getI8Type(), array,
+                             ArrayRef<LLVM::GEPArg>{offset});
+}
+
 // The adapter_entry_v1 of a slot in a bank.
 static Value entryOf(ImplicitLocOpBuilder &b, Operation *op, Value slot, int64_t bank) {
   Value banks = loadPointer(b, callOf(b, op), CallOffsets::kBanks);
   Value entries = loadPointer(b, banks, bank * sizeof(adapter_bank_v1) + offsetof(adapter_bank_v1, entries));
-  Value size = constantI64(b, sizeof(adapter_entry_v1));
-  Value offset = arith::MulIOp::create(b, arith::IndexCastOp::create(b, b.getI64Type(), slot), size);
-  return LLVM::GEPOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), b.getI8Type(), entries,
-                             ArrayRef<LLVM::GEPArg>{offset});
+  return elementAt(b, entries, slot, sizeof(adapter_entry_v1));
 }
 
 static void replace(Operation *op, Value value) {
@@ -67,12 +72,38 @@ static void lowerRowCount(kernel::RowCountOp op) {
   replace(op, toIndex(b, loadI64(b, callOf(b, op), CallOffsets::kRows)));
 }
 
+static void lowerSegmentCount(kernel::SegmentCountOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  replace(op, toIndex(b, loadI64(b, callOf(b, op), CallOffsets::kSegmentCount)));
+}
+
+static void lowerSegment(kernel::SegmentOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  Value segment = elementAt(b, loadPointer(b, callOf(b, op), CallOffsets::kSegments), op.getNumber(),
+                            sizeof(adapter_segment_v1));
+  const int64_t offsets[] = {offsetof(adapter_segment_v1, begin), offsetof(adapter_segment_v1, end),
+                             offsetof(adapter_segment_v1, first), offsetof(adapter_segment_v1, count)};
+  for (auto [result, offset] : llvm::zip(op.getResults(), offsets))
+    result.replaceAllUsesWith(toIndex(b, loadI64(b, segment, offset)));
+  op.erase();
+}
+
+static void lowerAssignment(kernel::AssignmentOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  Value assignment = elementAt(b, loadPointer(b, callOf(b, op), CallOffsets::kAssignments), op.getNumber(),
+                               sizeof(adapter_assignment_v1));
+  auto load = [&](Type type, int64_t offset) -> Value {
+    return LLVM::LoadOp::create(b, type, pointerAt(b, assignment, offset), /*alignment=*/4);
+  };
+  op.getSlot().replaceAllUsesWith(toIndex(b, load(b.getI32Type(), offsetof(adapter_assignment_v1, slot))));
+  op.getWeight().replaceAllUsesWith(load(b.getF32Type(), offsetof(adapter_assignment_v1, weight)));
+  op.erase();
+}
+
 static void lowerRowSlot(kernel::RowSlotOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
   Value slots = loadPointer(b, callOf(b, op), CallOffsets::kRowSlots);
-  Value row = arith::IndexCastOp::create(b, b.getI64Type(), op.getRow());
-  Value address = LLVM::GEPOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), b.getI32Type(), slots,
-                                      ArrayRef<LLVM::GEPArg>{row});
+  Value address = elementAt(b, slots, op.getRow(), sizeof(int32_t));
   replace(op, toIndex(b, LLVM::LoadOp::create(b, b.getI32Type(), address, /*alignment=*/4)));
 }
 
@@ -161,6 +192,9 @@ struct LowerCallsPass final : adapter::impl::LowerCallsPassBase<LowerCallsPass> 
     LLVMTypeConverter converter(&getContext());
     module.walk([&](kernel::ParameterOp op) { lowerParameter(op, converter); });
     module.walk([&](kernel::RowCountOp op) { lowerRowCount(op); });
+    module.walk([&](kernel::SegmentCountOp op) { lowerSegmentCount(op); });
+    module.walk([&](kernel::SegmentOp op) { lowerSegment(op); });
+    module.walk([&](kernel::AssignmentOp op) { lowerAssignment(op); });
     module.walk([&](kernel::RowSlotOp op) { lowerRowSlot(op); });
     module.walk([&](kernel::EntryExtentOp op) { lowerEntryExtent(op); });
     module.walk([&](kernel::EntryHasOp op) { lowerEntryHas(op); });

@@ -55,32 +55,26 @@ public:
     body(range.getInductionVar());
   }
 
-  // Calls body(slot, begin, end) for each row with an adapter, rows in parallel. One adapter for the whole
-  // call may come as any number of rows, which then divide the positions as evenly as they can.
-  void forEachRow(mlir::Value positions,
-                  llvm::function_ref<void(mlir::Value, mlir::Value, mlir::Value)> body) {
-    mlir::Value rows = kernel::RowCountOp::create(b, b.getIndexType());
-    auto loop = kernel::ParallelOp::create(b, rows, index(b, 1));
-    mlir::OpBuilder::InsertionGuard guard(b);
-    mlir::Block *block = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
-    mlir::Value row = block->getArgument(0);
-    auto boundary = [&](mlir::Value of) -> mlir::Value {
-      return mlir::arith::DivUIOp::create(b, mlir::arith::MulIOp::create(b, of, positions), rows);
-    };
-    mlir::Value begin = boundary(row), end = boundary(mlir::arith::AddIOp::create(b, row, index(b, 1)));
-    mlir::Value slot = kernel::RowSlotOp::create(b, b.getIndexType(), row);
-    mlir::Value active = mlir::arith::CmpIOp::create(b, mlir::arith::CmpIPredicate::sge, slot, index(b, 0));
-    mlir::Value some = mlir::arith::CmpIOp::create(b, mlir::arith::CmpIPredicate::slt, begin, end);
-    when(mlir::arith::AndIOp::create(b, active, some), [&] { body(slot, begin, end); });
-    kernel::YieldOp::create(b);
-  }
+  /// Gets the slot of an adapter, the first position that it acts on, how many they are, and a matrix of as many
+  /// rows that holds what the base made of them and is to be changed.
+  using Body =
+      llvm::function_ref<void(mlir::Value slot, mlir::Value begin, mlir::Value count, mlir::Value to)>;
+
+  /// Calls `body` for each segment of rows with adapters, in parallel, to change the rows of `output`. One adapter
+  /// for the whole call may come as any number of rows, which divide the positions as evenly as they can. Several
+  /// adapters, or one with a weight, act on copies of what the base made; their changes are added up.
+  void forEachRow(mlir::Value output, Body body);
 
 private:
+  void actOn(mlir::Value out, mlir::Value begin, mlir::Value count, mlir::Value first,
+             mlir::Value assignments, Body body);
+  void forEach(mlir::Value matrix, llvm::function_ref<void(mlir::ValueRange)> element);
+
   mlir::ImplicitLocOpBuilder &b;
   int64_t bank;
 };
 
-// Rows [begin, end) of a matrix.
+// The `count` rows of a matrix from `begin` on.
 inline mlir::Value rowsOf(mlir::ImplicitLocOpBuilder &b, mlir::Value matrix, mlir::Value begin,
                           mlir::Value count) {
   llvm::SmallVector<mlir::OpFoldResult> offsets{begin, b.getIndexAttr(0)},

@@ -26,9 +26,9 @@ static std::string whyNoName(StringRef name) {
 
 // A property of an adapter at one of these times can come with the call; "" or why not.
 static std::string whyNotBound(StringRef name, StringRef property, BindingTime time, bool automatic) {
-  if (property != "scale" && property != "rank")
+  if (property != "scale" && property != "rank" && property != "task")
     return ("the property '" + property + "' of '" + name +
-            "' cannot come with the call yet; scale and rank can")
+            "' cannot come with the call yet; scale, rank and task can")
         .str();
   if (automatic)
     return ("'" + name + "' leaves its time open; what comes with the call needs @call or @row").str();
@@ -165,10 +165,34 @@ static Result<SlotRequest> parseSlot(StringRef value) {
 // --bind, and all of them
 //===----------------------------------------------------------------------===//
 
+// NAME.task=N: of an adapter of several tasks, the one that is meant.
+static Status chooseTask(StringRef value, AdapterOptions &options) {
+  auto [property, number] = value.split('=');
+  auto [name, what] = property.rsplit('.');
+  for (AdapterRequest &request : options.adapters) {
+    int64_t task = 0;
+    if (request.name != name || what != "task")
+      continue;
+    if (number.getAsInteger(10, task) || task < 0)
+      return Error{("--bind " + value + ": '" + number + "' is no task; tasks are counted from 0").str()};
+    if (request.task)
+      return Error{("--bind " + value + ": the task of '" + name + "' is there twice").str()};
+    request.task = task;
+    return Done{};
+  }
+  return Error{("--bind " + value + ": " +
+                (what == "task" ? "there is no adapter '" + name + "'"
+                                : "of an adapter's properties, its task alone can have a value here; a scale "
+                                  "is written --adapter NAME=PATH:scale=S"))
+                   .str()};
+}
+
 static Status bindProperty(StringRef value, AdapterOptions &options) {
   auto wrong = [&](const llvm::Twine &what) {
-    return Error{("--bind " + value + ": " + what + "; expected NAME.PROPERTY@call").str()};
+    return Error{("--bind " + value + ": " + what + "; expected NAME.PROPERTY@call or NAME.task=N").str()};
   };
+  if (value.contains('='))
+    return chooseTask(value, options);
   StringRef whole = value.rsplit('@').first, time = value.rsplit('@').second;
   StringRef name = whole.rsplit('.').first, property = whole.rsplit('.').second;
   if (whole.size() == value.size() || property.empty() || name.empty())

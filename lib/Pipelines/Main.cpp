@@ -290,8 +290,10 @@ int adapter::adapterOptMain(int argc, char **argv) {
       llvm::cl::value_desc("NAME:FORM[+FORM...][,rank=R][,modules=GLOB,...][@load|switch|call|row]"),
       llvm::cl::cat(category));
   llvm::cl::list<std::string> bindings(
-      "bind", llvm::cl::desc("A property of an adapter or slot, scale or rank, that each call may set"),
-      llvm::cl::value_desc("NAME.PROPERTY@call"), llvm::cl::cat(category));
+      "bind",
+      llvm::cl::desc("A property of an adapter or slot, scale or rank, that each call may set; or the task "
+                     "that is meant, of an adapter of several"),
+      llvm::cl::value_desc("NAME.PROPERTY@call|NAME.task=N"), llvm::cl::cat(category));
   llvm::cl::list<std::string> ignoreMissing(
       "ignore-missing", llvm::cl::desc("Modules of the adapters that the models are known not to hold"),
       llvm::cl::value_desc("glob"), llvm::cl::cat(category));

@@ -138,6 +138,8 @@ Status ManifestBuilder::addAdapter(DictionaryAttr attr) {
       return Error{"internal error: adapter '" + name + "' names no site"};
     entry.set_site(site->second);
     entry.set_form(update.getAs<StringAttr>("form").getValue().str());
+    if (auto tasks = update.getAs<IntegerAttr>("tasks"))
+      entry.set_tasks(tasks.getInt());
     entry.set_scale(update.getAs<FloatAttr>("scale").getValueAsDouble());
     for (NamedAttribute each : update.getAs<DictionaryAttr>("tensors")) {
       auto reference = cast<onnxir::TensorAttr>(each.getValue());

@@ -196,8 +196,10 @@ struct CommandLine {
           ->allow_extra_args(false);
     for (CLI::App *each : {run, bench}) {
       CLI::Option *one =
-          each->add_option("--adapter", adapter, "One adapter for all rows, or one to switch in");
-      each->add_option("--row-adapters", texts.rowAdapters, "An adapter for each row, - for none: a,b,-,a")
+          each->add_option("--adapter", adapter,
+                           "What acts on all rows, an adapter or shares: 0.7*a+0.3*b; or one to switch in");
+      each->add_option("--row-adapters", texts.rowAdapters,
+                       "The same for each row, - for none: a,b,-,0.7*a+0.3*b")
           ->excludes(one);
       each->add_option("--set", texts.settings, "Set a property: NAME.scale=0.7 or NAME.rank=4; repeatable")
           ->allow_extra_args(false);

@@ -44,7 +44,8 @@ Status Session::prepare() {
     tensor->key = name;
     inputs.push_back(std::move(*tensor));
   }
-  if (options.adapter) {
+  // Shares of several come with the call; a name alone may be one to switch in.
+  if (options.adapter && options.adapter->find_first_of("*+") == std::string::npos) {
     Result<std::string> time = timeOf(*options.adapter);
     if (!time)
       return time.error();

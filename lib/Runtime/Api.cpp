@@ -84,12 +84,20 @@ Status readRequest(const adapter_rt_tensor *inputs, size_t count, const adapter_
     return Error{"options->struct_size is too small"};
   if (options->entry)
     request.entry = options->entry;
-  if (options->adapter)
-    request.adapter = options->adapter;
+  if (options->adapter) {
+    Result<Mix> mix = readMix(options->adapter);
+    if (!mix)
+      return mix.error();
+    request.adapter = std::move(*mix);
+  }
   if (options->row_adapters) {
     request.rowAdapters.emplace();
-    for (size_t i = 0; i < options->row_count; ++i)
-      request.rowAdapters->push_back(options->row_adapters[i] ? options->row_adapters[i] : "");
+    for (size_t i = 0; i < options->row_count; ++i) {
+      Result<Mix> mix = readMix(options->row_adapters[i] ? options->row_adapters[i] : "");
+      if (!mix)
+        return mix.error();
+      request.rowAdapters->push_back(std::move(*mix));
+    }
   }
   if (options->setting_count && !options->settings)
     return Error{"options->settings is NULL"};

@@ -4,6 +4,7 @@
 #include "lib/Checkpoint/DType.h"
 #include "lib/Runtime/Manifest.h"
 #include "lib/Runtime/Model.h"
+#include <algorithm>
 
 namespace adapter::runtime {
 
@@ -65,43 +66,53 @@ Result<std::vector<const Tensor *>> orderInputs(const artifact::Entry &entry, co
   return ordered;
 }
 
-// The banks' slot of each row; empty where no row carries an adapter.
-Result<std::vector<int32_t>> Model::rowSlots(const Snapshot &state, const artifact::Entry &entry,
-                                             const CallRequest &request, const Settings &settings,
-                                             const std::vector<const Tensor *> &inputs) const {
-  std::vector<int32_t> slots;
+std::vector<Share> CallRequest::shares() const {
+  std::vector<Share> all = adapter.value_or(Mix());
+  for (const Mix &mix : rowAdapters.value_or(std::vector<Mix>()))
+    all.insert(all.end(), mix.begin(), mix.end());
+  return all;
+}
+
+// Which adapters act on which rows.
+Result<RowPlan> Model::planRows(const Snapshot &state, const artifact::Entry &entry,
+                                const CallRequest &request, const Settings &settings,
+                                const std::vector<const Tensor *> &inputs) const {
+  RowPlan plan;
   if (request.adapter && request.rowAdapters)
     return Error{"give one adapter for all rows or one for each row, not both"};
   if (!request.adapter && !request.rowAdapters)
-    return slots;
-  std::vector<std::string> names;
-  if (request.adapter)
-    names.assign(1, *request.adapter);
-  else
-    names = *request.rowAdapters;
+    return plan;
+  const std::vector<Mix> &mixes =
+      request.rowAdapters ? *request.rowAdapters : std::vector<Mix>{*request.adapter};
   bool any = false, uniform = false;
-  for (const std::string &name : names) {
-    if (name.empty()) {
-      slots.push_back(-1);
-      continue;
+  std::vector<std::vector<adapter_assignment_v1>> rowsOf;
+  for (const Mix &mix : mixes) {
+    rowsOf.emplace_back();
+    for (const Share &share : mix) {
+      any = true;
+      auto it = state.adapters.find(share.name);
+      if (it == state.adapters.end())
+        return unknownAdapter(state, share.name);
+      const LiveAdapter &live = it->second;
+      artifact::Time time = live.source->time;
+      if (time == artifact::SWITCH)
+        return Error{"adapter '" + share.name +
+                     "' is bound at switch; switch it in instead of naming it in a call"};
+      if (time == artifact::LOAD)
+        return Error{"adapter '" + share.name +
+                     "' is bound at load: it acts in every call until it is unloaded"};
+      if (time == artifact::CALL)
+        for (const Mix &other : mixes)
+          if (!(other == mix))
+            return Error{"adapter '" + share.name + "' is bound at call: it acts on all rows or on none"};
+      uniform |= time == artifact::CALL;
+      auto set = settings.find({share.name, share.task});
+      const Variant *variant = live.find(set == settings.end() ? live.properties : set->second);
+      if (!variant || variant->slot < 0)
+        return Error{"adapter '" + share.name + "' has " + std::to_string(live.source->tasks()) +
+                     " tasks; name one, as in " + share.name + ":0, or set " + share.name + ".task"};
+      rowsOf.back().push_back({variant->slot, static_cast<float>(share.weight)});
     }
-    any = true;
-    auto it = state.adapters.find(name);
-    if (it == state.adapters.end())
-      return unknownAdapter(state, name);
-    const LiveAdapter &live = it->second;
-    artifact::Time time = live.source->time;
-    if (time == artifact::SWITCH)
-      return Error{"adapter '" + name + "' is bound at switch; switch it in instead of naming it in a call"};
-    if (time == artifact::LOAD)
-      return Error{"adapter '" + name + "' is bound at load: it acts in every call until it is unloaded"};
-    if (time == artifact::CALL)
-      for (const std::string &other : names)
-        if (other != name)
-          return Error{"adapter '" + name + "' is bound at call: it acts on all rows or on none"};
-    uniform |= time == artifact::CALL;
-    auto set = settings.find(name);
-    slots.push_back(live.find(set == settings.end() ? live.properties : set->second)->slot);
   }
   // A call-bound adapter needs no axis of rows.
   int64_t rows = 0;
@@ -111,20 +122,24 @@ Result<std::vector<int32_t>> Model::rowSlots(const Snapshot &state, const artifa
   if (entry.row_input().empty() && (request.rowAdapters || !uniform))
     return Error{"the graph '" + entry.name() +
                  "' takes no adapters: it was compiled without an axis of rows"};
-  if (request.rowAdapters && static_cast<int64_t>(names.size()) != rows)
-    return Error{std::to_string(names.size()) + " adapters are named for " + std::to_string(rows) +
+  if (request.rowAdapters && static_cast<int64_t>(mixes.size()) != rows)
+    return Error{std::to_string(mixes.size()) + " adapters are named for " + std::to_string(rows) +
                  " rows (axis " + std::to_string(entry.row_axis()) + " of input '" + entry.row_input() +
                  "')"};
   if (any && !state.switched.empty())
     return Error{"rows cannot carry adapters while '" + state.switched +
                  "' is switched in; switch to none first"};
-  if (!any)
-    slots.clear();
-  else if (uniform) // shares of the positions, one for each thread
-    slots.assign(static_cast<size_t>(resources.pool.threads()), slots[0]);
+  if (uniform) // shares of the positions, one for each thread
+    rowsOf.assign(static_cast<size_t>(resources.pool.threads()), rowsOf[0]);
   else if (request.adapter)
-    slots.assign(static_cast<size_t>(rows), slots[0]);
-  return slots;
+    rowsOf.assign(static_cast<size_t>(rows), rowsOf[0]);
+  for (const std::vector<adapter_assignment_v1> &row : rowsOf)
+    plan.addRow(row);
+  if (!plan.isPlain && artifact->manifest.has_device())
+    return Error{
+        "several adapters on one row, or one with a weight, act on the CPU only, as yet; compile with "
+        "--target cpu"};
+  return plan;
 }
 
 Result<std::shared_ptr<Device>> Model::useDevice() {
@@ -141,7 +156,7 @@ Result<std::shared_ptr<Device>> Model::useDevice() {
 }
 
 Result<std::vector<Output>> Model::invokeOn(const Snapshot &state, adapter_function_v1 function,
-                                            const adapter_call_v1 &call, const std::vector<int32_t> &slots,
+                                            const adapter_call_v1 &call, const RowPlan &rows,
                                             const std::vector<int32_t> &dtypes) {
   if (!artifact->manifest.has_device())
     return invoke(resources, function, call, dtypes);
@@ -149,7 +164,7 @@ Result<std::vector<Output>> Model::invokeOn(const Snapshot &state, adapter_funct
   if (!used)
     return used.error();
   DeviceCall::Inputs inputs{artifact.get(), &state.parameters, {},
-                            &slots,         &deviceTensors,    state.device.get()};
+                            &rows.slots,    &deviceTensors,    state.device.get()};
   for (size_t bank = 0; bank < state.entries.size(); ++bank)
     inputs.banks.push_back({&state.entries[bank], &state.sizes[bank]});
   DeviceCall onDevice(*used, std::move(inputs));
@@ -178,9 +193,9 @@ Result<CallResult> Model::call(const CallRequest &request) {
   Result<std::vector<const Tensor *>> ordered = orderInputs(*entry, request);
   if (!ordered)
     return ordered.error();
-  Result<std::vector<int32_t>> slots = rowSlots(*state, *entry, request, settings, *ordered);
-  if (!slots)
-    return slots.error();
+  Result<RowPlan> rows = planRows(*state, *entry, request, settings, *ordered);
+  if (!rows)
+    return rows.error();
 
   // Code may assume aligned inputs; a copy is cheap next to a call.
   std::vector<adapter_tensor_v1> inputs;
@@ -205,14 +220,13 @@ Result<CallResult> Model::call(const CallRequest &request) {
   call.input_count = static_cast<int64_t>(inputs.size());
   call.parameters = state->parameters.data();
   call.banks = state->banks.data();
-  call.row_slots = slots->empty() ? nullptr : slots->data();
-  call.rows = static_cast<int64_t>(slots->size());
+  rows->describe(call);
   call.scalars = state->scalars.data();
   std::vector<int32_t> dtypes;
   for (const artifact::Tensor &output : entry->outputs())
     dtypes.push_back(output.dtype());
   Result<std::vector<Output>> outputs =
-      invokeOn(*state, artifact->code.table->functions[entry->function()], call, *slots, dtypes);
+      invokeOn(*state, artifact->code.table->functions[entry->function()], call, *rows, dtypes);
   if (!outputs)
     return outputs.error();
   CallResult result;

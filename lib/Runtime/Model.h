@@ -7,6 +7,7 @@
 #include "lib/Checkpoint/Json.h"
 #include "lib/Runtime/DeviceCall.h"
 #include "lib/Runtime/Realise.h"
+#include "lib/Runtime/Rows.h"
 #include <optional>
 
 namespace adapter::runtime {
@@ -45,11 +46,13 @@ struct Snapshot {
 };
 
 struct CallRequest {
-  std::vector<std::pair<std::string, Tensor>> inputs; // views
-  std::string entry;                                  // empty: the first
-  std::optional<std::string> adapter;
-  std::optional<std::vector<std::string>> rowAdapters;  // empty names for none
+  std::vector<std::pair<std::string, Tensor>> inputs;   // views
+  std::string entry;                                    // empty: the first
+  std::optional<Mix> adapter;                           // for all rows
+  std::optional<std::vector<Mix>> rowAdapters;          // or for each
   std::vector<std::pair<std::string, double>> settings; // "<adapter>.<property>", for this call
+
+  std::vector<Share> shares() const; // of all rows
 };
 
 struct CallResult {
@@ -77,8 +80,8 @@ private:
   std::shared_ptr<const Snapshot> current() const;
   void publish(std::shared_ptr<Snapshot> next);
   std::shared_ptr<Snapshot> copy() const { return std::make_shared<Snapshot>(*current()); }
-  // Properties by adapter, where a call sets them.
-  using Settings = std::map<std::string, Properties>;
+  // Properties by adapter and the task that a row names, where a call brings them.
+  using Settings = std::map<std::pair<std::string, int64_t>, Properties>;
 
   Status add(Snapshot &snapshot, std::shared_ptr<const Source> source);
   void remove(Snapshot &snapshot, const std::string &name) const;
@@ -89,13 +92,12 @@ private:
                           Properties &properties) const;
   Result<Settings> readSettings(const Snapshot &snapshot, const CallRequest &request) const;
   Result<std::shared_ptr<const Snapshot>> withVariants(const CallRequest &request, Settings &settings);
-  Result<std::vector<int32_t>> rowSlots(const Snapshot &snapshot, const artifact::Entry &entry,
-                                        const CallRequest &request, const Settings &settings,
-                                        const std::vector<const Tensor *> &inputs) const;
+  Result<RowPlan> planRows(const Snapshot &snapshot, const artifact::Entry &entry, const CallRequest &request,
+                           const Settings &settings, const std::vector<const Tensor *> &inputs) const;
   Error unknownAdapter(const Snapshot &snapshot, const std::string &name) const;
   Result<std::shared_ptr<Device>> useDevice();
   Result<std::vector<Output>> invokeOn(const Snapshot &state, adapter_function_v1 function,
-                                       const adapter_call_v1 &call, const std::vector<int32_t> &slots,
+                                       const adapter_call_v1 &call, const RowPlan &rows,
                                        const std::vector<int32_t> &dtypes);
 
   std::shared_ptr<const Artifact> artifact;

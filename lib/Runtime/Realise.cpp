@@ -3,6 +3,7 @@
 // Realising adapters; see Realise.h.
 #include "lib/Runtime/Realise.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Skills.h"
 #include "lib/Runtime/Manifest.h"
 #include <algorithm>
 #include <cstring>
@@ -61,9 +62,19 @@ Result<std::vector<Output>> run(const Artifact &artifact, Resources &resources,
                                 const SiteUpdate &update, const Properties &properties,
                                 const std::vector<int32_t> &dtypes) {
   double scale = update.scale * properties.scale;
-  std::vector<Tensor> tensors;
-  for (size_t i = 0; i < update.tensors.size(); ++i)
-    tensors.push_back(leading(update.tensors[i], form.roles(static_cast<int>(i)), properties.rank));
+  std::vector<Tensor> tensors = update.tensors;
+  if (update.skills && properties.task < 0)
+    return Error{"it has " + std::to_string(update.skills->tasks) + " tasks, of which none is named"};
+  if (update.skills && properties.task >= update.skills->tasks)
+    return Error{"it has " + std::to_string(update.skills->tasks) + " tasks there"};
+  if (update.skills) {
+    std::map<std::string, Tensor> factors = checkpoint::factorsOfTask(*update.skills, properties.task);
+    for (int i = 0; i < form.roles_size(); ++i)
+      if (auto factor = factors.find(form.roles(i)); factor != factors.end())
+        tensors[i] = std::move(factor->second);
+  }
+  for (size_t i = 0; i < tensors.size(); ++i)
+    tensors[i] = leading(tensors[i], form.roles(static_cast<int>(i)), properties.rank);
   std::vector<adapter_tensor_v1> inputs;
   inputs.push_back({base.data, base.dims.data(), static_cast<int32_t>(base.dims.size()), base.dtype});
   for (const Tensor &tensor : tensors)

@@ -12,7 +12,10 @@ namespace adapter::runtime {
 struct Properties {
   double scale = 1.0; // multiplies the adapter's own
   int64_t rank = 0;   // how many directions of low-rank updates act, the leading ones; 0: all
-  bool operator==(const Properties &other) const { return scale == other.scale && rank == other.rank; }
+  int64_t task = -1;  // of several; -1: none is named
+  bool operator==(const Properties &other) const {
+    return scale == other.scale && rank == other.rank && task == other.task;
+  }
 };
 
 // Updated parameters by row of the parameter table.

@@ -2,10 +2,10 @@
 //
 // Adapters in terms of an artifact's sites; see Sources.h.
 #include "lib/Runtime/Sources.h"
-#include "lib/Checkpoint/Adapter.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Checkpoint/Safetensors.h"
+#include "lib/Checkpoint/Skills.h"
 #include "lib/Runtime/Manifest.h"
 #include "lib/Runtime/SiteShapes.h"
 #include <algorithm>
@@ -48,7 +48,7 @@ Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std
   if (inWeights ? known->materialise() < 0 || site.parameter() < 0 : known->prepare() < 0 || site.bank() < 0)
     return Error{message + "the artifact cannot apply the form '" + form + "' there at the time '" +
                  timeName(time) + "'"};
-  SiteUpdate update{siteIndex, form, scale, 0, {}};
+  SiteUpdate update{siteIndex, form, scale, 0, {}, nullptr};
   for (const std::string &role : known->roles()) {
     auto it = tensors.find(role);
     if (it == tensors.end())
@@ -174,6 +174,13 @@ int64_t Source::highestRank() const {
   return rank;
 }
 
+int64_t Source::tasks() const {
+  int64_t tasks = 0;
+  for (const SiteUpdate &update : updates)
+    tasks = std::max(tasks, update.skills ? update.skills->tasks : 0);
+  return tasks;
+}
+
 Result<Source> readBuiltIn(const Artifact &artifact, const artifact::Adapter &adapter) {
   std::string path = artifact.folder + "/" + adapter.file();
   for (const artifact::FileHash &file : artifact.manifest.files())
@@ -197,10 +204,22 @@ Result<Source> readBuiltIn(const Artifact &artifact, const artifact::Adapter &ad
         return Error{path + ": lacks tensor '" + tensor.key() + "'"};
       tensors[tensor.role()] = *found;
     }
+    auto skills = std::make_shared<Update>();
+    if (update.tasks()) {
+      skills->skills.swap(tensors);
+      for (const char *role : {"A", "B", "logits"})
+        if (!skills->skills.count(role))
+          return Error{path + ": an update of several tasks lacks its tensor '" + role + "'"};
+      if (Status status = checkpoint::setSkills(path, *skills); !status)
+        return status.error();
+      tensors = skills->tensors;
+    }
     Result<SiteUpdate> made = makeUpdate(artifact, update.site(), update.form(), update.scale(), tensors,
                                          adapter.time(), path, Origin::Artifact);
     if (!made)
       return made.error();
+    if (update.tasks())
+      made->skills = std::move(skills);
     source.updates.push_back(std::move(*made));
   }
   return source;
@@ -218,6 +237,12 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
   if (room->slot)
     source.bound.assign(room->slot->bound().begin(), room->slot->bound().end());
   for (const Update &update : adapter->updates) {
+    std::shared_ptr<Update> skills;
+    if (update.tasks) {
+      skills = std::make_shared<Update>(update);
+      for (auto &[role, tensor] : skills->skills)
+        tensor = copyTensor(tensor); // its file may be overwritten while the adapter lives
+    }
     if (const artifact::Slot *slot = room->slot) {
       if (slot->forms_size() &&
           std::find(slot->forms().begin(), slot->forms().end(), update.form) == slot->forms().end())
@@ -236,6 +261,7 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
                                            room->time, path, Origin::Checkpoint);
       if (!made)
         return made.error();
+      made->skills = skills;
       source.updates.push_back(std::move(*made));
     }
   }

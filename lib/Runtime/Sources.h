@@ -4,6 +4,7 @@
 #ifndef ADAPTER_LIB_RUNTIME_SOURCES_H
 #define ADAPTER_LIB_RUNTIME_SOURCES_H
 
+#include "lib/Checkpoint/Adapter.h"
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Tensor.h"
 #include "lib/Runtime/Code.h"
@@ -36,6 +37,8 @@ struct SiteUpdate {
   double scale;
   int64_t rank;                // of low-rank forms, else 0
   std::vector<Tensor> tensors; // f32 or int64, in the order of the form's roles; shapes are checked
+  std::shared_ptr<const checkpoint::Update>
+      skills; // what the tensors of tasks are mixed from, where there are several
 };
 
 // An adapter in terms of the artifact's sites.
@@ -49,6 +52,7 @@ struct Source {
   // Its switch or load functions write new weights; other adapters have entries in banks.
   bool inWeights() const { return time == artifact::SWITCH || time == artifact::LOAD; }
   int64_t highestRank() const;
+  int64_t tasks() const; // that it tells apart; 0: it does not
 };
 
 // An adapter that the artifact was built with.

@@ -10,7 +10,7 @@
 
 namespace adapter::runtime {
 
-// Settings of one adapter that are kept beside its own.
+// Settings of one adapter that are kept beside its own, at least; tasks are kept all.
 static constexpr size_t keptSettings = 8;
 
 const Variant *LiveAdapter::find(const Properties &wanted) const {
@@ -43,6 +43,8 @@ static void clearSlot(Snapshot &state, int slot) {
 
 // Fills the entries of a variant, in a slot of its own or anew in the one that it has.
 Status Model::prepareVariant(Snapshot &next, const Source &source, Variant &variant) {
+  if (source.tasks() && variant.properties.task < 0)
+    return Done{}; // calls name the task
   Result<Prepared> prepared = prepare(*artifact, resources, source, variant.properties, next.loadedWeights);
   if (!prepared)
     return prepared.error();
@@ -124,14 +126,23 @@ Status Model::putIn(Snapshot &next) {
 // Settings
 //===----------------------------------------------------------------------===//
 
+static Status checkTask(const Source &source, int64_t task) {
+  if (task < source.tasks())
+    return Done{};
+  if (!source.tasks())
+    return Error{"adapter '" + source.name + "' knows no tasks"};
+  return Error{"adapter '" + source.name + "' has no task " + std::to_string(task) + "; it has 0 to " +
+               std::to_string(source.tasks() - 1)};
+}
+
 // The properties of an adapter after "<name>.<property>" = value; starts from what `properties` holds if
 // `name` is that adapter already.
 Status Model::changeProperties(const Snapshot &state, const std::string &text, double value,
                                std::string &name, Properties &properties) const {
   size_t dot = text.rfind('.');
   std::string property = dot == std::string::npos ? "" : text.substr(dot + 1);
-  if (property != "scale" && property != "rank")
-    return Error{"'" + text + "' cannot be set; expected <adapter>.scale or <adapter>.rank"};
+  if (property != "scale" && property != "rank" && property != "task")
+    return Error{"'" + text + "' cannot be set; expected <adapter>.scale, <adapter>.rank or <adapter>.task"};
   name = text.substr(0, dot);
   auto it = state.adapters.find(name);
   if (it == state.adapters.end())
@@ -143,17 +154,25 @@ Status Model::changeProperties(const Snapshot &state, const std::string &text, d
     properties.scale = value;
     return Done{};
   }
+  bool isWhole = value >= 0 && value < 1e9 && value == std::floor(value);
+  if (property == "task") {
+    if (!isWhole)
+      return Error{"'" + text + "' takes a whole number"};
+    properties.task = static_cast<int64_t>(value);
+    return checkTask(*it->second.source, properties.task);
+  }
   int64_t highest = it->second.source->highestRank();
   if (!highest)
     return Error{"adapter '" + name + "' has no low-rank updates, and so no rank"};
-  if (!(value >= 1 && value <= static_cast<double>(highest)) || value != std::floor(value))
+  if (!isWhole || value < 1 || value > static_cast<double>(highest))
     return Error{"'" + text + "' takes a whole number from 1 to " + std::to_string(highest)};
   properties.rank = value == static_cast<double>(highest) ? 0 : static_cast<int64_t>(value);
   return Done{};
 }
 
 Result<Model::Settings> Model::readSettings(const Snapshot &state, const CallRequest &request) const {
-  Settings settings;
+  std::map<std::string, Properties> given;
+  const std::vector<Share> shares = request.shares();
   for (const auto &[text, value] : request.settings) {
     std::string name;
     Properties changed;
@@ -161,18 +180,34 @@ Result<Model::Settings> Model::readSettings(const Snapshot &state, const CallReq
       return status.error();
     const Source &source = *state.adapters.at(name).source;
     std::string property = text.substr(name.size() + 1);
-    if (std::find(source.bound.begin(), source.bound.end(), property) == source.bound.end())
+    // Which task it is belongs to the call by nature.
+    if (property != "task" &&
+        std::find(source.bound.begin(), source.bound.end(), property) == source.bound.end())
       return Error{"'" + text + "' was not compiled to come with the call; compile with --bind " + text +
                    "@call, or set it between calls"};
-    bool acts = request.adapter == name ||
-                (request.rowAdapters && std::find(request.rowAdapters->begin(), request.rowAdapters->end(),
-                                                  name) != request.rowAdapters->end());
-    if (!acts)
+    if (std::none_of(shares.begin(), shares.end(), [&](const Share &share) { return share.name == name; }))
       return Error{"'" + text + "' is set, but the call names no adapter '" + name + "'"};
-    auto [place, isNew] = settings.emplace(name, changed);
-    if (!isNew)
-      (property == "scale" ? void(place->second.scale = changed.scale)
-                           : void(place->second.rank = changed.rank));
+    Properties &place = given.emplace(name, state.adapters.at(name).properties).first->second;
+    if (property == "scale")
+      place.scale = changed.scale;
+    else if (property == "rank")
+      place.rank = changed.rank;
+    else
+      place.task = changed.task;
+  }
+  Settings settings;
+  for (const Share &share : shares) {
+    auto known = state.adapters.find(share.name);
+    auto set = given.find(share.name);
+    if (known == state.adapters.end() || (share.task < 0 && set == given.end()))
+      continue; // an unknown one is complained of where rows are planned
+    Properties properties = set == given.end() ? known->second.properties : set->second;
+    if (share.task >= 0) {
+      if (Status status = checkTask(*known->second.source, share.task); !status)
+        return status.error();
+      properties.task = share.task;
+    }
+    settings[{share.name, share.task}] = properties;
   }
   return settings;
 }
@@ -182,7 +217,7 @@ Result<Model::Settings> Model::readSettings(const Snapshot &state, const CallReq
 Result<std::shared_ptr<const Snapshot>> Model::withVariants(const CallRequest &request, Settings &settings) {
   auto isReady = [&](const Snapshot &state) {
     return std::all_of(settings.begin(), settings.end(), [&](const auto &each) {
-      return state.adapters.at(each.first).find(each.second) != nullptr;
+      return state.adapters.at(each.first.first).find(each.second) != nullptr;
     });
   };
   auto read = [&](const Snapshot &state) -> Status {
@@ -201,13 +236,22 @@ Result<std::shared_ptr<const Snapshot>> Model::withVariants(const CallRequest &r
   std::shared_ptr<Snapshot> next = copy();
   if (Status status = read(*next); !status)
     return status.error();
-  for (const auto &[name, properties] : settings) {
+  for (const auto &[key, properties] : settings) {
+    const std::string &name = key.first;
     LiveAdapter &live = next->adapters[name];
     if (live.find(properties))
       continue;
-    if (live.variants.size() > keptSettings) {
-      clearSlot(*next, live.variants[1].slot);
-      live.variants.erase(live.variants.begin() + 1);
+    if (live.variants.size() > std::max<size_t>(keptSettings, live.source->tasks())) {
+      auto isUnwanted = [&](const Variant &variant) {
+        return std::none_of(settings.begin(), settings.end(), [&](const auto &each) {
+          return each.first.first == name && each.second == variant.properties;
+        });
+      };
+      auto oldest = std::find_if(live.variants.begin() + 1, live.variants.end(), isUnwanted);
+      if (oldest != live.variants.end()) {
+        clearSlot(*next, oldest->slot);
+        live.variants.erase(oldest);
+      }
     }
     Variant variant{properties, -1, nullptr};
     if (Status status = prepareVariant(*next, *live.source, variant); !status)

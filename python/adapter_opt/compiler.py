@@ -24,12 +24,14 @@ class Adapter:
     time: when it is bound, one of "build", "switch", "call" and "row"; see docs/binding-times.md.
     scale: multiplies the adapter's own scale.
     bind: properties that each call may set, of "scale" and "rank"; at "call" and "row" only.
+    task: of an adapter of several tasks, the one that is meant; at "build" one must be.
     """
 
     path: str | os.PathLike
     time: str = "build"
     scale: float = 1.0
     bind: tuple[str, ...] = ()
+    task: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +91,8 @@ def _adapter_arguments(adapters):
         scale = "" if adapter.scale == 1.0 else f":scale={adapter.scale!r}"
         arguments += ["--adapter", f"{name}={os.fspath(adapter.path)}@{adapter.time}{scale}"]
         arguments += [f"--bind={name}.{each}@call" for each in adapter.bind]
+        if adapter.task is not None:
+            arguments.append(f"--bind={name}.task={adapter.task}")
     return arguments
 
 

@@ -31,14 +31,16 @@ class Model:
         """Runs the model and returns its outputs as a dict of NumPy arrays by name.
 
         Inputs are NumPy arrays or anything with __dlpack__, given by keyword or, where names are no
-        identifiers, as a dict. adapters is None, the name of one adapter for all rows, or a list with a
-        name or None for each row. settings are properties of these adapters for this call, as in
-        {"sql.scale": 0.7, "sql.rank": 4}, of those that were compiled to come with the call.
+        identifiers, as a dict. adapters is None, what acts on all rows, or a list with what acts on each:
+        the name of an adapter, perhaps with a task of it ("poly:2"), None, or several with the share of
+        each one's changes that comes to be, as in {"fr": 0.7, "sql": 0.3}. settings are properties of these
+        adapters for this call, as in {"sql.scale": 0.7, "sql.rank": 4}, of those that were compiled to come
+        with the call; of an adapter of several tasks, "poly.task" too.
         """
         given = {**(inputs or {}), **named}
         arrays = [(name, _array(value)) for name, value in given.items()]
-        one = adapters if isinstance(adapters, str) else None
-        rows = None if adapters is None or one is not None else list(adapters)
+        one = _mix(adapters) if isinstance(adapters, (str, dict)) else None
+        rows = None if adapters is None or one is not None else [_mix(each) for each in adapters]
         return dict(self._model.call(arrays, None, one, rows, list((settings or {}).items())))
 
     def switch(self, name):
@@ -70,6 +72,15 @@ class Model:
     def verify(self):
         """Compares every file of the model with its hash; a damaged one is a ValueError."""
         self._model.verify()
+
+
+def _mix(adapters):
+    """The adapters of a row as the runtime reads them: "0.7*fr+0.3*sql"."""
+    if not isinstance(adapters, dict):
+        return adapters
+    if not adapters:
+        return None
+    return "+".join(f"{float(share)!r}*{name}" for name, share in adapters.items())
 
 
 def _array(value):

@@ -3,7 +3,7 @@
 // Code for what the site's forms have, and no other: one activation behind no test, no norm and no gate.
 // CHECK-LABEL: func @one
 func.func @one(%x: memref<?x4xf32>, %y: memref<?x4xf32>) {
-  // CHECK: kernel.row_count
+  // CHECK: kernel.segment_count
   // CHECK: kernel.entry_has %{{.*}} of 0[0]
   // CHECK: func.call @kernel.tile(
   // CHECK-NOT: math.sqrt

@@ -19,6 +19,18 @@ def _numpy(feed):
     return {name: tensor.numpy() for name, tensor in feed.items()}
 
 
+def _shared_forward(layer, forward, shares, *inputs):
+    """What a layer makes with shares of the changes of two adapters, each of which sees the base alone."""
+    names = layer.active_adapters
+    base = layer.base_layer(*inputs)
+    result = base
+    for name, share in zip(("default", "second"), shares, strict=True):
+        layer._active_adapter = [name]
+        result = result + share * (forward(*inputs) - base)
+    layer._active_adapter = names
+    return result
+
+
 class Oracle:
     """`spread_vectors=False` in a method means weights as a model initialises them, with norms of ones and
     biases of zeros, which exporters merge and drop."""
@@ -74,8 +86,10 @@ class Oracle:
                         parameter[rank:] = 0
         return Adapter(folder, self._outputs(model, architecture))
 
-    def both(self, architecture, method):
-        """Logits by feed with the adapters of seeds 1 and 2 active at once: the sum of both updates."""
+    def both(self, architecture, method, shares=(1.0, 1.0)):
+        """Logits by feed with the adapters of seeds 1 and 2 active at once: the sum of both updates; `shares`
+        of what each makes of
+        a layer's own result are added up."""
         model = methods.attach(zoo.make(architecture), architecture, method, 1)
         other = methods.attach(zoo.make(architecture), architecture, method, 2)
         with zoo.quiet():
@@ -86,4 +100,8 @@ class Oracle:
                 if ".second." in name:
                     parameter.copy_(values[name.replace(".second.", ".default.")])
         model.base_model.set_adapter(["default", "second"])
+        if shares != (1.0, 1.0):
+            for module in list(model.modules()):
+                if hasattr(module, "scale_layer"):
+                    module.forward = functools.partial(_shared_forward, module, module.forward, shares)
         return self._outputs(model.eval(), architecture)

@@ -250,8 +250,28 @@ def Kernel_RowCountOp : Kernel_Op<"row_count", [Pure]> {
   let assemblyFormat = "attr-dict";
 }
 
+def Kernel_SegmentCountOp : Kernel_Op<"segment_count", [Pure]> {
+  let summary = "Segments of the call: rows that follow each other and carry the same adapters";
+  let results = (outs Index:$result);
+  let assemblyFormat = "attr-dict";
+}
+
+def Kernel_SegmentOp : Kernel_Op<"segment", [Pure]> {
+  let summary = "The rows [begin, end) of a segment, and its assignments [first, first + count)";
+  let arguments = (ins Index:$number);
+  let results = (outs Index:$begin, Index:$end, Index:$first, Index:$count);
+  let assemblyFormat = "$number attr-dict";
+}
+
+def Kernel_AssignmentOp : Kernel_Op<"assignment", [Pure]> {
+  let summary = "The adapter slot of an assignment, and the share of its changes that comes to be";
+  let arguments = (ins Index:$number);
+  let results = (outs Index:$slot, F32:$weight);
+  let assemblyFormat = "$number attr-dict";
+}
+
 def Kernel_RowSlotOp : Kernel_Op<"row_slot", [Pure]> {
-  let summary = "The adapter slot of a row, negative for none";
+  let summary = "For devices: the adapter slot of a row, negative for none";
   let arguments = (ins Index:$row);
   let results = (outs Index:$result);
   let assemblyFormat = "$row attr-dict";

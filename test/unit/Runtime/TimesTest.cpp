@@ -57,7 +57,7 @@ TEST_F(Times, SettingsAtFault) {
   refuse("r1", {{"r1.rank", 3}}, "takes a whole number from 1 to 2");
   refuse("r1", {{"r1.rank", 0}}, "takes a whole number from 1 to 2");
   refuse("r1", {{"r1.scale", std::numeric_limits<double>::quiet_NaN()}}, "takes a finite number");
-  refuse("r1", {{"r1", 1}}, "expected <adapter>.scale or <adapter>.rank");
+  refuse("r1", {{"r1", 1}}, "expected <adapter>.scale, <adapter>.rank or <adapter>.task");
   refuse("r1", {{nullptr, 1}}, "a setting has no property");
 }
 
