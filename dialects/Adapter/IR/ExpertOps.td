@@ -175,6 +175,15 @@ def Adapter_ExpertsOp : Adapter_Op<"experts", [Pure]> {
     type($result)
   }];
   let hasVerifier = 1;
+  let builders = [
+    // Of experts without biases that are not placed.
+    OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$input, "::mlir::Value":$ids, "::mlir::Value":$weights,
+                   "::mlir::Value":$up, "::mlir::Value":$down, "ExpertActivation":$activation, "bool":$gated,
+                   "bool":$transposed), [{
+      build($_builder, $_state, result, input, ids, weights, up, down, ::mlir::Value(), activation, gated, transposed,
+            ::mlir::IntegerAttr(), ::mlir::DenseI64ArrayAttr());
+    }]>
+  ];
 }
 
 #endif // ADAPTER_DIALECTS_ADAPTER_IR_EXPERTOPS_TD
