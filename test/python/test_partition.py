@@ -12,6 +12,7 @@ import subprocess
 import time
 
 import numpy as np
+import peft
 import processes
 import product
 import pytest
@@ -65,6 +66,24 @@ def test_models(exported, tmp_path, name, exporter):  # noqa: F811
             assert np.array_equal(y, ones[key]), (ranks, profile, key)
         logits, margins = experts.reference(model, experts.feed(zoo.FEEDS[key]))
         assert_agrees(y[margins > experts.MARGIN], logits[margins > experts.MARGIN])
+
+
+@needs_mpirun
+def test_rows(exported, tmp_path):  # noqa: F811
+    """LoRA on the attention, row by row, in two processes."""
+    path = exported("mixtral", "dynamo")
+    config = peft.LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
+    torch.manual_seed(1)
+    peft.get_peft_model(experts.make("mixtral"), config).save_pretrained(tmp_path / "a")
+    adapter = f"--adapter=a={tmp_path / 'a'}@row"
+    product.opt(path, adapter, "-o", tmp_path / "one.adapt")
+    product.opt(path, adapter, "--partition-experts=ranks=2", "-o", tmp_path / "two.adapt")
+    feed = experts.numpy_feed(experts.feed(zoo.FEEDS["wide"]))
+    arguments = ["--row-adapters", "a,-,a"]
+    y = processes.run(2, tmp_path / "two.adapt", feed, tmp_path, *arguments)["logits"]
+    one = product.run(tmp_path / "one.adapt", feed, tmp_path, *arguments, "--threads", 1)["logits"]
+    base = product.run(tmp_path / "one.adapt", feed, tmp_path)["logits"]
+    assert np.array_equal(y, one) and abs(y - base).max() > 1e-2
 
 
 #
