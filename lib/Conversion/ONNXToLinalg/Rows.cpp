@@ -48,6 +48,17 @@ Rows GraphLowering::reshapeRows(const Lowered &source, ArrayRef<OpFoldResult> sh
     if (isConstantIntValue(*outer, 1) && !isConstantIntValue(shape[axis], 1) && hidden)
       return Rows::at(axis);
   }
+  // What lies in front may be hidden, but the rows' dimension and all behind it are as before.
+  ArrayRef<OpFoldResult> behind = ArrayRef(source.shape).drop_front(rows.axis + 1);
+  for (int64_t axis = 0; axis < rank; ++axis) {
+    // The scores' size may be that of a mask, broadcast: then it is the number of tokens, where it is not 1.
+    bool isHidden = tracesTokens && rank == source.rank() && axis == rows.axis && same(shape[axis], rowCount);
+    if (!same(shape[axis], source.shape[rows.axis]) && !isHidden)
+      continue;
+    std::optional<OpFoldResult> more = exactQuotient(shape.drop_front(axis + 1), behind);
+    if (more && isConstantIntValue(*more, 1))
+      return Rows::at(axis, rows.outer);
+  }
   return Rows::elsewhere();
 }
 
@@ -65,12 +76,23 @@ bool GraphLowering::requireRows(const Lowered &x, int64_t bank, int64_t last) {
     SmallVector<OpFoldResult> divisor{rowCount};
     if (x.rows.outer)
       divisor.push_back(x.rows.outer);
+    if (banks[bank].byToken) {
+      std::optional<OpFoldResult> most =
+          exactQuotient(ArrayRef(x.shape).drop_back(last), {rowCount, tokenCount});
+      if (!most || !isConstantIntValue(*most, 1))
+        requireEqual(product(ArrayRef(x.shape).drop_back(last)), product({rowCount, tokenCount}),
+                     "a node with adapters by token acts on something else than the tokens");
+    }
     if (!exactQuotient({size}, divisor)) {
       Value rest = arith::RemUIOp::create(b, value(size), value(max(product(divisor), constant(1))));
       Value whole = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, rest, value(constant(0)));
       require(whole, "the rows of the call do not divide the positions of a node with adapters");
     }
     return true;
+  }
+  if (tracesTokens) {
+    refuse(bank, "what it acts on cannot be told apart by token; bind the adapter at row");
+    return false;
   }
   refuse(bank, x.rows.kind == Rows::None
                    ? "its input does not depend on the rows of the call, so an adapter of one row cannot act "
@@ -154,6 +176,13 @@ Lowered GraphLowering::rowVectors(Lowered &vector, ArrayRef<Lowered *> inputs) {
       data = input;
   Lowered plain = vector;
   plain.banks.clear();
+  if (tracesTokens) {
+    if (banks[vector.banks.front()].perRow)
+      refuse(vector.banks.front(),
+             "a vector, like a bias or a norm's weight, can differ by row, not by token; bind "
+             "the adapter at row");
+    return plain;
+  }
   Lowered none;
   for (Lowered *input : inputs)
     if (input->rows.kind != Rows::None)
