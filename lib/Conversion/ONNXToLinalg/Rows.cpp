@@ -29,6 +29,15 @@ Rows GraphLowering::mergeRows(ArrayRef<OpFoldResult> shape, ArrayRef<Lowered *> 
   return isLost && !result.isTraced() ? Rows::elsewhere() : result;
 }
 
+// Whether x is y, or y where it is not broadcast.
+static bool areOneOrSame(OpFoldResult x, OpFoldResult y) {
+  if (GraphLowering::same(x, y))
+    return true;
+  auto value = dyn_cast<Value>(x);
+  auto choice = value ? value.getDefiningOp<arith::SelectOp>() : arith::SelectOp();
+  return choice && (areOneOrSame(choice.getTrueValue(), y) || areOneOrSame(choice.getFalseValue(), y));
+}
+
 Rows GraphLowering::reshapeRows(const Lowered &source, ArrayRef<OpFoldResult> shape) {
   Rows rows = source.rows;
   if (!rows.isTraced() || ArrayRef(source.shape) == shape || !rowCount)
@@ -51,12 +60,16 @@ Rows GraphLowering::reshapeRows(const Lowered &source, ArrayRef<OpFoldResult> sh
   // What lies in front may be hidden, but the rows' dimension and all behind it are as before.
   ArrayRef<OpFoldResult> behind = ArrayRef(source.shape).drop_front(rows.axis + 1);
   for (int64_t axis = 0; axis < rank; ++axis) {
-    // The scores' size may be that of a mask, broadcast: then it is the number of tokens, where it is not 1.
-    bool isHidden = tracesTokens && rank == source.rank() && axis == rows.axis && same(shape[axis], rowCount);
-    if (!same(shape[axis], source.shape[rows.axis]) && !isHidden)
-      continue;
-    std::optional<OpFoldResult> more = exactQuotient(shape.drop_front(axis + 1), behind);
-    if (more && isConstantIntValue(*more, 1))
+    bool isKept = same(shape[axis], source.shape[rows.axis]);
+    // A size of attention's scores may be that of a mask, broadcast: it is that of the tokens, where it is not 1.
+    bool isTokens = tracesTokens && axis == rows.axis &&
+                    (same(shape[axis], rowCount) || areOneOrSame(source.shape[axis], shape[axis]));
+    std::optional<OpFoldResult> more;
+    if (isKept || (isTokens && rank == source.rank()))
+      more = exactQuotient(shape.drop_front(axis + 1), behind);
+    bool sameBehind = more && isConstantIntValue(*more, 1);
+    if (sameBehind || (isTokens && llvm::all_of_zip(ArrayRef(source.shape).take_front(axis),
+                                                    shape.take_front(axis), areOneOrSame)))
       return Rows::at(axis, rows.outer);
   }
   return Rows::elsewhere();
