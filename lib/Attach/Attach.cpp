@@ -4,6 +4,7 @@
 // read it in that module. The nodes stay what they were; other readers of the same tensor do not notice.
 #include "lib/Attach/Attach.h"
 #include "lib/Attach/Forms.h"
+#include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Modules.h"
 #include "lib/Attach/Plan.h"
 #include "lib/Support/ONNX/Tensors.h"
@@ -57,7 +58,8 @@ private:
 Value Attacher::materializeBuilt(PlannedParameter &planned, Value weight, ImplicitLocOpBuilder &b) {
   SmallVector<Value> built;
   for (const PlannedUpdate &each : planned.updates)
-    if (const AdapterRequest &request = *each.adapter->request; each.adapter->time == BindingTime::Build)
+    if (const AdapterRequest &request = *each.adapter->request;
+        each.adapter->time == BindingTime::Build && !checkpoint::isMixtureForm(each.update->form))
       built.push_back(buildUpdate(b, *each.update, *planned.parameter, request.name, request.scale));
   if (built.empty())
     return weight;
@@ -291,6 +293,10 @@ void Attacher::run(ModuleOp module, const std::vector<SlotRequest> &slots) {
     attachModules(*modules, [&](ArrayRef<const PlannedUpdate *> updates, BindingTime time) {
       return makeModuleSite(*modules, updates, time);
     });
+  MixtureAttacher mixtures;
+  for (const auto &planned : plan.parameters)
+    mixtures.attach(*planned);
+  mixtures.finish();
   linkTies();
   listAdapters();
   listSlots(module, slots);

@@ -91,7 +91,13 @@ struct PlannedTime {
   std::vector<PlannedSite> copied; ///< where `copies` differ from one for all
 };
 
+/// How a mixture is computed where code is compiled, and why.
+struct PlannedMixture {
+  std::string adapter, module, reason;
+};
+
 struct AttachReport {
+  std::vector<PlannedMixture> mixtures;
   std::vector<PlannedTime> times;
   std::vector<SlotPlacement> slots;
   std::vector<Placement> placements;

@@ -6,6 +6,7 @@
 #include "lib/Attach/Forms.h"
 #include "lib/Attach/Fused.h"
 #include "lib/Attach/Match.h"
+#include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Modules.h"
 #include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/Skills.h"
@@ -119,7 +120,10 @@ void Planner::placeAt(const LoadedAdapter &adapter, const Update &update, Module
                       ModuleParameter *parameter, ModuleParameter *biasless, std::string note,
                       const std::vector<PartUpdate> *parts) {
   const ModuleParameter &target = parameter ? *parameter : missingBias(*biasless);
-  if (std::string why = whyUnfit(update, target); !why.empty())
+  bool isMixture = checkpoint::isMixtureForm(update.form);
+  std::string why =
+      isMixture ? whyMixtureUnfit({&adapter, &update}, target, table) : whyUnfit(update, target);
+  if (!why.empty())
     return leaveOver(adapter, update, why);
   bool unchanged = parameter && changesNothing(update, *parameter);
   if (!unchanged) {
@@ -130,6 +134,12 @@ void Planner::placeAt(const LoadedAdapter &adapter, const Update &update, Module
         return leaveOver(adapter, update,
                          "adapter '" + other.adapter->request->name +
                              "' replaces the same tensor; bind one of them at another time");
+    for (const PlannedUpdate &other : entry.updates)
+      if (checkpoint::isMixtureForm(other.update->form) && !actsBehindMixtures(update.form))
+        return leaveOver(adapter, update,
+                         "adapter '" + other.adapter->request->name +
+                             "' is a mixture there, so that there is no weight which '" + update.form +
+                             "' could replace or rescale; give the mixture last");
     if (entry.updates.empty() && parameter)
       entry.tied = tiedWeights(table, *parameter);
     entry.updates.push_back({&adapter, &update});
@@ -193,6 +203,10 @@ bool Planner::placeElsewhere(const LoadedAdapter &adapter, const Update &update,
   for (const FusedPart &part : parts) {
     if (part.isWhole()) {
       placeAt(adapter, update, table, part.parameter, nullptr, "by contents");
+    } else if (checkpoint::isMixtureForm(update.form)) {
+      leaveOver(adapter, update,
+                "a mixture cannot act on a part of a fused weight (" + part.parameter->nodeName() +
+                    "); export the modules apart");
     } else if (outputsOf(update) != part.size) {
       leaveOver(adapter, update,
                 "it has " + std::to_string(outputsOf(update)) + " outputs, the base's module " +
@@ -356,6 +370,13 @@ Status Planner::makeRoom(const SlotRequest &slot) {
     if (room.forms.empty())
       return;
     PlannedParameter &entry = planned(table, parameter, biasless);
+    bool isMixed = llvm::any_of(entry.updates, [](const PlannedUpdate &each) {
+      return checkpoint::isMixtureForm(each.update->form);
+    });
+    if (isMixed)
+      llvm::erase_if(room.forms, [](const std::string &form) { return !actsBehindMixtures(form); });
+    if (room.forms.empty())
+      return;
     if (entry.updates.empty() && entry.rooms.empty() && parameter)
       entry.tied = tiedWeights(table, *parameter);
     entry.rooms.push_back(std::move(room));

@@ -5,6 +5,7 @@
 // change, and switched where a batch would need whole copies.
 #include "lib/Attach/Attach.h"
 #include "lib/Attach/Plan.h"
+#include "lib/Checkpoint/Mixture.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -30,6 +31,7 @@ struct Cost {
   std::vector<PlannedSite> copied;
   bool narrow = false;
   bool modules = false; // which act on activations and change no weight
+  bool mixture = false; // which is bound at build
 };
 } // namespace
 
@@ -43,6 +45,7 @@ static Cost costOf(const AttachPlan &plan, const LoadedAdapter &adapter) {
       const ModuleParameter &target = planned->parameter ? *planned->parameter : *planned->biasless;
       SiteKind kind = planned->parameter ? target.kind : SiteKind::Vector;
       int64_t bytes = (kind == SiteKind::Vector ? target.shape[0] : elementsOf(target)) * sizeof(float);
+      cost.mixture |= checkpoint::isMixtureForm(each.update->form);
       if (needsCopy(*each.update, kind)) {
         cost.copies += bytes;
         cost.copied.push_back({target.module + "." + each.update->parameter, each.update->form, bytes});
@@ -70,6 +73,8 @@ static std::pair<BindingTime, std::string> choose(const Cost &cost, const Attach
                                                   bool alone) {
   if (options.mergeOnly)
     return {BindingTime::Build, "an .onnx file holds merged adapters only"};
+  if (cost.mixture)
+    return {BindingTime::Build, "a mixture, whose routers are a part of the graph"};
   if (alone && !cost.narrow)
     return {BindingTime::Build, "it is the only one, and merged it costs a call nothing"};
   if (alone)
@@ -84,8 +89,27 @@ static std::pair<BindingTime, std::string> choose(const Cost &cost, const Attach
                                "that it changes"};
 }
 
+// The rule that adapter-expand-mixtures obeys.
+static void planMixtures(const AttachPlan &plan, const AttachOptions &options, AttachReport &report) {
+  for (const auto &planned : plan.parameters)
+    for (const PlannedUpdate &each : planned->updates) {
+      std::optional<checkpoint::MixtureForm> form = checkpoint::MixtureForm::parse(each.update->form);
+      if (!form)
+        continue;
+      const checkpoint::Route &route = form->route;
+      bool isSorted = route.isSparse() && route.scope == "token" && !form->classified;
+      int64_t chosen = isSorted ? route.sharedExperts + route.chosen() : 0;
+      checkpoint::MixtureCost cost = checkpoint::mixtureCost(
+          form->ranks, chosen, planned->parameter->shape[1], planned->parameter->shape[0]);
+      std::string reason =
+          options.mergeOnly ? "all ranks behind a mask, as an .onnx file can say it" : cost.reason();
+      report.mixtures.push_back({each.adapter->request->name, each.update->module, reason});
+    }
+}
+
 void adapter::chooseTimes(AttachPlan &plan, const AttachOptions &options, AttachReport &report) {
   bool alone = plan.adapters.size() == 1 && report.slots.empty();
+  planMixtures(plan, options, report);
   for (const auto &loaded : plan.adapters) {
     Cost cost = costOf(plan, *loaded);
     PlannedTime row;
@@ -116,6 +140,8 @@ std::string adapter::planText(const AttachReport &report) {
       text += "  " + site.name + ": '" + site.form + "' has no form on activations; a copy of " +
               std::to_string(site.bytes) + " bytes\n";
   }
+  for (const PlannedMixture &mixture : report.mixtures)
+    text += "mixture " + mixture.adapter + " at " + mixture.module + ": " + mixture.reason + "\n";
   for (const SlotPlacement &slot : report.slots)
     text += "slot " + slot.slot + ": " + stringifyBindingTime(slot.time).str() + ", as asked; room at " +
             std::to_string(slot.sites) + " parameters\n";

@@ -7,7 +7,9 @@
 #include "lib/Checkpoint/Result.h"
 #include "lib/Checkpoint/Tensor.h"
 #include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace adapter::checkpoint {
@@ -30,6 +32,7 @@ namespace adapter::checkpoint {
 //   bottleneck+...  acts on activations, not on a parameter, see Bottleneck.h: `parameter` says where it stands,
 //                   `module` is the sub-layer behind whose output; "<block>.attention_adapters" and
 //                   "<block>.output_adapters" are the first and the last sub-layer of a block
+//   mixture+...     A, B, and router, router_bias or logits: several LoRAs and a router, see Mixture.h
 //   lora+<mode><N>  mixed of N: A, B.<i>, mask.<i> of B's shape, each 0 or 1. B is the sum, the mean or the
 //                   selection of B.<i> behind their masks, which overlap nowhere; so is `up` of bottlenecks
 //
@@ -49,6 +52,8 @@ struct Update {
   // Where the base ties this module's parameter to another's (embedding and output head), the update
   // reaches both. Without it, it reaches this module alone.
   bool tied = false;
+  // Of mixtures: the module whose input the router reads; "": this one.
+  std::string routerInput;
   std::map<std::string, Tensor> tensors; // by role
   // Where the tensors depend on a task, those of task 0 stand above, and here is what those of any are made of,
   // see Skills.h.
@@ -56,13 +61,22 @@ struct Update {
   std::map<std::string, Tensor> skills;
 };
 
-// An adapter: every tensor of its checkpoint stands in exactly one update.
+// What computes the logits of all of an adapter's mixtures from the model's last hidden state h, as a first pass has
+// it (X-LoRA): layers with a ReLU between them.
+struct Classifier {
+  std::vector<std::pair<Tensor, Tensor>> layers; // weight [out, in], bias [out]
+  double passScale = 0;                          // the weight of every expert in that pass
+  bool again = false;                            // a softmax over the weights of what was chosen
+};
+
+// An adapter: every tensor of its checkpoint stands in exactly one update, or in the classifier.
 struct Adapter {
   std::string method; // PEFT's peft_type, lower case: "lora"
   std::string path;
   std::string baseModel; // base_model_name_or_path, may be empty
   std::string hash;      // XXH3-128 of tensors and configuration, hexadecimal
   std::vector<Update> updates;
+  std::optional<Classifier> classifier;
 
   int64_t tasks() const; // that it tells apart; 0: it does not
 };

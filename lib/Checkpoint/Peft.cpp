@@ -3,6 +3,7 @@
 // readAdapter: finds the files of a folder and hands them to the reader of their library and method.
 #include "lib/Checkpoint/AdapterHub.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Experts.h"
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Checkpoint/PeftConfig.h"
@@ -31,8 +32,10 @@ static const std::map<std::string, decltype(&readPeftLora)> readers = {
     {"poly", readPeftPoly},
     {"shira", readPeftShira},
     {"adapter_opt_sparse", readSparseFolder},
+    {"adapter_opt_mixture", readMixture},
     {"adapter_opt_mosa", readMosa}};
 
+// Beside what the hash is of already: the experts that a folder names.
 static Status hashFiles(Adapter &adapter, const std::vector<std::string> &files) {
   std::vector<MappedFile> mapped;
   std::vector<std::string_view> texts;
@@ -43,6 +46,9 @@ static Status hashFiles(Adapter &adapter, const std::vector<std::string> &files)
     mapped.push_back(std::move(*bytes));
     texts.push_back(mapped.back().text());
   }
+  std::string others = adapter.hash;
+  if (!others.empty())
+    texts.push_back(others);
   adapter.hash = hashParts(texts);
   return Done{};
 }
@@ -58,7 +64,8 @@ static Result<Adapter> readHubFolder(const PeftConfig &config, const std::string
   return adapter;
 }
 
-static Result<Adapter> readFolder(const std::string &folder) {
+// With `only`, a folder of another method is an error.
+static Result<Adapter> readFolder(const std::string &folder, const char *only = nullptr) {
   std::string configFile = folder + "/adapter_config.json",
               tensorFile = folder + "/adapter_model.safetensors";
   if (!exists(configFile))
@@ -67,7 +74,7 @@ static Result<Adapter> readFolder(const std::string &folder) {
   Result<PeftConfig> config = PeftConfig::read(configFile);
   if (!config)
     return config.error();
-  if (isAdapterHub(*config))
+  if (!only && isAdapterHub(*config))
     return readHubFolder(*config, folder);
   if (!exists(tensorFile)) {
     std::string pickle = folder + "/adapter_model.bin";
@@ -97,6 +104,8 @@ static Result<Adapter> readFolder(const std::string &folder) {
   adapter.baseModel = *base;
   std::transform(type->begin(), type->end(), std::back_inserter(adapter.method),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  if (only && adapter.method != only)
+    return config->error("peft_type", "is '" + *type + "'; an expert of a mixture can be a plain LoRA only");
   auto reader = readers.find(adapter.method);
   if (reader == readers.end())
     return config->error("peft_type", "is '" + *type + "', which is not supported; LORA, POLY and SHIRA are");
@@ -106,6 +115,8 @@ static Result<Adapter> readFolder(const std::string &folder) {
     return status.error();
   return adapter;
 }
+
+Result<Adapter> readLoraFolder(const std::string &folder) { return readFolder(folder, "lora"); }
 
 Result<Adapter> readAdapter(const std::string &path) {
   try {

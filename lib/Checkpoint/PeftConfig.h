@@ -62,6 +62,8 @@ Status readPeftShira(const PeftConfig &config, const std::string &file, const Sa
                      Adapter &adapter);
 Status readSparseFolder(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
                         Adapter &adapter);
+Status readMixture(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
+                   Adapter &adapter);
 Status readMosa(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
                 Adapter &adapter);
 

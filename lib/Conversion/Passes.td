@@ -99,4 +99,39 @@ def ExpandModulesPass : Pass<"adapter-expand-modules"> {
   let statistics = [Statistic<"numExpanded", "num-expanded", "Modules that were expanded">];
 }
 
+def ExpandMixturesPass : Pass<"adapter-expand-mixtures"> {
+  let summary = "Write mixtures of low-rank updates, and routers, as nodes of the graph";
+  let description = [{
+    Every `adapter.linear` whose update is an `adapter.mix` becomes its product, with the name that the node had,
+    and beside it the product of the factors with a gate for each rank; `adapter.route` becomes nodes too. They are
+    of operator set 13.
+
+    With `grouped`, a mixture of a fixed number of chosen experts of each token becomes `adapter.experts` of
+    identity where that takes fewer multiply-adds: positions are sorted by expert and only the chosen ones are
+    multiplied. The rule is `mixtureCost` in lib/Checkpoint/Mixture.h, and `--plan` prints what it says.
+
+    ```
+    // before
+    %w, %i = adapter.route softmax score_first top 1 normalise none scope token %logits
+    %u = adapter.low_rank %a, %b
+    %m = adapter.mix %u, %w ids %i blocks [8, 4]
+    %y = adapter.linear %x, %weight update %m
+    // after, shortened; the factors are transposed
+    %p = onnx.node "Softmax"(%logits)
+    %w, %i = onnx.node "TopK"(%p, %one)
+    %0 = onnx.node "MatMul"(%x, %weight)
+    %1 = onnx.node "MatMul"(%x, %a)
+    %2 = onnx.node "Equal"(%i, %blocks) ... Where, ReduceSum
+    %3 = onnx.node "Mul"(%1, %2)
+    %4 = onnx.node "MatMul"(%3, %b)
+    %y = onnx.node "Add"(%0, %4)
+    ```
+  }];
+  let dependentDialects = ["::adapter::AdapterDialect", "::adapter::onnxir::ONNXDialect"];
+  let options = [Option<"grouped", "grouped", "bool", "false",
+                        "Multiply the chosen experts alone where that takes less">];
+  let statistics = [Statistic<"numExpanded", "num-expanded", "Linears whose mixture was expanded">,
+                    Statistic<"numGrouped", "num-grouped", "Mixtures that are grouped by expert">];
+}
+
 #endif // ADAPTER_LIB_CONVERSION_PASSES_TD

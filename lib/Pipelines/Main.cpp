@@ -220,6 +220,7 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
     manager.addPass(createMergeModulesPass());
     manager.addPass(createMergePass({line.allowLossyMerge}));
     manager.addPass(createExpandModulesPass());
+    manager.addPass(createExpandMixturesPass({/*grouped=*/!isMerged(line)}));
   }
   if (failed(manager.run(**module)))
     return inputAtFault;

@@ -36,6 +36,10 @@ def Adapter_UpdateOpInterface : OpInterface<"UpdateOpInterface"> {
     InterfaceMethod<[{
       Whether U(W) depends on W at all.
     }], "bool", "needsWeight", (ins), "", [{ return true; }]>,
+    InterfaceMethod<[{
+      Whether the update is another one for each position of what is multiplied with the weight, so that there is
+      no adapted weight. Only a reader such as adapter.linear takes it.
+    }], "bool", "dependsOnInput", (ins), "", [{ return false; }]>,
   ];
   let extraSharedClassDeclaration = [{
     /// The type of the update.

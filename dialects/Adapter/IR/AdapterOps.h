@@ -54,6 +54,8 @@ inline constexpr const char *byTokenAttribute = "adapter.by_token";
 
 /// The type of updates of a weight; names of dims do not matter.
 UpdateType updateTypeOf(mlir::Type weight);
+/// Whether an update, or one that it is made of, depends on the input of the weight's reader.
+bool dependsOnInput(mlir::Value update);
 /// Whether an update is made of tensors alone, none of it found only at run time.
 bool isKnownUpdate(mlir::Value update);
 /// Whether sizes may be equal, dimension by dimension.

@@ -1,40 +1,145 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Verification of routers and experts.
+// Verification of routers, mixtures and experts.
 #include "dialects/Adapter/IR/AdapterOps.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace adapter;
 
 static ArrayRef<int64_t> shapeOf(Value value) { return cast<ShapedType>(value.getType()).getShape(); }
 
-LogicalResult RouteOp::verify() {
-  ArrayRef<int64_t> logits = shapeOf(getLogits());
-  if (logits.size() != 2)
-    return emitOpError("needs logits of rank 2, rows and experts; got ") << getLogits().getType();
-  int64_t top = getTop(), experts = logits[1];
-  if (top < 1 || (!ShapedType::isDynamic(experts) && top > experts))
-    return emitOpError("chooses ") << top << " of " << experts << " experts";
-  if (!shapesAgree(shapeOf(getWeights()), {logits[0], top}) ||
-      !shapesAgree(shapeOf(getIds()), {logits[0], top}))
-    return emitOpError("has a weight and an id for each chosen expert; got ")
-           << getWeights().getType() << " and " << getIds().getType();
-  if (!isa<IntegerType>(getElementTypeOrSelf(getIds().getType())) ||
-      getElementTypeOrSelf(getWeights().getType()) != getElementTypeOrSelf(getLogits().getType()))
-    return emitOpError("has weights of the logits' type and ids that are integers");
-  bool isSelectFirst = getOrder() == RouterOrder::SelectFirst;
-  if (getNormalise() == RouterNormalise::Before && isSelectFirst)
-    return emitOpError("cannot normalise before a selection that comes before the score");
-  if (getNormalise() != RouterNormalise::None && getScore() == RouterScore::None)
-    return emitOpError("cannot divide logits by their sum, which may be zero");
-  bool isAfter = getNormalise() == RouterNormalise::After;
-  if (getScore() == RouterScore::Softmax &&
-      (getNormalise() == RouterNormalise::Before || (isAfter && isSelectFirst)))
-    return emitOpError("normalises what its softmax has normalised");
-  if (getScore() == RouterScore::None && isSelectFirst)
-    return emitOpError("has no score that could follow the selection");
+// Size of the last dimension; unknown where the type does not say.
+static int64_t widthOf(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.getRank() ? type.getShape().back() : ShapedType::kDynamic;
+}
+
+//===----------------------------------------------------------------------===//
+// adapter.route
+//===----------------------------------------------------------------------===//
+
+// What the words say of one another.
+static LogicalResult verifyWords(RouteOp op) {
+  bool isSelectFirst = op.getOrder() == RouterOrder::SelectFirst;
+  if (op.getNormalise() == RouterNormalise::Before && isSelectFirst)
+    return op.emitOpError("cannot normalise before a selection that comes before the score");
+  if (op.getNormalise() != RouterNormalise::None && op.getScore() == RouterScore::None)
+    return op.emitOpError("cannot divide logits by their sum, which may be zero");
+  bool isAfter = op.getNormalise() == RouterNormalise::After;
+  if (op.getScore() == RouterScore::Softmax &&
+      (op.getNormalise() == RouterNormalise::Before || (isAfter && isSelectFirst && !op.getNullExperts())))
+    return op.emitOpError("normalises what its softmax has normalised");
+  if (op.getScore() == RouterScore::None && isSelectFirst)
+    return op.emitOpError("has no score that could follow the selection");
+  double temperature = op.getTemperature().convertToDouble();
+  if (!(temperature > 0) || !std::isfinite(temperature))
+    return op.emitOpError("needs a temperature above 0; got ") << temperature;
+  if (temperature != 1.0 && op.getScore() == RouterScore::None)
+    return op.emitOpError("has a temperature and no score that it could act on");
+  bool isLimited =
+      op.getSelection() == RouterSelection::Threshold || op.getSelection() == RouterSelection::TopP;
+  if (isLimited != op.getLimit().has_value())
+    return op.emitOpError("needs a limit for threshold and top_p, and for them alone");
+  if (op.getSelection() != RouterSelection::Top && op.getTop())
+    return op.emitOpError("has a number of experts, but chooses by ")
+           << stringifyRouterSelection(op.getSelection());
+  if (op.getSelection() == RouterSelection::All && isSelectFirst)
+    return op.emitOpError("chooses all experts, which comes before or after nothing");
+  if (op.getSelection() != RouterSelection::TopP)
+    return success();
+  double limit = op.getLimit()->convertToDouble();
+  if (!(limit >= 0 && limit <= 1))
+    return op.emitOpError("needs a share from 0 to 1 for top_p; got ") << limit;
+  bool isShare = op.getScore() == RouterScore::Softmax || op.getNormalise() == RouterNormalise::Before;
+  if (isSelectFirst || !isShare)
+    return op.emitOpError(
+        "chooses by top_p among what does not add up to 1; score_first with softmax or with "
+        "normalise before does");
   return success();
 }
+
+LogicalResult RouteOp::verify() {
+  auto logits = dyn_cast<RankedTensorType>(getLogits().getType());
+  if (logits && !logits.getRank())
+    return emitOpError("needs logits with a dimension of experts; got ") << logits;
+  int64_t nulls = getNullExperts(), shared = getSharedExperts(), experts = widthOf(getLogits());
+  bool isKnown = !ShapedType::isDynamic(experts);
+  if (nulls < 0 || shared < 0 || (isKnown && nulls >= experts))
+    return emitOpError("has ") << nulls << " null and " << shared << " shared experts beside logits of "
+                               << experts;
+  if (isSparse() && (getChosen() < 1 || (isKnown && getChosen() > experts)))
+    return emitOpError("chooses ") << getChosen() << " of " << experts << " experts";
+  if (failed(verifyWords(*this)))
+    return failure();
+  int64_t width = isSparse() ? shared + getChosen()
+                  : isKnown  ? shared + experts - nulls
+                             : ShapedType::kDynamic;
+  for (Value result : getResults()) {
+    auto type = dyn_cast<RankedTensorType>(result.getType());
+    if (!type)
+      continue;
+    SmallVector<int64_t> expected(logits ? logits.getShape() : type.getShape());
+    if (!expected.empty())
+      expected.back() = width;
+    if (!shapesAgree(type.getShape(), expected))
+      return emitOpError("has a weight and an id for each chosen expert; got ")
+             << getWeights().getType() << " and " << getIds().getType();
+  }
+  auto weights = dyn_cast<TensorType>(getWeights().getType()), ids = dyn_cast<TensorType>(getIds().getType());
+  if ((ids && !isa<IntegerType>(ids.getElementType())) ||
+      (logits && weights && weights.getElementType() != logits.getElementType()))
+    return emitOpError("has weights of the logits' type and ids that are integers");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// adapter.mix
+//===----------------------------------------------------------------------===//
+
+bool MixOp::isAdditive() { return true; }
+bool MixOp::dependsOnInput() { return true; }
+Value MixOp::materialize(ImplicitLocOpBuilder &, UpdateTarget) { return {}; }
+
+LogicalResult MixOp::verify() {
+  int64_t rank = 0;
+  for (int64_t block : getBlocks()) {
+    if (block < 0)
+      return emitOpError("has a block of ") << block << " ranks";
+    rank += block;
+  }
+  if (getBlocks().empty())
+    return emitOpError("needs a block for each expert");
+  auto lowRank = getSource().getDefiningOp<LowRankOp>();
+  auto nothing = getSource().getDefiningOp<SumOp>();
+  if (!lowRank && !(nothing && nothing.getSources().empty()))
+    return emitOpError("needs the factors of an adapter.low_rank");
+  if (lowRank && !shapesAgree(shapeOf(lowRank.getA())[0], rank))
+    return emitOpError("has blocks of ")
+           << rank << " ranks in all for factors of rank " << shapeOf(lowRank.getA())[0];
+  int64_t experts = getBlocks().size();
+  if (!getIds()) {
+    if (!shapesAgree(widthOf(getWeights()), experts))
+      return emitOpError("has ") << widthOf(getWeights()) << " weights for " << experts << " blocks";
+    return success();
+  }
+  auto ids = dyn_cast<TensorType>(getIds().getType());
+  if (ids && !isa<IntegerType>(ids.getElementType()))
+    return emitOpError("needs ids that are integers");
+  if (!shapesAgree(widthOf(getWeights()), widthOf(getIds())))
+    return emitOpError("has ") << widthOf(getIds()) << " ids for " << widthOf(getWeights()) << " weights";
+  if (auto route = getIds().getDefiningOp<RouteOp>()) {
+    int64_t routed = widthOf(route.getLogits());
+    int64_t all = route.getSharedExperts() + routed - route.getNullExperts();
+    if (!ShapedType::isDynamic(routed) && all != experts)
+      return emitOpError("has ") << experts << " blocks for a router over " << all;
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// adapter.experts
+//===----------------------------------------------------------------------===//
 
 LogicalResult ExpertsOp::verify() {
   ArrayRef<int64_t> input = shapeOf(getInput()), ids = shapeOf(getIds()), weights = shapeOf(getWeights());
@@ -51,7 +156,9 @@ LogicalResult ExpertsOp::verify() {
     return emitOpError("has ids of ") << ids[0] << " tokens for " << input[0];
   // A router over more experts than there are would choose some that do not exist.
   if (auto route = getIds().getDefiningOp<RouteOp>()) {
-    int64_t routed = shapeOf(route.getLogits())[1];
+    int64_t routed = widthOf(route.getLogits());
+    if (!ShapedType::isDynamic(routed))
+      routed += route.getSharedExperts();
     if (!ShapedType::isDynamic(routed) && !ShapedType::isDynamic(up[0]) && routed > up[0])
       return emitOpError("has ") << up[0] << " experts for a router over " << routed;
   }

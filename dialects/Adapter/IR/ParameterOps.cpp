@@ -20,6 +20,44 @@ static void printOneType(OpAsmPrinter &printer, Operation *, OperandRange, TypeR
   printer << type;
 }
 
+// `custom<Selection>`, of routers: top 2 | argmax | threshold 0.1 | top_p 0.4 | all
+static ParseResult parseSelection(OpAsmParser &parser, RouterSelectionAttr &selection, IntegerAttr &top,
+                                  FloatAttr &limit) {
+  StringRef word;
+  SMLoc location = parser.getCurrentLocation();
+  if (parser.parseKeyword(&word))
+    return failure();
+  std::optional<RouterSelection> known = symbolizeRouterSelection(word);
+  if (!known)
+    return parser.emitError(location, "expected top, argmax, threshold, top_p or all");
+  Builder &builder = parser.getBuilder();
+  selection = RouterSelectionAttr::get(parser.getContext(), *known);
+  top = builder.getI64IntegerAttr(0);
+  if (*known == RouterSelection::Top) {
+    int64_t count;
+    if (parser.parseInteger(count))
+      return failure();
+    top = builder.getI64IntegerAttr(count);
+  } else if (*known == RouterSelection::Threshold || *known == RouterSelection::TopP) {
+    double bound;
+    if (parser.parseFloat(bound))
+      return failure();
+    limit = builder.getF64FloatAttr(bound);
+  }
+  return success();
+}
+
+static void printSelection(OpAsmPrinter &printer, RouteOp, RouterSelectionAttr selection, IntegerAttr top,
+                           FloatAttr limit) {
+  printer << stringifyRouterSelection(selection.getValue());
+  if (selection.getValue() == RouterSelection::Top)
+    printer << ' ' << (top ? top.getInt() : 0);
+  if (limit) {
+    printer << ' ';
+    printer.printFloat(limit.getValue());
+  }
+}
+
 ParseResult ParameterOp::parse(OpAsmParser &parser, OperationState &result) {
   // Strings, not attributes: a string attribute would take the type behind the colon for its own.
   std::string scope, key;

@@ -32,7 +32,13 @@ LogicalResult SelectOp::verifySymbolUses(SymbolTableCollection &symbols) {
 
 Value SelectOp::materialize(ImplicitLocOpBuilder &, UpdateTarget) { return {}; }
 
-LogicalResult MaterializeOp::verify() { return success(); }
+LogicalResult MaterializeOp::verify() {
+  if (dependsOnInput(getUpdate()))
+    return emitOpError(
+        "has an update that depends on the input of the weight's reader, so that there is no such "
+        "weight; adapter.linear takes it");
+  return success();
+}
 
 OpFoldResult MaterializeOp::fold(FoldAdaptor) {
   // The empty sum.
@@ -43,19 +49,29 @@ OpFoldResult MaterializeOp::fold(FoldAdaptor) {
 
 static ArrayRef<int64_t> shapeOf(Value value) { return cast<ShapedType>(value.getType()).getShape(); }
 
+// Values of graphs may be of unknown shape: what is known must agree.
 LogicalResult LinearOp::verify() {
-  ArrayRef<int64_t> input = shapeOf(getInput()), weight = shapeOf(getWeight()), result = shapeOf(getResult());
-  if (updateTypeOf(getWeight().getType()) != getUpdate().getType())
-    return emitOpError("has a weight of ") << getWeight().getType() << " and an update of another";
-  if (weight.size() != 2 || input.empty() || input.size() != result.size())
+  ArrayRef<int64_t> update = cast<UpdateType>(getUpdate().getType()).getWeight().getShape();
+  auto weight = dyn_cast<RankedTensorType>(getWeight().getType());
+  if (weight && updateTypeOf(weight) != getUpdate().getType())
+    return emitOpError("has a weight of ") << weight << " and an update of another";
+  if (update.size() != 2)
     return emitOpError("needs a matrix as weight, and as many dimensions in the input as in the result");
-  int64_t in = weight[getTransposeWeight()], out = weight[!getTransposeWeight()];
-  if (!shapesAgree(input.back(), in))
-    return emitOpError("has an input of width ") << input.back() << " for a weight that takes " << in;
-  SmallVector<int64_t> expected(input);
-  expected.back() = out;
-  if (!shapesAgree(expected, result))
-    return emitOpError("has a result of ") << result << ", not of " << ArrayRef<int64_t>(expected);
+  int64_t in = update[getTransposeWeight()], out = update[!getTransposeWeight()];
+  auto input = dyn_cast<RankedTensorType>(getInput().getType());
+  auto result = dyn_cast<RankedTensorType>(getResult().getType());
+  if ((input && !input.getRank()) || (input && result && input.getRank() != result.getRank()))
+    return emitOpError("needs a matrix as weight, and as many dimensions in the input as in the result");
+  if (input && !shapesAgree(input.getShape().back(), in))
+    return emitOpError("has an input of width ")
+           << input.getShape().back() << " for a weight that takes " << in;
+  if (input && result) {
+    SmallVector<int64_t> expected(input.getShape());
+    expected.back() = out;
+    if (!shapesAgree(expected, result.getShape()))
+      return emitOpError("has a result of ")
+             << result.getShape() << ", not of " << ArrayRef<int64_t>(expected);
+  }
   if (getBias() && !shapesAgree(shapeOf(getBias()), out))
     return emitOpError("needs a bias of ") << out << " elements; got " << getBias().getType();
   return success();

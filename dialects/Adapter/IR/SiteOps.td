@@ -86,8 +86,9 @@ def Adapter_MaterializeOp : Adapter_Op<"materialize", [Pure, AllTypesMatch<["wei
 def Adapter_LinearOp : Adapter_Op<"linear", [Pure]> {
   let summary = "A linear layer whose weight carries an update";
   let description = [{
-    y = x U(W) + bias, where W is [in, out], or [out, in] with `transpose_weight`. The form that row-bound
-    updates take, where each row of x may have another update.
+    y = x U(W) + bias, where W is [in, out], or [out, in] with `transpose_weight`. The form that updates take
+    which differ from position to position of x (`adapter.mix`). Where it stands for a node of a graph, `node`
+    holds what that said of itself: its operator, attributes, names and metadata.
 
     Example:
     ```mlir
@@ -97,9 +98,10 @@ def Adapter_LinearOp : Adapter_Op<"linear", [Pure]> {
     }
     ```
   }];
-  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$weight, Optional<AnyRankedTensor>:$bias,
-                       Adapter_UpdateType:$update, UnitAttr:$transpose_weight);
-  let results = (outs AnyRankedTensor:$result);
+  let arguments = (ins AnyType:$input, AnyType:$weight, Optional<AnyRankedTensor>:$bias,
+                       Adapter_UpdateType:$update, UnitAttr:$transpose_weight,
+                       OptionalAttr<DictionaryAttr>:$node);
+  let results = (outs AnyType:$result);
   let assemblyFormat = [{
     $input `,` $weight (`bias` $bias^)? `update` $update attr-dict `:` type($input) `,` type($weight)
     `,` qualified(type($update)) (`,` type($bias)^)? `->` type($result)

@@ -15,9 +15,16 @@ UpdateType adapter::updateTypeOf(Type weight) {
                          RankedTensorType::get(tensor.getShape(), tensor.getElementType()));
 }
 
+bool adapter::dependsOnInput(Value update) {
+  auto op = update.getDefiningOp<UpdateOpInterface>();
+  return op && (op.dependsOnInput() || llvm::any_of(op->getOperands(), [](Value operand) {
+                  return isa<UpdateType>(operand.getType()) && dependsOnInput(operand);
+                }));
+}
+
 bool adapter::isKnownUpdate(Value update) {
-  Operation *op = update.getDefiningOp();
-  if (!op || !isa<UpdateOpInterface>(op) || isa<SelectOp>(op))
+  auto op = update.getDefiningOp<UpdateOpInterface>();
+  if (!op || isa<SelectOp>(op) || op.dependsOnInput())
     return false;
   return llvm::all_of(op->getOperands(), [](Value operand) {
     return !isa<UpdateType>(operand.getType()) || isKnownUpdate(operand);

@@ -317,7 +317,8 @@ struct RaiseExpertsPass final : adapter::impl::RaiseExpertsPassBase<RaiseExperts
     if (std::optional<Router> router = matchRouter(found.weights, found.ids)) {
       auto route =
           RouteOp::create(b, sum.getLoc(), found.weights.getType(), found.ids.getType(), router->logits,
-                          router->score, router->order, router->top, router->normalise, RouterScope::Token);
+                          router->score, router->order, RouterSelection::Top, router->top, FloatAttr(),
+                          router->normalise, RouterScope::Token, llvm::APFloat(1.0));
       found.weights = route.getWeights();
       found.ids = route.getIds();
       ++numRouters;

@@ -36,6 +36,9 @@ LogicalResult adapter::lowerRoute(RouteOp op, GraphLowering &graph) {
   Lowered logits = graph.get(op.getLogits());
   if (!isa<FloatType>(logits.elementType))
     return op.emitError("needs logits that are floating-point numbers");
+  if (!op.isSparse() || op.getNullExperts() || op.getSharedExperts() ||
+      !op.getTemperature().isExactlyValue(1.0) || logits.rank() != 2)
+    return op.emitError("is compiled as nodes; write it so with adapter-expand-mixtures");
   if (op.getScope() != RouterScope::Token)
     return op.emitError() << "routers over a " << stringifyRouterScope(op.getScope())
                           << " are not supported in compiled code";
@@ -43,7 +46,7 @@ LogicalResult adapter::lowerRoute(RouteOp op, GraphLowering &graph) {
   Lowered scores = isScoreFirst ? score(graph, logits, op.getScore()) : logits;
   if (op.getNormalise() == RouterNormalise::Before)
     scores = normalise(graph, scores);
-  auto [weights, ids] = topK(graph, scores, graph.constant(op.getTop()));
+  auto [weights, ids] = topK(graph, scores, graph.constant(op.getChosen()));
   if (!isScoreFirst)
     weights = score(graph, weights, op.getScore());
   if (op.getNormalise() == RouterNormalise::After)

@@ -220,6 +220,14 @@ Status GraphExporter::exportNodes(Block &block, Proto &proto, Scope &scope) {
     }
     if (isa<UpdateOpInterface>(op) && shapesOnly())
       continue;
+    // Experts give what their own type says.
+    if (auto experts = dyn_cast<ExpertsOp>(op); experts && shapesOnly()) {
+      std::string name = "adapter.experts." + std::to_string(names.size());
+      if (Status status = exportValueInfo(name, experts.getType(), {}, {}, *proto.add_value_info()); !status)
+        return status;
+      names[experts.getResult()] = std::move(name);
+      continue;
+    }
     auto node = dyn_cast<onnxir::NodeOp>(op);
     if (!node)
       return Error{

@@ -38,20 +38,36 @@ Type adapter::withWidth(Type type, int64_t width) {
   return RankedTensorType::get(shape, tensor.getElementType(), encoding);
 }
 
+Type adapter::typeLike(Value like, int64_t width, Type element) {
+  Type type = withWidth(like.getType(), width);
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  if (!tensor)
+    return UnrankedTensorType::get(element);
+  return RankedTensorType::get(tensor.getShape(), element, tensor.getEncoding());
+}
+
 Value NodeBuilder::node(StringRef operation, ValueRange inputs, Type type,
                         ArrayRef<NamedAttribute> attributes) {
+  return nodes(operation, inputs, type, attributes)[0];
+}
+
+ResultRange NodeBuilder::nodes(StringRef operation, ValueRange inputs, TypeRange types,
+                               ArrayRef<NamedAttribute> attributes) {
   OperationState state(loc, onnxir::NodeOp::getOperationName());
   state.addOperands(inputs);
-  state.addTypes(type);
+  state.addTypes(types);
   // Names of nodes are unique.
   unsigned before = counts[operation]++;
   std::string path = name + "/" + operation.str() + (before ? "_" + std::to_string(before) : "");
   state.addAttribute("op_type", builder.getStringAttr(operation));
   if (!attributes.empty())
     state.addAttribute("node_attributes", builder.getDictionaryAttr(attributes));
-  state.addAttribute("result_names", builder.getStrArrayAttr({path + "_output_0"}));
+  SmallVector<Attribute> names;
+  for (size_t i = 0; i < types.size(); ++i)
+    names.push_back(builder.getStringAttr(path + "_output_" + std::to_string(i)));
+  state.addAttribute("result_names", builder.getArrayAttr(names));
   state.addAttribute("node_name", builder.getStringAttr(path));
-  return builder.create(state)->getResult(0);
+  return builder.create(state)->getResults();
 }
 
 Value NodeBuilder::parameter(StringRef key, Tensor tensor) {

@@ -18,6 +18,9 @@ int64_t widthOf(mlir::Value value);
 /// A type with another size of the last dimension, as far as it is known.
 mlir::Type withWidth(mlir::Type type, int64_t width);
 
+/// The type of a value of another element type whose last dimension has another size, as far as `like` says.
+mlir::Type typeLike(mlir::Value like, int64_t width, mlir::Type element);
+
 class NodeBuilder {
 public:
   /// Names of nodes begin with `name`, which no other builder has, names of parameters are keys of `scope`.
@@ -26,6 +29,9 @@ public:
 
   mlir::Value node(llvm::StringRef operation, mlir::ValueRange inputs, mlir::Type type,
                    llvm::ArrayRef<mlir::NamedAttribute> attributes = {});
+  /// A node with several results.
+  mlir::ResultRange nodes(llvm::StringRef operation, mlir::ValueRange inputs, mlir::TypeRange types,
+                          llvm::ArrayRef<mlir::NamedAttribute> attributes = {});
   /// The same of the type of the first input.
   mlir::Value node(llvm::StringRef operation, mlir::ValueRange inputs) {
     return node(operation, inputs, inputs.front().getType());
