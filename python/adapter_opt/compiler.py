@@ -21,7 +21,8 @@ class Adapter:
     """An adapter to compile in.
 
     path: a PEFT folder or its safetensors file.
-    time: when it is bound, one of "build", "switch", "call", "row" and "row-token"; see docs/binding-times.md.
+    time: when it is bound, one of "build", "switch", "call", "row" and "row-token"; see
+        docs/binding-times.md.
     scale: multiplies the adapter's own scale.
     bind: properties that each call may set, of "scale" and "rank"; at "call" and "row" only.
     task: of an adapter of several tasks, the one that is meant; at "build" one must be.

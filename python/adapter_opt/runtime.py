@@ -34,9 +34,9 @@ class Model:
         identifiers, as a dict. adapters is None, what acts on all rows, or a list with what acts on each:
         the name of an adapter, perhaps with a task of it ("poly:2"), None, or several with the share of
         each one's changes that comes to be, as in {"fr": 0.7, "sql": 0.3}; where adapters were compiled
-        with time="row-token" it may be a list of such for each token of the row. settings are properties of these
-        adapters for this call, as in {"sql.scale": 0.7, "sql.rank": 4}, of those that were compiled to come
-        with the call; of an adapter of several tasks, "poly.task" too.
+        with time="row-token" it may be a list of such for each token of the row. settings are properties of
+        these adapters for this call, as in {"sql.scale": 0.7, "sql.rank": 4}, of those that were compiled to
+        come with the call; of an adapter of several tasks, "poly.task" too.
         """
         given = {**(inputs or {}), **named}
         arrays = [(name, _array(value)) for name, value in given.items()]
