@@ -66,6 +66,9 @@ typedef struct adapter_rt_call_options {
   size_t row_count;
   const adapter_rt_setting *settings; /* of properties that were compiled to come with the call */
   size_t setting_count;
+  size_t
+      token_count; /* 0, or of a row: row_adapters then names the adapters of its tokens, row after row, and
+                    * row_count is the number of all tokens */
   /* Told, while the call runs, which experts each token chose: `top` for each of `tokens`, by layer as they stand
    * under expert_layers in adapter_rt_info. NULL: nobody listens, and nothing is spent. */
   void (*routed)(void *context, int32_t layer, int64_t tokens, int64_t top, const int64_t *experts);
