@@ -280,6 +280,7 @@ void Attacher::run(ModuleOp module, const std::vector<SlotRequest> &slots) {
       return makeModuleSite(*modules, updates, time);
     });
   MixtureAttacher mixtures;
+  mixtures.prepare(plan);
   for (const auto &planned : plan.parameters)
     mixtures.attach(*planned);
   mixtures.finish();

@@ -6,6 +6,7 @@
 #include "lib/Attach/Match.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Support/ONNX/NodeBuilder.h"
+#include "mlir/Analysis/TopologicalSortUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
@@ -81,6 +82,24 @@ static std::string whyRouterUnfit(const Update &update, const Route &route, cons
   return "";
 }
 
+static std::string whyClassifierUnfit(const PlannedUpdate &planned, const ModuleParameter &parameter,
+                                      const ModuleTable &table) {
+  const checkpoint::Classifier &classifier = *planned.adapter->contents.classifier;
+  checkpoint::Result<Value> hidden = findHiddenState(table, classifier.layers.front().first.shape[1]);
+  if (!hidden)
+    return hidden.error().message;
+  for (const ParameterUse &use : parameter.uses) {
+    Value input = const_cast<onnxir::NodeOp &>(use.node)->getOperand(0);
+    auto type = dyn_cast<RankedTensorType>(input.getType());
+    auto source = input.getDefiningOp<onnxir::NodeOp>();
+    bool isFlat = type && type.getRank() == 2 && source && source.getOpType() == "Reshape";
+    if (!type || (type.getRank() != 3 && !isFlat))
+      return "its experts are weighed token by token, but the input of the graph's linear (" + parameter.nodeName() +
+             ") is not known to be [batch, sequence, width]";
+  }
+  return "";
+}
+
 std::string adapter::whyMixtureUnfit(const PlannedUpdate &planned, const ModuleParameter &parameter,
                                      const ModuleTable &table) {
   const Update &update = *planned.update;
@@ -108,7 +127,9 @@ std::string adapter::whyMixtureUnfit(const PlannedUpdate &planned, const ModuleP
     if (std::string why = whyNodeUnfit(use.node); !why.empty())
       return why;
   }
-  return form->classified ? "" : whyRouterUnfit(update, form->route, parameter, table);
+  if (form->classified)
+    return whyClassifierUnfit(planned, parameter, table);
+  return whyRouterUnfit(update, form->route, parameter, table);
 }
 
 //===----------------------------------------------------------------------===//
@@ -137,10 +158,116 @@ Value MixtureAttacher::logitsOf(NodeBuilder &b, const PlannedUpdate &planned, Va
                                              : logits;
 }
 
+MixtureAttacher::Choice MixtureAttacher::makeRoute(NodeBuilder &b, Location loc, Value logits,
+                                                   const MixtureForm &form) {
+  OpBuilder &builder = b.builder;
+  const Route &route = form.route;
+  int64_t width = route.isSparse() ? route.sharedExperts + route.chosen() : static_cast<int64_t>(form.ranks.size());
+  FloatAttr limit;
+  if (route.isLimited())
+    limit = builder.getF64FloatAttr(route.limit);
+  auto op = RouteOp::create(builder, loc, typeLike(logits, width, builder.getF32Type()),
+                            typeLike(logits, width, builder.getI64Type()), logits,
+                            *symbolizeRouterScore(route.score), *symbolizeRouterOrder(route.order),
+                            *symbolizeRouterSelection(route.selection), route.top, limit,
+                            *symbolizeRouterNormalise(route.normalise), *symbolizeRouterScope(route.scope),
+                            llvm::APFloat(route.temperature), route.nullExperts, route.sharedExperts);
+  return {op.getWeights(), route.isSparse() ? op.getIds() : Value()};
+}
+
+//===----------------------------------------------------------------------===//
+// Classifiers of a first pass
+//===----------------------------------------------------------------------===//
+
+MixtureAttacher::Choice MixtureAttacher::classify(const LoadedAdapter &adapter, const ModuleTable &table,
+                                                  ArrayRef<MixedUse> uses) {
+  const checkpoint::Classifier &classifier = *adapter.contents.classifier;
+  MixtureForm form = *MixtureForm::parse(adapter.contents.updates.front().form);
+  Value hidden = *findHiddenState(table, classifier.layers.front().first.shape[1]);
+  auto experts = static_cast<int64_t>(form.ranks.size());
+  std::string name = "/" + adapter.request->name + "/classifier";
+  Block *block = hidden.getParentBlock();
+  unsorted.insert(block);
+  OpBuilder builder(block->getTerminator());
+  Location loc = hidden.getLoc();
+  NodeBuilder b(builder, loc, name, adapter.request->name);
+  // Every expert has the same weight there.
+  Value weights;
+  if (classifier.passScale != 0) {
+    Tensor equal = checkpoint::allocateTensor(checkpoint::DType::F32, {experts});
+    std::fill_n(reinterpret_cast<float *>(checkpoint::mutableData(equal)), experts,
+                static_cast<float>(classifier.passScale));
+    equal.key = "scaling_pass_value";
+    weights = b.parameter(equal.key, equal);
+  }
+  Value x = copyFirstPass(hidden, uses, [&](onnxir::NodeOp copy, const MixedUse &use) {
+    if (!weights)
+      return;
+    for (const PlannedUpdate &each : use.parameter->updates)
+      if (each.adapter == &adapter) {
+        makeLinear(copy, *use.parameter, use.use, &each, Choice{weights, Value()});
+        copy->erase();
+        return;
+      }
+  });
+  builder.setInsertionPoint(block->getTerminator());
+  for (auto [i, layer] : llvm::enumerate(classifier.layers)) {
+    Value weight = b.parameter(layer.first.key, layer.first), bias = b.parameter(layer.second.key, layer.second);
+    x = b.node("Add", {b.product(i ? b.node("Relu", {x}) : x, b.transposed(weight)), bias});
+  }
+  Choice choice = makeRoute(b, loc, x, form);
+  if (classifier.again)
+    choice.weights = b.node("Softmax", choice.weights, choice.weights.getType(),
+                            NamedAttribute(builder.getStringAttr("axis"), builder.getI64IntegerAttr(-1)));
+  return choice;
+}
+
+void MixtureAttacher::prepare(const AttachPlan &plan) {
+  for (const auto &adapter : plan.adapters)
+    for (const auto &table : plan.tables) {
+      if (!adapter->contents.classifier)
+        continue;
+      std::vector<MixedUse> uses;
+      for (const auto &planned : plan.parameters)
+        if (planned->table == table.get() &&
+            llvm::any_of(planned->updates, [&](const PlannedUpdate &each) { return each.adapter == adapter.get(); }))
+          for (unsigned use = 0; use < planned->parameter->uses.size(); ++use)
+            uses.push_back({planned.get(), use});
+      if (!uses.empty())
+        byPass[{adapter.get(), table.get()}] = classify(*adapter, *table, uses);
+    }
+}
+
+// For a node whose input has batch and sequence in one dimension, so have the weights.
+MixtureAttacher::Choice MixtureAttacher::classified(const PlannedUpdate &planned, const PlannedParameter &parameter,
+                                                    unsigned use) {
+  Choice whole = byPass.at({planned.adapter, parameter.table});
+  onnxir::NodeOp node = parameter.parameter->uses[use].node;
+  auto type = dyn_cast<RankedTensorType>(node->getOperand(0).getType());
+  if (!type || type.getRank() != 2)
+    return whole;
+  Choice &choice = flat[{planned.adapter, parameter.table}];
+  if (choice.weights)
+    return choice;
+  OpBuilder builder(node->getBlock()->getTerminator());
+  NodeBuilder b(builder, node.getLoc(), "/" + planned.adapter->request->name + "/flat", planned.adapter->request->name);
+  auto flatten = [&](Value value) -> Value {
+    int64_t width = widthOf(value);
+    Type flatType = RankedTensorType::get({ShapedType::kDynamic, width}, elementTypeOf(value));
+    return value ? b.node("Reshape", {value, b.integers({-1, width})}, flatType) : Value();
+  };
+  choice.weights = flatten(whole.weights);
+  if (whole.ids)
+    choice.ids = flatten(whole.ids);
+  return choice;
+}
+
 MixtureAttacher::Choice MixtureAttacher::choose(const PlannedUpdate &planned,
                                                 const PlannedParameter &parameter, unsigned use) {
   const Update &update = *planned.update;
   MixtureForm form = *MixtureForm::parse(update.form);
+  if (form.classified)
+    return classified(planned, parameter, use);
   const ModuleParameter *reads = findRouterInput(update, *parameter.parameter, *parameter.table);
   onnxir::NodeOp reader = reads->uses[use].node;
   Value input = reader->getOperand(0);
@@ -156,20 +283,7 @@ MixtureAttacher::Choice MixtureAttacher::choose(const PlannedUpdate &planned,
     builder.setInsertionPointToStart(reader->getBlock());
   Location loc = reader.getLoc();
   NodeBuilder b(builder, loc, pathOf(planned, use) + "/router", planned.adapter->request->name);
-  Value logits = logitsOf(b, planned, input, reader.getOpsetVersion());
-  const Route &route = form.route;
-  int64_t width =
-      route.isSparse() ? route.sharedExperts + route.chosen() : static_cast<int64_t>(form.ranks.size());
-  FloatAttr limit;
-  if (route.isLimited())
-    limit = builder.getF64FloatAttr(route.limit);
-  auto op = RouteOp::create(builder, loc, typeLike(logits, width, builder.getF32Type()),
-                            typeLike(logits, width, builder.getI64Type()), logits,
-                            *symbolizeRouterScore(route.score), *symbolizeRouterOrder(route.order),
-                            *symbolizeRouterSelection(route.selection), route.top, limit,
-                            *symbolizeRouterNormalise(route.normalise), *symbolizeRouterScope(route.scope),
-                            llvm::APFloat(route.temperature), route.nullExperts, route.sharedExperts);
-  Choice choice{op.getWeights(), route.isSparse() ? op.getIds() : Value()};
+  Choice choice = makeRoute(b, loc, logitsOf(b, planned, input, reader.getOpsetVersion()), form);
   choices[{input, data}] = choice;
   return choice;
 }
@@ -182,15 +296,10 @@ static DictionaryAttr describe(onnxir::NodeOp node) {
   return fields.getDictionary(node.getContext());
 }
 
-void MixtureAttacher::replace(const PlannedParameter &planned, unsigned index,
-                              ArrayRef<const PlannedUpdate *> mixtures) {
-  const ParameterUse &use = planned.parameter->uses[index];
-  onnxir::NodeOp node = use.node;
+Value MixtureAttacher::makeLinear(onnxir::NodeOp node, const PlannedParameter &planned, unsigned index,
+                                  ArrayRef<const PlannedUpdate *> mixtures, ArrayRef<Choice> chosen) {
   auto flag = dyn_cast_or_null<IntegerAttr>(node.getNodeAttr("transB"));
   bool isGemm = node.getOpType() == "Gemm", transposed = isGemm && flag && flag.getInt();
-  SmallVector<Choice> chosen;
-  for (const PlannedUpdate *each : mixtures)
-    chosen.push_back(choose(*each, planned, index));
   OpBuilder builder(node);
   Location loc = node.getLoc();
   ArrayRef<int64_t> shape = planned.parameter->shape;
@@ -219,7 +328,7 @@ void MixtureAttacher::replace(const PlannedParameter &planned, unsigned index,
   auto linear = LinearOp::create(builder, loc, node.getResult(0).getType(), node->getOperand(0),
                                  node->getOperand(1), bias, update, transposed, describe(node));
   node.getResult(0).replaceAllUsesWith(linear.getResult());
-  replaced.push_back(node);
+  return linear.getResult();
 }
 
 void MixtureAttacher::attach(const PlannedParameter &planned) {
@@ -229,11 +338,18 @@ void MixtureAttacher::attach(const PlannedParameter &planned) {
       mixtures.push_back(&each);
   if (mixtures.empty())
     return;
-  for (unsigned use = 0; use < planned.parameter->uses.size(); ++use)
-    replace(planned, use, mixtures);
+  for (auto [use, place] : llvm::enumerate(planned.parameter->uses)) {
+    SmallVector<Choice> chosen;
+    for (const PlannedUpdate *each : mixtures)
+      chosen.push_back(choose(*each, planned, use));
+    makeLinear(place.node, planned, use, mixtures, chosen);
+    replaced.push_back(place.node);
+  }
 }
 
 void MixtureAttacher::finish() {
   for (Operation *op : replaced)
     op->erase();
+  for (Block *block : unsorted)
+    sortTopologically(block);
 }

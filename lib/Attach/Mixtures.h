@@ -4,9 +4,11 @@
 #ifndef ADAPTER_LIB_ATTACH_MIXTURES_H
 #define ADAPTER_LIB_ATTACH_MIXTURES_H
 
+#include "lib/Attach/FirstPass.h"
 #include "lib/Attach/Plan.h"
 #include "lib/Checkpoint/Mixture.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
 
 namespace adapter {
 
@@ -24,21 +26,30 @@ bool actsBehindMixtures(llvm::StringRef form);
 /// weight an adapter.linear.
 class MixtureAttacher {
 public:
+  /// Makes the first passes of adapters that have a classifier.
+  void prepare(const AttachPlan &plan);
   void attach(const PlannedParameter &planned);
-  /// Erases the nodes in whose place linears stand.
+  /// Erases the nodes in whose place linears stand, and puts what was added in front of what reads it.
   void finish();
 
 private:
   struct Choice {
     mlir::Value weights, ids; // no ids: weights of all experts
   };
+  Choice makeRoute(NodeBuilder &b, mlir::Location loc, mlir::Value logits, const checkpoint::MixtureForm &form);
   Choice choose(const PlannedUpdate &planned, const PlannedParameter &parameter, unsigned use);
   mlir::Value logitsOf(NodeBuilder &b, const PlannedUpdate &planned, mlir::Value input, int64_t opset);
-  void replace(const PlannedParameter &planned, unsigned use, llvm::ArrayRef<const PlannedUpdate *> mixtures);
+  Choice classify(const LoadedAdapter &adapter, const ModuleTable &table, llvm::ArrayRef<MixedUse> uses);
+  Choice classified(const PlannedUpdate &planned, const PlannedParameter &parameter, unsigned use);
+  mlir::Value makeLinear(onnxir::NodeOp node, const PlannedParameter &planned, unsigned use,
+                         llvm::ArrayRef<const PlannedUpdate *> mixtures, llvm::ArrayRef<Choice> choices);
 
   // By the router's input and tensors: modules may share a router.
   llvm::MapVector<std::pair<mlir::Value, const void *>, Choice> choices;
+  // Of classifiers; the same with one dimension in front, where a node reads its input so.
+  std::map<std::pair<const LoadedAdapter *, const ModuleTable *>, Choice> byPass, flat;
   std::vector<mlir::Operation *> replaced;
+  llvm::SetVector<mlir::Block *> unsorted;
 };
 
 } // namespace adapter

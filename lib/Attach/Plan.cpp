@@ -9,6 +9,7 @@
 #include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Modules.h"
 #include "lib/Checkpoint/Bottleneck.h"
+#include "lib/Import/ONNX/Passes.h"
 #include "lib/Checkpoint/Skills.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringExtras.h"
@@ -420,6 +421,28 @@ static Status settleTask(const AdapterRequest &request, checkpoint::Adapter &con
   return Done{};
 }
 
+// Routers over more than a token have to know the dimensions of values, of which exporters may say nothing.
+static bool needsRanks(const checkpoint::Adapter &adapter) {
+  return llvm::any_of(adapter.updates, [](const Update &update) {
+    std::optional<checkpoint::MixtureForm> form = checkpoint::MixtureForm::parse(update.form);
+    return form && (form->classified || form->route.scope == "sequence");
+  });
+}
+
+// A first pass knows one mixture, whose experts have one weight there.
+static Status checkFirstPasses(const AttachPlan &plan) {
+  auto isMixture = [](const auto &adapter) {
+    return llvm::any_of(adapter->contents.updates,
+                        [](const Update &update) { return checkpoint::isMixtureForm(update.form); });
+  };
+  for (const auto &adapter : plan.adapters)
+    for (const auto &other : plan.adapters)
+      if (adapter->contents.classifier && other != adapter && isMixture(other))
+        return Error{"adapter '" + adapter->request->name + "' weighs its experts by a first pass, in which the mixture '" +
+                     other->request->name + "' has no part; bind one of them"};
+  return Done{};
+}
+
 Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &requests,
                            const std::vector<SlotRequest> &slots, const AttachOptions &options,
                            AttachPlan &plan, AttachReport &report) {
@@ -442,10 +465,16 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
       return status;
     plan.adapters.push_back(
         std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents), request.time, {}}));
+    if (needsRanks(plan.adapters.back()->contents))
+      for (const auto &table : plan.tables)
+        if (failed(inferShapes(table->getModel())))
+          return Error{"adapter '" + request.name + "': the shapes of the graph's values cannot be inferred"};
     for (const Update &update : plan.adapters.back()->contents.updates)
       planner.place(*plan.adapters.back(), update);
     planner.placeFused(*plan.adapters.back());
   }
+  if (Status status = checkFirstPasses(plan); !status)
+    return status;
   for (const SlotRequest &slot : slots)
     if (Status status = planner.makeRoom(slot); !status)
       return status;
