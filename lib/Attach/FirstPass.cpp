@@ -49,9 +49,10 @@ Result<Value> adapter::findHiddenState(const ModuleTable &table, int64_t width) 
     onnxir::NodeOp node = heads.front()->uses.front().node;
     return node->getOperand(0);
   }
-  std::string why = "its classifier reads the model's last hidden state, [batch, sequence, " + std::to_string(width) +
-                    "]: an output 'last_hidden_state', or what the linear lm_head, embed_out, score or qa_outputs "
-                    "reads; ";
+  std::string why =
+      "its classifier reads the model's last hidden state, [batch, sequence, " + std::to_string(width) +
+      "]: an output 'last_hidden_state', or what the linear lm_head, embed_out, score or qa_outputs "
+      "reads; ";
   return Error{why + (heads.empty() ? "the graph has outputs " + outputs + " and no such linear"
                                     : "the graph has several such linears: " + paths)};
 }
@@ -61,7 +62,9 @@ Result<Value> adapter::findHiddenState(const ModuleTable &table, int64_t width) 
 //===----------------------------------------------------------------------===//
 
 // The operation of `block` that holds `op`.
-static Operation *inBlock(Operation *op, Block *block) { return op ? block->findAncestorOpInBlock(*op) : nullptr; }
+static Operation *inBlock(Operation *op, Block *block) {
+  return op ? block->findAncestorOpInBlock(*op) : nullptr;
+}
 
 static void forEachSource(Operation *op, Block *block, llvm::function_ref<void(Operation *)> visit) {
   op->walk([&](Operation *inner) {

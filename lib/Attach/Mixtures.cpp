@@ -94,8 +94,8 @@ static std::string whyClassifierUnfit(const PlannedUpdate &planned, const Module
     auto source = input.getDefiningOp<onnxir::NodeOp>();
     bool isFlat = type && type.getRank() == 2 && source && source.getOpType() == "Reshape";
     if (!type || (type.getRank() != 3 && !isFlat))
-      return "its experts are weighed token by token, but the input of the graph's linear (" + parameter.nodeName() +
-             ") is not known to be [batch, sequence, width]";
+      return "its experts are weighed token by token, but the input of the graph's linear (" +
+             parameter.nodeName() + ") is not known to be [batch, sequence, width]";
   }
   return "";
 }
@@ -108,9 +108,8 @@ std::string adapter::whyMixtureUnfit(const PlannedUpdate &planned, const ModuleP
     return "the form '" + update.form + "' is not supported";
   BindingTime time = planned.adapter->time;
   if (time == BindingTime::Switch || time == BindingTime::Load)
-    return "a mixture has a gate for each token, and a switch only writes weights; bind it at build";
-  if (time != BindingTime::Build)
-    return "a mixture can be bound at build only";
+    return "a mixture has a gate for each token, and a switch only writes weights; bind it at build, call or "
+           "row";
   if (parameter.kind != SiteKind::Linear)
     return "its experts are for linears, but the graph has a " + stringifySiteKind(parameter.kind).str();
   if (!cast<RankedTensorType>(const_cast<ParameterOp &>(parameter.value).getType()).getElementType().isF32())
@@ -136,11 +135,12 @@ std::string adapter::whyMixtureUnfit(const PlannedUpdate &planned, const ModuleP
 // Ops
 //===----------------------------------------------------------------------===//
 
-// What names of nodes that belong to an update begin with.
-static std::string pathOf(const PlannedUpdate &planned, unsigned use) {
+// What names of nodes that belong to an update begin with. A module may run several times, and under several paths.
+std::string MixtureAttacher::pathOf(const PlannedUpdate &planned) {
   std::string path = "/" + planned.update->module + "/" + planned.adapter->request->name;
   std::replace(path.begin(), path.end(), '.', '/');
-  return path + (use ? "_" + std::to_string(use) : "");
+  unsigned before = paths[path]++;
+  return path + (before ? "_" + std::to_string(before) : "");
 }
 
 static Value tensorOf(NodeBuilder &b, const Update &update, StringRef role) {
@@ -162,7 +162,8 @@ MixtureAttacher::Choice MixtureAttacher::makeRoute(NodeBuilder &b, Location loc,
                                                    const MixtureForm &form) {
   OpBuilder &builder = b.builder;
   const Route &route = form.route;
-  int64_t width = route.isSparse() ? route.sharedExperts + route.chosen() : static_cast<int64_t>(form.ranks.size());
+  int64_t width =
+      route.isSparse() ? route.sharedExperts + route.chosen() : static_cast<int64_t>(form.ranks.size());
   FloatAttr limit;
   if (route.isLimited())
     limit = builder.getF64FloatAttr(route.limit);
@@ -212,7 +213,8 @@ MixtureAttacher::Choice MixtureAttacher::classify(const LoadedAdapter &adapter, 
   });
   builder.setInsertionPoint(block->getTerminator());
   for (auto [i, layer] : llvm::enumerate(classifier.layers)) {
-    Value weight = b.parameter(layer.first.key, layer.first), bias = b.parameter(layer.second.key, layer.second);
+    Value weight = b.parameter(layer.first.key, layer.first),
+          bias = b.parameter(layer.second.key, layer.second);
     x = b.node("Add", {b.product(i ? b.node("Relu", {x}) : x, b.transposed(weight)), bias});
   }
   Choice choice = makeRoute(b, loc, x, form);
@@ -229,8 +231,9 @@ void MixtureAttacher::prepare(const AttachPlan &plan) {
         continue;
       std::vector<MixedUse> uses;
       for (const auto &planned : plan.parameters)
-        if (planned->table == table.get() &&
-            llvm::any_of(planned->updates, [&](const PlannedUpdate &each) { return each.adapter == adapter.get(); }))
+        if (planned->table == table.get() && llvm::any_of(planned->updates, [&](const PlannedUpdate &each) {
+              return each.adapter == adapter.get();
+            }))
           for (unsigned use = 0; use < planned->parameter->uses.size(); ++use)
             uses.push_back({planned.get(), use});
       if (!uses.empty())
@@ -239,8 +242,8 @@ void MixtureAttacher::prepare(const AttachPlan &plan) {
 }
 
 // For a node whose input has batch and sequence in one dimension, so have the weights.
-MixtureAttacher::Choice MixtureAttacher::classified(const PlannedUpdate &planned, const PlannedParameter &parameter,
-                                                    unsigned use) {
+MixtureAttacher::Choice MixtureAttacher::classified(const PlannedUpdate &planned,
+                                                    const PlannedParameter &parameter, unsigned use) {
   Choice whole = byPass.at({planned.adapter, parameter.table});
   onnxir::NodeOp node = parameter.parameter->uses[use].node;
   auto type = dyn_cast<RankedTensorType>(node->getOperand(0).getType());
@@ -250,7 +253,8 @@ MixtureAttacher::Choice MixtureAttacher::classified(const PlannedUpdate &planned
   if (choice.weights)
     return choice;
   OpBuilder builder(node->getBlock()->getTerminator());
-  NodeBuilder b(builder, node.getLoc(), "/" + planned.adapter->request->name + "/flat", planned.adapter->request->name);
+  NodeBuilder b(builder, node.getLoc(), "/" + planned.adapter->request->name + "/flat",
+                planned.adapter->request->name);
   auto flatten = [&](Value value) -> Value {
     int64_t width = widthOf(value);
     Type flatType = RankedTensorType::get({ShapedType::kDynamic, width}, elementTypeOf(value));
@@ -282,10 +286,22 @@ MixtureAttacher::Choice MixtureAttacher::choose(const PlannedUpdate &planned,
   else
     builder.setInsertionPointToStart(reader->getBlock());
   Location loc = reader.getLoc();
-  NodeBuilder b(builder, loc, pathOf(planned, use) + "/router", planned.adapter->request->name);
+  NodeBuilder b(builder, loc, pathOf(planned) + "/router", planned.adapter->request->name);
   Choice choice = makeRoute(b, loc, logitsOf(b, planned, input, reader.getOpsetVersion()), form);
   choices[{input, data}] = choice;
   return choice;
+}
+
+// One for all mixtures of an adapter; null for one that acts always.
+Value MixtureAttacher::gateOf(const PlannedUpdate &planned, const ModuleTable &table, Block *block) {
+  if (planned.adapter->time == BindingTime::Build)
+    return {};
+  Value &gate = gates[{planned.adapter, &table}];
+  if (!gate) {
+    OpBuilder builder = OpBuilder::atBlockBegin(block);
+    gate = makeGate(planned, builder);
+  }
+  return gate;
 }
 
 // What the node said of itself, to make it again.
@@ -306,13 +322,15 @@ Value MixtureAttacher::makeLinear(onnxir::NodeOp node, const PlannedParameter &p
   auto type = UpdateType::get(builder.getContext(), RankedTensorType::get(shape, builder.getF32Type()));
   SmallVector<Value> updates;
   for (auto [each, choice] : llvm::zip(mixtures, chosen)) {
-    NodeBuilder b(builder, loc, pathOf(*each, index), each->adapter->request->name);
+    NodeBuilder b(builder, loc, pathOf(*each), each->adapter->request->name);
     const Update &update = *each->update;
     Value lowRank =
         LowRankOp::create(builder, loc, type, tensorOf(b, update, "A"), tensorOf(b, update, "B"), Value());
-    Value mix = MixOp::create(builder, loc, type, lowRank, choice.weights, choice.ids,
+    Value gate = gateOf(*each, *planned.table, node->getBlock());
+    Value mix = MixOp::create(builder, loc, type, lowRank, choice.weights, choice.ids, gate,
                               MixtureForm::parse(update.form)->ranks);
-    if (double scale = update.scale * each->adapter->request->scale; scale != 1.0)
+    // The scale of one that comes later is its gate's.
+    if (double scale = update.scale * each->adapter->request->scale; scale != 1.0 && !gate)
       mix = ScaleOp::create(builder, loc, type, mix,
                             arith::ConstantOp::create(builder, loc, builder.getF64FloatAttr(scale)));
     updates.push_back(mix);

@@ -9,6 +9,8 @@
 #include "lib/Checkpoint/Mixture.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
+#include <functional>
+#include <map>
 
 namespace adapter {
 
@@ -26,6 +28,10 @@ bool actsBehindMixtures(llvm::StringRef form);
 /// weight an adapter.linear.
 class MixtureAttacher {
 public:
+  /// Makes what gates a mixture that comes after the build: 0, and 1 where it acts.
+  using MakeGate = std::function<mlir::Value(const PlannedUpdate &update, mlir::OpBuilder &builder)>;
+  explicit MixtureAttacher(MakeGate makeGate) : makeGate(std::move(makeGate)) {}
+
   /// Makes the first passes of adapters that have a classifier.
   void prepare(const AttachPlan &plan);
   void attach(const PlannedParameter &planned);
@@ -36,7 +42,8 @@ private:
   struct Choice {
     mlir::Value weights, ids; // no ids: weights of all experts
   };
-  Choice makeRoute(NodeBuilder &b, mlir::Location loc, mlir::Value logits, const checkpoint::MixtureForm &form);
+  Choice makeRoute(NodeBuilder &b, mlir::Location loc, mlir::Value logits,
+                   const checkpoint::MixtureForm &form);
   Choice choose(const PlannedUpdate &planned, const PlannedParameter &parameter, unsigned use);
   mlir::Value logitsOf(NodeBuilder &b, const PlannedUpdate &planned, mlir::Value input, int64_t opset);
   Choice classify(const LoadedAdapter &adapter, const ModuleTable &table, llvm::ArrayRef<MixedUse> uses);
@@ -44,6 +51,12 @@ private:
   mlir::Value makeLinear(onnxir::NodeOp node, const PlannedParameter &planned, unsigned use,
                          llvm::ArrayRef<const PlannedUpdate *> mixtures, llvm::ArrayRef<Choice> choices);
 
+  std::string pathOf(const PlannedUpdate &planned);
+  mlir::Value gateOf(const PlannedUpdate &planned, const ModuleTable &table, mlir::Block *block);
+
+  MakeGate makeGate;
+  std::map<std::string, unsigned> paths; // how many builders have begun with each
+  std::map<std::pair<const LoadedAdapter *, const ModuleTable *>, mlir::Value> gates;
   // By the router's input and tensors: modules may share a router.
   llvm::MapVector<std::pair<mlir::Value, const void *>, Choice> choices;
   // Of classifiers; the same with one dimension in front, where a node reads its input so.

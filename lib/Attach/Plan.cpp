@@ -9,8 +9,8 @@
 #include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Modules.h"
 #include "lib/Checkpoint/Bottleneck.h"
-#include "lib/Import/ONNX/Passes.h"
 #include "lib/Checkpoint/Skills.h"
+#include "lib/Import/ONNX/Passes.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/GlobPattern.h"
@@ -438,8 +438,9 @@ static Status checkFirstPasses(const AttachPlan &plan) {
   for (const auto &adapter : plan.adapters)
     for (const auto &other : plan.adapters)
       if (adapter->contents.classifier && other != adapter && isMixture(other))
-        return Error{"adapter '" + adapter->request->name + "' weighs its experts by a first pass, in which the mixture '" +
-                     other->request->name + "' has no part; bind one of them"};
+        return Error{"adapter '" + adapter->request->name +
+                     "' weighs its experts by a first pass, in which the mixture '" + other->request->name +
+                     "' has no part; bind one of them"};
   return Done{};
 }
 

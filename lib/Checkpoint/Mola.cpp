@@ -10,8 +10,8 @@
 //
 // Each token has the best of a softmax over all experts, divided by their sum. How many of them is an argument of the
 // code that no file holds: 2 by default; a field `top_k`, a number or one for each layer, says otherwise.
-#include "lib/Checkpoint/Experts.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Experts.h"
 #include "lib/Checkpoint/PeftReader.h"
 #include <algorithm>
 
@@ -19,8 +19,8 @@ namespace adapter::checkpoint {
 
 namespace {
 
-const std::set<std::string> known = {"init_lora_weights", "lora_alpha",     "lora_dropout",
-                                     "r",                 "number_experts", "top_k"};
+const std::set<std::string> known = {"init_lora_weights", "lora_alpha", "lora_dropout", "r",
+                                     "number_experts",    "top_k"};
 const std::map<std::string, const char *> refused = {
     {"use_dora", "experts of a mixture are plain LoRAs"},
     {"use_rslora", "the code of MoLA has another scale"},
@@ -58,7 +58,8 @@ private:
 } // namespace
 
 // A field that is one number, or a list of one for each layer; the layer is the third part of a module's path.
-Result<int64_t> MolaReader::ofLayer(const std::string &field, const std::string &path, int64_t missing) const {
+Result<int64_t> MolaReader::ofLayer(const std::string &field, const std::string &path,
+                                    int64_t missing) const {
   auto it = config.fields().find(field);
   if (it == config.fields().end() || it->is_null())
     return missing;
@@ -66,7 +67,8 @@ Result<int64_t> MolaReader::ofLayer(const std::string &field, const std::string 
   if (it->is_array()) {
     size_t begin = path.find('.', path.find('.') + 1) + 1, end = std::min(path.find('.', begin), path.size());
     std::string layer = begin ? path.substr(begin, end - begin) : "";
-    bool isNumber = !layer.empty() && layer.size() < 6 && layer.find_first_not_of("0123456789") == std::string::npos;
+    bool isNumber =
+        !layer.empty() && layer.size() < 6 && layer.find_first_not_of("0123456789") == std::string::npos;
     if (!isNumber || std::stoul(layer) >= it->size())
       return config.error(field, "is a list by layer, but has nothing for '" + path + "'");
     value = &(*it)[std::stoul(layer)];
@@ -87,9 +89,9 @@ Status MolaReader::readTuned(const std::string &path, const Module &module) {
   Result<double> alpha = config.number("lora_alpha", 8);
   Result<int64_t> rank = ofLayer("r", path, 8), top = ofLayer("top_k", path, 2),
                   count = ofLayer("number_experts", path, router->shape[0]);
-  for (const Error *error : {reason ? nullptr : &reason.error(), alpha ? nullptr : &alpha.error(),
-                             rank ? nullptr : &rank.error(), top ? nullptr : &top.error(),
-                             count ? nullptr : &count.error()})
+  for (const Error *error :
+       {reason ? nullptr : &reason.error(), alpha ? nullptr : &alpha.error(), rank ? nullptr : &rank.error(),
+        top ? nullptr : &top.error(), count ? nullptr : &count.error()})
     if (error)
       return *error;
   if (!reason->empty())
@@ -109,12 +111,14 @@ Status MolaReader::readTuned(const std::string &path, const Module &module) {
                            shapeText({*rank, router->shape[1]}) + " as " + config.path() +
                            " (r) and the router say");
     if (b->shape.size() != 2 || b->shape[1] != *rank)
-      return wrong(*b, "has shape " + shapeText(b->shape) + "; expected [out, " + std::to_string(*rank) + "]");
+      return wrong(*b,
+                   "has shape " + shapeText(b->shape) + "; expected [out, " + std::to_string(*rank) + "]");
     parts[i] = {*a, *b, *alpha / static_cast<double>(*rank)};
   }
   for (const auto &[role, tensor] : module.tuned)
     if (role.rfind(".lora_", 0) == 0 && std::stoll(role.substr(8)) >= experts)
-      return wrong(*tensor, "is of an expert that the router, of " + std::to_string(experts) + ", does not have");
+      return wrong(*tensor,
+                   "is of an expert that the router, of " + std::to_string(experts) + ", does not have");
   Update &update = add(path, "weight", "");
   MixtureForm form;
   form.route.normalise = "after";
@@ -135,11 +139,13 @@ Status MolaReader::readTuned(const std::string &path, const Module &module) {
 bool isMola(const Safetensors &tensors) {
   const std::string end = ".router.router.weight";
   return std::any_of(tensors.tensors.begin(), tensors.tensors.end(), [&](const Tensor &tensor) {
-    return tensor.key.size() > end.size() && !tensor.key.compare(tensor.key.size() - end.size(), end.size(), end);
+    return tensor.key.size() > end.size() &&
+           !tensor.key.compare(tensor.key.size() - end.size(), end.size(), end);
   });
 }
 
-Status readMola(const PeftConfig &config, const std::string &file, const Safetensors &tensors, Adapter &adapter) {
+Status readMola(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
+                Adapter &adapter) {
   adapter.method = "mola";
   return MolaReader(config, file, adapter).run(tensors);
 }

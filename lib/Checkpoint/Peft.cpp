@@ -109,7 +109,8 @@ static Result<Adapter> readFolder(const std::string &folder, const char *only = 
     return config->error("peft_type", "is '" + *type + "'; an expert of a mixture can be a plain LoRA only");
   auto reader = readers.find(adapter.method);
   if (reader == readers.end())
-    return config->error("peft_type", "is '" + *type + "', which is not supported; LORA, POLY, SHIRA and XLORA are");
+    return config->error("peft_type",
+                         "is '" + *type + "', which is not supported; LORA, POLY, SHIRA and XLORA are");
   // MoLA's code says LORA too.
   bool mola = adapter.method == "lora" && isMola(*tensors);
   if (mola && only)

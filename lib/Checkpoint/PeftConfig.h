@@ -66,7 +66,8 @@ Status readMixture(const PeftConfig &config, const std::string &file, const Safe
                    Adapter &adapter);
 // Whether the tensors of a LORA folder are MoLA's.
 bool isMola(const Safetensors &tensors);
-Status readMola(const PeftConfig &config, const std::string &file, const Safetensors &tensors, Adapter &adapter);
+Status readMola(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
+                Adapter &adapter);
 Status readXlora(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
                  Adapter &adapter);
 Status readMosa(const PeftConfig &config, const std::string &file, const Safetensors &tensors,

@@ -65,8 +65,8 @@ Status XloraReader::readFolders() {
     if (!path.is_string())
       return config.error("adapters." + name, "is no path");
     std::string text = path.get<std::string>(), named = adapter.path + "/" + name;
-    bool isName = name.find_first_not_of("0123456789") != std::string::npos && name.find('/') == std::string::npos &&
-                  name[0] != '.';
+    bool isName = name.find_first_not_of("0123456789") != std::string::npos &&
+                  name.find('/') == std::string::npos && name[0] != '.';
     Result<std::string> folder = expertFolder(config, "adapters." + name, adapter.path, text);
     if (isName && isDirectory(named) && !(folder && isDirectory(*folder)))
       folder = named;
@@ -108,20 +108,36 @@ Status XloraReader::readRoute() {
 }
 
 Status XloraReader::readFields() {
-  static const std::set<std::string> known = {
-      "adapters",         "auto_mapping",        "base_model_name_or_path", "enable_softmax",
-      "enable_softmax_topk", "global_scaling_weight", "hidden_size",        "inference_mode",
-      "layerwise_scalings",  "peft_type",           "peft_version",          "revision",
-      "scaling_pass_value",  "softmax_temperature", "task_type",             "top_k_lora",
-      "use_trainable_adapters", "xlora_depth",      "xlora_dropout_p",       "xlora_size"};
+  static const std::set<std::string> known = {"adapters",
+                                              "auto_mapping",
+                                              "base_model_name_or_path",
+                                              "enable_softmax",
+                                              "enable_softmax_topk",
+                                              "global_scaling_weight",
+                                              "hidden_size",
+                                              "inference_mode",
+                                              "layerwise_scalings",
+                                              "peft_type",
+                                              "peft_version",
+                                              "revision",
+                                              "scaling_pass_value",
+                                              "softmax_temperature",
+                                              "task_type",
+                                              "top_k_lora",
+                                              "use_trainable_adapters",
+                                              "xlora_depth",
+                                              "xlora_dropout_p",
+                                              "xlora_size"};
   for (const auto &[name, value] : config.fields().items())
     if (config.isSet(name) && !known.count(name))
       return config.error(name, "is unknown and may change the result; set it to null if it does not");
   if (config.isSet("layerwise_scalings"))
-    return config.error("layerwise_scalings",
-                        "is not supported: its weights are in the order in which PyTorch registered the layers, which "
-                        "neither the folder nor an ONNX graph tells; train with one set of weights for all layers");
-  Result<double> pass = config.number("scaling_pass_value", 0), scale = config.number("global_scaling_weight", 1),
+    return config.error(
+        "layerwise_scalings",
+        "is not supported: its weights are in the order in which PyTorch registered the layers, which "
+        "neither the folder nor an ONNX graph tells; train with one set of weights for all layers");
+  Result<double> pass = config.number("scaling_pass_value", 0),
+                 scale = config.number("global_scaling_weight", 1),
                  drop = config.number("xlora_dropout_p", 0.2);
   Result<int64_t> width = count("hidden_size", 4096);
   for (const Error *error : {pass ? nullptr : &pass.error(), scale ? nullptr : &scale.error(),
@@ -144,7 +160,8 @@ Status XloraReader::readClassifier(const Safetensors &tensors) {
     const std::string mark = "internal_xlora_classifier.";
     size_t at = tensor.key.find(mark);
     if (at == std::string::npos)
-      return wrong(tensor, "has no place in an X-LoRA: expected internal_xlora_classifier.layers.<n>.weight or .bias");
+      return wrong(
+          tensor, "has no place in an X-LoRA: expected internal_xlora_classifier.layers.<n>.weight or .bias");
     if (!isFloat(tensor.dtype))
       return wrong(tensor, "is " + dtypeName(tensor.dtype) + "; expected float16, bfloat16 or float32");
     if (!all.emplace(tensor.key.substr(at + mark.size()), &tensor).second)
@@ -163,13 +180,13 @@ Status XloraReader::readClassifier(const Safetensors &tensors) {
     int64_t out = last ? classes : *size;
     std::string name = "layers." + std::to_string(layer * (dropout ? 3 : 2));
     std::pair<Tensor, Tensor> read;
-    for (auto [end, shape, place] :
-         {std::tuple(".weight", std::vector<int64_t>{out, in}, &read.first),
-          {".bias", std::vector<int64_t>{out}, &read.second}}) {
+    for (auto [end, shape, place] : {std::tuple(".weight", std::vector<int64_t>{out, in}, &read.first),
+                                     {".bias", std::vector<int64_t>{out}, &read.second}}) {
       auto it = all.find(name + end);
       if (it == all.end())
-        return Error{file + ": there is no tensor 'internal_xlora_classifier." + name + end + "', which xlora_depth " +
-                     std::to_string(*depth) + " asks for; PEFT leaves out tensors of the classifier whose number is "
+        return Error{file + ": there is no tensor 'internal_xlora_classifier." + name + end +
+                     "', which xlora_depth " + std::to_string(*depth) +
+                     " asks for; PEFT leaves out tensors of the classifier whose number is "
                      "also an adapter's name, so save its state_dict beside it"};
       const Tensor &tensor = *it->second;
       if (tensor.shape != shape)
@@ -185,7 +202,8 @@ Status XloraReader::readClassifier(const Safetensors &tensors) {
     in = out;
   }
   if (!all.empty())
-    return wrong(*all.begin()->second, "is none of the " + std::to_string(*depth) + " layers that xlora_depth says");
+    return wrong(*all.begin()->second,
+                 "is none of the " + std::to_string(*depth) + " layers that xlora_depth says");
   return Done{};
 }
 

@@ -13,7 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 import zoo
-from tolerance import assert_agrees
+from tolerance import assert_agrees, assert_rows_agree
 
 SHAPE = (2, 7)
 
@@ -208,3 +208,14 @@ def test_no_hidden_state(exports, tmp_path):
     onnx.save(model, renamed)
     mentions = ["last_hidden_state", "'logits'", "no such linear"]
     product.refused("adapter-opt", renamed, f"--adapter=x={folder}", "--check", mentions=mentions)
+
+
+def test_row(exports, tmp_path):
+    """The classifier looks at all rows; its experts act on those that name it."""
+    y, folder, _ = xlora("llama", tmp_path, scaling_pass_value=0.2)
+    product.opt(exports("llama"), f"--adapter=x={folder}@row", "-o", tmp_path / "m.adapt")
+    feed = {k: v.numpy() for k, v in zoo.inputs("llama", SHAPE).items()}
+    with torch.no_grad():
+        base = zoo.forward(zoo.make("llama"), zoo.inputs("llama", SHAPE)).numpy()
+    out = product.run(tmp_path / "m.adapt", feed, tmp_path, "--row-adapters", "-,x")["logits"]
+    assert_rows_agree(out, [base[0], y[1]], [None, base[1]])
