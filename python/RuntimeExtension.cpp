@@ -73,7 +73,7 @@ public:
   nb::list call(const std::vector<std::pair<std::string, Input>> &inputs, std::optional<std::string> entry,
                 std::optional<std::string> adapter,
                 std::optional<std::vector<std::optional<std::string>>> rowAdapters,
-                const std::vector<std::pair<std::string, double>> &settings) {
+                const std::vector<std::pair<std::string, double>> &settings, size_t tokens) {
     std::vector<adapter_rt_tensor> views;
     std::vector<std::vector<int64_t>> dims;
     for (const auto &[name, array] : inputs) {
@@ -96,6 +96,7 @@ public:
       rows.reserve(1); // an empty list is one, too
       options.row_adapters = rows.data();
       options.row_count = rows.size();
+      options.token_count = tokens;
     }
     std::vector<adapter_rt_setting> values;
     for (const auto &[property, value] : settings)
@@ -160,7 +161,7 @@ NB_MODULE(_runtime, module) {
       .def(nb::init<const std::string &, int, int64_t>(), nb::arg("path"), nb::arg("threads"),
            nb::arg("memory_limit"))
       .def("call", &Model::call, nb::arg("inputs"), nb::arg("entry").none(), nb::arg("adapter").none(),
-           nb::arg("row_adapters").none(), nb::arg("settings"))
+           nb::arg("row_adapters").none(), nb::arg("settings"), nb::arg("tokens"))
       .def("switch", &Model::switchTo, nb::arg("name").none())
       .def("load_adapter", &Model::load, nb::arg("name"), nb::arg("path"), nb::arg("slot").none())
       .def("unload_adapter", &Model::unload)

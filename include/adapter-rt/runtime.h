@@ -61,6 +61,9 @@ typedef struct adapter_rt_call_options {
   size_t row_count;
   const adapter_rt_setting *settings; /* of properties that were compiled to come with the call */
   size_t setting_count;
+  size_t
+      token_count; /* 0, or of a row: row_adapters then names the adapters of its tokens, row after row, and
+                    * row_count is the number of all tokens */
 } adapter_rt_call_options;
 
 /* Why the calling thread's last function failed; valid until its next call. */

@@ -124,6 +124,8 @@ SiteOp Attacher::makeModuleSite(PlannedModules &planned, ArrayRef<const PlannedU
   const Update &first = *here.front()->update;
   SiteOp site = newSite(planned.sum->model(), first.module, first.parameter, SiteKind::Bottleneck, time,
                         planned.sum->width, planned.sum->width, planned.sum->sum.getLoc());
+  if (llvm::any_of(here, [](const PlannedUpdate *each) { return each->adapter->request->byToken; }))
+    site->setAttr(byTokenAttribute, builder.getStringAttr("adapter"));
   llvm::SetVector<Attribute> forms;
   for (const PlannedUpdate *each : here) {
     forms.insert(builder.getStringAttr(each->update->form));
@@ -161,6 +163,14 @@ SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Locatio
   if (!slots.empty())
     site.setSlotsAttr(builder.getArrayAttr(slots.getArrayRef()));
   site.setSpare(spare);
+  auto isMeant = [&](const PlannedUpdate &each) {
+    return each.adapter->time == time && each.adapter->request->byToken;
+  };
+  auto hasRoom = [&](const PlannedRoom &room) { return room.slot->time == time && room.slot->byToken; };
+  if (llvm::any_of(planned.updates, isMeant))
+    site->setAttr(byTokenAttribute, builder.getStringAttr("adapter"));
+  else if (llvm::any_of(planned.rooms, hasRoom))
+    site->setAttr(byTokenAttribute, builder.getStringAttr("room"));
   return site;
 }
 
@@ -204,6 +214,8 @@ void Attacher::listAdapters() {
       fields.set("name", builder.getStringAttr(request.name));
       fields.set("time", BindingTimeAttr::get(builder.getContext(), adapter->time));
       fields.set("hash", builder.getStringAttr(adapter->contents.hash));
+      if (request.byToken)
+        fields.set("by_token", builder.getUnitAttr());
       if (!request.bound.empty())
         fields.set("bound", stringsAttr(request.bound));
       fields.set("updates", builder.getArrayAttr(updates[{model, adapter.get()}]));
@@ -223,6 +235,8 @@ void Attacher::listSlots(ModuleOp module, const std::vector<SlotRequest> &slots)
     fields.set("time", BindingTimeAttr::get(builder.getContext(), slot.time));
     fields.set("forms", stringsAttr(slot.forms));
     fields.set("rank", builder.getI64IntegerAttr(slot.rank));
+    if (slot.byToken)
+      fields.set("by_token", builder.getUnitAttr());
     fields.set("bound", stringsAttr(slot.bound));
     all.push_back(fields.getDictionary(builder.getContext()));
   }

@@ -29,6 +29,7 @@ struct AdapterRequest {
   double scale = 1.0;             ///< multiplies the adapter's own
   bool automatic = false;         ///< the cost model chooses the time
   std::vector<std::string> bound; ///< properties that come with the call
+  bool byToken = false;           ///< at row: each token may have an adapter of its own
   std::optional<int64_t> task;    ///< which one is meant, of an adapter of several
 };
 
@@ -39,6 +40,7 @@ struct SlotRequest {
   int64_t rank = 0;                 ///< the highest that is taken; 0: any
   std::vector<std::string> modules; ///< globs over paths or their ends; none: all modules
   BindingTime time = BindingTime::Row;
+  bool byToken = false;           ///< at row: each token may have an adapter of its own
   std::vector<std::string> bound; ///< properties that come with the call
 };
 

@@ -68,9 +68,11 @@ static Result<AdapterRequest> parseAdapter(StringRef value) {
   }
   auto [before, time] = rest.rsplit('@');
   if (before.size() != rest.size()) {
-    if (time == "row-token")
-      return wrong("the time '" + time + "' is not there yet");
-    if (time == "auto") {
+    if (time == "row-token") {
+      request.time = BindingTime::Row;
+      request.byToken = true;
+      rest = before;
+    } else if (time == "auto") {
       // By row until the plan knows better: the loosest time there is.
       request.time = BindingTime::Row;
       request.automatic = true;
@@ -134,11 +136,15 @@ static Result<SlotRequest> parseSlot(StringRef value) {
     return wrong(why);
   auto [before, time] = rest.rsplit('@');
   if (before.size() != rest.size()) {
-    if (time == "row-token" || time == "auto")
+    if (time == "auto")
       return wrong("the time '" + time + "' is not there yet");
-    if (time != "load" && time != "switch" && time != "call" && time != "row")
-      return wrong("a slot's time is one of load, switch, call and row, not '" + time + "'");
-    request.time = *symbolizeBindingTime(time);
+    StringRef kind = time;
+    request.byToken = time == "row-token";
+    if (request.byToken)
+      kind = "row";
+    if (kind != "load" && kind != "switch" && kind != "call" && kind != "row")
+      return wrong("a slot's time is one of load, switch, call, row and row-token, not '" + time + "'");
+    request.time = *symbolizeBindingTime(kind);
     rest = before;
   }
   llvm::SmallVector<StringRef> fields;

@@ -280,14 +280,15 @@ int adapter::adapterOptMain(int argc, char **argv) {
   llvm::cl::list<std::string> adapters(
       "adapter",
       llvm::cl::desc("An adapter: a PEFT folder or its .safetensors, and when it acts (default: build)"),
-      llvm::cl::value_desc("NAME=PATH[@build|switch|call|row|auto][:scale=S|@call]"),
+      llvm::cl::value_desc("NAME=PATH[@build|switch|call|row|row-token|auto][:scale=S|@call]"),
       llvm::cl::cat(category));
   llvm::cl::list<std::string> slots(
       "adapter-slot",
       llvm::cl::desc(
           "Room for adapters that arrive later; forms: lora dora embedding rows add replace (default: "
           "any rank, all modules, row)"),
-      llvm::cl::value_desc("NAME:FORM[+FORM...][,rank=R][,modules=GLOB,...][@load|switch|call|row]"),
+      llvm::cl::value_desc(
+          "NAME:FORM[+FORM...][,rank=R][,modules=GLOB,...][@load|switch|call|row|row-token]"),
       llvm::cl::cat(category));
   llvm::cl::list<std::string> bindings(
       "bind",

@@ -108,7 +108,10 @@ Status ManifestBuilder::addEntry(func::FuncOp function) {
     if (!named && (!entry.row_input().empty() || tensor.dims_size() == 0))
       continue;
     entry.set_row_input(tensor.name());
-    entry.set_row_axis(named ? options.rowAxis : 0);
+    int32_t axis = named ? options.rowAxis : 0;
+    entry.set_row_axis(axis);
+    // Tokens lie beside the rows, as convert-onnx-to-linalg has it.
+    entry.set_token_axis(axis + 1 < tensor.dims_size() ? axis + 1 : std::max(axis - 1, 0));
     if (named)
       break;
   }

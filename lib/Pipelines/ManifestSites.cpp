@@ -66,6 +66,7 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
   site.set_time(static_cast<artifact::Time>(op.getTime()));
   auto bank = op->getAttrOfType<IntegerAttr>("bank");
   site.set_bank(bank ? bank.getInt() : -1);
+  site.set_by_token(op->hasAttr(byTokenAttribute));
   site.set_rows(op.getRows());
   site.set_columns(op.getColumns());
   site.set_transposed(op.getStoredTransposed());
@@ -105,6 +106,7 @@ Status ManifestBuilder::addSlot(ModuleOp module, DictionaryAttr attr) {
   slot.set_time(static_cast<artifact::Time>(attr.getAs<BindingTimeAttr>("time").getValue()));
   for (auto form : attr.getAs<ArrayAttr>("forms").getAsRange<StringAttr>())
     slot.add_forms(form.getValue().str());
+  slot.set_by_token(attr.contains("by_token"));
   slot.set_max_rank(attr.getAs<IntegerAttr>("rank").getInt());
   for (int64_t site : slotSites[name])
     slot.add_sites(site);
@@ -123,6 +125,7 @@ Status ManifestBuilder::addAdapter(DictionaryAttr attr) {
   artifact::Adapter &adapter = *manifest.add_adapters();
   adapter.set_name(name);
   adapter.set_time(static_cast<artifact::Time>(attr.getAs<BindingTimeAttr>("time").getValue()));
+  adapter.set_by_token(attr.contains("by_token"));
   adapter.set_file("adapters/" + name + ".safetensors");
   if (auto hash = attr.getAs<StringAttr>("hash"))
     adapter.set_source_hash(hash.getValue().str());

@@ -63,11 +63,20 @@ void readTexts(const Texts &texts, bool hasRows, Options &options) {
   if (!hasRows)
     return;
   options.rowAdapters.emplace(1);
+  std::vector<size_t> tokens{1}; // of each row
   for (char c : texts.rowAdapters)
-    if (c == ',')
+    if (c == ',' || c == '/') {
       options.rowAdapters->emplace_back();
-    else
+      c == ',' ? tokens.push_back(1) : void(++tokens.back());
+    } else {
       options.rowAdapters->back() += c;
+    }
+  if (texts.rowAdapters.find('/') != std::string::npos)
+    options.tokens = tokens.front();
+  for (size_t count : tokens)
+    if (count != tokens.front())
+      throw UsageError{"--row-adapters " + texts.rowAdapters + ": a row names adapters for " +
+                       std::to_string(tokens.front()) + " tokens, another for " + std::to_string(count)};
   for (std::string &name : *options.rowAdapters) {
     if (name.empty())
       throw UsageError{"--row-adapters " + texts.rowAdapters +
@@ -199,7 +208,7 @@ struct CommandLine {
           each->add_option("--adapter", adapter,
                            "What acts on all rows, an adapter or shares: 0.7*a+0.3*b; or one to switch in");
       each->add_option("--row-adapters", texts.rowAdapters,
-                       "The same for each row, - for none: a,b,-,0.7*a+0.3*b")
+                       "The same for each row, - for none: a,b,-,0.7*a+0.3*b; or for each token: a/a/-,b/-/-")
           ->excludes(one);
       each->add_option("--set", texts.settings, "Set a property: NAME.scale=0.7 or NAME.rank=4; repeatable")
           ->allow_extra_args(false);

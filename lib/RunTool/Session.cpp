@@ -103,6 +103,7 @@ Result<std::vector<Tensor>> Session::call() {
       rows.push_back(name.empty() ? nullptr : name.c_str());
     call.row_adapters = rows.data();
     call.row_count = rows.size();
+    call.token_count = options.tokens;
   }
   adapter_rt_result *raw = nullptr;
   if (Status status = check(adapter_rt_call(model.get(), views.data(), views.size(), &call, &raw)); !status) {

@@ -30,6 +30,7 @@ struct Options {
   std::vector<Load> loads;
   std::optional<std::string> adapter;
   std::optional<std::vector<std::string>> rowAdapters; // empty names for none
+  size_t tokens = 0; // of a row, if rowAdapters names those of tokens, row after row; else 0
   std::vector<std::pair<std::string, double>> settings;
   std::vector<std::pair<std::string, std::string>> inputs; // name, file
   std::string entry, output;

@@ -99,6 +99,9 @@ Status readRequest(const adapter_rt_tensor *inputs, size_t count, const adapter_
       request.rowAdapters->push_back(std::move(*mix));
     }
   }
+  if (options->token_count && (!options->row_adapters || options->row_count % options->token_count))
+    return Error{"options->token_count does not divide options->row_count"};
+  request.tokens = static_cast<int64_t>(options->token_count);
   if (options->setting_count && !options->settings)
     return Error{"options->settings is NULL"};
   for (size_t i = 0; i < options->setting_count; ++i) {

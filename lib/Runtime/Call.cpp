@@ -106,6 +106,9 @@ Result<RowPlan> Model::planRows(const Snapshot &state, const artifact::Entry &en
           if (!(other == mix))
             return Error{"adapter '" + share.name + "' is bound at call: it acts on all rows or on none"};
       uniform |= time == artifact::CALL;
+      if (request.tokens && !live.source->byToken)
+        return Error{"adapter '" + share.name + "' is bound at " + timeName(time) +
+                     ", and so cannot differ by token; compile it with @row-token"};
       auto set = settings.find({share.name, share.task});
       const Variant *variant = live.find(set == settings.end() ? live.properties : set->second);
       if (!variant || variant->slot < 0)
@@ -115,17 +118,23 @@ Result<RowPlan> Model::planRows(const Snapshot &state, const artifact::Entry &en
     }
   }
   // A call-bound adapter needs no axis of rows.
-  int64_t rows = 0;
+  int64_t rows = 0, tokens = 0;
   for (int i = 0; i < entry.inputs_size(); ++i)
-    if (entry.inputs(i).name() == entry.row_input())
+    if (entry.inputs(i).name() == entry.row_input()) {
       rows = inputs[i]->shape[entry.row_axis()];
+      tokens = entry.token_axis() == entry.row_axis() ? 1 : inputs[i]->shape[entry.token_axis()];
+    }
   if (entry.row_input().empty() && (request.rowAdapters || !uniform))
     return Error{"the graph '" + entry.name() +
                  "' takes no adapters: it was compiled without an axis of rows"};
-  if (request.rowAdapters && static_cast<int64_t>(mixes.size()) != rows)
-    return Error{std::to_string(mixes.size()) + " adapters are named for " + std::to_string(rows) +
-                 " rows (axis " + std::to_string(entry.row_axis()) + " of input '" + entry.row_input() +
-                 "')"};
+  std::string axis = " (axis " + std::to_string(entry.row_axis()) + " of input '" + entry.row_input() + "')";
+  if (request.tokens && request.tokens != tokens)
+    return Error{std::to_string(request.tokens) + " adapters are named for the " + std::to_string(tokens) +
+                 " tokens of a row (axis " + std::to_string(entry.token_axis()) + " of input '" +
+                 entry.row_input() + "')"};
+  int64_t count = static_cast<int64_t>(mixes.size()) / std::max<int64_t>(request.tokens, 1);
+  if (request.rowAdapters && count != rows)
+    return Error{std::to_string(count) + " adapters are named for " + std::to_string(rows) + " rows" + axis};
   if (any && !state.switched.empty())
     return Error{"rows cannot carry adapters while '" + state.switched +
                  "' is switched in; switch to none first"};
@@ -133,8 +142,10 @@ Result<RowPlan> Model::planRows(const Snapshot &state, const artifact::Entry &en
     rowsOf.assign(static_cast<size_t>(resources.pool.threads()), rowsOf[0]);
   else if (request.adapter)
     rowsOf.assign(static_cast<size_t>(rows), rowsOf[0]);
+  // Tokens that follow each other are one piece of work, but leave some for every thread.
+  auto most = static_cast<int64_t>(rowsOf.size()) / resources.pool.threads() + 1;
   for (const std::vector<adapter_assignment_v1> &row : rowsOf)
-    plan.addRow(row);
+    plan.addRow(row, request.tokens ? most : 1);
   if (!plan.isPlain && artifact->manifest.has_device())
     return Error{
         "several adapters on one row, or one with a weight, act on the CPU only, as yet; compile with "

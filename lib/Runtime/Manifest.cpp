@@ -75,7 +75,8 @@ private:
       for (const Tensor &tensor : entry.inputs())
         if (tensor.name() == entry.row_input())
           rows = &tensor;
-      if (!rows || !within(entry.row_axis(), rows->dims_size()))
+      if (!rows || !within(entry.row_axis(), rows->dims_size()) ||
+          !within(entry.token_axis(), rows->dims_size()))
         return "the row axis of entry '" + entry.name() + "' does not exist";
     }
     return "";

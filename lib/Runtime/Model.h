@@ -46,10 +46,11 @@ struct Snapshot {
 };
 
 struct CallRequest {
-  std::vector<std::pair<std::string, Tensor>> inputs;   // views
-  std::string entry;                                    // empty: the first
-  std::optional<Mix> adapter;                           // for all rows
-  std::optional<std::vector<Mix>> rowAdapters;          // or for each
+  std::vector<std::pair<std::string, Tensor>> inputs; // views
+  std::string entry;                                  // empty: the first
+  std::optional<Mix> adapter;                         // for all rows
+  std::optional<std::vector<Mix>> rowAdapters;        // or for each
+  int64_t tokens = 0; // of a row, each of which has adapters of its own in rowAdapters; 0: rows have
   std::vector<std::pair<std::string, double>> settings; // "<adapter>.<property>", for this call
 
   std::vector<Share> shares() const; // of all rows

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Adapters of rows: their notation, and the segments of a call. Each row is a segment of its own, since what an
-// adapter does may depend on all positions of its row.
+// Adapters of rows: their notation, and the segments of a call. A row that has one adapter is a segment of its own,
+// since what an adapter does may depend on all positions of its row; tokens that follow each other may share one.
 #include "lib/Runtime/Rows.h"
 #include "lib/Checkpoint/Text.h"
 #include <cctype>
@@ -55,11 +55,23 @@ Result<Mix> readMix(const std::string &text) {
   return mix;
 }
 
-void RowPlan::addRow(const std::vector<adapter_assignment_v1> &adapters) {
+void RowPlan::addRow(const std::vector<adapter_assignment_v1> &adapters, int64_t most) {
   auto row = static_cast<int64_t>(slots.size());
   slots.push_back(adapters.empty() ? -1 : adapters.front().slot);
   if (adapters.empty())
     return;
+  if (!segments.empty()) {
+    adapter_segment_v1 &last = segments.back();
+    bool isNext = last.end == row && last.end - last.begin < most &&
+                  last.count == static_cast<int64_t>(adapters.size());
+    for (int64_t i = 0; isNext && i < last.count; ++i)
+      isNext = assignments[last.first + i].slot == adapters[i].slot &&
+               assignments[last.first + i].weight == adapters[i].weight;
+    if (isNext) {
+      ++last.end;
+      return;
+    }
+  }
   isPlain &= adapters.size() == 1 && adapters.front().weight == 1.0f;
   segments.push_back(
       {row, row + 1, static_cast<int64_t>(assignments.size()), static_cast<int64_t>(adapters.size())});

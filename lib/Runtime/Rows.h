@@ -38,8 +38,9 @@ struct RowPlan {
   std::vector<int32_t> slots; // of each row, for devices
   bool isPlain = true;        // no row has several adapters or one with a weight, so that `slots` says it all
 
-  // The row behind those that are there already.
-  void addRow(const std::vector<adapter_assignment_v1> &adapters);
+  // The row behind those that are there already. It joins the segment in front of it if that has the same adapters
+  // and less than `most` rows.
+  void addRow(const std::vector<adapter_assignment_v1> &adapters, int64_t most = 1);
   // Puts the rows into `call`, which points into the plan.
   void describe(adapter_call_v1 &call) const;
 };

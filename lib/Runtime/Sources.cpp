@@ -196,6 +196,7 @@ Result<Source> readBuiltIn(const Artifact &artifact, const artifact::Adapter &ad
     return file.error();
   Source source{adapter.name(), "artifact", adapter.time(), {}, {}};
   source.bound.assign(adapter.bound().begin(), adapter.bound().end());
+  source.byToken = adapter.by_token();
   for (const artifact::AdapterUpdate &update : adapter.updates()) {
     std::map<std::string, Tensor> tensors;
     for (const artifact::AdapterTensor &tensor : update.tensors()) {
@@ -234,8 +235,10 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
   if (!adapter)
     return adapter.error();
   Source source{name, path, room->time, {}, {}};
-  if (room->slot)
+  if (room->slot) {
     source.bound.assign(room->slot->bound().begin(), room->slot->bound().end());
+    source.byToken = room->slot->by_token();
+  }
   for (const Update &update : adapter->updates) {
     std::shared_ptr<Update> skills;
     if (update.tasks) {
@@ -257,6 +260,10 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
     if (!sites)
       return sites.error();
     for (int site : *sites) {
+      if (source.byToken && !artifact.manifest.sites(site).by_token())
+        return Error{path + ": '" + siteName(artifact.manifest.sites(site)) +
+                     "' can differ by row, not by token, which the slot '" + room->slot->name() +
+                     "' is for; use a slot of row"};
       Result<SiteUpdate> made = makeUpdate(artifact, site, update.form, update.scale, update.tensors,
                                            room->time, path, Origin::Checkpoint);
       if (!made)

@@ -48,6 +48,7 @@ struct Source {
   artifact::Time time;
   std::vector<SiteUpdate> updates;
   std::vector<std::string> bound; // properties that come with the call
+  bool byToken = false;           // of a row-bound one: it may act on some tokens of a row alone
 
   // Its switch or load functions write new weights; other adapters have entries in banks.
   bool inWeights() const { return time == artifact::SWITCH || time == artifact::LOAD; }

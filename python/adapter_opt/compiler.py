@@ -21,7 +21,8 @@ class Adapter:
     """An adapter to compile in.
 
     path: a PEFT folder or its safetensors file.
-    time: when it is bound, one of "build", "switch", "call" and "row"; see docs/binding-times.md.
+    time: when it is bound, one of "build", "switch", "call", "row" and "row-token"; see
+        docs/binding-times.md.
     scale: multiplies the adapter's own scale.
     bind: properties that each call may set, of "scale" and "rank"; at "call" and "row" only.
     task: of an adapter of several tasks, the one that is meant; at "build" one must be.
@@ -39,7 +40,7 @@ class Slot:
     """Room for adapters that arrive later, by Model.load_adapter.
 
     forms: of their updates, of "lora", "dora", "embedding", "rows", "add" and "replace", joined by "+".
-    time: when they are bound, one of "load", "switch", "call" and "row".
+    time: when they are bound, one of "load", "switch", "call", "row" and "row-token".
     rank: the highest that is taken; None means any.
     modules: globs over the paths of modules, or over their ends; none means all modules.
     bind: properties that each call may set, of "scale" and "rank".

@@ -33,15 +33,23 @@ class Model:
         Inputs are NumPy arrays or anything with __dlpack__, given by keyword or, where names are no
         identifiers, as a dict. adapters is None, what acts on all rows, or a list with what acts on each:
         the name of an adapter, perhaps with a task of it ("poly:2"), None, or several with the share of
-        each one's changes that comes to be, as in {"fr": 0.7, "sql": 0.3}. settings are properties of these
-        adapters for this call, as in {"sql.scale": 0.7, "sql.rank": 4}, of those that were compiled to come
-        with the call; of an adapter of several tasks, "poly.task" too.
+        each one's changes that comes to be, as in {"fr": 0.7, "sql": 0.3}; where adapters were compiled
+        with time="row-token" it may be a list of such for each token of the row. settings are properties of
+        these adapters for this call, as in {"sql.scale": 0.7, "sql.rank": 4}, of those that were compiled to
+        come with the call; of an adapter of several tasks, "poly.task" too.
         """
         given = {**(inputs or {}), **named}
         arrays = [(name, _array(value)) for name, value in given.items()]
         one = _mix(adapters) if isinstance(adapters, (str, dict)) else None
-        rows = None if adapters is None or one is not None else [_mix(each) for each in adapters]
-        return dict(self._model.call(arrays, None, one, rows, list((settings or {}).items())))
+        rows = None if adapters is None or one is not None else list(adapters)
+        tokens = 0
+        if rows and all(isinstance(row, (list, tuple)) for row in rows):
+            tokens = len(rows[0])
+            if any(len(row) != tokens for row in rows) or not tokens:
+                raise ValueError("adapters by token: the rows must have the same number of tokens")
+            rows = [token for row in rows for token in row]
+        rows = None if rows is None else [_mix(each) for each in rows]
+        return dict(self._model.call(arrays, None, one, rows, list((settings or {}).items()), tokens))
 
     def switch(self, name):
         """Switches an adapter into the weights, or with None back to the base."""

@@ -88,8 +88,11 @@ class Oracle:
 
     def both(self, architecture, method, shares=(1.0, 1.0)):
         """Logits by feed with the adapters of seeds 1 and 2 active at once: the sum of both updates; `shares`
-        of what each makes of
-        a layer's own result are added up."""
+        of what each makes of a layer's own result are added up."""
+        return self._outputs(self.mixed(architecture, method, shares), architecture)
+
+    def mixed(self, architecture, method, shares):
+        """The model of `both`. Shares may be tensors, one number for each position: [rows, tokens, 1]."""
         model = methods.attach(zoo.make(architecture), architecture, method, 1)
         other = methods.attach(zoo.make(architecture), architecture, method, 2)
         with zoo.quiet():
@@ -97,11 +100,13 @@ class Oracle:
         values = dict(other.named_parameters())
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                if ".second." in name:
-                    parameter.copy_(values[name.replace(".second.", ".default.")])
+                if "second" in name.split("."):
+                    own = ".".join("default" if part == "second" else part for part in name.split("."))
+                    parameter.copy_(values[own])
         model.base_model.set_adapter(["default", "second"])
-        if shares != (1.0, 1.0):
-            for module in list(model.modules()):
-                if hasattr(module, "scale_layer"):
-                    module.forward = functools.partial(_shared_forward, module, module.forward, shares)
-        return self._outputs(model.eval(), architecture)
+        if all(isinstance(share, float) and share == 1.0 for share in shares):
+            return model.eval()
+        for module in list(model.modules()):
+            if hasattr(module, "scale_layer"):
+                module.forward = functools.partial(_shared_forward, module, module.forward, shares)
+        return model.eval()

@@ -48,6 +48,10 @@ using TouchBody =
     llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &builder, mlir::ValueRange element,
                                    mlir::Value carried, ElementUpdate update)>;
 
+/// On a row-bound site: adapters act there token by token. "adapter" where one of the build does, "room" where
+/// only adapters that come later may.
+inline constexpr const char *byTokenAttribute = "adapter.by_token";
+
 /// The type of updates of a weight; names of dims do not matter.
 UpdateType updateTypeOf(mlir::Type weight);
 /// Whether an update, or one that it is made of, depends on the input of the weight's reader.

@@ -18,7 +18,8 @@ def Adapter_SiteOp : Adapter_Op<"site", [Symbol]> {
     (GPT-2's Conv1D). A bottleneck has no parameter; there the word says where its module stands, see
     lib/Checkpoint/Bottleneck.h. `forms` lists the forms of updates that may come, as lib/Checkpoint names them.
     `tied` are sites that follow this one where an update of a tied weight reaches both. `slots` names the slots
-    that have room here; a `spare` site is for them alone, and is left out where the graph cannot serve it.
+    that have room here; a `spare` site is for them alone, and is left out where the graph cannot serve it. The
+    attribute `adapter.by_token` ("adapter" or "room") says that adapters of a row-bound site may differ by token.
 
     Example:
     ```mlir

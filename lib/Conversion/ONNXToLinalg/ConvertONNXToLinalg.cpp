@@ -4,7 +4,6 @@
 // lowerings. Initialisers become kernel.parameter ops, by their place in a list that the function carries.
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/Kernel/IR/KernelOps.h"
-#include "lib/Conversion/ONNXToLinalg/Experts.h"
 #include "lib/Conversion/ONNXToLinalg/Lowering.h"
 #include "lib/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -24,175 +23,6 @@ namespace adapter {
 
 using namespace mlir;
 using namespace adapter;
-
-// A weight that adapters act on later: one that a switch may change is a parameter of its own, one that
-// differs by row carries the number of its bank.
-static LogicalResult lowerMaterialize(MaterializeOp op, GraphLowering &graph) {
-  auto select = op.getUpdate().getDefiningOp<SelectOp>();
-  if (!select)
-    return op.emitError("its update is known at build; run adapter-merge first");
-  auto site = SymbolTable::lookupNearestSymbolFrom<SiteOp>(op, select.getSiteAttr());
-  if (!site)
-    return select.emitError() << "names no site";
-  Lowered lowered;
-  site->removeAttr("shares");
-  if (auto parameter = op.getWeight().getDefiningOp<ParameterOp>()) {
-    FailureOr<Lowered> own =
-        graph.parameter(op, parameter.getScope(), parameter.getKey(), parameter.getType(),
-                        parameter.getValueAttr(), site.getSymName());
-    if (failed(own))
-      return failure();
-    lowered = std::move(*own);
-  } else if (auto inner = op.getWeight().getDefiningOp<MaterializeOp>()) {
-    // Two times at one parameter: the later site reads what the earlier one holds.
-    lowered = graph.get(op.getWeight());
-    auto select = inner.getUpdate().getDefiningOp<SelectOp>();
-    Attribute shared =
-        SymbolTable::lookupNearestSymbolFrom<SiteOp>(op, select.getSiteAttr())->getAttr("shares");
-    site->setAttr("shares", shared ? shared : select.getSiteAttr());
-  } else {
-    return op.emitError("acts on a weight that is no parameter");
-  }
-  if (auto attr = site->getAttrOfType<IntegerAttr>("bank")) {
-    bool perRow = site.getTime() == BindingTime::Row;
-    graph.banks[attr.getInt()] = {perRow, site.getSpare(), ""};
-    if (!perRow && site.getKind() == SiteKind::Vector)
-      lowered = graph.callVector(lowered, attr.getInt());
-    else
-      lowered.banks.push_back(attr.getInt());
-  }
-  graph.set(op.getResult(), std::move(lowered));
-  return success();
-}
-
-// A value that modules of rows or of the call act on.
-static LogicalResult lowerAct(ActOp op, GraphLowering &graph) {
-  auto site = SymbolTable::lookupNearestSymbolFrom<SiteOp>(op, op.getSiteAttr());
-  auto bank = site ? site->getAttrOfType<IntegerAttr>("bank") : IntegerAttr();
-  if (!bank)
-    return op.emitError("names no site of rows or calls");
-  graph.b.setLoc(op.getLoc());
-  graph.banks[bank.getInt()] = {site.getTime() == BindingTime::Row, site.getSpare(), ""};
-  Lowered *residual = op.getResidual() ? &graph.get(op.getResidual()) : nullptr;
-  Lowered result = graph.actByRow(graph.get(op.getBase()), graph.get(op.getInput()), residual, bank.getInt(),
-                                  site.getForms());
-  if (!graph.fault.empty())
-    return op.emitError() << "module at '" << site.getModule() << "': " << graph.fault;
-  graph.set(op.getResult(), std::move(result));
-  return success();
-}
-
-// Lowerings that write their results by index say nothing of rows. Then they stay where the first input with
-// rows has them, if the result has the same size there and nothing moves along that axis.
-static void traceRows(onnxir::NodeOp node, GraphLowering &graph) {
-  Lowered *input = nullptr;
-  for (unsigned i = 0; i < node.getInputs().size(); ++i)
-    if (Lowered *each = graph.input(node, i); each && each->rows.kind != Rows::None)
-      if (!input || (each->rows.isTraced() && !input->rows.isTraced()))
-        input = each;
-  // Shapes are computed from sizes alone.
-  if (!input || node.getOpType() == "Shape" || node.getOpType() == "Size")
-    return;
-  for (Value result : node.getResults()) {
-    if (!graph.has(result) || graph.get(result).rows.kind != Rows::None || graph.get(result).elements)
-      continue;
-    Lowered &lowered = graph.get(result);
-    const Rows &rows = input->rows;
-    bool stays = rows.isTraced() && rows.axis < lowered.rank() &&
-                 GraphLowering::same(input->shape[rows.axis], lowered.shape[rows.axis]) &&
-                 (rows.axis == 0 || input->rank() == lowered.rank());
-    int64_t axis = intAttr(node, "axis", lowered.rank());
-    if (axis < 0)
-      axis += lowered.rank();
-    lowered.rows = stays && axis != rows.axis ? rows : Rows::elsewhere();
-  }
-}
-
-// Only these read a parameter that differs by row as each row's own; any other would read the base's.
-static void checkBanks(onnxir::NodeOp node, GraphLowering &graph) {
-  static constexpr StringRef known[] = {"Add",
-                                        "Conv",
-                                        "Div",
-                                        "Gather",
-                                        "Gemm",
-                                        "Mul",
-                                        "Identity",
-                                        "MatMul",
-                                        "LayerNormalization",
-                                        "RMSNormalization",
-                                        "Sub",
-                                        "Reshape",
-                                        "Squeeze",
-                                        "Transpose",
-                                        "Unsqueeze"};
-  for (unsigned i = 0; i < node.getInputs().size(); ++i) {
-    Lowered *input = graph.input(node, i);
-    if (!input || input->banks.empty())
-      continue;
-    bool grouped = node.getOpType() == "Conv" && intAttr(node, "group", 1) != 1;
-    if (!grouped && llvm::is_contained(known, node.getOpType()))
-      continue;
-    for (int64_t bank : input->banks)
-      graph.refuse(bank, "its parameter cannot differ by row; bind the adapter at build or switch");
-    input->banks.clear();
-  }
-}
-
-static LogicalResult lowerNodes(Block &block, GraphLowering &graph) {
-  const LoweringTable &table = LoweringTable::get();
-  for (Operation &op : block.without_terminator()) {
-    auto node = dyn_cast<onnxir::NodeOp>(op);
-    if (auto materialize = dyn_cast<MaterializeOp>(op)) {
-      if (failed(lowerMaterialize(materialize, graph)))
-        return failure();
-      continue;
-    }
-    if (auto route = dyn_cast<RouteOp>(op)) {
-      graph.b.setLoc(op.getLoc());
-      if (failed(lowerRoute(route, graph)))
-        return failure();
-      continue;
-    }
-    if (auto experts = dyn_cast<ExpertsOp>(op)) {
-      graph.b.setLoc(op.getLoc());
-      if (failed(lowerExperts(experts, graph)))
-        return failure();
-      if (!graph.fault.empty())
-        return op.emitError() << graph.fault;
-      continue;
-    }
-    if (auto act = dyn_cast<ActOp>(op)) {
-      if (failed(lowerAct(act, graph)))
-        return failure();
-      continue;
-    }
-    if (!node) {
-      if (!isa<ParameterOp, onnxir::AbsentOp, SelectOp>(op))
-        return op.emitError() << "cannot be lowered to linalg";
-      continue;
-    }
-    LowerNodeFunction lower = table.lookup(node.getDomain(), node.getOpType(), node.getOpsetVersion());
-    if (!lower)
-      return node.emitError() << describe(node) << ": operator "
-                              << (node.getDomain().empty() ? "" : node.getDomain() + "::") << node.getOpType()
-                              << " (opset " << node.getOpsetVersion()
-                              << ") is not supported in compiled code; -o x.onnx keeps it as it is";
-    graph.b.setLoc(node.getLoc());
-    checkBanks(node, graph);
-    if (graph.fault.empty() && failed(lower(node, graph)))
-      return failure();
-    if (!graph.fault.empty())
-      return node.emitError() << (StringRef(graph.fault).starts_with(describe(node)) ? ""
-                                                                                     : describe(node) + ": ")
-                              << graph.fault;
-    traceRows(node, graph);
-    for (auto [result, name] : llvm::zip(node.getResults(), node.getResultNames()))
-      if (!isa<NoneType>(result.getType()) && !graph.has(result) && !result.use_empty())
-        return node.emitError() << describe(node) << ": result " << name
-                                << " is used, but not supported in compiled code";
-  }
-  return success();
-}
 
 namespace {
 struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBase<ConvertONNXToLinalgPass> {
@@ -238,8 +68,16 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
         return op.emitError() << "--row-axis " << text << "=" << axis << ": the input has " << input.rank()
                               << " dimensions";
       graph.rowCount = input.shape[axis];
+      // Tokens lie beside the rows.
+      int64_t beside = axis + 1 < input.rank() ? axis + 1 : axis - 1;
+      if (beside >= 0)
+        graph.tokenCount = input.shape[beside];
+      if (graph.tracesTokens && beside >= 0) {
+        std::swap(graph.rowCount, graph.tokenCount);
+        input.rows = Rows::at(beside);
+      }
     }
-    if (!graph.rowCount)
+    if (!graph.rowCount || graph.tracesTokens)
       return success();
     for (Value argument : op.getBody().getArguments()) {
       Lowered &input = graph.get(argument);
@@ -305,6 +143,8 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
   // Lowers the graphs of a model. Room that they cannot serve shows on the way; then lowering starts over
   // without it.
   LogicalResult convert(onnxir::ModelOp model, size_t models, int64_t &banks) {
+    if (failed(traceTokens(model, banks)))
+      return failure();
     for (;;) {
       int64_t next = banks;
       numberBanks(model, next);
@@ -329,6 +169,40 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     }
   }
 
+  // Finds out where adapters that act token by token can, by lowering the graphs with tokens for rows; nothing of
+  // that remains. A site that cannot is one of rows, if nothing but room there wants more.
+  LogicalResult traceTokens(onnxir::ModelOp model, int64_t firstBank) {
+    auto isWanted = [](SiteOp site) { return site->hasAttr(byTokenAttribute); };
+    if (llvm::none_of(model.getBody().getOps<SiteOp>(), isWanted))
+      return success();
+    numberBanks(model, firstBank);
+    std::map<int64_t, std::string> refused;
+    OpBuilder builder(model);
+    for (auto graph : model.getBody().getOps<onnxir::GraphOp>()) {
+      GraphFunction made;
+      LogicalResult done = lower(graph, "tokens", builder, made, /*tracesTokens=*/true);
+      if (succeeded(done))
+        for (const auto &[number, bank] : made.graph->banks)
+          if (!bank.refusal.empty())
+            refused.emplace(number, bank.refusal);
+      if (made.function)
+        made.function.erase();
+      if (failed(done))
+        return failure();
+    }
+    for (SiteOp site : llvm::make_filter_range(model.getBody().getOps<SiteOp>(), isWanted)) {
+      auto number = site->getAttrOfType<IntegerAttr>("bank");
+      auto why = number ? refused.find(number.getInt()) : refused.end();
+      if (why == refused.end())
+        continue;
+      if (cast<StringAttr>(site->getAttr(byTokenAttribute)).getValue() != "room")
+        return site.emitError() << "module '" << site.getModule() << "', parameter '" << site.getParameter()
+                                << "': " << why->second;
+      site->removeAttr(byTokenAttribute);
+    }
+    return success();
+  }
+
   struct GraphFunction {
     func::FuncOp function;
     std::unique_ptr<ImplicitLocOpBuilder> builder;
@@ -336,7 +210,7 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
   };
 
   LogicalResult lower(onnxir::GraphOp op, const std::string &name, OpBuilder &moduleBuilder,
-                      GraphFunction &made) {
+                      GraphFunction &made, bool tracesTokens = false) {
     SmallVector<Type> inputTypes;
     for (auto [argument, name] : llvm::zip(op.getBody().getArguments(), op.getInputNames())) {
       FailureOr<RankedTensorType> type = plainType(op, argument.getType(), cast<StringAttr>(name).getValue());
@@ -356,6 +230,7 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     ImplicitLocOpBuilder &b = *made.builder;
     GraphLowering &graph = *made.graph;
     graph.columnBlock = columnBlock;
+    graph.tracesTokens = tracesTokens;
     llvm::StringMap<OpFoldResult> named;
     for (auto [onnxInput, argument] : llvm::zip(op.getBody().getArguments(), entry->getArguments()))
       addInput(graph, onnxInput, argument, named);

@@ -111,6 +111,11 @@ public:
   void set(mlir::Value value, Lowered lowered) { values[value] = std::move(lowered); }
   /// The number of rows: the size of the axis of an input that carries them; null where there is none.
   mlir::OpFoldResult rowCount;
+  /// The number of tokens of a row, where adapters act token by token: the size of the axis beside it.
+  mlir::OpFoldResult tokenCount;
+  /// The graph is lowered to see where tokens go: what is said of rows is meant of them. Tokens meet in products, of
+  /// which the left operand's are the ones that go on: attention's queries.
+  bool tracesTokens = false;
   /// Rows of what is combined position by position, broadcast. Inputs with traced rows settle to which row a
   /// position belongs, whatever else is read there (a mask, say), as long as they agree.
   static Rows mergeRows(llvm::ArrayRef<mlir::OpFoldResult> shape, llvm::ArrayRef<Lowered *> inputs);
@@ -136,9 +141,10 @@ public:
 
   /// What the entries of a bank act on.
   struct Bank {
-    bool perRow = true;  ///< each row of a call may have another entry
-    bool spare = false;  ///< nothing but room: it may be left out
-    std::string refusal; ///< why it is left out
+    bool perRow = true;   ///< each row of a call may have another entry
+    bool spare = false;   ///< nothing but room: it may be left out
+    bool byToken = false; ///< and each token of a row
+    std::string refusal;  ///< why it is left out
   };
   std::map<int64_t, Bank> banks; ///< by number
   /// The graph cannot serve a bank: a spare one is left out, for others the node is at fault.
@@ -234,6 +240,9 @@ private:
   llvm::DenseMap<mlir::Value, Lowered> values;
   llvm::SmallVector<mlir::Operation *> scalarOps;
 };
+
+/// Lowers the nodes of a graph whose inputs and parameters have been set. Reports its own errors.
+llvm::LogicalResult lowerNodes(mlir::Block &block, GraphLowering &graph);
 
 /// The type without names of dims and signs; an error where it is no ranked tensor of numbers.
 llvm::FailureOr<mlir::RankedTensorType> plainType(mlir::Operation *op, mlir::Type type, llvm::StringRef name);

@@ -49,7 +49,7 @@ static LogicalResult checkFloat(onnxir::NodeOp node, Lowered *x) {
 }
 
 // Rows of a product of x [batch..., m, k] and y [batch..., k, n] (or [batch..., n, k]) of equal batches.
-static Rows productRows(const Lowered &x, const Lowered &y, bool transposed) {
+static Rows productRows(const GraphLowering &graph, const Lowered &x, const Lowered &y, bool transposed) {
   auto mapped = [](const Lowered &value, int64_t summed, int64_t ownAxis, int64_t resultAxis) {
     Rows rows = value.rows;
     if (!rows.isTraced())
@@ -63,6 +63,8 @@ static Rows productRows(const Lowered &x, const Lowered &y, bool transposed) {
   int64_t rank = x.rank(), columns = transposed ? rank - 2 : rank - 1,
           depth = transposed ? rank - 1 : rank - 2;
   Rows left = mapped(x, rank - 1, rank - 2, rank - 2), right = mapped(y, depth, columns, rank - 1);
+  if (graph.tracesTokens && left.isTraced())
+    return left;
   if (left.isTraced() && right.isTraced())
     return left == right ? left : Rows::elsewhere();
   if (left.isTraced() || right.kind == Rows::None)
@@ -107,7 +109,7 @@ static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &gr
   SmallVector<OpFoldResult> shape(batch);
   shape.append({rows, columns});
   Lowered result = graph.reshape(flat, shape);
-  result.rows = productRows(x, y, transposed);
+  result.rows = productRows(graph, x, y, transposed);
   return result;
 }
 

@@ -29,6 +29,15 @@ Rows GraphLowering::mergeRows(ArrayRef<OpFoldResult> shape, ArrayRef<Lowered *> 
   return isLost && !result.isTraced() ? Rows::elsewhere() : result;
 }
 
+// Whether x is y, or y where it is not broadcast.
+static bool areOneOrSame(OpFoldResult x, OpFoldResult y) {
+  if (GraphLowering::same(x, y))
+    return true;
+  auto value = dyn_cast<Value>(x);
+  auto choice = value ? value.getDefiningOp<arith::SelectOp>() : arith::SelectOp();
+  return choice && (areOneOrSame(choice.getTrueValue(), y) || areOneOrSame(choice.getFalseValue(), y));
+}
+
 Rows GraphLowering::reshapeRows(const Lowered &source, ArrayRef<OpFoldResult> shape) {
   Rows rows = source.rows;
   if (!rows.isTraced() || ArrayRef(source.shape) == shape || !rowCount)
@@ -48,6 +57,21 @@ Rows GraphLowering::reshapeRows(const Lowered &source, ArrayRef<OpFoldResult> sh
     if (isConstantIntValue(*outer, 1) && !isConstantIntValue(shape[axis], 1) && hidden)
       return Rows::at(axis);
   }
+  // What lies in front may be hidden, but the rows' dimension and all behind it are as before.
+  ArrayRef<OpFoldResult> behind = ArrayRef(source.shape).drop_front(rows.axis + 1);
+  for (int64_t axis = 0; axis < rank; ++axis) {
+    bool isKept = same(shape[axis], source.shape[rows.axis]);
+    // A size of attention's scores may be that of a mask, broadcast: it is that of the tokens, where it is not 1.
+    bool isTokens = tracesTokens && axis == rows.axis &&
+                    (same(shape[axis], rowCount) || areOneOrSame(source.shape[axis], shape[axis]));
+    std::optional<OpFoldResult> more;
+    if (isKept || (isTokens && rank == source.rank()))
+      more = exactQuotient(shape.drop_front(axis + 1), behind);
+    bool sameBehind = more && isConstantIntValue(*more, 1);
+    if (sameBehind || (isTokens && llvm::all_of_zip(ArrayRef(source.shape).take_front(axis),
+                                                    shape.take_front(axis), areOneOrSame)))
+      return Rows::at(axis, rows.outer);
+  }
   return Rows::elsewhere();
 }
 
@@ -65,12 +89,23 @@ bool GraphLowering::requireRows(const Lowered &x, int64_t bank, int64_t last) {
     SmallVector<OpFoldResult> divisor{rowCount};
     if (x.rows.outer)
       divisor.push_back(x.rows.outer);
+    if (banks[bank].byToken) {
+      std::optional<OpFoldResult> most =
+          exactQuotient(ArrayRef(x.shape).drop_back(last), {rowCount, tokenCount});
+      if (!most || !isConstantIntValue(*most, 1))
+        requireEqual(product(ArrayRef(x.shape).drop_back(last)), product({rowCount, tokenCount}),
+                     "a node with adapters by token acts on something else than the tokens");
+    }
     if (!exactQuotient({size}, divisor)) {
       Value rest = arith::RemUIOp::create(b, value(size), value(max(product(divisor), constant(1))));
       Value whole = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, rest, value(constant(0)));
       require(whole, "the rows of the call do not divide the positions of a node with adapters");
     }
     return true;
+  }
+  if (tracesTokens) {
+    refuse(bank, "what it acts on cannot be told apart by token; bind the adapter at row");
+    return false;
   }
   refuse(bank, x.rows.kind == Rows::None
                    ? "its input does not depend on the rows of the call, so an adapter of one row cannot act "
@@ -154,6 +189,13 @@ Lowered GraphLowering::rowVectors(Lowered &vector, ArrayRef<Lowered *> inputs) {
       data = input;
   Lowered plain = vector;
   plain.banks.clear();
+  if (tracesTokens) {
+    if (banks[vector.banks.front()].perRow)
+      refuse(vector.banks.front(),
+             "a vector, like a bias or a norm's weight, can differ by row, not by token; bind "
+             "the adapter at row");
+    return plain;
+  }
   Lowered none;
   for (Lowered *input : inputs)
     if (input->rows.kind != Rows::None)

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A graph's nodes, one after the other, through the table of lowerings; and what adapters that come later have put
+// between them.
+#include "dialects/Adapter/IR/AdapterOps.h"
+#include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Conversion/ONNXToLinalg/Experts.h"
+#include "lib/Conversion/ONNXToLinalg/Lowering.h"
+
+using namespace mlir;
+using namespace adapter;
+
+// While tokens are traced, nothing but what acts on them is of interest, and it may be refused.
+static GraphLowering::Bank describeBank(SiteOp site, const GraphLowering &graph) {
+  bool byToken = site->hasAttr(byTokenAttribute), perRow = site.getTime() == BindingTime::Row;
+  if (graph.tracesTokens)
+    return {perRow && byToken, /*spare=*/true, /*byToken=*/false, ""};
+  return {perRow, site.getSpare(), byToken, ""};
+}
+
+// A weight that adapters act on later: one that a switch may change is a parameter of its own, one that
+// differs by row carries the number of its bank.
+static LogicalResult lowerMaterialize(MaterializeOp op, GraphLowering &graph) {
+  auto select = op.getUpdate().getDefiningOp<SelectOp>();
+  if (!select)
+    return op.emitError("its update is known at build; run adapter-merge first");
+  auto site = SymbolTable::lookupNearestSymbolFrom<SiteOp>(op, select.getSiteAttr());
+  if (!site)
+    return select.emitError() << "names no site";
+  Lowered lowered;
+  site->removeAttr("shares");
+  if (auto parameter = op.getWeight().getDefiningOp<ParameterOp>()) {
+    FailureOr<Lowered> own =
+        graph.parameter(op, parameter.getScope(), parameter.getKey(), parameter.getType(),
+                        parameter.getValueAttr(), site.getSymName());
+    if (failed(own))
+      return failure();
+    lowered = std::move(*own);
+  } else if (auto inner = op.getWeight().getDefiningOp<MaterializeOp>()) {
+    // Two times at one parameter: the later site reads what the earlier one holds.
+    lowered = graph.get(op.getWeight());
+    auto select = inner.getUpdate().getDefiningOp<SelectOp>();
+    Attribute shared =
+        SymbolTable::lookupNearestSymbolFrom<SiteOp>(op, select.getSiteAttr())->getAttr("shares");
+    site->setAttr("shares", shared ? shared : select.getSiteAttr());
+  } else {
+    return op.emitError("acts on a weight that is no parameter");
+  }
+  if (auto attr = site->getAttrOfType<IntegerAttr>("bank")) {
+    bool perRow = site.getTime() == BindingTime::Row;
+    graph.banks[attr.getInt()] = describeBank(site, graph);
+    if (!perRow && site.getKind() == SiteKind::Vector)
+      lowered = graph.callVector(lowered, attr.getInt());
+    else
+      lowered.banks.push_back(attr.getInt());
+  }
+  graph.set(op.getResult(), std::move(lowered));
+  return success();
+}
+
+// A value that modules of rows or of the call act on.
+static LogicalResult lowerAct(ActOp op, GraphLowering &graph) {
+  auto site = SymbolTable::lookupNearestSymbolFrom<SiteOp>(op, op.getSiteAttr());
+  auto bank = site ? site->getAttrOfType<IntegerAttr>("bank") : IntegerAttr();
+  if (!bank)
+    return op.emitError("names no site of rows or calls");
+  graph.b.setLoc(op.getLoc());
+  graph.banks[bank.getInt()] = describeBank(site, graph);
+  auto hasGate = [](StringRef form) { return form.contains("+gate"); };
+  if (graph.tracesTokens && llvm::any_of(site.getForms().getAsValueRange<StringAttr>(), hasGate))
+    graph.refuse(bank.getInt(), "a gate is a mean over a sequence; bind the adapter at row");
+  Lowered *residual = op.getResidual() ? &graph.get(op.getResidual()) : nullptr;
+  Lowered result = graph.actByRow(graph.get(op.getBase()), graph.get(op.getInput()), residual, bank.getInt(),
+                                  site.getForms());
+  if (!graph.fault.empty())
+    return op.emitError() << "module at '" << site.getModule() << "': " << graph.fault;
+  graph.set(op.getResult(), std::move(result));
+  return success();
+}
+
+// Lowerings that write their results by index say nothing of rows. Then they stay where the first input with
+// rows has them, if the result has the same size there and nothing moves along that axis.
+static void traceRows(onnxir::NodeOp node, GraphLowering &graph) {
+  Lowered *input = nullptr;
+  for (unsigned i = 0; i < node.getInputs().size(); ++i)
+    if (Lowered *each = graph.input(node, i); each && each->rows.kind != Rows::None)
+      if (!input || (each->rows.isTraced() && !input->rows.isTraced()))
+        input = each;
+  // Shapes are computed from sizes alone.
+  if (!input || node.getOpType() == "Shape" || node.getOpType() == "Size")
+    return;
+  for (Value result : node.getResults()) {
+    if (!graph.has(result) || graph.get(result).rows.kind != Rows::None || graph.get(result).elements)
+      continue;
+    Lowered &lowered = graph.get(result);
+    const Rows &rows = input->rows;
+    bool stays = rows.isTraced() && rows.axis < lowered.rank() &&
+                 GraphLowering::same(input->shape[rows.axis], lowered.shape[rows.axis]) &&
+                 (rows.axis == 0 || input->rank() == lowered.rank());
+    int64_t axis = intAttr(node, "axis", lowered.rank());
+    if (axis < 0)
+      axis += lowered.rank();
+    lowered.rows = stays && axis != rows.axis ? rows : Rows::elsewhere();
+  }
+}
+
+// Only these read a parameter that differs by row as each row's own; any other would read the base's.
+static void checkBanks(onnxir::NodeOp node, GraphLowering &graph) {
+  static constexpr StringRef known[] = {"Add",
+                                        "Conv",
+                                        "Div",
+                                        "Gather",
+                                        "Gemm",
+                                        "Mul",
+                                        "Identity",
+                                        "MatMul",
+                                        "LayerNormalization",
+                                        "RMSNormalization",
+                                        "Sub",
+                                        "Reshape",
+                                        "Squeeze",
+                                        "Transpose",
+                                        "Unsqueeze"};
+  for (unsigned i = 0; i < node.getInputs().size(); ++i) {
+    Lowered *input = graph.input(node, i);
+    if (!input || input->banks.empty())
+      continue;
+    bool grouped = node.getOpType() == "Conv" && intAttr(node, "group", 1) != 1;
+    if (!grouped && llvm::is_contained(known, node.getOpType()))
+      continue;
+    for (int64_t bank : input->banks)
+      graph.refuse(bank, "its parameter cannot differ by row; bind the adapter at build or switch");
+    input->banks.clear();
+  }
+}
+
+LogicalResult adapter::lowerNodes(Block &block, GraphLowering &graph) {
+  const LoweringTable &table = LoweringTable::get();
+  for (Operation &op : block.without_terminator()) {
+    auto node = dyn_cast<onnxir::NodeOp>(op);
+    if (auto materialize = dyn_cast<MaterializeOp>(op)) {
+      if (failed(lowerMaterialize(materialize, graph)))
+        return failure();
+      continue;
+    }
+    if (auto route = dyn_cast<RouteOp>(op)) {
+      graph.b.setLoc(op.getLoc());
+      if (failed(lowerRoute(route, graph)))
+        return failure();
+      continue;
+    }
+    if (auto experts = dyn_cast<ExpertsOp>(op)) {
+      graph.b.setLoc(op.getLoc());
+      if (failed(lowerExperts(experts, graph)))
+        return failure();
+      if (!graph.fault.empty())
+        return op.emitError() << graph.fault;
+      continue;
+    }
+    if (auto act = dyn_cast<ActOp>(op)) {
+      if (failed(lowerAct(act, graph)))
+        return failure();
+      continue;
+    }
+    if (!node) {
+      if (!isa<ParameterOp, onnxir::AbsentOp, SelectOp>(op))
+        return op.emitError() << "cannot be lowered to linalg";
+      continue;
+    }
+    LowerNodeFunction lower = table.lookup(node.getDomain(), node.getOpType(), node.getOpsetVersion());
+    if (!lower)
+      return node.emitError() << describe(node) << ": operator "
+                              << (node.getDomain().empty() ? "" : node.getDomain() + "::") << node.getOpType()
+                              << " (opset " << node.getOpsetVersion()
+                              << ") is not supported in compiled code; -o x.onnx keeps it as it is";
+    graph.b.setLoc(node.getLoc());
+    checkBanks(node, graph);
+    if (graph.fault.empty() && failed(lower(node, graph)))
+      return failure();
+    if (!graph.fault.empty())
+      return node.emitError() << (StringRef(graph.fault).starts_with(describe(node)) ? ""
+                                                                                     : describe(node) + ": ")
+                              << graph.fault;
+    traceRows(node, graph);
+    for (auto [result, name] : llvm::zip(node.getResults(), node.getResultNames()))
+      if (!isa<NoneType>(result.getType()) && !graph.has(result) && !result.use_empty())
+        return node.emitError() << describe(node) << ": result " << name
+                                << " is used, but not supported in compiled code";
+  }
+  return success();
+}
