@@ -24,6 +24,16 @@ std::string whyMixtureUnfit(const PlannedUpdate &planned, const ModuleParameter 
 /// be replaced or rescaled.
 bool actsBehindMixtures(llvm::StringRef form);
 
+/// The linear whose input the router of a mixture reads; null where the graph has none.
+const ModuleParameter *findRouterInput(const checkpoint::Update &update, const ModuleParameter &parameter,
+                                       const ModuleTable &table);
+
+/// Whether routers of an adapter have to know the dimensions of values, of which exporters may say nothing.
+bool needsRanks(const checkpoint::Adapter &adapter);
+
+/// Whether mixtures with a first pass can act together with the others: a first pass knows one mixture.
+checkpoint::Status checkFirstPasses(const AttachPlan &plan);
+
 /// Puts mixtures into graphs, after all other updates: a router each, and in the place of each node that reads the
 /// weight an adapter.linear.
 class MixtureAttacher {

@@ -421,29 +421,6 @@ static Status settleTask(const AdapterRequest &request, checkpoint::Adapter &con
   return Done{};
 }
 
-// Routers over more than a token have to know the dimensions of values, of which exporters may say nothing.
-static bool needsRanks(const checkpoint::Adapter &adapter) {
-  return llvm::any_of(adapter.updates, [](const Update &update) {
-    std::optional<checkpoint::MixtureForm> form = checkpoint::MixtureForm::parse(update.form);
-    return form && (form->classified || form->route.scope == "sequence");
-  });
-}
-
-// A first pass knows one mixture, whose experts have one weight there.
-static Status checkFirstPasses(const AttachPlan &plan) {
-  auto isMixture = [](const auto &adapter) {
-    return llvm::any_of(adapter->contents.updates,
-                        [](const Update &update) { return checkpoint::isMixtureForm(update.form); });
-  };
-  for (const auto &adapter : plan.adapters)
-    for (const auto &other : plan.adapters)
-      if (adapter->contents.classifier && other != adapter && isMixture(other))
-        return Error{"adapter '" + adapter->request->name +
-                     "' weighs its experts by a first pass, in which the mixture '" + other->request->name +
-                     "' has no part; bind one of them"};
-  return Done{};
-}
-
 Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &requests,
                            const std::vector<SlotRequest> &slots, const AttachOptions &options,
                            AttachPlan &plan, AttachReport &report) {

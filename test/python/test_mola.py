@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""MoLA's folders as its code saves them, against torch by its formula: softmax over all experts, the best two, divided
-by their sum."""
+"""MoLA's folders as its code saves them, against torch by its formula: softmax over all experts, the best
+two, divided by their sum."""
 
 import json
 
