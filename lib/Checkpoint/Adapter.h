@@ -79,6 +79,8 @@ struct Adapter {
   std::optional<Classifier> classifier;
 
   int64_t tasks() const; // that it tells apart; 0: it does not
+  // Makes plain updates of masked ones, for where none but their sum, mean or selection is ever looked at.
+  void foldMasks();
 };
 
 // Reads a PEFT folder (adapter_config.json, adapter_model.safetensors); `path` may also be the latter file. A

@@ -234,6 +234,7 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
   Result<checkpoint::Adapter> adapter = checkpoint::readAdapter(path);
   if (!adapter)
     return adapter.error();
+  adapter->foldMasks();
   Source source{name, path, room->time, {}, {}};
   if (room->slot) {
     source.bound.assign(room->slot->bound().begin(), room->slot->bound().end());
