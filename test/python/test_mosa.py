@@ -55,13 +55,11 @@ def test_compiled(exports, tmp_path, style):
 @pytest.mark.parametrize("style", mosa.STYLES)
 @pytest.mark.parametrize("time", ["row", "call", "switch"])
 def test_later_than_the_build(exports, tmp_path, style, time):
-    """Folded when it is attached, or when it is loaded: into rows, calls and, of the LoRA variant, weights."""
+    """Folded when it is attached: into rows, calls and, of the LoRA variant, weights."""
     folders = [mosa.write(tmp_path / f"mosa{i}", style, mosa.modules_of(style, i + 1)) for i in range(2)]
     if time == "switch" and style != "LoRA":
-        given = f"--adapter=x={folders[0]}@switch"
-        product.refused(
-            "adapter-opt", exports["dynamo"], given, "-o", tmp_path / "m.adapt", mentions=["switch"]
-        )
+        given = [f"--adapter=x={folders[0]}@switch", "-o", tmp_path / "m.adapt"]
+        product.refused("adapter-opt", exports["dynamo"], *given, mentions=["switch"])
         return
     given = [f"--adapter={name}={folder}@{time}" for name, folder in zip("xy", folders, strict=True)]
     product.opt(exports["dynamo"], *given, "-o", tmp_path / "m.adapt")
