@@ -88,6 +88,10 @@ struct Adapter {
 // errors that name them.
 Result<Adapter> readAdapter(const std::string &path);
 
+// An update of a convolution's weight [out, in, k...] as that of the matrix [out, in k...] that multiplies patches.
+// Factors are a convolution's by their form; a whole value is if it is said to be that of a weight of a product.
+void flattenConvolution(Update &update, bool ofProduct);
+
 // Whether module path `candidate` of a checkpoint names `module` of a graph: equal, or one is the other
 // behind a dotted prefix ("model.layers.0.q" matches "layers.0.q").
 bool pathsMatch(const std::string &candidate, const std::string &module);
