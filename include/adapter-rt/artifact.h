@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define ADAPTER_ABI_VERSION 1u
+#define ADAPTER_ABI_VERSION 2u
 #define ADAPTER_MAX_RANK 8
 #define ADAPTER_ENTRY_TENSORS 8
 #define ADAPTER_ENTRY_EXTENTS 4
@@ -55,6 +55,26 @@ typedef struct adapter_device_v1 {
   void (*launch)(void *state, int64_t kernel, int64_t groups, void *const *buffers, const int32_t *scalars);
 } adapter_device_v1;
 
+/* Processes that run one artifact together, each the same calls in the same order. Whoever embeds the runtime
+ * brings this table; lib/Collectives has one over MPI. Functions return 0, or non-zero where the exchange failed; each
+ * is called by the call's own thread, by all processes, and returns when the caller's buffers are free. Counts are in
+ * rows of `row_bytes` bytes, one count for each process; rows lie one after the other in the order of processes. */
+typedef struct adapter_collectives_v1 {
+  uint32_t struct_size;
+  uint32_t abi_version;
+  void *state;  /* first argument of every function below */
+  int32_t rank; /* this process, of [0, size) */
+  int32_t size;
+  /* Block i of `send` goes to process i, whose block `rank` of `receive` it becomes. */
+  int32_t (*all_to_all)(void *state, const void *send, void *receive, int64_t block_bytes);
+  /* The same with as many rows for each process as it has in send_counts. */
+  int32_t (*all_to_all_v)(void *state, const void *send, const int64_t *send_counts, void *receive,
+                          const int64_t *receive_counts, int64_t row_bytes);
+  /* counts[rank] rows of each process, in `receive` of every one. */
+  int32_t (*all_gather_v)(void *state, const void *send, void *receive, const int64_t *counts,
+                          int64_t row_bytes);
+} adapter_collectives_v1;
+
 /* What compiled code may ask for. Functions may be called from any thread that parallel_for uses. */
 typedef struct adapter_host_v1 {
   uint32_t struct_size;
@@ -72,6 +92,11 @@ typedef struct adapter_host_v1 {
   void (*fail)(void *state, const char *message);
   /* NULL unless the manifest names a device. Only the call's own thread may use it. */
   const adapter_device_v1 *device;
+  /* NULL unless the manifest says that experts are partitioned. */
+  const adapter_collectives_v1 *collectives;
+  /* Told which experts each of `tokens` tokens chose, `top` for each, in a row of the manifest's table of expert
+   * layers; NULL: nobody listens. */
+  void (*routed)(void *state, int32_t layer, int64_t tokens, int64_t top, const int64_t *ids);
 } adapter_host_v1;
 
 /* What one adapter brings to one row-bound site. Which tensor stands where depends on the site's kind:
@@ -165,7 +190,8 @@ typedef const adapter_artifact_v1 *(*adapter_artifact_query_v1)(uint32_t max_ver
 
 static_assert(sizeof(adapter_tensor_v1) == 24, "ABI");
 static_assert(sizeof(adapter_device_v1) == 80, "ABI");
-static_assert(sizeof(adapter_host_v1) == 64, "ABI");
+static_assert(sizeof(adapter_collectives_v1) == 48, "ABI");
+static_assert(sizeof(adapter_host_v1) == 80, "ABI");
 static_assert(sizeof(adapter_entry_v1) == 96, "ABI");
 static_assert(sizeof(adapter_bank_v1) == 16, "ABI");
 static_assert(sizeof(adapter_assignment_v1) == 8, "ABI");

@@ -30,6 +30,8 @@ typedef enum adapter_rt_status {
 typedef struct adapter_rt_model adapter_rt_model;
 typedef struct adapter_rt_result adapter_rt_result;
 
+struct adapter_collectives_v1; /* adapter-rt/artifact.h */
+
 /* A named view of a contiguous, row-major tensor; dtype is an ONNX TensorProto.DataType code. */
 typedef struct adapter_rt_tensor {
   const char *name;
@@ -40,9 +42,12 @@ typedef struct adapter_rt_tensor {
 } adapter_rt_tensor;
 
 typedef struct adapter_rt_open_options {
-  uint32_t struct_size; /* sizeof(adapter_rt_open_options) */
+  uint32_t struct_size; /* sizeof(adapter_rt_open_options); fields beyond it are 0 */
   int32_t threads;      /* that work on one call, the caller's included; 0: as many as the process may use */
   int64_t memory_limit; /* bytes for calls, outputs and switched weights; 0: no limit */
+  /* The processes that run the model together, each the same calls in the same order; NULL: this one alone. A model
+   * whose experts are partitioned runs with as many as it was compiled for. Must outlive the model. */
+  const struct adapter_collectives_v1 *collectives;
 } adapter_rt_open_options;
 
 /* A property of an adapter for one call, "<adapter>.scale" or "<adapter>.rank". */
@@ -54,7 +59,7 @@ typedef struct adapter_rt_setting {
 /* An adapter is named alone, "sql", or with others and the share of each one's changes that comes to be,
  * "0.7*fr+0.3*sql": the shares are added to what the base makes, at every place that they change. */
 typedef struct adapter_rt_call_options {
-  uint32_t struct_size;            /* sizeof(adapter_rt_call_options) */
+  uint32_t struct_size;            /* sizeof(adapter_rt_call_options); fields beyond it are 0 */
   const char *entry;               /* which graph; NULL: the first */
   const char *adapter;             /* one adapter for all rows; NULL: none */
   const char *const *row_adapters; /* or one for each row, NULL entries for none */
@@ -64,6 +69,10 @@ typedef struct adapter_rt_call_options {
   size_t
       token_count; /* 0, or of a row: row_adapters then names the adapters of its tokens, row after row, and
                     * row_count is the number of all tokens */
+  /* Told, while the call runs, which experts each token chose: `top` for each of `tokens`, by layer as they stand
+   * under expert_layers in adapter_rt_info. NULL: nobody listens, and nothing is spent. */
+  void (*routed)(void *context, int32_t layer, int64_t tokens, int64_t top, const int64_t *experts);
+  void *routed_context;
 } adapter_rt_call_options;
 
 /* Why the calling thread's last function failed; valid until its next call. */

@@ -101,5 +101,10 @@ void adapter::registerKernelBufferization(DialectRegistry &registry) {
     kernel::GatherRowsOp::attachInterface<DestinationModel<kernel::GatherRowsOp>>(*context);
     kernel::GroupedLinearOp::attachInterface<DestinationModel<kernel::GroupedLinearOp>>(*context);
     kernel::CombineOp::attachInterface<DestinationModel<kernel::CombineOp>>(*context);
+    kernel::UniqueRowsOp::attachInterface<DestinationModel<kernel::UniqueRowsOp>>(*context);
+    kernel::ArrangeRowsOp::attachInterface<DestinationModel<kernel::ArrangeRowsOp>>(*context);
+    kernel::AllToAllOp::attachInterface<DestinationModel<kernel::AllToAllOp>>(*context);
+    kernel::AllToAllRowsOp::attachInterface<DestinationModel<kernel::AllToAllRowsOp>>(*context);
+    kernel::AllGatherRowsOp::attachInterface<DestinationModel<kernel::AllGatherRowsOp>>(*context);
   });
 }

@@ -4,6 +4,7 @@
 // function's first argument: { const adapter_call_v1 *call; int32_t status }.
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Codegen/Frame.h"
+#include "lib/Codegen/LowerCollectives.h"
 #include "lib/Codegen/Passes.h"
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
@@ -200,6 +201,7 @@ struct LowerCallsPass final : adapter::impl::LowerCallsPassBase<LowerCallsPass> 
     module.walk([&](kernel::EntryHasOp op) { lowerEntryHas(op); });
     module.walk([&](kernel::EntryTensorOp op) { lowerEntryTensor(op); });
     module.walk([&](kernel::ReshapeOp op) { lowerReshape(op); });
+    lowerCollectives(module);
     SmallVector<cf::AssertOp> asserts;
     module.walk([&](cf::AssertOp op) { asserts.push_back(op); });
     if (asserts.empty())

@@ -3,67 +3,19 @@
 // Experts: the largest elements of a row, a counting sort that brings each expert's tokens together, products by
 // group with the register tiles of kernel.linear, and weighted sums in a fixed order.
 #include "lib/Codegen/LowerExperts.h"
-#include "dialects/Kernel/IR/KernelOps.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "lib/Codegen/LoopEmitter.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include <limits>
 
 using namespace mlir;
 using namespace adapter;
-
-namespace {
-// Shorthand over a builder.
-struct Emitter {
-  ImplicitLocOpBuilder &b;
-
-  Value dim(Value memref, int64_t at) { return b.createOrFold<memref::DimOp>(memref, at); }
-  Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
-  Value integer(int64_t value) { return arith::ConstantOp::create(b, b.getI64IntegerAttr(value)); }
-  Value add(Value x, Value y) { return arith::AddIOp::create(b, x, y); }
-  Value load(Value memref, ValueRange at) { return memref::LoadOp::create(b, memref, at); }
-  // An element of a buffer of i64 as an index.
-  Value loadIndex(Value memref, ValueRange at) {
-    return arith::IndexCastOp::create(b, b.getIndexType(), load(memref, at));
-  }
-  void store(Value value, Value memref, ValueRange at) { memref::StoreOp::create(b, value, memref, at); }
-  void storeIndex(Value value, Value memref, ValueRange at) {
-    store(arith::IndexCastOp::create(b, b.getI64Type(), value), memref, at);
-  }
-
-  void loop(Value from, Value to, llvm::function_ref<void(Value)> body) {
-    auto range = scf::ForOp::create(b, from, to, index(1));
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(range.getBody());
-    body(range.getInductionVar());
-  }
-
-  SmallVector<Value> fold(Value to, ValueRange initial,
-                          llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body) {
-    auto range = scf::ForOp::create(b, index(0), to, index(1), initial);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(range.getBody());
-    scf::YieldOp::create(b, body(range.getInductionVar(), range.getRegionIterArgs()));
-    return range.getResults();
-  }
-
-  void parallel(Value count, int64_t grain, llvm::function_ref<void(Value)> body) {
-    auto loop = kernel::ParallelOp::create(b, count, index(grain));
-    OpBuilder::InsertionGuard guard(b);
-    Block *block = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
-    body(block->getArgument(0));
-    kernel::YieldOp::create(b);
-  }
-};
-} // namespace
 
 //===----------------------------------------------------------------------===//
 // kernel.top_k
 //===----------------------------------------------------------------------===//
 
 // An i64 that is ordered as the elements are: NaN above infinity, both zeros equal.
-static Value orderOf(Emitter &emit, Value element, bool isUnsigned) {
+static Value orderOf(LoopEmitter &emit, Value element, bool isUnsigned) {
   ImplicitLocOpBuilder &b = emit.b;
   Type type = element.getType(), i64 = b.getI64Type();
   if (auto floating = dyn_cast<FloatType>(type)) {
@@ -99,7 +51,7 @@ static Value orderOf(Emitter &emit, Value element, bool isUnsigned) {
 // as there are experts, and few of them are chosen.
 static void lowerTopK(kernel::TopKOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  Emitter emit{b};
+  LoopEmitter emit{b};
   Value input = op.getInput(), columns = emit.dim(input, 1), chosen = emit.dim(op.getValues(), 1);
   using Predicate = arith::CmpIPredicate;
   emit.parallel(emit.dim(input, 0), 16, [&](Value row) {
@@ -135,7 +87,7 @@ static void lowerTopK(kernel::TopKOp op) {
 // A counting sort; it is stable, so that results do not depend on how work is divided.
 static void lowerDispatch(kernel::DispatchOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  Emitter emit{b};
+  LoopEmitter emit{b};
   Value ids = op.getIds(), places = op.getPlaces(), offsets = op.getOffsets();
   Value zero = emit.index(0), one = emit.index(1);
   Value tokens = emit.dim(ids, 0), chosen = emit.dim(ids, 1);
@@ -155,6 +107,8 @@ static void lowerDispatch(kernel::DispatchOp op) {
     Value next = emit.add(expert, one);
     emit.storeIndex(emit.add(emit.loadIndex(offsets, next), one), offsets, next);
   });
+  if (std::optional<uint64_t> number = op.getNumber())
+    kernel::RoutedOp::create(b, *number, places);
   emit.loop(zero, experts, [&](Value e) {
     Value next = emit.add(e, one);
     emit.storeIndex(emit.add(emit.loadIndex(offsets, e), emit.loadIndex(offsets, next)), offsets, next);
@@ -177,7 +131,7 @@ static void lowerDispatch(kernel::DispatchOp op) {
 
 static void lowerGatherRows(kernel::GatherRowsOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  Emitter emit{b};
+  LoopEmitter emit{b};
   Value input = op.getInput(), output = op.getOutput();
   emit.parallel(emit.dim(output, 0), 16, [&](Value p) {
     Value row = emit.loadIndex(op.getRows(), p);
@@ -188,7 +142,7 @@ static void lowerGatherRows(kernel::GatherRowsOp op) {
 
 static void lowerCombine(kernel::CombineOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  Emitter emit{b};
+  LoopEmitter emit{b};
   Value input = op.getInput(), output = op.getOutput();
   Value zero = emit.index(0), columns = emit.dim(output, 1);
   Value none =
@@ -212,7 +166,7 @@ static void lowerCombine(kernel::CombineOp op) {
 // One piece of work is a column block of one group, or a chunk of its rows where there are few of those.
 static void lowerGroupedLinear(kernel::GroupedLinearOp op, TileFunctions &tiles) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  Emitter emit{b};
+  LoopEmitter emit{b};
   Value weight = op.getWeight(), groups = emit.dim(weight, 0), blocks = emit.dim(weight, 1);
   Value one = emit.index(1), tileRows = emit.index(tiles.getRows());
   // All rows may belong to one group: its own blocks and chunks must keep the threads busy.
@@ -232,8 +186,9 @@ static void lowerGroupedLinear(kernel::GroupedLinearOp op, TileFunctions &tiles)
     auto branch = scf::IfOp::create(b, TypeRange(), hasRows, /*withElse=*/false);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(branch.thenBlock());
-    tiles.call(b, TileStart::Zero, op.getInput(), sliceAt(b, weight, group), Value(), op.getOutput(), block,
-               begin, end);
+    Value bias = op.getBias() ? sliceAt(b, op.getBias(), group) : Value();
+    tiles.call(b, bias ? TileStart::Bias : TileStart::Zero, op.getInput(), sliceAt(b, weight, group), bias,
+               op.getOutput(), block, begin, end);
   });
 }
 

@@ -12,6 +12,9 @@ namespace adapter {
 /// Lowers kernel.top_k, dispatch, gather_rows, grouped_linear or combine on buffers and erases it.
 void lowerExpertOp(mlir::Operation *op, TileFunctions &tiles);
 
+/// Lowers kernel.unique_rows or arrange_rows on buffers and erases it; gives an exchange contiguous buffers.
+void lowerExchangeOp(mlir::Operation *op);
+
 } // namespace adapter
 
 #endif // ADAPTER_LIB_CODEGEN_LOWEREXPERTS_H

@@ -180,7 +180,9 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
     getOperation()->walk([&](Operation *op) {
       if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp, kernel::UnpackOp, kernel::RowLinearOp,
               kernel::RowEmbeddingOp, kernel::RowVectorsOp, kernel::RowBottleneckOp, kernel::TopKOp,
-              kernel::DispatchOp, kernel::GatherRowsOp, kernel::GroupedLinearOp, kernel::CombineOp>(op))
+              kernel::DispatchOp, kernel::GatherRowsOp, kernel::GroupedLinearOp, kernel::CombineOp,
+              kernel::UniqueRowsOp, kernel::ArrangeRowsOp, kernel::AllToAllOp, kernel::AllToAllRowsOp,
+              kernel::AllGatherRowsOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -195,6 +197,9 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
       else if (isa<kernel::RowLinearOp, kernel::RowEmbeddingOp, kernel::RowVectorsOp,
                    kernel::RowBottleneckOp>(op))
         lowerRowUpdate(op, tiles);
+      else if (isa<kernel::UniqueRowsOp, kernel::ArrangeRowsOp, kernel::AllToAllOp, kernel::AllToAllRowsOp,
+                   kernel::AllGatherRowsOp>(op))
+        lowerExchangeOp(op);
       else
         lowerExpertOp(op, tiles);
     }

@@ -32,7 +32,8 @@ def LowerProductsPass : Pass<"kernel-lower-products", "mlir::ModuleOp"> {
     kernel.linear and kernel.batch_matmul call one tile function per way of starting the accumulators. The
     tile keeps rows x vectors accumulators in registers over all of K; rows left over are smaller tiles, and a
     last block of fewer columns is tiles of fewer vectors.
-    kernel.grouped_linear calls it for each group's rows. kernel.pack and the other ops of experts become loops.
+    kernel.grouped_linear calls it for each group's rows. kernel.pack and the other ops of experts become loops;
+    exchanges between processes stay and get contiguous buffers.
   }];
   let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect", "mlir::cf::ControlFlowDialect",
                            "mlir::func::FuncDialect", "mlir::memref::MemRefDialect", "mlir::scf::SCFDialect",
@@ -57,9 +58,9 @@ def LowerCallsPass : Pass<"kernel-lower-calls", "mlir::ModuleOp"> {
   let summary = "Lower parameters, views and asserts to what LLVM conversion knows";
   let description = [{
     kernel.parameter reads the call's parameter table, kernel.reshape becomes memref.reinterpret_cast,
-    cf.assert leaves the function after telling the host. Runs after control flow is lowered to blocks.
+    cf.assert leaves the function after telling the host, exchanges between processes call the host's collectives. Runs after control flow is lowered to blocks.
   }];
-  let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::LLVM::LLVMDialect",
+  let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect", "mlir::LLVM::LLVMDialect",
                            "mlir::cf::ControlFlowDialect", "mlir::memref::MemRefDialect",
                            "mlir::func::FuncDialect", "mlir::ub::UBDialect"];
 }

@@ -175,8 +175,11 @@ func::FuncOp TileFunctions::get(TileStart start, bool isSlice) {
   Type index = b.getIndexType();
   SmallVector<Type> arguments{matrixType(b), weightType(b, getBlock(), isSlice), matrixType(b), index, index,
                               index};
-  if (start == TileStart::Bias)
-    arguments.push_back(MemRefType::get({any}, b.getF32Type()));
+  if (start == TileStart::Bias) {
+    // That of a group is a part of all groups' as its weight is.
+    auto layout = isSlice ? StridedLayoutAttr::get(b.getContext(), any, {1}) : StridedLayoutAttr();
+    arguments.push_back(MemRefType::get({any}, b.getF32Type(), layout));
+  }
   auto type = b.getFunctionType(arguments, {});
   function = func::FuncOp::create(b, name, type);
   function.setPrivate();

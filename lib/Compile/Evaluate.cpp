@@ -184,7 +184,9 @@ Result<std::vector<Tensor>> Evaluator::run(llvm::StringRef name, llvm::ArrayRef<
   adapter_host_v1 host{
       sizeof(adapter_host_v1), ADAPTER_ABI_VERSION, &call, parallelFor, allocate, release, placeOutput,
       recordFailure,
-      /*device=*/nullptr};
+      /*device=*/nullptr,
+      /*collectives=*/nullptr,
+      /*routed=*/nullptr};
   adapter_call_v1 arguments{};
   arguments.host = &host;
   arguments.inputs = tensors.data();

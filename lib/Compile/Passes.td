@@ -78,4 +78,33 @@ def MergeModulesPass : Pass<"adapter-merge-modules", "mlir::ModuleOp"> {
   let statistics = [Statistic<"numMerged", "num-merged", "Mixtures that were folded">];
 }
 
+def PartitionExpertsPass : Pass<"adapter-partition-experts", "mlir::ModuleOp"> {
+  let summary = "Say which rank has which expert";
+  let description = [{
+    Every `adapter.experts` that has no ranks gets `ranks` and a placement with as many experts on each. With a
+    profile (`adapter-run profile`) the placement balances how often the experts of a rank are chosen and keeps
+    experts that tokens choose together on one rank; without one, experts stay in order. Ranks that do not divide the
+    experts, and a profile of another model, are errors.
+
+    ```mlir
+    // before
+    func.func @example(%x: tensor<?x64xf32>, %i: tensor<?x2xi64>, %w: tensor<?x2xf32>, %up: tensor<8x192x64xf32>, %down: tensor<8x64x96xf32>) -> tensor<?x64xf32> {
+      %y = adapter.experts silu %x, %i, %w, %up, %down {gated} : tensor<?x64xf32>, tensor<?x2xi64>, tensor<?x2xf32>, tensor<8x192x64xf32>, tensor<8x64x96xf32> -> tensor<?x64xf32>
+      return %y : tensor<?x64xf32>
+    }
+    // after, with ranks=2
+    func.func @example(%x: tensor<?x64xf32>, %i: tensor<?x2xi64>, %w: tensor<?x2xf32>, %up: tensor<8x192x64xf32>, %down: tensor<8x64x96xf32>) -> tensor<?x64xf32> {
+      %y = adapter.experts silu %x, %i, %w, %up, %down ranks 2 placement [0, 0, 0, 0, 1, 1, 1, 1] {gated} : tensor<?x64xf32>, tensor<?x2xi64>, tensor<?x2xf32>, tensor<8x192x64xf32>, tensor<8x64x96xf32> -> tensor<?x64xf32>
+      return %y : tensor<?x64xf32>
+    }
+    ```
+  }];
+  let dependentDialects = ["::adapter::AdapterDialect"];
+  let options = [Option<"ranks", "ranks", "int64_t", /*default=*/"1", "Processes that share the experts">,
+                 Option<"profile", "profile", "std::string", /*default=*/"\"\"", "What adapter-run profile wrote">,
+                 Option<"plan", "plan", "bool", /*default=*/"false",
+                        "Print balance and traffic of the placement, of round-robin and of EPLB's packing">];
+  let statistics = [Statistic<"numPlaced", "num-placed", "Layers of experts that were placed">];
+}
+
 #endif // ADAPTER_LIB_COMPILE_PASSES_TD

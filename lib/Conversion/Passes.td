@@ -74,6 +74,36 @@ def RaiseExpertsPass : Pass<"adapter-raise-experts"> {
                     Statistic<"numRouters", "num-routers", "Routers that were found">];
 }
 
+def SliceNetworksPass : Pass<"adapter-slice-networks"> {
+  let summary = "Slice feed-forward networks into experts that every token has";
+  let description = [{
+    act(x W + b) V over parameters, with a gate or without, is the sum over slices of its inner neurons. In a module
+    that has no experts each such network becomes one `adapter.experts` over `slices` experts, columns of W and b and
+    rows of V, of which every token has all, with weight 1. Slices that do not divide the neurons are an error.
+    A product with an adapter that acts later is none with a parameter, and stays.
+
+    ```mlir
+    // before
+    func.func @example(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
+      %w = adapter.parameter "base"::"up" : tensor<64x256xf32>
+      %v = adapter.parameter "base"::"down" : tensor<256x64xf32>
+      %0 = onnx.node "MatMul"(%x, %w) {result_names = ["0"]} : (tensor<?x64xf32>, tensor<64x256xf32>) -> tensor<?x256xf32>
+      %1 = onnx.node "Relu"(%0) {result_names = ["1"]} : (tensor<?x256xf32>) -> tensor<?x256xf32>
+      %y = onnx.node "MatMul"(%1, %v) {result_names = ["y"]} : (tensor<?x256xf32>, tensor<256x64xf32>) -> tensor<?x64xf32>
+      return %y : tensor<?x64xf32>
+    }
+    // after, with slices=4, shortened: reshaped and transposed weights are arguments here
+    func.func @example(%x: tensor<?x64xf32>, %ids: tensor<?x4xi64>, %ones: tensor<?x4xf32>, %up: tensor<4x64x64xf32>, %down: tensor<4x64x64xf32>) -> tensor<?x64xf32> {
+      %y = adapter.experts relu %x, %ids, %ones, %up, %down {transposed} : tensor<?x64xf32>, tensor<?x4xi64>, tensor<?x4xf32>, tensor<4x64x64xf32>, tensor<4x64x64xf32> -> tensor<?x64xf32>
+      return %y : tensor<?x64xf32>
+    }
+    ```
+  }];
+  let dependentDialects = ["::adapter::AdapterDialect", "::adapter::onnxir::ONNXDialect"];
+  let options = [Option<"slices", "slices", "int64_t", /*default=*/"1", "Experts that a network becomes">];
+  let statistics = [Statistic<"numSliced", "num-sliced", "Networks that were sliced">];
+}
+
 def ExpandModulesPass : Pass<"adapter-expand-modules"> {
   let summary = "Write adapter modules as nodes of the graph";
   let description = [{

@@ -4,6 +4,7 @@
 #include "lib/Pipelines/Compile.h"
 #include "adapter/Pipelines.h"
 #include "lib/Checkpoint/File.h"
+#include "lib/Compile/Passes.h"
 #include "lib/Conversion/Passes.h"
 #include "lib/Export/Artifact/WriteArtifact.h"
 #include "lib/Import/ONNX/Passes.h"
@@ -37,6 +38,10 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
   if (within) {
     manager.addPass(createONNXInferShapesPass());
     manager.addPass(createRaiseExpertsPass());
+    if (const PartitionOptions &partition = options.partition; partition.ranks) {
+      manager.addPass(createSliceNetworksPass({partition.ranks}));
+      manager.addPass(createPartitionExpertsPass({partition.ranks, partition.profile, partition.plan}));
+    }
   }
   if (last != "optimise")
     for (const Phase &phase : codegenPhases(options.target.codegen.kind)) {
@@ -63,6 +68,8 @@ Status adapter::compileArtifact(ModuleOp module, const CompileOptions &options, 
     return status;
   ManifestBuilder manifest(options);
   if (Status status = manifest.addEntries(module); !status)
+    return status;
+  if (Status status = manifest.addExperts(module); !status)
     return status;
   if (Status status = manifest.addSites(module); !status)
     return status;

@@ -5,6 +5,7 @@
 #define ADAPTER_LIB_PIPELINES_COMPILE_H
 
 #include "lib/Checkpoint/Result.h"
+#include "lib/Pipelines/PartitionOptions.h"
 #include "lib/Target/Target.h"
 #include "mlir/IR/BuiltinOps.h"
 
@@ -14,6 +15,7 @@ struct CompileOptions {
   Target target;
   std::string rowInput; ///< the input whose axis carries rows; empty: the first
   int64_t rowAxis = 0;
+  PartitionOptions partition;
 };
 
 /// Runs the phases up to `last` (a name of compilePhases()), in place. Errors are reported on the module; the

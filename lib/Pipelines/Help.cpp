@@ -32,7 +32,7 @@ Exit codes: 0 done, 1 a model or an adapter is at fault, 2 wrong usage.
 )";
 
 std::string adapter::optionNotYet(ArrayRef<char *> arguments) {
-  static constexpr StringRef later[] = {"combine", "base-as",     "partition-experts", "stateful",
+  static constexpr StringRef later[] = {"combine", "base-as",     "stateful",
                                         "weights", "activations", "row-dense-budget"};
   for (StringRef argument : arguments) {
     if (argument == "--")

@@ -53,6 +53,9 @@ struct CommandLine {
   bool hasAdapters() const { return !adapters.adapters.empty() || !adapters.slots.empty(); }
   std::string rowInput;
   int64_t rowAxis = 0;
+  PartitionOptions partition;
+  // Whether what --plan prints about experts is all that was asked for.
+  bool endsWithPlan() const { return partition.ranks && plan && output == "-" && compileTo.empty(); }
 };
 
 // Binds the tensors that a textual module names before any pass asks for them.
@@ -138,7 +141,7 @@ static bool isCode(StringRef output) {
 // Compiles as far as the output or --compile-to asks for, and writes.
 static Status writeResult(ModuleOp module, const CommandLine &line) {
   StringRef output = line.output;
-  if ((!isCode(output) && line.compileTo.empty()) || line.endsBefore("optimise"))
+  if (!line.endsWithPlan() && ((!isCode(output) && line.compileTo.empty()) || line.endsBefore("optimise")))
     return writeOutput(module, line.output, line.inputs);
   Result<Target> target = resolveTarget(line.target);
   if (!target)
@@ -147,6 +150,9 @@ static Status writeResult(ModuleOp module, const CommandLine &line) {
   options.target = *target;
   options.rowInput = line.rowInput;
   options.rowAxis = line.rowAxis;
+  options.partition = line.partition;
+  if (line.endsWithPlan())
+    return runPhases(module, options, "optimise");
   if (!line.compileTo.empty()) {
     if (Status status = runPhases(module, options, line.compileTo); !status)
       return status;
@@ -182,7 +188,8 @@ static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &lin
     return inputAtFault;
   }
   // Without an output the report is all that was asked for.
-  bool reportOnly = line.attach.checkOnly || (line.plan && line.output == "-" && line.compileTo.empty());
+  bool reportOnly = line.attach.checkOnly ||
+                    (line.plan && line.output == "-" && line.compileTo.empty() && !line.endsWithPlan());
   return reportOnly ? std::optional(done) : std::nullopt;
 }
 
@@ -216,7 +223,8 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
   applyDefaultTimingPassManagerCLOptions(manager);
   if (failed(config.setupPassPipeline(manager)))
     return inputAtFault;
-  if (isMerged(line) || isCode(line.output) || (!line.compileTo.empty() && !line.endsBefore("optimise"))) {
+  if (isMerged(line) || isCode(line.output) || line.endsWithPlan() ||
+      (!line.compileTo.empty() && !line.endsBefore("optimise"))) {
     manager.addPass(createMergeModulesPass());
     manager.addPass(createMergePass({line.allowLossyMerge}));
     manager.addPass(createExpandModulesPass());
@@ -233,13 +241,22 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
 static std::string whyWrong(const CommandLine &line, StringRef report) {
   if (report != "text" && report != "json")
     return ("--report=" + report + ": the reports are text and json").str();
-  if (!line.hasAdapters() && (line.attach.checkOnly || line.plan || !line.attach.ignoreMissing.empty()))
+  bool isPlanned = line.plan && !line.partition.ranks;
+  if (!line.hasAdapters() && (line.attach.checkOnly || isPlanned || !line.attach.ignoreMissing.empty()))
     return "--check, --plan and --ignore-missing are about adapters, and there is no --adapter";
   if (!line.hasAdapters() && !line.attach.base.empty())
     return "--base says where adapters go, and there is no --adapter";
   if (line.attach.checkOnly && (line.output != "-" || !line.compileTo.empty()))
     return "--check writes nothing; leave out -o and --compile-to";
-  if (!isMerged(line))
+  if (line.partition.ranks && !line.endsWithPlan() &&
+      (line.attach.checkOnly || (!isCode(line.output) && line.compileTo.empty()) ||
+       line.endsBefore("optimise")))
+    return "--partition-experts is about compiled code; write an .adapt, or see what it does with --plan";
+  if (Result<Target> target = resolveTarget(line.target);
+      line.partition.ranks && target && isDevice(target->codegen.kind))
+    return "--partition-experts: experts are partitioned over processors, not over devices; leave out "
+           "--target";
+  if (!isMerged(line) || line.endsWithPlan())
     return "";
   for (const AdapterRequest &request : line.adapters.adapters)
     if (request.time != BindingTime::Build && !request.automatic)
@@ -310,9 +327,16 @@ int adapter::adapterOptMain(int argc, char **argv) {
       "allow-lossy-merge",
       llvm::cl::desc("Merge even where rounding to f16 or bf16 loses more than a tenth of an update"),
       llvm::cl::cat(category));
-  llvm::cl::opt<bool> plan("plan",
-                           llvm::cl::desc("Print when each adapter acts, why, and the bytes that this takes"),
-                           llvm::cl::cat(category));
+  llvm::cl::opt<std::string> partition(
+      "partition-experts",
+      llvm::cl::desc(
+          "Share the experts of the model among N processes (mpirun), by what adapter-run profile saw"),
+      llvm::cl::value_desc("ranks=N[,profile=FILE]"), llvm::cl::cat(category));
+  llvm::cl::opt<bool> plan(
+      "plan",
+      llvm::cl::desc("Print when each adapter acts, why, and the bytes that this takes; which "
+                     "rank has how much, with --partition-experts"),
+      llvm::cl::cat(category));
   llvm::cl::opt<bool> check("check", llvm::cl::desc("Print where the adapters go; compile nothing"),
                             llvm::cl::cat(category));
   llvm::cl::opt<std::string> report("report", llvm::cl::desc("How --check reports"),
@@ -328,7 +352,7 @@ int adapter::adapterOptMain(int argc, char **argv) {
   if (!llvm::cl::ParseCommandLineOptions(argc, argv, helpOverview, &stream))
     return fail(wrongUsage, complaintOf(errors));
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
-  CommandLine line{inputs, output, target, compileTo, {}, {}, report == "json", lossy, plan, {}, 0};
+  CommandLine line{inputs, output, target, compileTo, {}, {}, report == "json", lossy, plan, {}, 0, {}};
   line.attach.ignoreMissing = ignoreMissing;
   line.attach.base = base;
   line.attach.checkOnly = check;
@@ -341,6 +365,13 @@ int adapter::adapterOptMain(int argc, char **argv) {
     if (input.empty() || axis.getAsInteger(10, line.rowAxis) || line.rowAxis < 0)
       return fail(wrongUsage, "--row-axis " + rowAxis + ": expected INPUT=N with N an axis, counted from 0");
     line.rowInput = input.str();
+  }
+  if (partition.getNumOccurrences()) {
+    Result<PartitionOptions> parsed = parsePartitionOptions(partition);
+    if (!parsed)
+      return fail(wrongUsage, parsed.error().message);
+    line.partition = std::move(*parsed);
+    line.partition.plan = plan;
   }
   if (std::string wrong = whyWrong(line, report); !wrong.empty())
     return fail(wrongUsage, wrong);
@@ -358,6 +389,6 @@ int adapter::adapterOptMain(int argc, char **argv) {
                                 ": the output's suffix is none of .onnx, .mlir, .mlirbc, .ll, .s, .o, "
                                 ".ptx, .hsaco, .spv and .adapt");
   bool text = one && fileKindOf(line.inputs.front()) != FileKind::ONNX && line.output == "-" &&
-              line.compileTo.empty() && !line.hasAdapters();
+              line.compileTo.empty() && !line.hasAdapters() && !line.partition.ranks;
   return text ? runOnText(line, registry, config) : runOnModels(line, registry, config);
 }

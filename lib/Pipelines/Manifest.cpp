@@ -132,6 +132,36 @@ Status ManifestBuilder::addEntries(ModuleOp module) {
   return Done{};
 }
 
+Status ManifestBuilder::addExperts(ModuleOp module) {
+  std::map<std::string, int64_t> numbers; // by name and identity: graphs may share a layer
+  module.walk([&](kernel::DispatchOp op) {
+    auto offsets = cast<ShapedType>(op.getOffsets().getType());
+    if (!op.getLayer() || !op.getIdentity() || offsets.isDynamicDim(0))
+      return;
+    std::string key = (*op.getLayer() + " " + *op.getIdentity()).str();
+    auto [number, isNew] = numbers.try_emplace(key, manifest.expert_layers_size());
+    if (isNew) {
+      artifact::ExpertLayer &layer = *manifest.add_expert_layers();
+      layer.set_name(op.getLayer()->str());
+      layer.set_identity(op.getIdentity()->str());
+      layer.set_experts(offsets.getDimSize(0) - 1);
+    }
+    op.setNumber(number->second);
+  });
+  int64_t ranks = options.partition.ranks, other = 0;
+  module.walk([&](kernel::UniqueRowsOp op) {
+    int64_t here = cast<ShapedType>(op.getBounds().getType()).getDimSize(0) - 1;
+    if (ranks && here != ranks)
+      other = here;
+    ranks = here;
+  });
+  if (other)
+    return Error{"experts are partitioned over " + std::to_string(ranks) + " ranks and over " +
+                 std::to_string(other)};
+  manifest.set_ranks(static_cast<int32_t>(ranks));
+  return Done{};
+}
+
 void ManifestBuilder::addDevice(ModuleOp module) {
   const CodegenOptions &codegen = options.target.codegen;
   artifact::Device &device = *manifest.mutable_device();

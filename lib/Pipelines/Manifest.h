@@ -21,6 +21,9 @@ public:
   /// functions.
   checkpoint::Status addEntries(mlir::ModuleOp module);
 
+  /// Enters layers of experts, whose dispatches it numbers, and over how many processes they are partitioned.
+  checkpoint::Status addExperts(mlir::ModuleOp module);
+
   /// Enters sites and the adapters that act there, and adds their load and switch functions to the module.
   checkpoint::Status addSites(mlir::ModuleOp module);
 

@@ -5,11 +5,14 @@
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Npy.h"
 #include "lib/Checkpoint/Text.h"
+#include "lib/RunTool/Processes.h"
+#include "lib/RunTool/ProfileCommand.h"
 #include "lib/RunTool/Session.h"
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <set>
 
 namespace adapter::runtool {
@@ -35,7 +38,7 @@ std::pair<std::string, std::string> splitPair(const std::string &text, const cha
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
-void readTexts(const Texts &texts, bool hasRows, Options &options) {
+void readTexts(const Texts &texts, bool hasRows, bool hasBatches, Options &options) {
   for (const std::string &text : texts.loads) {
     auto [name, path] = splitPair(text, "--load", "NAME=PATH[,slot=SLOT]");
     Load load{name, path, std::nullopt};
@@ -54,12 +57,17 @@ void readTexts(const Texts &texts, bool hasRows, Options &options) {
       throw UsageError{"--set " + text + ": '" + value + "' is no number"};
     options.settings.emplace_back(name, number);
   }
-  std::set<std::string> names;
+  std::map<std::string, size_t> names;
   for (const std::string &text : texts.inputs) {
     options.inputs.push_back(splitPair(text, "--input", "NAME=FILE.npy"));
-    if (!names.insert(options.inputs.back().first).second)
+    if (names[options.inputs.back().first]++ && !hasBatches)
       throw UsageError{"--input " + options.inputs.back().first + " is given twice"};
   }
+  for (const auto &[name, count] : names)
+    if (count != names.begin()->second)
+      throw UsageError{"--input " + name + " is given " + std::to_string(count) + " times and --input " +
+                       names.begin()->first + " " + std::to_string(names.begin()->second) +
+                       " times; each batch needs both"};
   if (!hasRows)
     return;
   options.rowAdapters.emplace(1);
@@ -119,10 +127,15 @@ void printTimes(const char *what, std::vector<double> times) {
               times.front(), times.back(), times.size());
 }
 
+// Of processes that run one model, the first speaks for all.
+bool isSilent(const Options &options) { return options.processes && options.processes->rank != 0; }
+
 int runCommand(Session &session, const Options &options) {
   Result<std::vector<Tensor>> outputs = session.call();
   if (!outputs)
     return report(outputs.error());
+  if (isSilent(options))
+    return 0;
   if (options.output.empty()) {
     summarise(*outputs);
     return 0;
@@ -142,7 +155,8 @@ int benchCommand(Session &session, const Options &options) {
     if (i >= 0)
       times.push_back(milliseconds(start));
   }
-  printTimes("call", std::move(times));
+  if (!isSilent(options))
+    printTimes("call", std::move(times));
   return 0;
 }
 
@@ -182,12 +196,17 @@ int verifyCommand(Session &session, const Options &options) {
   return 0;
 }
 
+int profileCommand(Session &session, const Options &options) {
+  Status done = profileRouting(session, options.output);
+  return done ? 0 : report(done.error());
+}
+
 struct CommandLine {
   CLI::App app{"Runs models that adapter-opt compiled."};
   Options options;
   Texts texts;
   std::string adapter;
-  CLI::App *run, *info, *bench, *verify, *switching;
+  CLI::App *run, *info, *bench, *verify, *switching, *profile;
 
   CommandLine() {
     app.name("adapter-run");
@@ -198,12 +217,17 @@ struct CommandLine {
     run = command("run", "Run the model once");
     bench = command("bench", "Time calls of the model");
     switching = command("switch", "Time switching an adapter into the weights and out again");
+    profile = command("profile", "Write which experts the model's routers choose, for --partition-experts");
     info = command("info", "Print what the model is made of, as JSON");
     verify = command("verify", "Compare every file of the model with its hash");
-    for (CLI::App *each : {run, bench, switching, info})
+    for (CLI::App *each : {run, bench, switching, info, profile})
       each->add_option("--load", texts.loads, "Load a PEFT folder first: NAME=PATH[,slot=SLOT]; repeatable")
           ->allow_extra_args(false);
-    for (CLI::App *each : {run, bench}) {
+    for (CLI::App *each : {run, bench})
+      each->add_option("--collectives", options.collectives,
+                       "How processes that share the experts talk; default: mpi under mpirun")
+          ->check(CLI::IsMember({"auto", "mpi", "none"}));
+    for (CLI::App *each : {run, bench, profile}) {
       CLI::Option *one =
           each->add_option("--adapter", adapter,
                            "What acts on all rows, an adapter or shares: 0.7*a+0.3*b; or one to switch in");
@@ -212,13 +236,17 @@ struct CommandLine {
           ->excludes(one);
       each->add_option("--set", texts.settings, "Set a property: NAME.scale=0.7 or NAME.rank=4; repeatable")
           ->allow_extra_args(false);
-      each->add_option("--input", texts.inputs, "An input from a .npy file: NAME=FILE; repeatable")
+      each->add_option("--input", texts.inputs,
+                       each == profile
+                           ? "An input from a .npy file: NAME=FILE; repeatable, once for each batch"
+                           : "An input from a .npy file: NAME=FILE; repeatable")
           ->allow_extra_args(false);
       each->add_option("--entry", options.entry,
                        "Which graph, where the model has several; default: the first");
     }
     run->add_option("--output", options.output,
                     "Write the outputs to an .npz file; default: print a summary");
+    profile->add_option("-o,--output", options.output, "The profile")->required();
     switching->add_option("--adapter", adapter, "The adapter to switch in")->required();
     for (CLI::App *each : {bench, switching})
       each->add_option("--runs", options.runs, "How many runs are timed; default: 20")
@@ -238,16 +266,15 @@ struct CommandLine {
 
   CLI::App *parse(int argc, char **argv) {
     std::vector<std::string> words(argv + 1, argv + argc);
-    const std::set<std::string> first = {"run", "info", "bench", "verify", "switch", "-h", "--help"};
-    if (!words.empty() && words[0] == "profile")
-      throw UsageError{"profile is not there yet"};
+    const std::set<std::string> first = {"run",    "info",    "bench", "verify",
+                                         "switch", "profile", "-h",    "--help"};
     if (!words.empty() && !first.count(words[0]))
       words.insert(words.begin(), "run");
     std::reverse(words.begin(), words.end()); // as CLI11 takes them
     app.parse(words);
     CLI::App *chosen = app.get_subcommands().front();
     CLI::Option *rows = chosen->get_option_no_throw("--row-adapters");
-    readTexts(texts, rows && rows->count(), options);
+    readTexts(texts, rows && rows->count(), chosen == profile, options);
     CLI::Option *one = chosen->get_option_no_throw("--adapter");
     if (one && one->count() && chosen != switching)
       options.adapter = adapter;
@@ -256,6 +283,29 @@ struct CommandLine {
     return chosen;
   }
 };
+
+int execute(CommandLine &line, CLI::App *chosen) {
+  try {
+    Result<std::unique_ptr<Session>> session = Session::open(line.options);
+    if (!session)
+      return report(session.error());
+    if (chosen == line.switching) {
+      line.options.adapter = line.adapter;
+      return switchCommand(**session, line.options);
+    }
+    if (chosen == line.bench)
+      return benchCommand(**session, line.options);
+    if (chosen == line.info)
+      return infoCommand(**session);
+    if (chosen == line.verify)
+      return verifyCommand(**session, line.options);
+    if (chosen == line.profile)
+      return profileCommand(**session, line.options);
+    return runCommand(**session, line.options);
+  } catch (const std::exception &exception) {
+    return report(Error{exception.what()});
+  }
+}
 
 } // namespace
 
@@ -273,24 +323,18 @@ int adapterRunMain(int argc, char **argv) {
     std::fprintf(stderr, "adapter-run: error: %s; try adapter-run --help\n", error.message.c_str());
     return wrongUsage;
   }
-  try {
-    Result<std::unique_ptr<Session>> session = Session::open(line.options);
-    if (!session)
-      return report(session.error());
-    if (chosen == line.switching) {
-      line.options.adapter = line.adapter;
-      return switchCommand(**session, line.options);
-    }
-    if (chosen == line.bench)
-      return benchCommand(**session, line.options);
-    if (chosen == line.info)
-      return infoCommand(**session);
-    if (chosen == line.verify)
-      return verifyCommand(**session, line.options);
-    return runCommand(**session, line.options);
-  } catch (const std::exception &exception) {
-    return report(Error{exception.what()});
-  }
+  std::unique_ptr<Processes> processes;
+  bool joins = chosen == line.run || chosen == line.bench;
+  if (Result<std::unique_ptr<Processes>> joined = Processes::join(joins ? line.options.collectives : "none"))
+    processes = std::move(*joined);
+  else
+    return report(joined.error());
+  line.options.processes = processes ? processes->collectives() : nullptr;
+  int code = execute(line, chosen);
+  // Others may wait for this process and would do so for ever.
+  if (code && processes)
+    processes->abort(code);
+  return code;
 }
 
 } // namespace adapter::runtool

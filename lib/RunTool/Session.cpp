@@ -5,6 +5,8 @@
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Json.h"
 #include "lib/Checkpoint/Npy.h"
+#include <algorithm>
+#include <map>
 
 namespace adapter::runtool {
 
@@ -18,7 +20,7 @@ static Status check(adapter_rt_status status) {
 
 Result<std::unique_ptr<Session>> Session::open(const Options &options) {
   std::unique_ptr<Session> session(new Session(options));
-  adapter_rt_open_options open = {sizeof open, options.threads, options.memoryLimit};
+  adapter_rt_open_options open = {sizeof open, options.threads, options.memoryLimit, options.processes};
   adapter_rt_model *model = nullptr;
   if (Status status = check(adapter_rt_open(options.model.c_str(), &open, &model)); !status)
     return status.error();
@@ -37,12 +39,16 @@ Status Session::prepare() {
   for (const auto &[property, value] : options.settings)
     if (Status status = check(adapter_rt_set(model.get(), property.c_str(), value)); !status)
       return status;
+  std::map<std::string, size_t> seen;
+  inputs.resize(1); // a model may take no inputs
   for (const auto &[name, file] : options.inputs) {
     Result<Tensor> tensor = checkpoint::readNpy(file);
     if (!tensor)
       return tensor.error();
     tensor->key = name;
-    inputs.push_back(std::move(*tensor));
+    size_t batch = seen[name]++;
+    inputs.resize(std::max(inputs.size(), batch + 1));
+    inputs[batch].push_back(std::move(*tensor));
   }
   // Shares of several come with the call; a name alone may be one to switch in.
   if (options.adapter && options.adapter->find_first_of("*+") == std::string::npos) {
@@ -87,9 +93,9 @@ Result<std::string> Session::info() {
   return std::string(text);
 }
 
-Result<std::vector<Tensor>> Session::call() {
+Result<std::vector<Tensor>> Session::call(size_t batch, Routed routed, void *context) {
   std::vector<adapter_rt_tensor> views;
-  for (const Tensor &input : inputs)
+  for (const Tensor &input : inputs[batch])
     views.push_back({input.key.c_str(), input.data, input.shape.data(),
                      static_cast<int32_t>(input.shape.size()), static_cast<int32_t>(input.dtype)});
   adapter_rt_call_options call = {};
@@ -97,6 +103,8 @@ Result<std::vector<Tensor>> Session::call() {
   call.entry = options.entry.empty() ? nullptr : options.entry.c_str();
   if (options.adapter && !switched)
     call.adapter = options.adapter->c_str();
+  call.routed = routed;
+  call.routed_context = context;
   std::vector<const char *> rows;
   if (options.rowAdapters) {
     for (const std::string &name : *options.rowAdapters)

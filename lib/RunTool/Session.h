@@ -4,6 +4,7 @@
 #ifndef ADAPTER_LIB_RUNTOOL_SESSION_H
 #define ADAPTER_LIB_RUNTOOL_SESSION_H
 
+#include "adapter-rt/artifact.h"
 #include "adapter-rt/runtime.h"
 #include "lib/Checkpoint/Result.h"
 #include "lib/Checkpoint/Tensor.h"
@@ -37,6 +38,8 @@ struct Options {
   int threads = 0;
   int runs = 0; // of bench and switch
   long long memoryLimit = 0;
+  std::string collectives = "auto";
+  const adapter_collectives_v1 *processes = nullptr; // those that run the model together
 };
 
 // An open model with its inputs read, adapters loaded and switched.
@@ -44,7 +47,11 @@ class Session {
 public:
   static Result<std::unique_ptr<Session>> open(const Options &options);
 
-  Result<std::vector<Tensor>> call(); // outputs in the graph's order, under their keys
+  using Routed = void (*)(void *context, int32_t layer, int64_t tokens, int64_t top, const int64_t *experts);
+  // Outputs in the graph's order, under their keys. An input that is given several times has one value for each
+  // batch; `routed` is told which experts are chosen.
+  Result<std::vector<Tensor>> call(size_t batch = 0, Routed routed = nullptr, void *context = nullptr);
+  size_t batches() const { return inputs.size(); }
   Status switchTo(const char *name);
   Status verify();
   Result<std::string> info();
@@ -55,7 +62,7 @@ private:
   Status prepare();
   const Options &options;
   std::unique_ptr<adapter_rt_model, void (*)(adapter_rt_model *)> model{nullptr, adapter_rt_close};
-  std::vector<Tensor> inputs;
+  std::vector<std::vector<Tensor>> inputs; // by batch
   bool switched = false;
 };
 

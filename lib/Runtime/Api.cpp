@@ -4,6 +4,7 @@
 #include "adapter-rt/runtime.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Runtime/Model.h"
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -80,8 +81,11 @@ Status readRequest(const adapter_rt_tensor *inputs, size_t count, const adapter_
   }
   if (!options)
     return Done{};
-  if (options->struct_size < sizeof(adapter_rt_call_options))
+  // Callers that were compiled before the last fields came are welcome.
+  if (options->struct_size < offsetof(adapter_rt_call_options, routed))
     return Error{"options->struct_size is too small"};
+  if (options->struct_size >= sizeof(adapter_rt_call_options))
+    request.listener = {options->routed, options->routed_context};
   if (options->entry)
     request.entry = options->entry;
   if (options->adapter) {
@@ -124,10 +128,14 @@ adapter_rt_status adapter_rt_open(const char *path, const adapter_rt_open_option
     if (!path || !model)
       return Error{"path or model is NULL"};
     *model = nullptr;
-    if (options && options->struct_size < sizeof(adapter_rt_open_options))
+    if (options && options->struct_size < offsetof(adapter_rt_open_options, collectives))
       return Error{"options->struct_size is too small"};
+    bool isWhole = options && options->struct_size >= sizeof(adapter_rt_open_options);
+    const adapter_collectives_v1 *collectives = isWhole ? options->collectives : nullptr;
+    if (collectives && collectives->struct_size < sizeof(adapter_collectives_v1))
+      return Error{"collectives->struct_size is too small"};
     Result<std::unique_ptr<Model>> opened =
-        Model::open(path, options ? options->threads : 0, options ? options->memory_limit : 0);
+        Model::open(path, options ? options->threads : 0, options ? options->memory_limit : 0, collectives);
     if (!opened)
       return opened.error();
     *model = new adapter_rt_model{std::move(*opened)};

@@ -168,9 +168,13 @@ Result<std::shared_ptr<Device>> Model::useDevice() {
 
 Result<std::vector<Output>> Model::invokeOn(const Snapshot &state, adapter_function_v1 function,
                                             const adapter_call_v1 &call, const RowPlan &rows,
-                                            const std::vector<int32_t> &dtypes) {
+                                            const std::vector<int32_t> &dtypes, const Listener &listener) {
+  if (artifact->manifest.ranks() > 1) {
+    std::lock_guard<std::mutex> lock(exchanging);
+    return invoke(resources, function, call, dtypes, {nullptr, collectives, listener});
+  }
   if (!artifact->manifest.has_device())
-    return invoke(resources, function, call, dtypes);
+    return invoke(resources, function, call, dtypes, {nullptr, nullptr, listener});
   Result<std::shared_ptr<Device>> used = useDevice();
   if (!used)
     return used.error();
@@ -179,14 +183,31 @@ Result<std::vector<Output>> Model::invokeOn(const Snapshot &state, adapter_funct
   for (size_t bank = 0; bank < state.entries.size(); ++bank)
     inputs.banks.push_back({&state.entries[bank], &state.sizes[bank]});
   DeviceCall onDevice(*used, std::move(inputs));
-  Result<std::vector<Output>> outputs = invoke(resources, function, call, dtypes, onDevice.table());
+  Result<std::vector<Output>> outputs =
+      invoke(resources, function, call, dtypes, {onDevice.table(), nullptr, listener});
   // What follows a failure of the device is not its reason.
   if (!onDevice.failure().empty())
     return Error{onDevice.failure()};
   return outputs;
 }
 
+// Whether as many processes are here as the code was compiled for.
+Status Model::checkProcesses() const {
+  int32_t wanted = std::max(1, artifact->manifest.ranks()), present = collectives ? collectives->size : 1;
+  if (wanted == present)
+    return Done{};
+  std::string count = std::to_string(wanted);
+  if (wanted == 1)
+    return Error{artifact->folder + ": compiled for one process, and there are " + std::to_string(present) +
+                 "; compile it with --partition-experts ranks=" + std::to_string(present)};
+  return Error{artifact->folder + ": its experts are partitioned over " + count + " processes, and there " +
+               (present == 1 ? "is 1" : "are " + std::to_string(present)) + "; run it with mpirun -n " +
+               count + " adapter-run"};
+}
+
 Result<CallResult> Model::call(const CallRequest &request) {
+  if (Status status = checkProcesses(); !status)
+    return status.error();
   Settings settings;
   Result<std::shared_ptr<const Snapshot>> held = withVariants(request, settings);
   if (!held)
@@ -236,8 +257,8 @@ Result<CallResult> Model::call(const CallRequest &request) {
   std::vector<int32_t> dtypes;
   for (const artifact::Tensor &output : entry->outputs())
     dtypes.push_back(output.dtype());
-  Result<std::vector<Output>> outputs =
-      invokeOn(*state, artifact->code.table->functions[entry->function()], call, *rows, dtypes);
+  Result<std::vector<Output>> outputs = invokeOn(*state, artifact->code.table->functions[entry->function()],
+                                                 call, *rows, dtypes, request.listener);
   if (!outputs)
     return outputs.error();
   CallResult result;

@@ -19,6 +19,7 @@ namespace {
 struct CallState {
   Resources &resources;
   Arena arena;
+  Listener listener;
   std::mutex mutex; // of what follows
   std::vector<Output> outputs;
   std::string failure;
@@ -75,6 +76,11 @@ void *hostAllocate(void *state, int64_t bytes) {
 
 void hostRelease(void *state, void *memory) { static_cast<CallState *>(state)->arena.release(memory); }
 
+void hostRouted(void *state, int32_t layer, int64_t tokens, int64_t top, const int64_t *ids) {
+  const Listener &listener = static_cast<CallState *>(state)->listener;
+  listener.routed(listener.context, layer, tokens, top, ids);
+}
+
 void hostParallelFor(void *state, adapter_loop_body_v1 body, void *context, int64_t count, int64_t grain) {
   static_cast<CallState *>(state)->resources.pool.parallelFor(body, context, count, grain);
 }
@@ -82,8 +88,8 @@ void hostParallelFor(void *state, adapter_loop_body_v1 body, void *context, int6
 } // namespace
 
 Result<std::vector<Output>> invoke(Resources &resources, adapter_function_v1 function, adapter_call_v1 call,
-                                   const std::vector<int32_t> &dtypes, const adapter_device_v1 *device) {
-  CallState state{resources, Arena(*resources.cache), {}, {}, {}};
+                                   const std::vector<int32_t> &dtypes, const Surroundings &surroundings) {
+  CallState state{resources, Arena(*resources.cache), surroundings.listener, {}, {}, {}};
   state.outputs.resize(dtypes.size());
   for (size_t i = 0; i < dtypes.size(); ++i)
     state.outputs[i].dtype = dtypes[i];
@@ -95,7 +101,9 @@ Result<std::vector<Output>> invoke(Resources &resources, adapter_function_v1 fun
                           hostRelease,
                           hostOutput,
                           hostFail,
-                          device};
+                          surroundings.device,
+                          surroundings.collectives,
+                          surroundings.listener.routed ? hostRouted : nullptr};
   call.host = &host;
   if (function(&call) != 0) {
     if (state.failure.empty() && state.outOfMemory)

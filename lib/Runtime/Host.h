@@ -34,11 +34,22 @@ struct Resources {
   ThreadPool pool;
 };
 
+// Who is told what experts were chosen; see adapter_rt_call_options.
+struct Listener {
+  void (*routed)(void *context, int32_t layer, int64_t tokens, int64_t top, const int64_t *experts) = nullptr;
+  void *context = nullptr;
+};
+
+// What some functions need beside memory and threads.
+struct Surroundings {
+  const adapter_device_v1 *device = nullptr;
+  const adapter_collectives_v1 *collectives = nullptr;
+  Listener listener;
+};
+
 // Runs one function of an artifact. `dtypes` are those of its outputs, whose bytes are allocated by them.
-// `device` is for functions that use one.
 Result<std::vector<Output>> invoke(Resources &resources, adapter_function_v1 function, adapter_call_v1 call,
-                                   const std::vector<int32_t> &dtypes,
-                                   const adapter_device_v1 *device = nullptr);
+                                   const std::vector<int32_t> &dtypes, const Surroundings &surroundings = {});
 
 } // namespace adapter::runtime
 

@@ -35,7 +35,7 @@ public:
   std::string run() const {
     for (auto check :
          {&Checker::checkEntries, &Checker::checkParameters, &Checker::checkSites, &Checker::checkAdapters,
-          &Checker::checkSlots, &Checker::checkFiles, &Checker::checkDevice})
+          &Checker::checkSlots, &Checker::checkFiles, &Checker::checkDevice, &Checker::checkExperts})
       if (std::string problem = (this->*check)(); !problem.empty())
         return problem;
     return "";
@@ -154,6 +154,13 @@ private:
       if (kernel.name().empty() || kernel.threads() <= 0 || kernel.buffers() < 0 || kernel.scalars() < 0)
         return "kernel '" + kernel.name() + "' has an impossible shape";
     return "";
+  }
+
+  std::string checkExperts() const {
+    for (const ExpertLayer &layer : manifest.expert_layers())
+      if (layer.experts() < 1)
+        return "expert layer '" + layer.name() + "' has no experts";
+    return manifest.ranks() < 0 ? "a negative number of ranks" : "";
   }
 
   const Manifest &manifest;

@@ -130,6 +130,12 @@ Json manifestToJson(const Manifest &manifest) {
                  {"files", each(manifest.files(), [](const FileHash &file) {
                     return Json{{"file", file.file()}, {"hash", file.hash()}, {"size", file.size()}};
                   })}};
+  if (!manifest.expert_layers().empty())
+    result["expert_layers"] = each(manifest.expert_layers(), [](const ExpertLayer &layer) {
+      return Json{{"name", layer.name()}, {"identity", layer.identity()}, {"experts", layer.experts()}};
+    });
+  if (manifest.ranks())
+    result["ranks"] = manifest.ranks();
   if (manifest.has_device())
     result["device"] = deviceJson(manifest.device());
   return result;

@@ -7,11 +7,13 @@
 
 namespace adapter::runtime {
 
-Result<std::unique_ptr<Model>> Model::open(const std::string &folder, int threads, int64_t memoryLimit) {
+Result<std::unique_ptr<Model>> Model::open(const std::string &folder, int threads, int64_t memoryLimit,
+                                           const adapter_collectives_v1 *collectives) {
   Result<std::shared_ptr<const Artifact>> artifact = openArtifact(folder);
   if (!artifact)
     return artifact.error();
   std::unique_ptr<Model> model(new Model(*artifact, threads, memoryLimit));
+  model->collectives = collectives;
   auto first = std::make_shared<Snapshot>();
   first->parameters = (*artifact)->pristine;
   first->entries.resize((*artifact)->banks);

@@ -52,6 +52,7 @@ struct CallRequest {
   std::optional<std::vector<Mix>> rowAdapters;        // or for each
   int64_t tokens = 0; // of a row, each of which has adapters of its own in rowAdapters; 0: rows have
   std::vector<std::pair<std::string, double>> settings; // "<adapter>.<property>", for this call
+  Listener listener;
 
   std::vector<Share> shares() const; // of all rows
 };
@@ -63,7 +64,8 @@ struct CallResult {
 
 class Model {
 public:
-  static Result<std::unique_ptr<Model>> open(const std::string &folder, int threads, int64_t memoryLimit);
+  static Result<std::unique_ptr<Model>> open(const std::string &folder, int threads, int64_t memoryLimit,
+                                             const adapter_collectives_v1 *collectives = nullptr);
 
   Result<CallResult> call(const CallRequest &request);
   Status switchTo(const std::string &name); // empty: the base
@@ -99,7 +101,8 @@ private:
   Result<std::shared_ptr<Device>> useDevice();
   Result<std::vector<Output>> invokeOn(const Snapshot &state, adapter_function_v1 function,
                                        const adapter_call_v1 &call, const RowPlan &rows,
-                                       const std::vector<int32_t> &dtypes);
+                                       const std::vector<int32_t> &dtypes, const Listener &listener);
+  Status checkProcesses() const;
 
   std::shared_ptr<const Artifact> artifact;
   Resources resources;
@@ -107,6 +110,8 @@ private:
   std::shared_ptr<Device> device;
   DeviceTensors deviceTensors; // of the artifact's own parameters
   std::shared_ptr<TouchedCopies> copies;
+  const adapter_collectives_v1 *collectives = nullptr;
+  std::mutex exchanging;         // one call at a time talks to the other processes
   std::mutex writing;            // changes come one after the other
   mutable std::mutex publishing; // of `snapshot`, held for a moment only
   std::shared_ptr<const Snapshot> snapshot;

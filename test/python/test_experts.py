@@ -155,12 +155,10 @@ def test_rows(exported, tmp_path):
 #
 
 
-@pytest.fixture(scope="module")
-def block(tmp_path_factory):
-    """(compiled experts over x, ids and weights, the same in PyTorch)."""
+def export_block(path):
+    """Writes experts over x, ids and weights; the same in PyTorch."""
     from transformers.models.mixtral.modeling_mixtral import MixtralExperts
 
-    folder = tmp_path_factory.mktemp("block")
     _, config = _mixtral()
     config._experts_implementation = "batched_mm"
     torch.manual_seed(0)
@@ -174,7 +172,7 @@ def block(tmp_path_factory):
         torch.onnx.export(
             module,
             (torch.randn(7, HIDDEN), ids, weights),
-            str(folder / "block.onnx"),
+            str(path),
             input_names=["x", "ids", "weights"],
             output_names=["y"],
             dynamic_shapes=({0: tokens}, {0: tokens}, {0: tokens}),
@@ -182,6 +180,14 @@ def block(tmp_path_factory):
             external_data=False,
             verbose=False,
         )
+    return module
+
+
+@pytest.fixture(scope="module")
+def block(tmp_path_factory):
+    """(compiled experts over x, ids and weights, the same in PyTorch)."""
+    folder = tmp_path_factory.mktemp("block")
+    module = export_block(folder / "block.onnx")
     assert "adapter.experts" in product.opt(folder / "block.onnx", "--compile-to=optimise", "-o", "-")
     product.opt(folder / "block.onnx", "-o", folder / "block.adapt")
     return product.package().load(str(folder / "block.adapt"), threads=2), module

@@ -30,7 +30,7 @@ _adapter_complete() {
       elif [[ $word == -* ]]; then
         words=$(_adapter_options "$tool")
       elif [[ $COMP_CWORD -eq 1 && ${tool##*/} == adapter-run ]]; then
-        words="run info bench verify switch"
+        words="run info bench verify switch profile"
       fi
       ;;
   esac

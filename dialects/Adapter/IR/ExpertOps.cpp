@@ -141,6 +141,33 @@ LogicalResult MixOp::verify() {
 // adapter.experts
 //===----------------------------------------------------------------------===//
 
+// As many experts for each process, all of them placed.
+static LogicalResult verifyPlacement(ExpertsOp op, int64_t experts) {
+  if (op.getRanks().has_value() != op.getPlacement().has_value())
+    return op.emitOpError("needs both ranks and a placement or neither");
+  if (!op.getRanks())
+    return success();
+  int64_t ranks = static_cast<int64_t>(*op.getRanks());
+  ArrayRef<int64_t> placement = *op.getPlacement();
+  if (ShapedType::isDynamic(experts))
+    return op.emitOpError("places experts whose number is not known");
+  if (static_cast<int64_t>(placement.size()) != experts)
+    return op.emitOpError("has places for ") << placement.size() << " experts of " << experts;
+  if (ranks < 1 || ranks > experts || experts % ranks)
+    return op.emitOpError("cannot place ") << experts << " experts evenly on " << ranks << " ranks";
+  SmallVector<int64_t> held(ranks);
+  for (int64_t rank : placement) {
+    if (rank < 0 || rank >= ranks)
+      return op.emitOpError("places an expert on rank ") << rank << " of " << ranks;
+    ++held[rank];
+  }
+  for (auto [rank, count] : llvm::enumerate(held))
+    if (count != experts / ranks)
+      return op.emitOpError("places ")
+             << count << " experts on rank " << rank << ", not " << experts / ranks << " on each";
+  return success();
+}
+
 LogicalResult ExpertsOp::verify() {
   ArrayRef<int64_t> input = shapeOf(getInput()), ids = shapeOf(getIds()), weights = shapeOf(getWeights());
   ArrayRef<int64_t> up = shapeOf(getUp()), down = shapeOf(getDown()), result = shapeOf(getResult());
@@ -174,10 +201,12 @@ LogicalResult ExpertsOp::verify() {
       return emitOpError("cannot halve the ") << upOut << " results of its first product";
     upOut /= 2;
   }
+  if (Value bias = getBias(); bias && !shapesAgree(shapeOf(bias), {up[0], up[1 + getTransposed()]}))
+    return emitOpError("has a bias of ") << bias.getType() << " for a first product of " << getUp().getType();
   if (!shapesAgree(upOut, downIn))
     return emitOpError("has a first product of width ") << upOut << " for a second that takes " << downIn;
   if (!shapesAgree(result, {input[0], downOut}))
     return emitOpError("has a result of ")
            << result << ", not of " << input[0] << " tokens of width " << downOut;
-  return success();
+  return verifyPlacement(*this, up[0]);
 }

@@ -150,8 +150,11 @@ def Adapter_ExpertsOp : Adapter_Op<"experts", [Pure]> {
     E(x, e) = down[e] act(up[e] x), or with `gated`, down[e] (act(g) * u) for g, u the halves of up[e] x.
 
     `up` is [experts, inner, hidden] and `down` [experts, hidden, inner], inner twice as large in `up` if `gated`; with
-    `transposed` the last two sizes are swapped. Ids are integers in [-experts, experts), negative ones
-    count from the end. A token may choose an expert twice.
+    `transposed` the last two sizes are swapped. A `bias`, [experts, inner], is added to up[e] x. Ids are integers in
+    [-experts, experts), negative ones count from the end. A token may choose an expert twice.
+
+    With `ranks` and `placement` the experts belong to that many processes: expert e to process placement[e], as many
+    to each. The result is the same; every process has all of it.
 
     Example:
     ```mlir
@@ -162,14 +165,25 @@ def Adapter_ExpertsOp : Adapter_Op<"experts", [Pure]> {
     ```
   }];
   let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$ids, AnyRankedTensor:$weights,
-                       AnyRankedTensor:$up, AnyRankedTensor:$down, Adapter_ExpertActivation:$activation,
-                       UnitAttr:$gated, UnitAttr:$transposed);
+                       AnyRankedTensor:$up, AnyRankedTensor:$down, Optional<AnyRankedTensor>:$bias,
+                       Adapter_ExpertActivation:$activation, UnitAttr:$gated, UnitAttr:$transposed,
+                       OptionalAttr<I64Attr>:$ranks, OptionalAttr<DenseI64ArrayAttr>:$placement);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{
-    $activation $input `,` $ids `,` $weights `,` $up `,` $down attr-dict `:` type($input) `,` type($ids) `,`
-    type($weights) `,` type($up) `,` type($down) `->` type($result)
+    $activation $input `,` $ids `,` $weights `,` $up `,` $down (`bias` $bias^)? (`ranks` $ranks^ `placement` $placement)?
+    attr-dict `:` type($input) `,` type($ids) `,` type($weights) `,` type($up) `,` type($down) (`,` type($bias)^)? `->`
+    type($result)
   }];
   let hasVerifier = 1;
+  let builders = [
+    // Of experts without biases that are not placed.
+    OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$input, "::mlir::Value":$ids, "::mlir::Value":$weights,
+                   "::mlir::Value":$up, "::mlir::Value":$down, "ExpertActivation":$activation, "bool":$gated,
+                   "bool":$transposed), [{
+      build($_builder, $_state, result, input, ids, weights, up, down, ::mlir::Value(), activation, gated, transposed,
+            ::mlir::IntegerAttr(), ::mlir::DenseI64ArrayAttr());
+    }]>
+  ];
 }
 
 #endif // ADAPTER_DIALECTS_ADAPTER_IR_EXPERTOPS_TD

@@ -42,6 +42,8 @@ LogicalResult DispatchOp::verify() {
       return emitOpError("needs results of i64");
   if (!agree(getIds(), 0, getPlaces(), 0) || !agree(getIds(), 1, getPlaces(), 1))
     return emitOpError("has a place for each id; got ") << getPlaces().getType();
+  if (std::optional<uint64_t> number = getNumber(); number && *number > INT32_MAX)
+    return emitOpError("has number ") << static_cast<int64_t>(*number) << ", which cannot be";
   return success();
 }
 
@@ -54,7 +56,7 @@ LogicalResult GatherRowsOp::verify() {
 }
 
 LogicalResult GroupedLinearOp::verify() {
-  if (!haveRanks(getOperands(), {2, 4, 1, 2}))
+  if (!haveRanks({getInput(), getWeight(), getOffsets(), getOutput()}, {2, 4, 1, 2}))
     return emitOpError("needs an input and an output of rank 2, packed weights of rank 4, offsets of rank 1");
   if (!agree(getInput(), 1, getWeight(), 2))
     return emitOpError("has ") << typeOf(getInput()).getDimSize(1) << " columns of input for "
@@ -65,6 +67,9 @@ LogicalResult GroupedLinearOp::verify() {
   int64_t groups = typeOf(getWeight()).getDimSize(0);
   if (!ShapedType::isDynamic(groups) && disagree(typeOf(getOffsets()).getDimSize(0), groups + 1))
     return emitOpError("needs ") << groups + 1 << " offsets for " << groups << " groups";
+  if (Value bias = getBias();
+      bias && (!haveRanks(bias, {2}) || !agree(bias, 0, getWeight(), 0) || !agree(bias, 1, getOutput(), 1)))
+    return emitOpError("needs a bias of groups and columns; got ") << bias.getType();
   return success();
 }
 

@@ -42,6 +42,9 @@ def Kernel_DispatchOp : Kernel_DestinationOp<"dispatch"> {
     pairs of expert e are those from offsets[e] to offsets[e + 1]. A negative id counts from the end; one
     out of range fails the call, with a message that begins with `name`.
 
+    `layer` names the experts and `identity` says which weights they have; where an artifact is made, `number` is
+    given, their row in its table of expert layers, and the host is told what was chosen (kernel.routed).
+
     Example:
     ```mlir
     func.func @example(%ids: tensor<?x2xi64>, %a: tensor<?x2xi64>, %b: tensor<?xi64>, %c: tensor<9xi64>) -> (tensor<?x2xi64>, tensor<?xi64>, tensor<9xi64>) {
@@ -50,7 +53,8 @@ def Kernel_DispatchOp : Kernel_DestinationOp<"dispatch"> {
     }
     ```
   }];
-  let arguments = (ins AnyShaped:$ids, AnyShaped:$places, AnyShaped:$tokens, AnyShaped:$offsets, StrAttr:$name);
+  let arguments = (ins AnyShaped:$ids, AnyShaped:$places, AnyShaped:$tokens, AnyShaped:$offsets, StrAttr:$name,
+                       OptionalAttr<StrAttr>:$layer, OptionalAttr<StrAttr>:$identity, OptionalAttr<I64Attr>:$number);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
     $name `ins` `(` $ids `:` type($ids) `)` `outs` `(` $places `,` $tokens `,` $offsets `:` type($places) `,`
@@ -90,7 +94,7 @@ def Kernel_GroupedLinearOp : Kernel_DestinationOp<"grouped_linear"> {
   let description = [{
     output[m, n] = sum_k input[m, k] * weight[e, n / block, k, n mod block] for the rows m from offsets[e] to
     offsets[e + 1]. `weight` is [groups, ceil(N / block), K, block], padded with zeros. A group without rows takes
-    no time.
+    no time. With a bias [groups, N], sums begin with bias[e, n].
 
     Example:
     ```mlir
@@ -100,11 +104,12 @@ def Kernel_GroupedLinearOp : Kernel_DestinationOp<"grouped_linear"> {
     }
     ```
   }];
-  let arguments = (ins AnyShaped:$input, AnyShaped:$weight, AnyShaped:$offsets, AnyShaped:$output);
+  let arguments = (ins AnyShaped:$input, AnyShaped:$weight, AnyShaped:$offsets, Optional<AnyShaped>:$bias,
+                       AnyShaped:$output);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
     `ins` `(` $input `,` $weight `,` $offsets `:` type($input) `,` type($weight) `,` type($offsets) `)`
-    `outs` `(` $output `:` type($output) `)` attr-dict (`->` type($results)^)?
+    (`bias` `(` $bias^ `:` type($bias) `)`)? `outs` `(` $output `:` type($output) `)` attr-dict (`->` type($results)^)?
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];

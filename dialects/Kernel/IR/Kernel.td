@@ -4,3 +4,4 @@
 include "dialects/Kernel/IR/KernelDialect.td"
 include "dialects/Kernel/IR/KernelOps.td"
 include "dialects/Kernel/IR/ExpertOps.td"
+include "dialects/Kernel/IR/ExchangeOps.td"

@@ -38,6 +38,11 @@ void DispatchOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this
 void GatherRowsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void GroupedLinearOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void CombineOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void UniqueRowsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void ArrangeRowsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void AllToAllOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void AllToAllRowsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void AllGatherRowsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 
 //===----------------------------------------------------------------------===//
 // Verification

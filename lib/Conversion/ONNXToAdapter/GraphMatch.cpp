@@ -240,3 +240,28 @@ bool adapter::hasAxis(onnxir::NodeOp node, int64_t axis, int64_t rank) {
   std::optional<SmallVector<int64_t>> axes = axesOf(node);
   return axes && axes->size() == 1 && (axes->front() == axis || axes->front() == axis - rank);
 }
+
+Value adapter::matchActivation(Value value, ExpertActivation &activation) {
+  if (auto relu = madeBy(value, "Relu")) {
+    activation = ExpertActivation::Relu;
+    return inputOf(relu, 0);
+  }
+  if (auto gelu = madeBy(value, "Gelu")) {
+    auto approximate = dyn_cast_or_null<StringAttr>(gelu.getNodeAttr("approximate"));
+    activation =
+        approximate && approximate.getValue() == "tanh" ? ExpertActivation::GeluTanh : ExpertActivation::Gelu;
+    return inputOf(gelu, 0);
+  }
+  if (auto swish = madeBy(value, "Swish"); swish && !swish.getNodeAttr("alpha")) {
+    activation = ExpertActivation::Silu;
+    return inputOf(swish, 0);
+  }
+  if (auto product = madeBy(value, "Mul"))
+    for (unsigned side : {0u, 1u})
+      if (auto sigmoid = madeBy(inputOf(product, side), "Sigmoid"))
+        if (inputOf(sigmoid, 0) == inputOf(product, 1 - side)) {
+          activation = ExpertActivation::Silu;
+          return inputOf(product, 1 - side);
+        }
+  return {};
+}

@@ -4,6 +4,7 @@
 #ifndef ADAPTER_LIB_CONVERSION_ONNXTOADAPTER_GRAPHMATCH_H
 #define ADAPTER_LIB_CONVERSION_ONNXTOADAPTER_GRAPHMATCH_H
 
+#include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/ONNX/IR/ONNXOps.h"
 #include <optional>
 
@@ -19,6 +20,10 @@ int64_t attributeOf(onnxir::NodeOp node, llvm::StringRef name, int64_t fallback)
 /// The type of a value that is a tensor of known rank; null otherwise.
 mlir::RankedTensorType tensorOf(mlir::Value value);
 bool hasRank(mlir::Value value, int64_t rank);
+
+/// The argument of a function that experts may have between their products, and which it is; null where `value` is
+/// made by none.
+mlir::Value matchActivation(mlir::Value value, ExpertActivation &activation);
 
 /// The elements of a tensor of integers, those that are known: constants, and what is computed from them
 /// and from static sizes. Nothing where not even their number is known.

@@ -146,32 +146,6 @@ static bool areHalves(Value first, Value second, Value &whole, int64_t width) {
   return covers(low, 0, width / 2) && covers(high, width / 2, width);
 }
 
-// The argument of an activation; null where `value` is none.
-static Value matchActivation(Value value, ExpertActivation &activation) {
-  if (auto relu = madeBy(value, "Relu")) {
-    activation = ExpertActivation::Relu;
-    return inputOf(relu, 0);
-  }
-  if (auto gelu = madeBy(value, "Gelu")) {
-    auto approximate = dyn_cast_or_null<StringAttr>(gelu.getNodeAttr("approximate"));
-    activation =
-        approximate && approximate.getValue() == "tanh" ? ExpertActivation::GeluTanh : ExpertActivation::Gelu;
-    return inputOf(gelu, 0);
-  }
-  if (auto swish = madeBy(value, "Swish"); swish && !swish.getNodeAttr("alpha")) {
-    activation = ExpertActivation::Silu;
-    return inputOf(swish, 0);
-  }
-  if (auto product = madeBy(value, "Mul"))
-    for (unsigned side : {0u, 1u})
-      if (auto sigmoid = madeBy(inputOf(product, side), "Sigmoid"))
-        if (inputOf(sigmoid, 0) == inputOf(product, 1 - side)) {
-          activation = ExpertActivation::Silu;
-          return inputOf(product, 1 - side);
-        }
-  return {};
-}
-
 // From what the second product reads to what the first gives, of `width` columns.
 static Value matchBetween(Value value, Experts &found, int64_t width, int64_t inner) {
   static constexpr StringRef readers[] = {"Split", "Slice", "Sigmoid", "Mul", "Relu", "Gelu", "Swish"};
@@ -323,9 +297,11 @@ struct RaiseExpertsPass final : adapter::impl::RaiseExpertsPassBase<RaiseExperts
       found.ids = route.getIds();
       ++numRouters;
     }
-    Value result = ExpertsOp::create(b, sum.getLoc(), sum.getResult(0).getType(), found.input, found.ids,
-                                     found.weights, found.up.weight, found.down.weight, found.activation,
-                                     found.gated, found.up.transposed);
+    Value result =
+        ExpertsOp::create(b, sum.getLoc(), sum.getResult(0).getType(), found.input, found.ids, found.weights,
+                          found.up.weight, found.down.weight, /*bias=*/Value(), found.activation, found.gated,
+                          found.up.transposed, /*ranks=*/IntegerAttr(),
+                          /*placement=*/DenseI64ArrayAttr());
     sum.getResult(0).replaceAllUsesWith(result);
   }
 };

@@ -6,6 +6,7 @@
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Conversion/ONNXToLinalg/Activations.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
+#include "lib/Support/ExpertLayers.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -56,6 +57,25 @@ LogicalResult adapter::lowerRoute(RouteOp op, GraphLowering &graph) {
   return success();
 }
 
+// What each expert has, in another order of experts.
+static Lowered reorder(GraphLowering &graph, Lowered &of, ArrayRef<int64_t> order) {
+  if (llvm::is_sorted(order))
+    return of;
+  auto type = RankedTensorType::get({static_cast<int64_t>(order.size())}, graph.b.getIndexType());
+  SmallVector<APInt> numbers;
+  for (int64_t expert : order)
+    numbers.emplace_back(64, expert);
+  Value table = arith::ConstantOp::create(graph.b, DenseElementsAttr::get(type, numbers));
+  Value source = graph.tensor(of);
+  Lowered moved = graph.generate(of.shape, of.elementType, [&](B &b, ArrayRef<Value> at) -> Value {
+    SmallVector<Value> from(at);
+    from[0] = tensor::ExtractOp::create(b, table, at[0]);
+    return tensor::ExtractOp::create(b, source, from);
+  });
+  moved.isParameter = of.isParameter;
+  return moved;
+}
+
 // Weights of all experts, [experts, n, k] or transposed, packed each on its own.
 static Value packExperts(GraphLowering &graph, Lowered &weight, bool transposed) {
   OpFoldResult depth = weight.shape[transposed ? 1 : 2], columns = weight.shape[transposed ? 2 : 1];
@@ -96,14 +116,48 @@ static Lowered activateRows(GraphLowering &graph, Lowered &x, ExpertActivation f
   });
 }
 
+// In one process: the tokens of each expert are brought together, multiplied and summed.
+static Value lowerHere(ExpertsOp op, GraphLowering &graph, RunExperts run) {
+  B &b = graph.b;
+  Lowered &x = graph.get(op.getInput()), &ids = graph.get(op.getIds()), &weights = graph.get(op.getWeights());
+  Lowered &up = graph.get(op.getUp()), &down = graph.get(op.getDown());
+  OpFoldResult upIn = up.shape[op.getTransposed() ? 1 : 2], downOut = down.shape[op.getTransposed() ? 2 : 1];
+  OpFoldResult pairs = graph.mul(ids.shape[0], ids.shape[1]), count = up.shape[0];
+  Type i64 = b.getI64Type();
+  StringAttr layer, identity;
+  if (std::optional<ExpertLayer> known = expertLayerOf(op)) {
+    layer = b.getStringAttr(known->name);
+    identity = b.getStringAttr(known->identity);
+  }
+  Value places = graph.empty(ids.shape, i64), tokens = graph.empty({pairs}, i64);
+  Value offsets = graph.empty({graph.add(count, graph.constant(1))}, i64);
+  auto dispatch = kernel::DispatchOp::create(
+      b, TypeRange{places.getType(), tokens.getType(), offsets.getType()}, graph.tensor(ids), places, tokens,
+      offsets, b.getStringAttr("experts"), layer, identity, /*number=*/IntegerAttr());
+  Value init = graph.empty({pairs, upIn}, x.elementType);
+  Value gathered =
+      kernel::GatherRowsOp::create(b, init.getType(), graph.tensor(x), dispatch.getResult(1), init)
+          .getResult(0);
+  Value products = run(gathered, pairs, dispatch.getResult(2));
+  init = graph.empty({x.shape[0], downOut}, x.elementType);
+  return kernel::CombineOp::create(b, init.getType(), products, dispatch.getResult(0), graph.tensor(weights),
+                                   init)
+      .getResult(0);
+}
+
 LogicalResult adapter::lowerExperts(ExpertsOp op, GraphLowering &graph) {
   B &b = graph.b;
   Lowered &x = graph.get(op.getInput()), &ids = graph.get(op.getIds()), &weights = graph.get(op.getWeights());
   Lowered &up = graph.get(op.getUp()), &down = graph.get(op.getDown());
-  for (Lowered *value : {&x, &weights, &up, &down})
+  SmallVector<Lowered *> parameters{&up, &down}, numbers{&x, &weights, &up, &down};
+  if (op.getBias()) {
+    parameters.push_back(&graph.get(op.getBias()));
+    numbers.push_back(parameters.back());
+  }
+  for (Lowered *value : numbers)
     if (!value->elementType.isF32())
       return op.emitError() << "experts are compiled for f32 only, not for " << value->elementType;
-  for (Lowered *value : {&up, &down})
+  for (Lowered *value : parameters)
     for (int64_t bank : value->banks)
       graph.refuse(bank, "the weights of experts cannot differ by call; bind the adapter at build");
   // Sizes that the op's types leave open.
@@ -119,29 +173,26 @@ LogicalResult adapter::lowerExperts(ExpertsOp op, GraphLowering &graph) {
   graph.requireEqual(inner, downIn, "experts: the sizes of the two products differ");
   graph.requireEqual(up.shape[0], down.shape[0], "experts: the two products have other numbers of experts");
 
-  OpFoldResult pairs = graph.mul(ids.shape[0], ids.shape[1]), count = up.shape[0];
-  Type i64 = b.getI64Type();
-  Value places = graph.empty(ids.shape, i64), tokens = graph.empty({pairs}, i64);
-  Value offsets = graph.empty({graph.add(count, graph.constant(1))}, i64);
-  auto dispatch =
-      kernel::DispatchOp::create(b, TypeRange{places.getType(), tokens.getType(), offsets.getType()},
-                                 graph.tensor(ids), places, tokens, offsets, "experts");
-  places = dispatch.getResult(0), tokens = dispatch.getResult(1), offsets = dispatch.getResult(2);
-
-  Value init = graph.empty({pairs, upIn}, x.elementType);
-  Value gathered =
-      kernel::GatherRowsOp::create(b, init.getType(), graph.tensor(x), tokens, init).getResult(0);
-  auto multiply = [&](Value rows, Lowered &weight, OpFoldResult columns) {
-    Value init = graph.empty({pairs, columns}, x.elementType);
-    Value packed = packExperts(graph, weight, transposed);
-    return kernel::GroupedLinearOp::create(b, init.getType(), rows, packed, offsets, init).getResult(0);
+  SmallVector<int64_t> order = expertOrder(op);
+  auto multiply = [&](Value rows, Lowered &weight, Value bias, Value offsets, OpFoldResult count,
+                      OpFoldResult columns) {
+    Value init = graph.empty({count, columns}, x.elementType);
+    Lowered ordered = reorder(graph, weight, order);
+    Value packed = packExperts(graph, ordered, transposed);
+    return kernel::GroupedLinearOp::create(b, init.getType(), rows, packed, offsets, bias, init).getResult(0);
   };
-  Lowered wide = graph.wrap(multiply(gathered, up, upOut), {pairs, upOut});
-  Lowered active = activateRows(graph, wide, op.getActivation(), op.getGated());
-  Value narrow = multiply(graph.tensor(active), down, downOut);
-  init = graph.empty({x.shape[0], downOut}, x.elementType);
+  auto run = [&](Value rows, OpFoldResult count, Value offsets) {
+    Value bias;
+    if (op.getBias()) {
+      Lowered ordered = reorder(graph, graph.get(op.getBias()), order);
+      bias = graph.tensor(ordered);
+    }
+    Lowered wide = graph.wrap(multiply(rows, up, bias, offsets, count, upOut), {count, upOut});
+    Lowered active = activateRows(graph, wide, op.getActivation(), op.getGated());
+    return multiply(graph.tensor(active), down, Value(), offsets, count, downOut);
+  };
   Value sum =
-      kernel::CombineOp::create(b, init.getType(), narrow, places, graph.tensor(weights), init).getResult(0);
+      op.getRanks().value_or(1) > 1 ? lowerPartitionedExperts(op, graph, run) : lowerHere(op, graph, run);
   Lowered result = graph.wrap(sum, {x.shape[0], downOut});
   // A token belongs to the row that its input does; what chose its experts cannot say more.
   if (x.rows.isTraced())

@@ -24,3 +24,12 @@ func.func @experts(%x: tensor<?x4xf32>, %i: tensor<?x2xi64>, %w: tensor<?x2xf32>
   %2 = adapter.experts identity %x, %i, %w, %d, %v {transposed} : tensor<?x4xf32>, tensor<?x2xi64>, tensor<?x2xf32>, tensor<8x4x6xf32>, tensor<8x6x4xf32> -> tensor<?x4xf32>
   return
 }
+
+// CHECK-LABEL: func.func @placed
+func.func @placed(%x: tensor<?x4xf32>, %i: tensor<?x2xi64>, %w: tensor<?x2xf32>, %u: tensor<4x6x4xf32>, %d: tensor<4x4x6xf32>, %b: tensor<4x6xf32>) {
+  // CHECK: adapter.experts relu %{{.*}} ranks 2 placement [0, 1, 1, 0] : tensor<?x4xf32>
+  %0 = adapter.experts relu %x, %i, %w, %u, %d ranks 2 placement [0, 1, 1, 0] : tensor<?x4xf32>, tensor<?x2xi64>, tensor<?x2xf32>, tensor<4x6x4xf32>, tensor<4x4x6xf32> -> tensor<?x4xf32>
+  // CHECK: adapter.experts gelu %{{.*}} bias %{{.*}} ranks 4 placement [3, 2, 1, 0] : tensor<?x4xf32>, tensor<?x2xi64>, tensor<?x2xf32>, tensor<4x6x4xf32>, tensor<4x4x6xf32>, tensor<4x6xf32> -> tensor<?x4xf32>
+  %1 = adapter.experts gelu %x, %i, %w, %u, %d bias %b ranks 4 placement [3, 2, 1, 0] : tensor<?x4xf32>, tensor<?x2xi64>, tensor<?x2xf32>, tensor<4x6x4xf32>, tensor<4x4x6xf32>, tensor<4x6xf32> -> tensor<?x4xf32>
+  return
+}

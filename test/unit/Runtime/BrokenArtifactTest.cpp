@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Artifacts that are damaged, or none.
+#include "adapter-rt/artifact.h"
 #include "adapter-rt/runtime.h"
 #include "lib/Artifact/manifest.pb.h"
 #include "lib/Checkpoint/Hash.h"
@@ -125,10 +126,10 @@ TEST_F(BrokenArtifact, ManifestOfAnotherModel) {
   manifest.set_producer("b test");
   folder.write("x/manifest.pb", manifest.SerializeAsString());
   EXPECT_PROBLEM("differs from the manifest in code.so");
-  manifest.set_abi_version(2);
+  manifest.set_abi_version(ADAPTER_ABI_VERSION + 1);
   folder.write("x/manifest.pb", manifest.SerializeAsString());
-  EXPECT_PROBLEM("interface version 2");
-  manifest.set_abi_version(1);
+  EXPECT_PROBLEM("interface version " + std::to_string(ADAPTER_ABI_VERSION + 1));
+  manifest.set_abi_version(ADAPTER_ABI_VERSION);
   manifest.add_cpu_features("warp_drive");
   folder.write("x/manifest.pb", manifest.SerializeAsString());
   EXPECT_PROBLEM("a processor with warp_drive");

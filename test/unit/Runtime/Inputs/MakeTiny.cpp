@@ -2,6 +2,7 @@
 //
 // Writes the tiny artifact around TinyCode.cpp: `MakeTiny FOLDER` all but the code, `MakeTiny FOLDER hash`
 // the hash of the code, once it stands there.
+#include "adapter-rt/artifact.h"
 #include "lib/Artifact/manifest.pb.h"
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Hash.h"
@@ -86,7 +87,7 @@ static void addAdapter(artifact::Manifest &manifest, const char *name, artifact:
 
 static artifact::Manifest makeManifest() {
   artifact::Manifest manifest;
-  manifest.set_abi_version(1);
+  manifest.set_abi_version(ADAPTER_ABI_VERSION);
   manifest.set_producer("a test");
   artifact::Entry &entry = *manifest.add_entries();
   entry.set_name("main");
