@@ -7,9 +7,12 @@
 #include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Modules.h"
 #include "lib/Attach/Plan.h"
+#include "lib/Checkpoint/DType.h"
+#include "lib/Support/ONNX/NodeBuilder.h"
 #include "lib/Support/ONNX/Tensors.h"
 #include "lib/Support/ParameterStore.h"
 #include "llvm/ADT/MapVector.h"
+#include <cstring>
 
 using namespace mlir;
 using namespace adapter;
@@ -26,6 +29,7 @@ public:
 private:
   Value materializeBuilt(PlannedParameter &planned, Value weight, ImplicitLocOpBuilder &b);
   SiteOp createSite(PlannedParameter &planned, BindingTime time, Location loc);
+  Value makeGate(const PlannedUpdate &planned, OpBuilder &b);
   Value selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b);
   SiteOp newSite(onnxir::ModelOp model, const std::string &module, const std::string &parameter,
                  SiteKind kind, BindingTime time, int64_t rows, int64_t columns, Location loc);
@@ -55,11 +59,15 @@ private:
 // Updates that are known at build
 //===----------------------------------------------------------------------===//
 
+// Whether an update is one of the weight at a time. Mixtures act beside it.
+static bool actsAt(const PlannedUpdate &each, BindingTime time) {
+  return each.adapter->time == time && !checkpoint::isMixtureForm(each.update->form);
+}
+
 Value Attacher::materializeBuilt(PlannedParameter &planned, Value weight, ImplicitLocOpBuilder &b) {
   SmallVector<Value> built;
   for (const PlannedUpdate &each : planned.updates)
-    if (const AdapterRequest &request = *each.adapter->request;
-        each.adapter->time == BindingTime::Build && !checkpoint::isMixtureForm(each.update->form))
+    if (const AdapterRequest &request = *each.adapter->request; actsAt(each, BindingTime::Build))
       built.push_back(buildUpdate(b, *each.update, *planned.parameter, request.name, request.scale));
   if (built.empty())
     return weight;
@@ -136,7 +144,7 @@ SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Locatio
   // Code multiplies patches of a convolution by its weight as a matrix.
   bool convolution = parameter.kind == SiteKind::Convolution;
   for (const PlannedUpdate &each : planned.updates)
-    if (each.adapter->time == time) {
+    if (actsAt(each, time)) {
       std::string form = each.update->form;
       if (StringRef(form).starts_with("lora_conv"))
         form.erase(4, 5);
@@ -174,14 +182,14 @@ SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Locatio
 }
 
 Value Attacher::selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b) {
-  bool named = llvm::any_of(planned.updates, [&](auto &each) { return each.adapter->time == time; });
+  bool named = llvm::any_of(planned.updates, [&](auto &each) { return actsAt(each, time); });
   bool room = llvm::any_of(planned.rooms, [&](auto &each) { return each.slot->time == time; });
   if (!named && !room)
     return weight;
   SiteOp site = createSite(planned, time, b.getLoc());
   sites[{planned.parameter, time}] = site;
   for (const PlannedUpdate &each : planned.updates)
-    if (each.adapter->time == time)
+    if (actsAt(each, time))
       updates[{planned.parameter->model(), each.adapter}].push_back(describe(each, site));
   Value update = SelectOp::create(b, updateTypeOf(weight.getType()), FlatSymbolRefAttr::get(site));
   return MaterializeOp::create(b, weight.getType(), weight, update);
@@ -268,6 +276,32 @@ void Attacher::rewire(ModuleParameter &parameter, Value value) {
   bypassed.insert(parameter.value);
 }
 
+// A parameter that is 0 in the base, to which the adapter adds 1: what changes with the call or row of a mixture is no
+// weight, but whether it acts, and how much.
+Value Attacher::makeGate(const PlannedUpdate &planned, OpBuilder &b) {
+  const LoadedAdapter &adapter = *planned.adapter;
+  auto model = b.getBlock()->getParentOp()->getParentOfType<onnxir::ModelOp>();
+  auto one = [](float value) {
+    checkpoint::Tensor tensor = checkpoint::allocateTensor(checkpoint::DType::F32, {1});
+    std::memcpy(checkpoint::mutableData(tensor), &value, sizeof value);
+    return tensor;
+  };
+  Update gate;
+  gate.module = planned.update->module;
+  gate.parameter = "mixture";
+  gate.form = "add";
+  gate.tensors["value"] = one(1);
+  Location loc = model.getLoc();
+  SiteOp site = newSite(model, gate.module, gate.parameter, SiteKind::Vector, adapter.time, 1, 0, loc);
+  site.setFormsAttr(b.getStrArrayAttr({gate.form}));
+  PlannedUpdate described{&adapter, &gate};
+  updates[{model, &adapter}].push_back(describe(described, site));
+  NodeBuilder nodes(b, loc, "/" + adapter.request->name, adapter.request->name);
+  Value weight = nodes.parameter(gate.module + ".mixture", one(0));
+  Value update = SelectOp::create(b, loc, updateTypeOf(weight.getType()), FlatSymbolRefAttr::get(site));
+  return MaterializeOp::create(b, loc, weight.getType(), weight, update);
+}
+
 void Attacher::attach(PlannedParameter &planned) {
   if (!planned.parameter)
     planned.parameter = planned.table->addBias(*planned.biasless);
@@ -300,7 +334,8 @@ void Attacher::run(ModuleOp module, const std::vector<SlotRequest> &slots) {
     attachModules(*modules, [&](ArrayRef<const PlannedUpdate *> updates, BindingTime time) {
       return makeModuleSite(*modules, updates, time);
     });
-  MixtureAttacher mixtures;
+  MixtureAttacher mixtures([&](const PlannedUpdate &each, OpBuilder &b) { return makeGate(each, b); });
+  mixtures.prepare(plan);
   for (const auto &planned : plan.parameters)
     mixtures.attach(*planned);
   mixtures.finish();

@@ -10,6 +10,7 @@
 #include "lib/Attach/Modules.h"
 #include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/Skills.h"
+#include "lib/Import/ONNX/Passes.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/GlobPattern.h"
@@ -444,10 +445,16 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
       contents->foldMasks();
     plan.adapters.push_back(
         std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents), request.time, {}}));
+    if (needsRanks(plan.adapters.back()->contents))
+      for (const auto &table : plan.tables)
+        if (failed(inferShapes(table->getModel())))
+          return Error{"adapter '" + request.name + "': the shapes of the graph's values cannot be inferred"};
     for (const Update &update : plan.adapters.back()->contents.updates)
       planner.place(*plan.adapters.back(), update);
     planner.placeFused(*plan.adapters.back());
   }
+  if (Status status = checkFirstPasses(plan); !status)
+    return status;
   for (const SlotRequest &slot : slots)
     if (Status status = planner.makeRoom(slot); !status)
       return status;

@@ -33,6 +33,7 @@ static const std::map<std::string, decltype(&readPeftLora)> readers = {
     {"shira", readPeftShira},
     {"adapter_opt_sparse", readSparseFolder},
     {"adapter_opt_mixture", readMixture},
+    {"xlora", readXlora},
     {"adapter_opt_mosa", readMosa}};
 
 // Beside what the hash is of already: the experts that a folder names.
@@ -108,8 +109,13 @@ static Result<Adapter> readFolder(const std::string &folder, const char *only = 
     return config->error("peft_type", "is '" + *type + "'; an expert of a mixture can be a plain LoRA only");
   auto reader = readers.find(adapter.method);
   if (reader == readers.end())
-    return config->error("peft_type", "is '" + *type + "', which is not supported; LORA, POLY and SHIRA are");
-  if (Status status = reader->second(*config, tensorFile, *tensors, adapter); !status)
+    return config->error("peft_type",
+                         "is '" + *type + "', which is not supported; LORA, POLY, SHIRA and XLORA are");
+  // MoLA's code says LORA too.
+  bool mola = adapter.method == "lora" && isMola(*tensors);
+  if (mola && only)
+    return Error{tensorFile + ": a mixture, and an expert of a mixture can be a plain LoRA only"};
+  if (Status status = (mola ? readMola : reader->second)(*config, tensorFile, *tensors, adapter); !status)
     return status.error();
   if (Status status = hashFiles(adapter, {configFile, tensorFile}); !status)
     return status.error();

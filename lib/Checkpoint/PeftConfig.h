@@ -64,6 +64,12 @@ Status readSparseFolder(const PeftConfig &config, const std::string &file, const
                         Adapter &adapter);
 Status readMixture(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
                    Adapter &adapter);
+// Whether the tensors of a LORA folder are MoLA's.
+bool isMola(const Safetensors &tensors);
+Status readMola(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
+                Adapter &adapter);
+Status readXlora(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
+                 Adapter &adapter);
 Status readMosa(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
                 Adapter &adapter);
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Mixtures of LoRA experts at build, in ONNX and compiled, against torch by the formula."""
 
+import architectures
 import methods
 import onnx
 import onnxruntime
@@ -221,3 +222,44 @@ def test_check_lists(exports, tmp_path):
     said = product.opt(exports("llama"), f"--adapter=x={mixture.write(tmp_path / 'm')}", "--check")
     line = next(each for each in said.splitlines() if "layers.0.self_attn.q_proj" in each)
     assert "mixture+softmax+score_first+top1+normalise_none+token+ranks2.5" in line and " 7 " in line
+
+
+def test_two_mixtures(exports, tmp_path):
+    """Both act on one module, each with a router of its own."""
+    one, other = (Mixture(zoo.make("bert"), ["query"], ranks, top=1, seed=3) for ranks in ([2, 3], [4, 1, 2]))
+    given = [f"--adapter={name}={each.write(tmp_path / name)}" for name, each in (("a", one), ("b", other))]
+    product.opt(exports("bert"), *given, "-o", tmp_path / "m.onnx")
+    y = reference(other.attach(one.attach(zoo.make("bert"))), "bert")
+    assert min(one.margin, other.margin) > MARGIN
+    assert_agrees(answers(tmp_path / "m.onnx", "bert"), y, reference(zoo.make("bert"), "bert"))
+
+
+def test_layers_that_run_again(tmp_path):
+    """ALBERT has one layer for all: its mixture acts wherever it runs."""
+    model, feed = architectures.make("albert")
+    graph = architectures.export("albert", "dynamo", tmp_path / "albert.onnx")
+    mixture = Mixture(model, ["query", "ffn"], [2, 3], top=1)
+    product.opt(graph, f"--adapter=x={mixture.write(tmp_path / 'm')}", "-o", tmp_path / "m.onnx")
+    with torch.no_grad():
+        base = model(**feed).logits.numpy()
+        y = mixture.attach(model)(**feed).logits.numpy()
+    assert mixture.margin > MARGIN
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    assert_agrees(session.run(["y"], {k: v.numpy() for k, v in feed.items()})[0], y, base)
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_sequences(exports, tmp_path, exporter):
+    mixture, y = settled("bert", ["query", "dense"], [2, 3, 2], top=1, scope="sequence")
+    if exporter == "dynamo":
+        said = product.refused(
+            "adapter-opt",
+            exports("bert"),
+            f"--adapter=x={mixture.write(tmp_path / 'refused')}",
+            "--check",
+            mentions=["mean over a sequence"],
+        )
+        assert "pooler" in said or "dense" in said
+    targets = ["query", "output.dense"]
+    mixture, y = settled("bert", targets, [2, 3, 2], top=1, scope="sequence")
+    check(exports("bert", exporter), "bert", mixture, y, tmp_path)

@@ -117,6 +117,8 @@ LogicalResult MixOp::verify() {
   if (lowRank && !shapesAgree(shapeOf(lowRank.getA())[0], rank))
     return emitOpError("has blocks of ")
            << rank << " ranks in all for factors of rank " << shapeOf(lowRank.getA())[0];
+  if (getGate() && !shapesAgree(shapeOf(getGate()), 1))
+    return emitOpError("needs a gate of one element; got ") << getGate().getType();
   int64_t experts = getBlocks().size();
   if (!getIds()) {
     if (!shapesAgree(widthOf(getWeights()), experts))

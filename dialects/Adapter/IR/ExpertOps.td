@@ -110,12 +110,15 @@ def Adapter_RouteOp : Adapter_Op<"route", [Pure]> {
   }];
 }
 
-def Adapter_MixOp : Adapter_UpdateOp<"mix", ["isAdditive", "dependsOnInput"], [AllTypesMatch<["source", "update"]>]> {
+def Adapter_MixOp : Adapter_UpdateOp<"mix", ["isAdditive", "dependsOnInput"], [AllTypesMatch<["source", "update"]>, AttrSizedOperandSegments]> {
   let summary = "Weigh blocks of a low-rank update by a router's choice";
   let description = [{
     W x + b diag(g) a x for each position of x, where a and b are the factors of `source`, an `adapter.low_rank`.
     Its ranks are divided into `blocks`, of any sizes, 0 included, and all ranks of block e have the gate
     g = the weight of expert e. This is the form of every mixture of LoRA experts; blocks of 1 are SMoRA (R14).
+
+    All gates are multiplied by `gate`, [1], where there is one: a parameter that a site adapts, so that the mixture
+    acts in some calls or rows only.
 
     With `ids`, weights [..., k] are those of the experts that the ids name; an id without a block is no
     expert, an expert that is not named has weight 0. Without them weights are [..., blocks].
@@ -127,17 +130,17 @@ def Adapter_MixOp : Adapter_UpdateOp<"mix", ["isAdditive", "dependsOnInput"], [A
     ```mlir
     func.func @example(%x: tensor<?x64xf32>, %w: tensor<32x64xf32>, %a: tensor<12x64xf32>, %b: tensor<32x12xf32>, %g: tensor<?x1xf32>, %i: tensor<?x1xi64>) -> tensor<?x32xf32> {
       %u = adapter.low_rank %a, %b : tensor<12x64xf32>, tensor<32x12xf32> -> !adapter.update<tensor<32x64xf32>>
-      %m = adapter.mix %u, %g ids %i blocks [8, 4] : !adapter.update<tensor<32x64xf32>>, tensor<?x1xf32>, tensor<?x1xi64>
+      %m = adapter.mix %u, %g ids %i : tensor<?x1xi64> blocks [8, 4] : !adapter.update<tensor<32x64xf32>>, tensor<?x1xf32>
       %y = adapter.linear %x, %w update %m {transpose_weight} : tensor<?x64xf32>, tensor<32x64xf32>, !adapter.update<tensor<32x64xf32>> -> tensor<?x32xf32>
       return %y : tensor<?x32xf32>
     }
     ```
   }];
   let arguments = (ins Adapter_UpdateType:$source, AnyType:$weights, Optional<AnyType>:$ids,
-                       DenseI64ArrayAttr:$blocks);
+                       Optional<AnyRankedTensor>:$gate, DenseI64ArrayAttr:$blocks);
   let assemblyFormat = [{
-    $source `,` $weights (`ids` $ids^)? `blocks` $blocks attr-dict `:` qualified(type($update)) `,` type($weights)
-    (`,` type($ids)^)?
+    $source `,` $weights (`ids` $ids^ `:` type($ids))? (`gate` $gate^ `:` type($gate))? `blocks` $blocks attr-dict
+    `:` qualified(type($update)) `,` type($weights)
   }];
   let hasVerifier = 1;
 }

@@ -29,6 +29,7 @@ namespace {
 struct Part {
   MixOp mix;
   double scale = 1;
+  std::string name; // that keys of its tensors begin with
 };
 
 class LinearExpander {
@@ -87,7 +88,7 @@ LogicalResult LinearExpander::collect(Value update, double scale, bool transpose
   // The factors are [rank, in] and [out, rank], the weight is [in, out] unless it says so.
   if (transposed == op.getTransposeWeight())
     return op.emitOpError("has a mixture of another layout than its weight");
-  parts.push_back({mix, scale});
+  parts.push_back({mix, scale, name + (parts.empty() ? "" : "." + std::to_string(parts.size()))});
   return success();
 }
 
@@ -125,7 +126,7 @@ Value LinearExpander::gatesByRank(Part part) {
   int64_t rank = expertOf.size();
   Tensor table = checkpoint::allocateTensor(checkpoint::DType::I64, {rank});
   std::memcpy(checkpoint::mutableData(table), expertOf.data(), rank * sizeof(int64_t));
-  table.key = name + ".blocks";
+  table.key = part.name + ".blocks";
   Value experts = b.parameter(table.key, table);
   Value weights = mix.getWeights(), ids = mix.getIds();
   Type type = withWidth(weights.getType(), rank);
@@ -196,7 +197,7 @@ Value LinearExpander::padded(Part part, Value factor, bool isUp) {
           to[(e * rank + r) * width + i] = from[(offset + r) * width + i];
         else
           to[(e * width + i) * rank + r] = from[i * total + offset + r];
-  result.key = name + (isUp ? ".up" : ".down");
+  result.key = part.name + (isUp ? ".up" : ".down");
   return b.parameter(result.key, result);
 }
 
@@ -240,6 +241,8 @@ LogicalResult LinearExpander::run(unsigned &numGrouped) {
     numGrouped += isGrouped;
     Value added = isGrouped ? grouped(part, factors) : dense(part, factors);
     added = b.times(added, part.scale);
+    if (Value gate = mix.getGate())
+      added = b.node("Mul", {added, gate});
     added.setType(op.getResult().getType());
     result = b.node("Add", {result, added}, op.getResult().getType());
   }

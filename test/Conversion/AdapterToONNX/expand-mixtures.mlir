@@ -20,7 +20,7 @@ func.func @chosen(%x: tensor<?x7x64xf32>, %w: tensor<64x32xf32>, %a: tensor<12x6
   // CHECK: return %[[R]]
   %g, %i = adapter.route softmax score_first top 1 normalise none scope token %l : tensor<?x7x2xf32> -> tensor<?x7x1xf32>, tensor<?x7x1xi64>
   %u = adapter.low_rank %a, %b : tensor<12x64xf32>, tensor<32x12xf32> -> !adapter.update<tensor<32x64xf32>>
-  %m = adapter.mix %u, %g ids %i blocks [8, 4] : !adapter.update<tensor<32x64xf32>>, tensor<?x7x1xf32>, tensor<?x7x1xi64>
+  %m = adapter.mix %u, %g ids %i : tensor<?x7x1xi64> blocks [8, 4] : !adapter.update<tensor<32x64xf32>>, tensor<?x7x1xf32>
   %t = adapter.transpose %m [1, 0] : !adapter.update<tensor<32x64xf32>> -> !adapter.update<tensor<64x32xf32>>
   %y = adapter.linear %x, %w update %t {node = {op_type = "MatMul", node_name = "q", result_names = ["q_out"]}} : tensor<?x7x64xf32>, tensor<64x32xf32>, !adapter.update<tensor<64x32xf32>> -> tensor<?x7x32xf32>
   return %y : tensor<?x7x32xf32>

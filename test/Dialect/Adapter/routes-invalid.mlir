@@ -112,12 +112,21 @@ func.func @f(%v: tensor<32x64xf32>, %g: tensor<?x2xf32>) {
 
 // -----
 
+func.func @f(%a: tensor<12x64xf32>, %b: tensor<32x12xf32>, %g: tensor<?x2xf32>, %c: tensor<2xf32>) {
+  %u = adapter.low_rank %a, %b : tensor<12x64xf32>, tensor<32x12xf32> -> !adapter.update<tensor<32x64xf32>>
+  // expected-error @below {{'adapter.mix' op needs a gate of one element; got 'tensor<2xf32>'}}
+  %m = adapter.mix %u, %g gate %c : tensor<2xf32> blocks [8, 4] : !adapter.update<tensor<32x64xf32>>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
 // A router over other experts.
 func.func @f(%a: tensor<12x64xf32>, %b: tensor<32x12xf32>, %l: tensor<?x8xf32>) {
   %u = adapter.low_rank %a, %b : tensor<12x64xf32>, tensor<32x12xf32> -> !adapter.update<tensor<32x64xf32>>
   %g, %i = adapter.route softmax score_first argmax normalise none scope token %l : tensor<?x8xf32> -> tensor<?x1xf32>, tensor<?x1xi64>
   // expected-error @below {{'adapter.mix' op has 2 blocks for a router over 8}}
-  %m = adapter.mix %u, %g ids %i blocks [8, 4] : !adapter.update<tensor<32x64xf32>>, tensor<?x1xf32>, tensor<?x1xi64>
+  %m = adapter.mix %u, %g ids %i : tensor<?x1xi64> blocks [8, 4] : !adapter.update<tensor<32x64xf32>>, tensor<?x1xf32>
   return
 }
 

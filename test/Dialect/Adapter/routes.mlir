@@ -34,8 +34,11 @@ func.func @mixes(%a: tensor<12x64xf32>, %b: tensor<32x12xf32>, %g: tensor<?x7x2x
   %u = adapter.low_rank %a, %b : tensor<12x64xf32>, tensor<32x12xf32> -> !adapter.update<tensor<32x64xf32>>
   // CHECK: adapter.mix %{{.*}}, %{{.*}} blocks [8, 4] : !adapter.update<tensor<32x64xf32>>, tensor<?x7x2xf32>
   %m = adapter.mix %u, %g blocks [8, 4] : !adapter.update<tensor<32x64xf32>>, tensor<?x7x2xf32>
-  // CHECK: adapter.mix %{{.*}}, %{{.*}} ids %{{.*}} blocks [6, 0, 6] : !adapter.update<tensor<32x64xf32>>, tensor<?x7x1xf32>, tensor<?x7x1xi64>
-  %n = adapter.mix %u, %w ids %i blocks [6, 0, 6] : !adapter.update<tensor<32x64xf32>>, tensor<?x7x1xf32>, tensor<?x7x1xi64>
-  %s = adapter.sum %m, %n : !adapter.update<tensor<32x64xf32>>
+  // CHECK: adapter.mix %{{.*}}, %{{.*}} ids %{{.*}} : tensor<?x7x1xi64> blocks [6, 0, 6] : !adapter.update<tensor<32x64xf32>>, tensor<?x7x1xf32>
+  %n = adapter.mix %u, %w ids %i : tensor<?x7x1xi64> blocks [6, 0, 6] : !adapter.update<tensor<32x64xf32>>, tensor<?x7x1xf32>
+  %c = adapter.parameter "x"::"gate" : tensor<1xf32>
+  // CHECK: adapter.mix %{{.*}}, %{{.*}} gate %{{.*}} : tensor<1xf32> blocks [8, 4] : !adapter.update<tensor<32x64xf32>>, tensor<?x7x2xf32>
+  %o = adapter.mix %u, %g gate %c : tensor<1xf32> blocks [8, 4] : !adapter.update<tensor<32x64xf32>>, tensor<?x7x2xf32>
+  %s = adapter.sum %m, %n, %o : !adapter.update<tensor<32x64xf32>>
   return %s : !adapter.update<tensor<32x64xf32>>
 }
