@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Trains the digits demo: a small vision transformer and five adapters; writes data/.
 
-    train.py [--out FOLDER]      needs scripts/requirements-test.txt; about a minute on one CPU core
+    train.py [--out FOLDER]      needs scripts/requirements-test.txt; three minutes on one CPU core
 
 data/digits.onnx            the base: pixel_values f32 [batch, 1, 8, 8] in -1..1 -> logits f32 [batch, 10]
 data/turned-lora/           rank 4, for digits turned by 90 degrees
