@@ -58,7 +58,8 @@ Result<std::unique_ptr<Processes>> Processes::join(const std::string &how) {
   std::string why;
   processes->library = load(why);
   if (!processes->library)
-    return Error{std::string(libraryName) + " cannot be loaded: " + why};
+    return Error{std::string(libraryName) + " cannot be loaded: " + why +
+                 "; --collectives none runs this process alone"};
   auto open = find<decltype(&adapter_mpi_open)>(processes->library, "adapter_mpi_open");
   if (!open || !find<decltype(&adapter_mpi_close)>(processes->library, "adapter_mpi_close") ||
       !find<decltype(&adapter_mpi_abort)>(processes->library, "adapter_mpi_abort"))

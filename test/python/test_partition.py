@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -340,6 +341,18 @@ def test_one_process(block, tmp_path):
     )
     assert json.loads(product.call("adapter-run", "info", artifact).stdout)["ranks"] == 2
     assert "--partition" not in said
+
+
+def test_no_library(block, tmp_path):
+    """A program without its library under some launcher."""
+    alone = tmp_path / "adapter-run"
+    shutil.copy(product.BIN / "adapter-run", alone)
+    arguments = [block / "one.adapt", *processes.inputs_of(feed_of(skewed(5)), tmp_path)]
+    environment = {**os.environ, "PMIX_RANK": "0"}
+    done = subprocess.run([alone, *arguments], capture_output=True, text=True, env=environment)
+    assert done.returncode == 1 and "libadapter_mpi.so cannot be loaded" in done.stderr
+    done = subprocess.run([alone, *arguments, "--collectives", "none"], text=True, env=environment)
+    assert done.returncode == 0
 
 
 @needs_mpirun
