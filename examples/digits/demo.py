@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""One small model, three adapters, four ways to run them, on real images that no training saw.
+"""One small model, five adapters, four ways to run them, on real images that no training saw.
 
     demo.py [--build build]      needs numpy, onnxruntime and pillow, and the built tools; no PyTorch
 
@@ -24,8 +24,16 @@ from PIL import Image, ImageDraw
 
 HERE = pathlib.Path(__file__).resolve().parent
 DATA = HERE / "data"
-KINDS = ("upright", "turned", "inverted", "mirrored")  # test sets; all but the first name adapters as well
-ADAPTERS = {"turned": "turned-lora", "inverted": "inverted-lora", "mirrored": "mirrored-shira"}
+ADAPTERS = {
+    "turned": "turned-lora",
+    "inverted": "inverted-lora",
+    "mirrored": "mirrored-shira",
+    "shifted": "shifted-mosa",
+    "either": "either-mixture",
+}
+KINDS = ("upright", *ADAPTERS)  # test sets; all but the first name adapters as well
+# What changes weights can be switched into them. MoSA's modules and a router act on activations.
+SWITCHED = ("turned", "inverted", "mirrored")
 THREADS = 2
 
 
@@ -71,8 +79,8 @@ def run_everything(build, folder, held):
 
     columns = {"ONNX": {}, "build": {}, "switch": {}, "row": {}}
     at = {
-        time_: [f"--adapter={kind}={DATA / folder}@{time_}" for kind, folder in ADAPTERS.items()]
-        for time_ in ("switch", "row")
+        time_: [f"--adapter={kind}={DATA / ADAPTERS[kind]}@{time_}" for kind in kinds]
+        for time_, kinds in (("switch", SWITCHED), ("row", ADAPTERS))
     }
     switching = load(compile_to(build, folder / "switch.adapt", *at["switch"]))
     rows = load(compile_to(build, folder / "row.adapt", *at["row"]))
@@ -83,6 +91,8 @@ def run_everything(build, folder, held):
         columns["ONNX"][kind] = timed(lambda run=plain, x=x: run(x), len(x))
         fixed = load(compile_to(build, folder / f"{kind}.adapt", *merge))
         columns["build"][kind] = timed(lambda model=fixed, x=x: model(pixel_values=x)["logits"], len(x))
+        if kind in ADAPTERS and kind not in SWITCHED:
+            continue
         switching.switch(kind if kind in ADAPTERS else None)
         columns["switch"][kind] = timed(lambda x=x: switching(pixel_values=x)["logits"], len(x))
 
@@ -127,6 +137,9 @@ def report(columns, held):
         base_accuracy = (base_session(held[f"{kind}_x"]).argmax(1) == labels).mean()
         line = f"{kind:9} {kind if adapted else '-':9} {base_accuracy:6.1%}"
         for column, results in columns.items():
+            if kind not in results:
+                line += f"{'-':>9} {'':8}"
+                continue
             logits, seconds = results[kind]
             accuracy = (logits.argmax(1) == labels).mean()
             line += f"{accuracy:9.1%} {seconds * 1e6:5.0f} us"
@@ -144,9 +157,9 @@ def report(columns, held):
     return faults
 
 
-def draw(rows, held, path, count=9, zoom=8):
+def draw(rows, held, path, count=9, zoom=9):
     """A sheet of `count` images per test set with the answers of the base and of each adapter below."""
-    cell_width, cell_height = 8 * zoom + 16, 8 * zoom + 50
+    cell_width, cell_height = 8 * zoom + 16, 8 * zoom + 14 + 13 * (1 + len(ADAPTERS))
     sheet = Image.new("RGB", (count * cell_width, len(KINDS) * cell_height), "white")
     pen = ImageDraw.Draw(sheet)
     picks = np.random.default_rng(1).choice(len(held["labels"]), count, replace=False)

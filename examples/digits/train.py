@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Trains the digits demo: a small vision transformer and three adapters; writes data/.
+"""Trains the digits demo: a small vision transformer and five adapters; writes data/.
 
-    train.py [--out FOLDER]      needs scripts/requirements-test.txt; about a minute on one CPU core
+    train.py [--out FOLDER]      needs scripts/requirements-test.txt; three minutes on one CPU core
 
 data/digits.onnx            the base: pixel_values f32 [batch, 1, 8, 8] in -1..1 -> logits f32 [batch, 10]
 data/turned-lora/           rank 4, for digits turned by 90 degrees
 data/inverted-lora/         rank 8, for noisy digits, white on black instead of black on white
 data/mirrored-shira/        sparse (SHiRA, as many values as a LoRA of rank 6), for mirrored digits
+data/shifted-mosa/          MoSA, four masked modules, for digits shifted by two pixels
+data/either-mixture/        a trained router over turned-lora and inverted-lora, for either kind of digits
 data/heldout.npz            images that no training saw, labels, and PyTorch's logits, unmerged
 """
 
@@ -15,6 +17,7 @@ import argparse
 import pathlib
 import warnings
 
+import methods
 import numpy as np
 import onnx
 import peft
@@ -33,6 +36,8 @@ ADAPTERS = {
         peft.LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "fc1", "fc2", "classifier"]),
     ),
     "mirrored": ("shira", peft.ShiraConfig(r=6, target_modules=LINEARS, random_seed=3)),
+    "shifted": ("mosa", None),
+    "either": ("mixture", None),
 }
 
 
@@ -51,6 +56,11 @@ def transform(kind, x, generator):
         return torch.rot90(x, 1, dims=(2, 3))
     if kind == "mirrored":
         return x.flip(3)
+    if kind == "shifted":
+        return x.roll(2, dims=3)
+    if kind == "either":  # every second one
+        turned, inverted = (transform(each, x, generator) for each in ("turned", "inverted"))
+        return torch.where((torch.arange(len(x)) % 2 == 0)[:, None, None, None], turned, inverted)
     if kind == "inverted":
         return (0.3 * torch.randn(x.shape, generator=generator) - x).clamp(-1, 1)
     return x
@@ -151,14 +161,25 @@ def main():
         line = f"{kind:9} base {(plain.argmax(1) == test_y).float().mean():.3f}"
         if kind in ADAPTERS:
             method, config = ADAPTERS[kind]
-            model = peft.get_peft_model(base, config)
-            train(model, x, y, kind, epochs=40, rate=5e-3)
-            adapted = logits(model, held)
+            folder = out / f"{kind}-{method}"
+            if config:
+                model = peft.get_peft_model(base, config)
+                train(model, x, y, kind, epochs=40, rate=5e-3)
+                adapted = logits(model, held)
+                model.save_pretrained(folder)
+                (folder / "README.md").unlink(missing_ok=True)
+                base = model.unload()
+            else:
+                if method == "mosa":
+                    added = methods.MoSA(base, seed=5)
+                else:
+                    added = methods.Mixture(base, [out / "turned-lora", out / "inverted-lora"])
+                train(base, x, y, kind, epochs=60, rate=1e-2)
+                adapted = logits(base, held)
+                added.save(folder)
+                added.remove(base)
             arrays[f"{kind}_logits"] = adapted.numpy()
             line += f"  adapter {(adapted.argmax(1) == test_y).float().mean():.3f}"
-            model.save_pretrained(out / f"{kind}-{method}")
-            (out / f"{kind}-{method}" / "README.md").unlink(missing_ok=True)
-            base = model.unload()
             assert all(torch.equal(value, base_state[name]) for name, value in base.state_dict().items())
         print(line)
     np.savez_compressed(out / "heldout.npz", **arrays)

@@ -83,10 +83,11 @@ Value Attacher::materializeBuilt(PlannedParameter &planned, Value weight, Implic
 
 DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site) {
   const AdapterRequest &request = *planned.adapter->request;
+  Update update = *planned.update;
+  checkpoint::flattenConvolution(update, site.getKind() == SiteKind::Linear);
   NamedAttrList tensors;
-  const Update &update = *planned.update;
   for (const auto &[role, tensor] : update.skills.empty() ? update.tensors : update.skills) {
-    std::string key = tensorKey(*planned.update, role);
+    std::string key = tensorKey(update, role);
     ParameterStore::get(builder.getContext()).set(request.name, key, tensor);
     tensors.set(role, onnxir::TensorAttr::get(builder.getContext(), request.name, key,
                                               onnxproto::tensorTypeOf(tensor, builder.getContext()),
@@ -94,7 +95,7 @@ DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site) {
   }
   NamedAttrList fields;
   fields.set("site", FlatSymbolRefAttr::get(site));
-  fields.set("form", builder.getStringAttr(planned.update->form));
+  fields.set("form", builder.getStringAttr(update.form));
   fields.set("rank", builder.getI64IntegerAttr(planned.update->rank));
   fields.set("scale", builder.getF64FloatAttr(planned.update->scale * request.scale));
   if (!planned.update->skills.empty())
@@ -140,9 +141,14 @@ SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Locatio
   std::string module = parameter.module;
   llvm::SetVector<Attribute> forms, slots;
   bool spare = true;
+  // Code multiplies patches of a convolution by its weight as a matrix.
+  bool convolution = parameter.kind == SiteKind::Convolution;
   for (const PlannedUpdate &each : planned.updates)
     if (actsAt(each, time)) {
-      forms.insert(builder.getStringAttr(each.update->form));
+      std::string form = each.update->form;
+      if (StringRef(form).starts_with("lora_conv"))
+        form.erase(4, 5);
+      forms.insert(builder.getStringAttr(form));
       if (std::exchange(spare, false))
         module = each.update->module;
     }
@@ -155,8 +161,9 @@ SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Locatio
   int64_t columns = parameter.kind == SiteKind::Vector ? 0 : 1;
   for (int64_t size : ArrayRef(parameter.shape).drop_front())
     columns *= size;
-  SiteOp site = newSite(parameter.model(), module, parameter.parameter, parameter.kind, time,
-                        parameter.shape[0], columns, loc);
+  SiteOp site =
+      newSite(parameter.model(), module, parameter.parameter, convolution ? SiteKind::Linear : parameter.kind,
+              time, parameter.shape[0], columns, loc);
   site.setTransposed(parameter.transposed);
   site.setStoredTransposed(parameter.storedTransposed);
   site.setFormsAttr(builder.getArrayAttr(forms.getArrayRef()));

@@ -162,7 +162,7 @@ bool adapter::hasRoom(StringRef form, const ModuleParameter &parameter) {
     // Checkpoints add to biases only; room at every norm would cost something in each call.
     return form == "replace" || (form == "add" && parameter.parameter == "bias");
   case SiteKind::Convolution:
-    return false;
+    return !parameter.grouped() && (form == "lora" || form == "lora+dora" || form == "replace");
   }
   return false;
 }

@@ -20,6 +20,15 @@ static std::string nameOf(onnxir::NodeOp node) {
   return node.getResultNames().empty() ? "" : cast<StringAttr>(node.getResultNames()[0]).str();
 }
 
+bool ModuleParameter::grouped() const {
+  for (const ParameterUse &use : uses)
+    if (auto group =
+            dyn_cast_or_null<IntegerAttr>(const_cast<onnxir::NodeOp &>(use.node).getNodeAttr("group"));
+        group && group.getInt() != 1)
+      return true;
+  return false;
+}
+
 std::string ModuleParameter::nodeName() const { return nameOf(uses.front().node); }
 
 //===----------------------------------------------------------------------===//

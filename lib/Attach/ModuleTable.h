@@ -36,6 +36,8 @@ struct ModuleParameter {
   bool folded = false;           ///< not the module's own tensor, but one that an exporter computed from it
 
   onnxir::ModelOp model() const;
+  /// Whether a convolution's channels are in groups, so that it is no product with patches.
+  bool grouped() const;
   /// Name of the first node that reads it.
   std::string nodeName() const;
 };

@@ -60,7 +60,7 @@ std::string adapter::whyModuleUnfit(const PlannedUpdate &update, const PlannedMo
   if (time == BindingTime::Call && form->gate)
     return "its gate is a mean over the tokens of a row, which a call does not tell apart; bind it at build "
            "or row";
-  if (later && (placement->onto == Place::Nothing || form->modules))
+  if (later && placement->onto == Place::Nothing)
     return "the form '" + update.update->form + "' at '" + update.update->parameter +
            "' can be bound at build only";
   for (const PlannedUpdate &other : planned.updates)

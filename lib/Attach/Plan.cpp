@@ -441,6 +441,8 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
       return contents.error();
     if (Status status = settleTask(request, *contents); !status)
       return status;
+    if (request.time != BindingTime::Build)
+      contents->foldMasks();
     plan.adapters.push_back(
         std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents), request.time, {}}));
     if (needsRanks(plan.adapters.back()->contents))

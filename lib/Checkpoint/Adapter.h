@@ -79,12 +79,18 @@ struct Adapter {
   std::optional<Classifier> classifier;
 
   int64_t tasks() const; // that it tells apart; 0: it does not
+  // Makes plain updates of masked ones, for where none but their sum, mean or selection is ever looked at.
+  void foldMasks();
 };
 
 // Reads a PEFT folder (adapter_config.json, adapter_model.safetensors); `path` may also be the latter file. A
 // configuration field that changes the result and is not supported, and a tensor that has no place, are
 // errors that name them.
 Result<Adapter> readAdapter(const std::string &path);
+
+// An update of a convolution's weight [out, in, k...] as that of the matrix [out, in k...] that multiplies patches.
+// Factors are a convolution's by their form; a whole value is if it is said to be that of a weight of a product.
+void flattenConvolution(Update &update, bool ofProduct);
 
 // Whether module path `candidate` of a checkpoint names `module` of a graph: equal, or one is the other
 // behind a dotted prefix ("model.layers.0.q" matches "layers.0.q").

@@ -93,6 +93,12 @@ struct PartitionExpertsPass final : adapter::impl::PartitionExpertsPassBase<Part
     };
     if (!layer.known)
       return layer.op.emitError("has weights that are no parameters; no profile can be of them");
+    // Of two of a name the one with these weights is meant.
+    for (const placement::LayerProfile &each : of.layers)
+      if (each.name == layer.known->name && each.identity == layer.known->identity &&
+          each.experts == layer.known->experts &&
+          (!each.tokens || !layer.known->top || each.top == layer.known->top))
+        return each.tokens ? &each : nullptr;
     for (const placement::LayerProfile &each : of.layers)
       if (each.name == layer.known->name) {
         if (each.experts != layer.known->experts)
@@ -100,10 +106,8 @@ struct PartitionExpertsPass final : adapter::impl::PartitionExpertsPassBase<Part
                         Twine(layer.known->experts));
         if (each.identity != layer.known->identity)
           return refuse("its '" + each.name + "' has other weights");
-        if (each.tokens && layer.known->top && each.top != layer.known->top)
-          return refuse("tokens chose " + Twine(each.top) + " experts of its '" + each.name + "', not " +
-                        Twine(layer.known->top));
-        return each.tokens ? &each : nullptr;
+        return refuse("tokens chose " + Twine(each.top) + " experts of its '" + each.name + "', not " +
+                      Twine(layer.known->top));
       }
     return refuse("it lacks the layer '" + layer.known->name + "'");
   }
@@ -179,8 +183,9 @@ struct PartitionExpertsPass final : adapter::impl::PartitionExpertsPassBase<Part
       ArrayRef<int64_t> in = cast<ShapedType>(op.getInput().getType()).getShape();
       ArrayRef<int64_t> out = cast<ShapedType>(op.getResult().getType()).getShape();
       int64_t top = cast<ShapedType>(op.getIds().getType()).getShape()[1];
-      text.row(("network " + Twine(number++)).str(), top, top, "sliced", {1, static_cast<double>(ranks)},
-               in[1], out[1]);
+      std::string name = op.getLayer() ? op.getLayer()->str() : ("network " + Twine(number)).str();
+      ++number;
+      text.row(name, top, top, "sliced", {1, static_cast<double>(ranks)}, in[1], out[1]);
     }
   }
 };

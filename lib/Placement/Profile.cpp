@@ -131,7 +131,7 @@ Result<Profile> readProfile(const std::string &path) {
     for (const Json &layer : list(field(*json, "layers"), "'layers'")) {
       where = path + ": layer " + std::to_string(profile.layers.size());
       profile.layers.push_back(readLayer(layer));
-      if (!names.insert(profile.layers.back().name).second)
+      if (!names.insert(profile.layers.back().name + ' ' + profile.layers.back().identity).second)
         throw Malformed{"'" + profile.layers.back().name + "' is there twice"};
     }
   } catch (const Malformed &malformed) {

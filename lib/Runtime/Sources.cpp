@@ -234,6 +234,9 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
   Result<checkpoint::Adapter> adapter = checkpoint::readAdapter(path);
   if (!adapter)
     return adapter.error();
+  adapter->foldMasks();
+  for (Update &update : adapter->updates)
+    checkpoint::flattenConvolution(update, false);
   Source source{name, path, room->time, {}, {}};
   if (room->slot) {
     source.bound.assign(room->slot->bound().begin(), room->slot->bound().end());
@@ -264,8 +267,10 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
         return Error{path + ": '" + siteName(artifact.manifest.sites(site)) +
                      "' can differ by row, not by token, which the slot '" + room->slot->name() +
                      "' is for; use a slot of row"};
-      Result<SiteUpdate> made = makeUpdate(artifact, site, update.form, update.scale, update.tensors,
-                                           room->time, path, Origin::Checkpoint);
+      Update own = update;
+      checkpoint::flattenConvolution(own, artifact.manifest.sites(site).kind() == artifact::LINEAR);
+      Result<SiteUpdate> made =
+          makeUpdate(artifact, site, own.form, own.scale, own.tensors, room->time, path, Origin::Checkpoint);
       if (!made)
         return made.error();
       made->skills = skills;

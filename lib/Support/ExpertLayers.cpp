@@ -28,6 +28,8 @@ std::optional<ExpertLayer> adapter::expertLayerOf(ExpertsOp op) {
     parts.push_back(checkpoint::shapeText(tensor->shape));
     parts.push_back(checkpoint::hashBytes(tensor->data, tensor->bytes));
   }
+  if (op.getLayer())
+    layer.name = op.getLayer()->str();
   layer.identity = checkpoint::hashParts({parts.begin(), parts.end()});
   ArrayRef<int64_t> up = cast<ShapedType>(op.getUp().getType()).getShape();
   ArrayRef<int64_t> down = cast<ShapedType>(op.getDown().getType()).getShape();

@@ -10,7 +10,7 @@
 namespace adapter {
 
 struct ExpertLayer {
-  std::string name;     ///< the key of the first product's weights
+  std::string name;     ///< the path of their module; where that is not known the key of the first weights
   std::string identity; ///< a hash of the name, all sizes and the weights
   int64_t experts = 0;
   int64_t top = 0; ///< experts of a token; 0 where only the call knows

@@ -6,20 +6,22 @@
 
 // CHECK: module attributes {adapter.slots = [{bound = ["scale"], forms = ["lora", "add"], name = "s", rank = 8 : i64, time = #adapter.time<row>}, {bound = [], forms = ["lora"], name = "t", rank = 0 : i64, time = #adapter.time<load>}]}
 // CHECK-LABEL: onnx.model @m
-// Biases that the graph lacks have room, the weights of convolutions have none.
-// CHECK: adapter.site @site_0 {{.*}}forms = ["add"]{{.*}}kind = #adapter.kind<vector>, module = "layer.c", parameter = "bias"
+// A convolution's weight has room as a product with patches; biases that the graph lacks have some, too.
+// CHECK: adapter.site @site_0 {columns = 18 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "layer.c", parameter = "weight"
+// CHECK: adapter.site @site_1 {{.*}}forms = ["add"]{{.*}}kind = #adapter.kind<vector>, module = "layer.c", parameter = "bias"
 // A time of its own is a site of its own; a glob takes the end of a path, too.
-// CHECK: adapter.site @site_1 {{.*}}forms = ["lora"]{{.*}}module = "layer.q", {{.*}}slots = ["t"], spare, time = #adapter.time<load>
-// CHECK: adapter.site @site_2 {{.*}}forms = ["lora"]{{.*}}module = "layer.q", {{.*}}slots = ["s"], spare, time = #adapter.time<row>
-// CHECK: adapter.site @site_3 {{.*}}forms = ["add"]{{.*}}module = "layer.q", parameter = "bias"
+// CHECK: adapter.site @site_2 {{.*}}forms = ["lora"]{{.*}}module = "layer.q", {{.*}}slots = ["t"], spare, time = #adapter.time<load>
+// CHECK: adapter.site @site_3 {{.*}}forms = ["lora"]{{.*}}module = "layer.q", {{.*}}slots = ["s"], spare, time = #adapter.time<row>
+// CHECK: adapter.site @site_4 {{.*}}forms = ["add"]{{.*}}module = "layer.q", parameter = "bias"
 // CHECK: %[[C:.*]] = adapter.parameter "base"::"c"
-// CHECK: onnx.node "Conv"(%{{.*}}, %[[C]], %{{.*}})
+// CHECK: %[[D:.*]] = adapter.materialize %[[C]]
+// CHECK: onnx.node "Conv"(%{{.*}}, %[[D]], %{{.*}})
 // ALL: forms = ["lora", "rows", "replace", "lora+dora"]{{.*}}kind = #adapter.kind<linear>, module = "layer.q"
 // ALL-SAME: time = #adapter.time<row>
 // ALL: forms = ["replace"]{{.*}}kind = #adapter.kind<vector>, module = "layer.q", parameter = "bias"
 // NOWHERE: error: slot 's': the graph has no place for lora_embedding
 // MISSING: error: slot 's': the graph has no module 'layer.x'
-// TABLE: slot s at call: 1 sites for lora, any rank
+// TABLE: slot s at call: 2 sites for lora, any rank
 onnx.model @m attributes {ir_version = 9 : i64, opsets = ["", 20 : i64]} {
   onnx.graph @main (%x: tensor<?x4xf32>, %i: tensor<?x2x5x5xf32>) {
     %q = adapter.parameter "base"::"q" : tensor<4x3xf32>

@@ -88,6 +88,9 @@ METHODS = {
     "all_linear": _lora(target_modules="all-linear"),
     "exclude": _lora(exclude_modules=lambda a: [LINEARS[a][1]]),
     "convolution": _lora(target_modules=lambda a: ["projection", "fc1"] if a == "vit" else None),
+    "convolution_dora": _lora(
+        target_modules=lambda a: ["projection", "fc1"] if a == "vit" else None, use_dora=True
+    ),
     "head": _lora(target_modules=lambda a: [LINEARS[a][0], HEAD[a]]),
     "float16": _lora(),
     "bfloat16": _lora(modules_to_save=lambda a: [HEAD[a]]),

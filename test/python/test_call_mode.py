@@ -10,8 +10,6 @@ import pytest
 import zoo
 from tolerance import assert_agrees, assert_rows_agree
 
-SKIP = ("convolution",)  # adapters of convolutions are bound at build
-
 
 def compiled(oracle, tmp_path, architecture, exporter, time, adapters, *options):
     """The artifact, open, and its feed `wide`."""
@@ -23,7 +21,7 @@ def compiled(oracle, tmp_path, architecture, exporter, time, adapters, *options)
     return model, oracle.feed_of(base, architecture, "wide")
 
 
-@matrix.cases("call", skip=SKIP)
+@matrix.cases("call")
 def test_call(oracle, tmp_path, architecture, exporter, method):
     adapters = {name: oracle.adapter(architecture, method, seed) for name, seed in (("a", 1), ("b", 2))}
     model, feed = compiled(oracle, tmp_path, architecture, exporter, "call", adapters)

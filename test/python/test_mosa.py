@@ -8,7 +8,7 @@ import product
 import pytest
 import safetensors.torch
 import torch
-from tolerance import assert_agrees
+from tolerance import assert_agrees, assert_rows_agree
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,40 @@ def test_compiled(exports, tmp_path, style):
     product.opt(exports["dynamo"], f"--adapter=x={folder}", "-o", tmp_path / "m.adapt")
     y = product.run(tmp_path / "m.adapt", {"x": X.numpy()}, tmp_path)["logits"]
     assert_agrees(y, reference(mosa.adapted(style, blocks), X), reference(mosa.Model().eval(), X))
+
+
+@pytest.mark.parametrize("style", mosa.STYLES)
+@pytest.mark.parametrize("time", ["row", "call", "switch"])
+def test_later_than_the_build(exports, tmp_path, style, time):
+    """Folded when it is attached: into rows, calls and, of the LoRA variant, weights."""
+    folders = [mosa.write(tmp_path / f"mosa{i}", style, mosa.modules_of(style, i + 1)) for i in range(2)]
+    if time == "switch" and style != "LoRA":
+        given = [f"--adapter=x={folders[0]}@switch", "-o", tmp_path / "m.adapt"]
+        product.refused("adapter-opt", exports["dynamo"], *given, mentions=["switch"])
+        return
+    given = [f"--adapter={name}={folder}@{time}" for name, folder in zip("xy", folders, strict=True)]
+    product.opt(exports["dynamo"], *given, "-o", tmp_path / "m.adapt")
+    model = product.package().load(str(tmp_path / "m.adapt"), threads=2)
+    base = reference(mosa.Model().eval(), X)
+    y = [reference(mosa.adapted(style, mosa.modules_of(style, i + 1)), X) for i in range(2)]
+    if time == "row":
+        logits = model(x=X.numpy(), adapters=["x", None, "y"])["logits"]
+        assert_rows_agree(logits, [y[0][0], base[1], y[1][2]], [base[0], None, base[2]])
+        return
+    for i, name in enumerate("xy"):
+        if time == "switch":
+            model.switch(name)
+        assert_agrees(model(x=X.numpy(), adapters=name if time == "call" else None)["logits"], y[i], base)
+
+
+@pytest.mark.parametrize("merge", ["add", "sum", "select"])
+def test_into_a_slot(exports, tmp_path, merge):
+    folder = mosa.write(tmp_path / "mosa", "LoRA", mosa.modules_of("LoRA"), merge=merge)
+    product.opt(exports["dynamo"], "--adapter-slot=s:lora@row", "-o", tmp_path / "m.adapt")
+    model = product.package().load(str(tmp_path / "m.adapt"))
+    model.load_adapter("x", folder)
+    y = reference(mosa.adapted("LoRA", mosa.modules_of("LoRA"), merge), X)
+    assert_agrees(model(x=X.numpy(), adapters="x")["logits"], y, reference(mosa.Model().eval(), X))
 
 
 @pytest.mark.parametrize("merge", ["add", "joint", "sum", "select"])

@@ -86,6 +86,24 @@ def test_rows(exported, tmp_path):  # noqa: F811
     assert np.array_equal(y, one) and abs(y - base).max() > 1e-2
 
 
+@needs_mpirun
+def test_mixture(tmp_path):
+    """LoRA experts of a mixture are experts like any other."""
+    from test_routers import settled
+
+    zoo.export(zoo.make("llama"), "llama", "dynamo", tmp_path / "x.onnx")
+    mixture, _ = settled("llama", ["q_proj"], [8] * 24, top=2, normalise="after")
+    adapter = f"--adapter=x={mixture.write(tmp_path / 'mixture')}"
+    options = ["--partition-experts=ranks=2"]
+    product.opt(tmp_path / "x.onnx", adapter, "-o", tmp_path / "one.adapt")
+    text = product.opt(tmp_path / "x.onnx", adapter, *options, "--compile-to=optimise", "-o", "-")
+    assert len(placements_of(text)) == 2
+    product.opt(tmp_path / "x.onnx", adapter, *options, "-o", tmp_path / "two.adapt")
+    feed = experts.numpy_feed(zoo.inputs("llama", zoo.FEEDS["wide"]))
+    y = processes.run(2, tmp_path / "two.adapt", feed, tmp_path, "--threads", 1)["logits"]
+    assert np.array_equal(y, product.run(tmp_path / "one.adapt", feed, tmp_path, "--threads", 1)["logits"])
+
+
 #
 # Networks without experts
 #
@@ -197,6 +215,23 @@ def test_profile(block, tmp_path):
     assert {(a, b): count for a, b, count in layer["pairs"]} == pairs
     assert layer["sample"] == ids.tolist()
     assert layer["name"] and len(layer["identity"]) == 32
+
+
+def test_batches_at_fault(block, tmp_path):
+    """Every batch has every input; only profile takes several."""
+    ids = tmp_path / "ids.npy"
+    np.save(ids, skewed(3))
+    twice = ["--input", f"ids={ids}", "--input", f"ids={ids}"]
+    once = ["--input", f"x={ids}"]
+    product.refused("adapter-run", block / "one.adapt", *twice, code=2, mentions=["ids is given twice"])
+    profile = ["profile", block / "one.adapt", "-o", tmp_path / "p.json"]
+    product.refused("adapter-run", *profile, *twice, *once, code=2, mentions=["each batch needs both"])
+    product.refused("adapter-run", *profile, *twice, mentions=["is missing"])
+    product.refused("adapter-run", *profile[:2], code=2, mentions=["-o"])
+    product.refused(
+        "adapter-run", block / "one.adapt", "--collectives", "x", code=2, mentions=["collectives"]
+    )
+    assert not (tmp_path / "p.json").exists()
 
 
 def test_plan(block, tmp_path):

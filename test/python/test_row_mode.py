@@ -18,9 +18,6 @@ def compiled(oracle, tmp_path, architecture, exporter, a, b):
     adapters = {"a": oracle.adapter(architecture, a, 1), "b": oracle.adapter(architecture, b, 2)}
     artifact = tmp_path / "row.adapt"
     arguments = [f"--adapter={name}={adapter.folder}@row" for name, adapter in adapters.items()]
-    if "convolution" in (a, b):
-        said = product.refused("adapter-opt", base, *arguments, "-o", artifact, mentions=["build"])
-        pytest.skip(f"convolutions take adapters at build only, as yet: {said}")
     product.opt(base, *arguments, "-o", artifact)
     return artifact, oracle.feed_of(base, architecture, "wide"), adapters
 

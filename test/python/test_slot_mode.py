@@ -12,6 +12,7 @@ from tolerance import assert_agrees, assert_rows_agree
 # The forms that a slot names for a method (see Update in lib/Checkpoint/Adapter.h).
 FORMS = {
     "dora": "lora+dora",
+    "convolution_dora": "lora+dora",
     "dora_rslora": "lora+dora+replace",
     "embedding": "lora+lora_embedding",
     "embedding_dora": "lora+dora+lora_embedding",
@@ -20,7 +21,6 @@ FORMS = {
     "lora_bias": "lora+add",
     "shira": "lora+sparse",
 } | dict.fromkeys(("bias_lora_only", "bias_all", "head_saved", "norm_saved", "bfloat16"), "lora+replace")
-SKIP = ("convolution",)  # factors of convolutions are bound at build
 
 
 def compiled(base, tmp_path, forms, rank=8, time="row"):
@@ -29,7 +29,7 @@ def compiled(base, tmp_path, forms, rank=8, time="row"):
     return artifact
 
 
-@matrix.cases("slot", skip=SKIP)
+@matrix.cases("slot")
 def test_load(oracle, tmp_path, architecture, exporter, method):
     base = oracle.export(architecture, exporter)
     artifact = compiled(base, tmp_path, FORMS.get(method, "lora"))

@@ -4,7 +4,6 @@
 import matrix
 import numpy as np
 import product
-import pytest
 from tolerance import assert_agrees
 
 
@@ -14,9 +13,6 @@ def compiled(oracle, tmp_path, architecture, exporter, method):
     adapters = {name: oracle.adapter(architecture, method, seed) for name, seed in (("a", 1), ("b", 2))}
     artifact = tmp_path / "switch.adapt"
     arguments = [f"--adapter={name}={adapter.folder}@switch" for name, adapter in adapters.items()]
-    if method == "convolution":
-        said = product.refused("adapter-opt", base, *arguments, "-o", artifact, mentions=["build"])
-        pytest.skip(f"convolutions take adapters at build only, as yet: {said}")
     product.opt(base, *arguments, "-o", artifact)
     return artifact, oracle.feed_of(base, architecture, "wide"), adapters
 

@@ -157,7 +157,8 @@ def Adapter_ExpertsOp : Adapter_Op<"experts", [Pure]> {
     [-experts, experts), negative ones count from the end. A token may choose an expert twice.
 
     With `ranks` and `placement` the experts belong to that many processes: expert e to process placement[e], as many
-    to each. The result is the same; every process has all of it.
+    to each. The result is the same; every process has all of it. `layer` is the path of the module that they are, where
+    it is known, by which profiles and plans name them.
 
     Example:
     ```mlir
@@ -170,7 +171,8 @@ def Adapter_ExpertsOp : Adapter_Op<"experts", [Pure]> {
   let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$ids, AnyRankedTensor:$weights,
                        AnyRankedTensor:$up, AnyRankedTensor:$down, Optional<AnyRankedTensor>:$bias,
                        Adapter_ExpertActivation:$activation, UnitAttr:$gated, UnitAttr:$transposed,
-                       OptionalAttr<I64Attr>:$ranks, OptionalAttr<DenseI64ArrayAttr>:$placement);
+                       OptionalAttr<I64Attr>:$ranks, OptionalAttr<DenseI64ArrayAttr>:$placement,
+                       OptionalAttr<StrAttr>:$layer);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{
     $activation $input `,` $ids `,` $weights `,` $up `,` $down (`bias` $bias^)? (`ranks` $ranks^ `placement` $placement)?
@@ -184,7 +186,7 @@ def Adapter_ExpertsOp : Adapter_Op<"experts", [Pure]> {
                    "::mlir::Value":$up, "::mlir::Value":$down, "ExpertActivation":$activation, "bool":$gated,
                    "bool":$transposed), [{
       build($_builder, $_state, result, input, ids, weights, up, down, ::mlir::Value(), activation, gated, transposed,
-            ::mlir::IntegerAttr(), ::mlir::DenseI64ArrayAttr());
+            ::mlir::IntegerAttr(), ::mlir::DenseI64ArrayAttr(), ::mlir::StringAttr());
     }]>
   ];
 }

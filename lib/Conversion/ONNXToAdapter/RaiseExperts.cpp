@@ -4,6 +4,7 @@
 // are gathered and multiplied with it alone. The pattern hangs on the sum over a token's experts and is followed
 // upwards; whatever differs from it anywhere is left as it is.
 #include "dialects/Adapter/IR/AdapterOps.h"
+#include "lib/Attach/ModuleTable.h"
 #include "lib/Conversion/ONNXToAdapter/GraphMatch.h"
 #include "lib/Conversion/Passes.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
@@ -297,12 +298,12 @@ struct RaiseExpertsPass final : adapter::impl::RaiseExpertsPassBase<RaiseExperts
       found.ids = route.getIds();
       ++numRouters;
     }
-    Value result =
-        ExpertsOp::create(b, sum.getLoc(), sum.getResult(0).getType(), found.input, found.ids, found.weights,
-                          found.up.weight, found.down.weight, /*bias=*/Value(), found.activation, found.gated,
-                          found.up.transposed, /*ranks=*/IntegerAttr(),
-                          /*placement=*/DenseI64ArrayAttr());
-    sum.getResult(0).replaceAllUsesWith(result);
+    auto experts = ExpertsOp::create(b, sum.getLoc(), sum.getResult(0).getType(), found.input, found.ids,
+                                     found.weights, found.up.weight, found.down.weight, found.activation,
+                                     found.gated, found.up.transposed);
+    if (std::string layer = modulePathOf(sum); !layer.empty())
+      experts.setLayer(layer);
+    sum.getResult(0).replaceAllUsesWith(experts.getResult());
   }
 };
 } // namespace

@@ -3,6 +3,7 @@
 // adapter-slice-networks: act(x W + b) V, with a gate or without, is the sum over slices of its inner neurons: columns
 // of W and b, rows of V. Each slice becomes an expert that every token has, with weight 1. What the second product adds
 // stays a node.
+#include "lib/Attach/ModuleTable.h"
 #include "lib/Conversion/ONNXToAdapter/GraphMatch.h"
 #include "lib/Conversion/Passes.h"
 #include "lib/Support/ONNX/NodeBuilder.h"
@@ -118,9 +119,12 @@ public:
       biasAll = b.node("Concat", bias, f32({slices, wide}), axis(1));
     Value down = b.node("Reshape", {network.down, b.integers({slices, share(), outer})},
                         f32({slices, share(), outer}));
+    StringAttr layer;
+    if (std::string path = modulePathOf(second); !path.empty())
+      layer = b.builder.getStringAttr(path);
     Value sum = ExpertsOp::create(b.builder, second.getLoc(), f32({any, outer}), rows, ids, weights, upAll,
                                   down, biasAll, network.activation, isGated, /*transposed=*/true,
-                                  IntegerAttr(), DenseI64ArrayAttr());
+                                  IntegerAttr(), DenseI64ArrayAttr(), layer);
     int64_t rank = tensorOf(network.input).getRank();
     Value leading = dims(network.input, llvm::to_vector(llvm::seq<int64_t>(0, rank - 1)));
     Value shape = b.node("Concat", {leading, b.integers({outer})}, i64({rank}), axis(0));

@@ -104,6 +104,9 @@ Value NodeBuilder::integers(ArrayRef<int64_t> values) {
   for (int64_t each : values)
     key += "." + std::to_string(each);
   tensor.key = key;
+  // Only small ones stand in the IR.
+  if (values.size() > 64)
+    return parameter(key, std::move(tensor));
   ParameterStore::get(builder.getContext()).set(scope, key, std::move(tensor));
   auto type = RankedTensorType::get({static_cast<int64_t>(values.size())}, builder.getI64Type());
   return ParameterOp::create(builder, loc, type, builder.getStringAttr(scope), builder.getStringAttr(key),

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The C API's checks of arguments and inputs, and its results.
+#include "adapter-rt/artifact.h"
 #include "test/unit/Runtime/TinyModel.h"
+#include <cstddef>
 
 using namespace adapter::test;
 
@@ -40,6 +42,40 @@ TEST_F(TinyModel, NullArguments) {
   EXPECT_EQ(adapter_rt_result_count(nullptr), 0u);
   adapter_rt_result_free(nullptr);
   adapter_rt_close(other);
+}
+
+// What was compiled before a structure grew says so by its size.
+TEST_F(TinyModel, StructuresThatGrew) {
+  adapter_rt_call_options options = {};
+  options.struct_size = offsetof(adapter_rt_call_options, routed);
+  // Not to be read.
+  options.routed = [](void *, int32_t, int64_t, int64_t, const int64_t *) { FAIL(); };
+  EXPECT_EQ(callY(2, &options), callY(2));
+  options.struct_size = 8;
+  EXPECT_TRUE(callY(2, &options).empty());
+  failedWith("struct_size is too small");
+  adapter_rt_model *other = nullptr;
+  adapter_rt_open_options open = {offsetof(adapter_rt_open_options, collectives), 1, 0, nullptr};
+  EXPECT_EQ(adapter_rt_open(TINY_ARTIFACT, &open, &other), ADAPTER_RT_OK);
+  adapter_rt_close(other);
+  open.struct_size -= 1;
+  EXPECT_EQ(adapter_rt_open(TINY_ARTIFACT, &open, &other), ADAPTER_RT_INVALID);
+}
+
+TEST_F(TinyModel, OneProcessForOne) {
+  adapter_collectives_v1 two = {};
+  two.struct_size = sizeof two;
+  two.size = 2;
+  adapter_rt_open_options options = {sizeof options, 1, 0, &two};
+  adapter_rt_close(model);
+  model = nullptr;
+  ASSERT_EQ(adapter_rt_open(TINY_ARTIFACT, &options, &model), ADAPTER_RT_OK);
+  EXPECT_TRUE(callY(2).empty());
+  failedWith("compiled for one process, and there are 2");
+  two.struct_size = 4;
+  adapter_rt_model *other = nullptr;
+  EXPECT_EQ(adapter_rt_open(TINY_ARTIFACT, &options, &other), ADAPTER_RT_INVALID);
+  failedWith("collectives->struct_size");
 }
 
 TEST_F(TinyModel, ResultsOutliveTheModel) {
