@@ -3,6 +3,7 @@
 // See Session.h.
 #include "lib/RunTool/Session.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Hash.h"
 #include "lib/Checkpoint/Json.h"
 #include "lib/Checkpoint/Npy.h"
 #include <algorithm>
@@ -26,6 +27,8 @@ Result<std::unique_ptr<Session>> Session::open(const Options &options) {
     return status.error();
   session->model.reset(model);
   if (Status status = session->prepare(); !status)
+    return status.error();
+  if (Status status = session->agree(); !status)
     return status.error();
   return session;
 }
@@ -60,6 +63,41 @@ Status Session::prepare() {
       return switchTo(options.adapter->c_str());
     }
   }
+  return Done{};
+}
+
+// Processes that share a model do the same on the same: were it not so, they would exchange rows that do not fit
+// one another, or wait for ever.
+Status Session::agree() {
+  const adapter_collectives_v1 *processes = options.processes;
+  if (!processes)
+    return Done{};
+  Result<std::string> text = info();
+  Result<checkpoint::Json> model = text ? checkpoint::parseJson(*text, "info") : text.error();
+  if (!model)
+    return model.error();
+  model->erase("state");
+  std::string words = model->dump();
+  for (const std::vector<Tensor> &batch : inputs)
+    for (const Tensor &input : batch)
+      words += '\n' + input.key + ' ' + checkpoint::dtypeName(input.dtype) + ' ' +
+               checkpoint::shapeText(input.shape) + ' ' + checkpoint::hashBytes(input.data, input.bytes);
+  for (const auto &[property, value] : options.settings)
+    words += '\n' + property + '=' + std::to_string(value);
+  words += '\n' + options.entry + '\n' + options.adapter.value_or("") + '\n' + std::to_string(options.runs) +
+           '\n' + std::to_string(options.tokens);
+  for (const std::string &name : options.rowAdapters.value_or(std::vector<std::string>()))
+    words += '\n' + name;
+  std::string mine = checkpoint::hashBytes(words.data(), words.size());
+  std::vector<int64_t> counts(processes->size, 1);
+  std::string all(mine.size() * processes->size, ' ');
+  if (processes->all_gather_v(processes->state, mine.data(), all.data(), counts.data(),
+                              static_cast<int64_t>(mine.size())))
+    return Error{"an exchange between processes failed"};
+  for (int32_t other = 1; other < processes->size; ++other)
+    if (all.compare(other * mine.size(), mine.size(), all, 0, mine.size()) != 0)
+      return Error{"process " + std::to_string(other) +
+                   " has another model, other inputs or other options than process 0"};
   return Done{};
 }
 

@@ -60,6 +60,7 @@ public:
 private:
   explicit Session(const Options &options) : options(options) {}
   Status prepare();
+  Status agree();
   const Options &options;
   std::unique_ptr<adapter_rt_model, void (*)(adapter_rt_model *)> model{nullptr, adapter_rt_close};
   std::vector<std::vector<Tensor>> inputs; // by batch

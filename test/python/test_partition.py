@@ -384,6 +384,19 @@ def test_one_process_fails(block, tmp_path):
     assert done.returncode == 1 and f"adapter-run: error: {tmp_path / 'none.npy'}" in done.stderr
 
 
+@needs_mpirun
+def test_other_inputs(block, tmp_path):
+    """Two processes with inputs of their own say so; nothing hangs."""
+    product.opt(block / "block.onnx", "--partition-experts=ranks=2", "-o", tmp_path / "two.adapt")
+    first = processes.inputs_of(feed_of(skewed(5)), tmp_path)
+    good = processes.command(1, tmp_path / "two.adapt", *first)
+    for other in (feed_of(skewed(6)), feed_of(skewed(5), seed=2)):
+        second = processes.inputs_of(other, tmp_path, "other")
+        command = [*good, ":", *processes.command(1, tmp_path / "two.adapt", *second)[2:]]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=processes.ENVIRONMENT)
+        assert done.returncode == 1 and "process 1 has another model, other inputs" in done.stderr
+
+
 def is_running(pid):
     """Not so if all that is left is an exit code that nobody has fetched."""
     try:

@@ -75,3 +75,25 @@ TEST(Profile, ReadsWhatItWrites) {
   EXPECT_EQ(read->layers[0].counts, recorder.get().layers[0].counts);
   EXPECT_EQ(read->layers[1].counts, std::vector<int64_t>(2));
 }
+
+// Cut anywhere, and with any byte changed: an error that names the file, or another profile, but no crash.
+TEST(Profile, Damaged) {
+  adapter::test::TempFolder folder;
+  Recorder recorder({layer("a", 4)});
+  std::vector<int64_t> chosen{3, 0, 0, 1, 2, 2};
+  recorder.record(0, 3, 2, chosen.data());
+  ASSERT_TRUE(writeProfile(folder / "p.json", recorder.get()));
+  std::string text = folder.read("p.json");
+  for (size_t size = 0; size + 2 < text.size(); ++size) {
+    auto read = readProfile(folder.write("cut.json", text.substr(0, size)));
+    ASSERT_FALSE(read) << size;
+    EXPECT_NE(read.error().message.find("cut.json"), std::string::npos);
+  }
+  for (size_t at = 0; at < text.size(); ++at)
+    for (char other : {'9', '-', '"', '[', '\0', '\xff'}) {
+      std::string changed = text;
+      changed[at] = other;
+      if (auto read = readProfile(folder.write("changed.json", changed)); !read)
+        EXPECT_NE(read.error().message.find("changed.json"), std::string::npos);
+    }
+}
