@@ -51,6 +51,8 @@ struct AttachOptions {
   std::string base;
   /// Look only; the module stays as it is.
   bool checkOnly = false;
+  /// Code for a device, which does not sort tokens by expert.
+  bool onDevice = false;
   /// The output has no place for adapters that are not merged.
   bool mergeOnly = false;
 };

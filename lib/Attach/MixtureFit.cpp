@@ -102,6 +102,8 @@ std::string adapter::whyMixtureUnfit(const PlannedUpdate &planned, const ModuleP
   if (time == BindingTime::Switch || time == BindingTime::Load)
     return "a mixture has a gate for each token, and a switch only writes weights; bind it at build, call or "
            "row";
+  if (planned.adapter->request->byToken)
+    return "whether a mixture acts can differ by row, not by token; bind it at row";
   if (parameter.kind != SiteKind::Linear)
     return "its experts are for linears, but the graph has a " + stringifySiteKind(parameter.kind).str();
   if (!cast<RankedTensorType>(const_cast<ParameterOp &>(parameter.value).getType()).getElementType().isF32())

@@ -98,6 +98,7 @@ static void planMixtures(const AttachPlan &plan, const AttachOptions &options, A
         continue;
       const checkpoint::Route &route = form->route;
       bool isSorted = route.isSparse() && route.scope == "token" && !form->classified;
+      isSorted &= !options.onDevice;
       int64_t chosen = isSorted ? route.sharedExperts + route.chosen() : 0;
       checkpoint::MixtureCost cost = checkpoint::mixtureCost(
           form->ranks, chosen, planned->parameter->shape[1], planned->parameter->shape[0]);

@@ -167,7 +167,7 @@ std::optional<MixtureForm> MixtureForm::parse(const std::string &text) {
 std::string MixtureCost::reason() const {
   std::string numbers = std::to_string(dense) + " multiply-adds for each position";
   if (!grouped)
-    return "all ranks behind a mask, " + numbers + "; the number of chosen experts is not fixed";
+    return "all ranks behind a mask, " + numbers + "; tokens are not sorted by expert";
   std::string other = std::to_string(grouped) + " with the chosen experts alone";
   return isGrouped() ? "the chosen experts alone, " + std::to_string(grouped) +
                            " multiply-adds for each position, " + std::to_string(dense) + " with all ranks"

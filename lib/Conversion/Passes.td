@@ -159,7 +159,9 @@ def ExpandMixturesPass : Pass<"adapter-expand-mixtures"> {
   }];
   let dependentDialects = ["::adapter::AdapterDialect", "::adapter::onnxir::ONNXDialect"];
   let options = [Option<"grouped", "grouped", "bool", "false",
-                        "Multiply the chosen experts alone where that takes less">];
+                        "Multiply the chosen experts alone where that takes less">,
+                 Option<"pairwise", "pairwise", "bool", "false",
+                        "Choose by comparing each expert with all others: without sorting, for devices">];
   let statistics = [Statistic<"numExpanded", "num-expanded", "Linears whose mixture was expanded">,
                     Statistic<"numGrouped", "num-grouped", "Mixtures that are grouped by expert">];
 }

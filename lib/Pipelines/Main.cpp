@@ -228,7 +228,8 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
     manager.addPass(createMergeModulesPass());
     manager.addPass(createMergePass({line.allowLossyMerge}));
     manager.addPass(createExpandModulesPass());
-    manager.addPass(createExpandMixturesPass({/*grouped=*/!isMerged(line)}));
+    bool onDevice = line.attach.onDevice;
+    manager.addPass(createExpandMixturesPass({/*grouped=*/!isMerged(line) && !onDevice, onDevice}));
   }
   if (failed(manager.run(**module)))
     return inputAtFault;
@@ -375,8 +376,10 @@ int adapter::adapterOptMain(int argc, char **argv) {
   }
   if (std::string wrong = whyWrong(line, report); !wrong.empty())
     return fail(wrongUsage, wrong);
-  Result<Target> kind = resolveTarget(line.target);
-  std::vector<StringRef> phases = compilePhases(kind ? kind->codegen.kind : TargetKind::CPU);
+  Result<Target> resolved = resolveTarget(line.target);
+  TargetKind kind = resolved ? resolved->codegen.kind : TargetKind::CPU;
+  line.attach.onDevice = isDevice(kind);
+  std::vector<StringRef> phases = compilePhases(kind);
   if (!line.compileTo.empty() && !llvm::is_contained(phases, line.compileTo))
     return fail(wrongUsage,
                 "--compile-to=" + line.compileTo + ": the phases are " + llvm::join(phases, ", "));

@@ -157,10 +157,13 @@ def test_expert(graph, tmp_path, change, mentions):
     refused(graph, folder, mentions)
 
 
-def test_switch(graph, tmp_path):
+@pytest.mark.parametrize(
+    "time, mentions",
+    [("switch", ["a switch only writes weights", "call or row"]), ("row-token", ["by row, not by token"])],
+)
+def test_later(graph, tmp_path, time, mentions):
     folder = mixture(top=1).write(tmp_path / "m")
-    mentions = ["a switch only writes weights", "call or row"]
-    given = f"--adapter=x={folder}@switch"
+    given = f"--adapter=x={folder}@{time}"
     product.refused("adapter-opt", graph, given, "-o", tmp_path / "m.adapt", mentions=mentions)
 
 

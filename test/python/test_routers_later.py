@@ -148,3 +148,25 @@ def test_share(exports, tmp_path):
     compiled = ao.load(str(tmp_path / "m.adapt"))
     out = compiled(**{k: v.numpy() for k, v in feed("llama").items()}, adapters=rows)["logits"]
     assert_rows_agree(out, [y[0], base[1], base[2], y[3]], [base[0], None, None, base[3]])
+
+
+ON_DEVICES = ["top", "select_first", "shared", "threshold", "top_p", "all", "sequence"]
+
+
+@pytest.mark.parametrize("words", ON_DEVICES)
+def test_device(exports, tmp_path, words):
+    """Devices do not sort: experts are compared with one another. Runs on Vulkan."""
+    mixture, y = settled("llama", ["q_proj", "down_proj"], [3, 2, {"q_proj": 4}, 2], **WORDS[words])
+    given = [f"--adapter=x={mixture.write(tmp_path / 'mixture')}", "--target", "spirv:vulkan"]
+    product.opt(exports("llama"), *given, "-o", tmp_path / "m.adapt")
+    base = answers(zoo.make("llama"), "llama")
+    assert_agrees(run(tmp_path / "m.adapt", "llama", tmp_path), y, base)
+
+
+def test_device_rows(exports, tmp_path):
+    mixture, y = settled("bert", ["query", "dense"], [3, 2, 2], top=2, normalise="after")
+    given = [f"--adapter=x={mixture.write(tmp_path / 'mixture')}@row", "--target", "spirv:vulkan"]
+    product.opt(exports("bert"), *given, "-o", tmp_path / "m.adapt")
+    out = run(tmp_path / "m.adapt", "bert", tmp_path, "--row-adapters", "x,-,-,x")
+    base = answers(zoo.make("bert"), "bert")
+    assert_rows_agree(out, [y[0], base[1], base[2], y[3]], [base[0], None, None, base[3]])

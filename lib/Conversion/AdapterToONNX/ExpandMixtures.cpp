@@ -263,6 +263,8 @@ struct ExpandMixturesPass final : adapter::impl::ExpandMixturesPassBase<ExpandMi
       if (each->use_empty())
         unread.insert(each);
     });
+    if (pairwise)
+      weighAll();
     SmallVector<LinearOp> linears;
     getOperation()->walk([&](LinearOp op) {
       if (dependsOnInput(op.getUpdate()))
@@ -283,6 +285,24 @@ struct ExpandMixturesPass final : adapter::impl::ExpandMixturesPassBase<ExpandMi
     for (auto [number, op] : llvm::enumerate(routes))
       expandRoute(op, "router_" + std::to_string(number));
     eraseUnread();
+  }
+
+  // Mixtures take weights of all experts, so that nothing is sorted.
+  void weighAll() {
+    SmallVector<RouteOp> routes;
+    getOperation()->walk([&](RouteOp op) {
+      if (llvm::all_of(op->getUsers(), [](Operation *user) { return isa<MixOp>(user); }))
+        routes.push_back(op);
+    });
+    for (auto [number, op] : llvm::enumerate(routes)) {
+      Value weights = weighPairwise(op, "weighed_" + std::to_string(number));
+      if (!weights)
+        continue;
+      for (Operation *user : llvm::to_vector(op->getUsers()))
+        cast<MixOp>(user).getIdsMutable().clear();
+      op.getWeights().replaceAllUsesWith(weights);
+      op.erase();
+    }
   }
 
   // Updates and factors that nothing reads any more, unlike those that nothing read before.

@@ -3,6 +3,7 @@
 // adapter.route as nodes, step by step as its attributes say: temperature, score, sum, selection, null experts, sum,
 // shared experts. Works on logits of any rank, over their last dimension.
 #include "lib/Conversion/AdapterToONNX/ExpandRoutes.h"
+#include "lib/Checkpoint/DType.h"
 #include "lib/Support/ONNX/NodeBuilder.h"
 #include <limits>
 
@@ -16,6 +17,7 @@ public:
       : op(op), builder(builder), b(builder, op.getLoc(), name, "expanded"),
         element(elementTypeOf(op.getLogits())), nulls(op.getNullExperts()), shared(op.getSharedExperts()) {}
   void run();
+  Value runPairwise();
 
 private:
   NamedAttribute attribute(StringRef name, int64_t value) {
@@ -54,6 +56,9 @@ private:
   }
   void chooseSome(Value scores, Value logits);
   void chooseAny(Value scores, Value logits);
+  Value betterOnes(Value x, Value &others);
+  Value limited(Value scores, Value logits, Value chosen);
+  void drop();
   void addShared();
   Value withSharedShape(Value like, Value value, Type element);
 
@@ -82,6 +87,44 @@ void RouteExpander::chooseSome(Value scores, Value logits) {
     weights = divided(weights, op.mayBeEmpty());
 }
 
+// Weights of all experts, 0 where one is not chosen.
+Value RouteExpander::limited(Value scores, Value logits, Value chosen) {
+  Value weights = scores;
+  if (op.getOrder() == RouterOrder::SelectFirst && op.getScore() == RouterScore::Softmax) {
+    // Over the chosen ones alone; where there is none this is no number, and not taken.
+    Value none = b.constant(-std::numeric_limits<double>::infinity(), logits);
+    weights = score(b.node("Where", {chosen, logits, none}, logits.getType()));
+  } else if (op.getOrder() == RouterOrder::SelectFirst) {
+    weights = score(logits);
+  }
+  return b.node("Where", {chosen, weights, zero()}, weights.getType());
+}
+
+// For each expert, [..., experts, experts], 1 for those that are better, and for the lower ones of equals.
+Value RouteExpander::betterOnes(Value x, Value &others) {
+  auto known = cast<RankedTensorType>(x.getType());
+  int64_t count = known.getShape().back();
+  auto squared = [&](int64_t rows, int64_t columns, Type element) {
+    SmallVector<int64_t> shape(known.getShape().drop_back());
+    shape.append({rows, columns});
+    return RankedTensorType::get(shape, element);
+  };
+  checkpoint::Tensor lower = checkpoint::allocateTensor(checkpoint::DType::F32, {count, count});
+  auto *entries = reinterpret_cast<float *>(checkpoint::mutableData(lower));
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t j = 0; j < count; ++j)
+      entries[i * count + j] = j < i ? 1.0f : 0.0f;
+  lower.key = "lower." + std::to_string(count);
+  Type element = known.getElementType(), boolean = builder.getI1Type();
+  Value own = b.node("Unsqueeze", {x, b.integers({-1})}, squared(count, 1, element));
+  others = b.node("Unsqueeze", {x, b.integers({-2})}, squared(1, count, element));
+  Value equal = b.node("Equal", {others, own}, squared(count, count, boolean));
+  Value tied =
+      b.node("Where", {equal, b.parameter(lower.key, lower), zero()}, squared(count, count, element));
+  Value better = b.node("Greater", {others, own}, squared(count, count, boolean));
+  return b.node("Where", {better, b.constant(1.0, x), tied}, squared(count, count, element));
+}
+
 // Any number of experts: weights of all.
 void RouteExpander::chooseAny(Value scores, Value logits) {
   bool scoreFirst = op.getOrder() == RouterOrder::ScoreFirst;
@@ -97,19 +140,16 @@ void RouteExpander::chooseAny(Value scores, Value logits) {
     weights = b.node("ScatterElements", {scores, order, kept}, scores.getType(), attribute("axis", -1));
   } else if (op.getSelection() == RouterSelection::Threshold) {
     Value judged = scoreFirst ? scores : logits;
-    Value chosen = b.node("GreaterOrEqual", {judged, b.constant(limit, judged)}, booleans(judged));
-    weights = scores;
-    if (!scoreFirst && op.getScore() == RouterScore::Softmax) {
-      // Over the chosen ones alone; where there is none this is no number, and not taken.
-      Value none = b.constant(-std::numeric_limits<double>::infinity(), logits);
-      weights = score(b.node("Where", {chosen, logits, none}, logits.getType()));
-    } else if (!scoreFirst) {
-      weights = score(logits);
-    }
-    weights = b.node("Where", {chosen, weights, zero()}, weights.getType());
+    weights = limited(scores, logits,
+                      b.node("GreaterOrEqual", {judged, b.constant(limit, judged)}, booleans(judged)));
   } else {
     weights = scores;
   }
+  drop();
+}
+
+// The null experts, and the sum.
+void RouteExpander::drop() {
   if (nulls) {
     int64_t width = widthOf(weights);
     width = ShapedType::isDynamic(width) ? width : width - nulls;
@@ -175,6 +215,38 @@ void RouteExpander::run() {
   if (ids)
     op.getIds().replaceAllUsesWith(ids);
   op.erase();
+}
+
+Value RouteExpander::runPairwise() {
+  double temperature = op.getTemperature().convertToDouble();
+  Value logits = op.getLogits();
+  logits = temperature == 1.0 ? logits : b.node("Div", {logits, b.constant(temperature, logits)});
+  bool scoreFirst = op.getOrder() == RouterOrder::ScoreFirst;
+  Value scores = scoreFirst ? score(logits) : logits, others;
+  if (op.getNormalise() == RouterNormalise::Before)
+    scores = divided(scores, false);
+  Value better = betterOnes(scores, others);
+  bool byShare = op.getSelection() == RouterSelection::TopP;
+  if (byShare)
+    better = b.node("Mul", {better, others});
+  NamedAttribute keep = attribute("keepdims", 0);
+  Value sum = b.node("ReduceSum", {better, b.integers({-1})}, scores.getType(), keep);
+  double limit = byShare ? op.getLimit()->convertToDouble() : static_cast<double>(op.getChosen());
+  Value chosen = b.node(byShare ? "LessOrEqual" : "Less", {sum, b.constant(limit, sum)}, booleans(sum));
+  weights = limited(scores, logits, chosen);
+  drop();
+  if (shared)
+    addShared();
+  return weights;
+}
+
+Value adapter::weighPairwise(RouteOp op, const std::string &name) {
+  auto logits = dyn_cast<RankedTensorType>(op.getLogits().getType());
+  bool isOrdered = op.isSparse() || op.getSelection() == RouterSelection::TopP;
+  if (!isOrdered || !logits || logits.isDynamicDim(logits.getRank() - 1) || !logits.getElementType().isF32())
+    return {};
+  OpBuilder builder(op);
+  return RouteExpander(builder, op, name).runPairwise();
 }
 
 void adapter::expandRoute(RouteOp op, const std::string &name) {
