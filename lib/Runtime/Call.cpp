@@ -142,10 +142,11 @@ Result<RowPlan> Model::planRows(const Snapshot &state, const artifact::Entry &en
     rowsOf.assign(static_cast<size_t>(resources.pool.threads()), rowsOf[0]);
   else if (request.adapter)
     rowsOf.assign(static_cast<size_t>(rows), rowsOf[0]);
-  // Tokens that follow each other are one piece of work, but leave some for every thread.
-  auto most = static_cast<int64_t>(rowsOf.size()) / resources.pool.threads() + 1;
+  // What has the same adapters side by side is one piece of work, but every thread gets some.
+  auto threads = static_cast<int64_t>(resources.pool.threads());
+  int64_t most = (static_cast<int64_t>(rowsOf.size()) + threads - 1) / threads;
   for (const std::vector<adapter_assignment_v1> &row : rowsOf)
-    plan.addRow(row, request.tokens ? most : 1);
+    plan.addRow(row, request.tokens || !artifact->looksAtRows ? most : 1);
   if (!plan.isPlain && artifact->manifest.has_device())
     return Error{
         "several adapters on one row, or one with a weight, act on the CPU only, as yet; compile with "

@@ -98,8 +98,12 @@ Result<std::shared_ptr<const Artifact>> openArtifact(const std::string &folder) 
   artifact->folder = folder;
   artifact->manifest = std::move(*manifest);
   artifact->code = std::move(*code);
-  for (const artifact::Site &site : artifact->manifest.sites())
+  for (const artifact::Site &site : artifact->manifest.sites()) {
     artifact->banks = std::max(artifact->banks, site.bank() + 1);
+    for (const artifact::SiteForm &form : site.forms())
+      for (const char *word : {"+gate", "+sequence"})
+        artifact->looksAtRows |= form.form().find(word) != std::string::npos;
+  }
   if (Status status = checkSizes(*artifact); !status)
     return status.error();
   if (Status status = mapParameters(*artifact); !status)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Adapters of rows: their notation, and the segments of a call. A row that has one adapter is a segment of its own,
-// since what an adapter does may depend on all positions of its row; tokens that follow each other may share one.
+// Adapters of rows: their notation, and the segments of a call. Rows and tokens side by side that have the same
+// adapters share one, unless what an adapter does may depend on all positions of its row.
 #include "lib/Runtime/Rows.h"
 #include "lib/Checkpoint/Text.h"
 #include <cctype>

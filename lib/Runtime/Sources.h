@@ -24,6 +24,7 @@ struct Artifact {
   std::vector<const void *> pristine; // their data
   checkpoint::MappedFile parameterFile;
   int banks = 0;
+  bool looksAtRows = false; // a form of a site looks at all positions of a row, so that rows stay apart
 };
 
 Result<std::shared_ptr<const Artifact>> openArtifact(const std::string &folder);
