@@ -2,19 +2,10 @@
 //
 // Effects and verification of the kernel ops of experts that several processes share.
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "dialects/Kernel/IR/ShapeChecks.h"
 
 using namespace mlir;
 using namespace adapter::kernel;
-
-static ShapedType typeOf(Value value) { return cast<ShapedType>(value.getType()); }
-
-static bool disagree(int64_t a, int64_t b) {
-  return !ShapedType::isDynamic(a) && !ShapedType::isDynamic(b) && a != b;
-}
-
-static bool agree(Value x, int64_t i, Value y, int64_t j) {
-  return !disagree(typeOf(x).getDimSize(i), typeOf(y).getDimSize(j));
-}
 
 // Whether each is a tensor of i64 of its rank.
 static bool areNumbers(ValueRange values, ArrayRef<int64_t> ranks) {

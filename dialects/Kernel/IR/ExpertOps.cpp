@@ -2,20 +2,10 @@
 //
 // Verification of the kernel ops for experts.
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "dialects/Kernel/IR/ShapeChecks.h"
 
 using namespace mlir;
 using namespace adapter::kernel;
-
-static ShapedType typeOf(Value value) { return cast<ShapedType>(value.getType()); }
-
-static bool disagree(int64_t a, int64_t b) {
-  return !ShapedType::isDynamic(a) && !ShapedType::isDynamic(b) && a != b;
-}
-
-// Whether dimension `i` of x and `j` of y may be of one size.
-static bool agree(Value x, int64_t i, Value y, int64_t j) {
-  return !disagree(typeOf(x).getDimSize(i), typeOf(y).getDimSize(j));
-}
 
 static bool haveRanks(ValueRange values, ArrayRef<int64_t> ranks) {
   return llvm::all_of(llvm::zip(values, ranks),
