@@ -16,6 +16,12 @@ def oracle(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def exports(oracle):
+    """exports(architecture, exporter="dynamo"): the path of an ONNX file."""
+    return lambda architecture, exporter="dynamo": oracle.export(architecture, exporter)
+
+
+@pytest.fixture(scope="session")
 def hub(tmp_path_factory):
     """The same of AdapterHub's adapters."""
     if not PYTHON.exists():

@@ -15,22 +15,6 @@ from tolerance import assert_agrees
 SHAPE = (2, 7)
 
 
-@pytest.fixture(scope="module")
-def exports(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("routers")
-    made = {}
-
-    def export(architecture, exporter="dynamo"):
-        key = architecture, exporter
-        if key not in made:
-            made[key] = zoo.export(
-                zoo.make(architecture), architecture, exporter, folder / f"{'-'.join(key)}.onnx"
-            )
-        return made[key]
-
-    return export
-
-
 def answers(path, architecture):
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     feed = {k: v.numpy() for k, v in zoo.inputs(architecture, SHAPE).items()}

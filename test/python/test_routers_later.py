@@ -31,21 +31,6 @@ def settled(architecture, *given, scale=1.0, **words):
     raise AssertionError("no seed has a margin")
 
 
-@pytest.fixture(scope="module")
-def exports(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("later")
-    made = {}
-
-    def export(architecture, exporter="dynamo"):
-        key = architecture, exporter
-        if key not in made:
-            path = folder / f"{'-'.join(key)}.onnx"
-            made[key] = zoo.export(zoo.make(architecture), architecture, exporter, path)
-        return made[key]
-
-    return export
-
-
 def run(artifact, architecture, folder, *arguments):
     given = {name: value.numpy() for name, value in feed(architecture).items()}
     return product.run(artifact, given, folder, *arguments)["logits"]

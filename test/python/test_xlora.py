@@ -72,20 +72,6 @@ def xlora(architecture, folder, seed=1, **fields):
     return y, folder / "xlora", (scores[..., 1:] - scores[..., :-1]).min().item()
 
 
-@pytest.fixture(scope="module")
-def exports(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("xlora")
-    made = {}
-
-    def export(architecture, exporter="dynamo"):
-        if (architecture, exporter) not in made:
-            path = folder / f"{architecture}-{exporter}.onnx"
-            made[architecture, exporter] = zoo.export(zoo.make(architecture), architecture, exporter, path)
-        return made[architecture, exporter]
-
-    return export
-
-
 def check(graph, architecture, folder, y, tmp_path):
     feed = {k: v.numpy() for k, v in zoo.inputs(architecture, SHAPE).items()}
     with torch.no_grad():
