@@ -47,11 +47,13 @@ unit: configure
 lit: unit
 	$(NINJA) check-lit
 
+# Files of tests side by side; each process has its own exports, and about 1 GB.
+WORKERS ?= -n auto --maxprocesses=4 --dist=loadfile
 pytest: setup unit lit
-	$(PYTHON) -m pytest test/python -q -rs --durations=10 $(PYTEST)
+	$(PYTHON) -m pytest test/python -q -rs --durations=10 $(WORKERS) $(PYTEST)
 
 test-full: setup unit
-	$(PYTHON) -m pytest test/python -q -rs -m "full or not full" $(PYTEST)
+	$(PYTHON) -m pytest test/python -q -rs -m "full or not full" $(WORKERS) $(PYTEST)
 
 SANITIZE ?= asan
 sanitize: setup-demo

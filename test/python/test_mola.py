@@ -131,7 +131,7 @@ def _magnitude(tensors):
         (None, dict(number_experts=[8, 8]), ["number_experts says 8"]),
         (None, dict(use_rslora=True), ["'use_rslora'"]),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_bad(graph, tmp_path, change, fields, mentions):
     folder = write(tmp_path / "mola", settled()[0], change, **fields)
