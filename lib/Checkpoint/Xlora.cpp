@@ -67,7 +67,10 @@ Status XloraReader::readFolders() {
     std::string text = path.get<std::string>(), named = adapter.path + "/" + name;
     bool isName = name.find_first_not_of("0123456789") != std::string::npos &&
                   name.find('/') == std::string::npos && name[0] != '.';
-    Result<std::string> folder = expertFolder(config, "adapters." + name, adapter.path, text);
+    // PEFT writes the paths that it was given, absolute ones as a rule, which are good where they were trained.
+    bool isThere = text.rfind('/', 0) == 0 && isDirectory(text);
+    Result<std::string> folder =
+        isThere ? Result<std::string>(text) : expertFolder(config, "adapters." + name, adapter.path, text);
     if (isName && isDirectory(named) && !(folder && isDirectory(*folder)))
       folder = named;
     if (!folder)

@@ -184,6 +184,16 @@ def test_bad(exports, tmp_path, change):
     product.refused("adapter-opt", exports("llama"), f"--adapter=x={folder}", "--check", mentions=mentions)
 
 
+def test_absolute_paths(exports, tmp_path):
+    """As PEFT writes the paths of experts: taken where they exist, and as good as relative ones."""
+    _, folder, _ = xlora("llama", tmp_path)
+    given = json.loads((folder / "adapter_config.json").read_text())["adapters"]
+    for output in ("relative.onnx", "absolute.onnx"):
+        product.opt(exports("llama"), f"--adapter=x={folder}", "-o", tmp_path / output)
+        _config(folder, adapters={name: str((folder / path).resolve()) for name, path in given.items()})
+    assert (tmp_path / "relative.onnx").read_bytes() == (tmp_path / "absolute.onnx").read_bytes()
+
+
 def test_no_hidden_state(exports, tmp_path):
     """A head over one token, in a graph of which nothing says what the hidden state is."""
     _, folder, _ = xlora("llama", tmp_path)
