@@ -4,6 +4,7 @@
  * in GB/s, over as many threads as the first argument says (default 2). Each is the best of several runs.
  *
  *   clang-22 -O3 -march=native -pthread bench/limits.c -o build/bench/limits
+ *   clang-22 -O3 -march=native -pthread -shared -fPIC bench/limits.c -o build/bench/limits.so
  */
 #include <immintrin.h>
 #include <pthread.h>
@@ -108,31 +109,40 @@ static void *thread_main(void *argument) {
   return NULL;
 }
 
-/* Seconds of the fastest run of one kind of work on all threads at once: from the first thread's start to
- * the last one's end, taken in the threads themselves, since this one may be scheduled late. */
+/* Seconds of one kind of work on all threads at once: from the first thread's start to the last one's end, taken
+ * in the threads themselves, since this one may be scheduled late. */
+static double seconds_of(int kind, int threads, char *const *memory) {
+  pthread_barrier_t barrier;
+  pthread_t ids[MAX_THREADS];
+  work_t work[MAX_THREADS];
+  pthread_barrier_init(&barrier, NULL, (unsigned)threads);
+  for (int t = 0; t < threads; ++t) {
+    work[t] = (work_t){kind, memory ? memory[t] : NULL, 0, 0, 0, &barrier};
+    pthread_create(&ids[t], NULL, thread_main, &work[t]);
+  }
+  double start = 1e30, end = 0;
+  for (int t = 0; t < threads; ++t) {
+    pthread_join(ids[t], NULL);
+    start = work[t].start < start ? work[t].start : start;
+    end = work[t].end > end ? work[t].end : end;
+  }
+  pthread_barrier_destroy(&barrier);
+  return end - start;
+}
+
 static double best_seconds(int kind, int threads, char *const *memory) {
   double best = 1e30;
   for (int run = 0; run < RUNS; ++run) {
-    pthread_barrier_t barrier;
-    pthread_t ids[MAX_THREADS];
-    work_t work[MAX_THREADS];
-    pthread_barrier_init(&barrier, NULL, (unsigned)threads);
-    for (int t = 0; t < threads; ++t) {
-      work[t] = (work_t){kind, memory[t], 0, 0, 0, &barrier};
-      pthread_create(&ids[t], NULL, thread_main, &work[t]);
-    }
-    double start = 1e30, end = 0;
-    for (int t = 0; t < threads; ++t) {
-      pthread_join(ids[t], NULL);
-      start = work[t].start < start ? work[t].start : start;
-      end = work[t].end > end ? work[t].end : end;
-    }
-    pthread_barrier_destroy(&barrier);
-    double seconds = end - start;
-    if (seconds < best)
-      best = seconds;
+    double seconds = seconds_of(kind, threads, memory);
+    best = seconds < best ? seconds : best;
   }
   return best;
+}
+
+/* The f32 FMA peak in GFLOP/s just now, by one run of some milliseconds: for programs that load this file as a
+ * library and take turns with what they measure. */
+double limits_f32_gflops(int threads) {
+  return (double)kSteps * CHAINS * threads * LANES * 2 / seconds_of(0, threads, NULL) * 1e-9;
 }
 
 int main(int argc, char **argv) {

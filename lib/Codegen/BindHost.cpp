@@ -179,20 +179,13 @@ static void handOver(ImplicitLocOpBuilder &b, Value frame, Value descriptor, Mem
   auto field = [&](ArrayRef<int64_t> position) -> Value {
     return LLVM::ExtractValueOp::create(b, descriptor, position);
   };
-  Value rank = constantI64(b, std::max<int64_t>(type.getRank(), 1));
-  Value dims = LLVM::AllocaOp::create(b, pointer, b.getI64Type(), rank);
   Value bytes = constantI64(b, elementBytes(type.getElementType()));
+  SmallVector<Value> dims;
   for (int64_t dim = 0; dim < type.getRank(); ++dim) {
-    Value size = field({3, dim});
-    LLVM::StoreOp::create(b, size, pointerAt(b, dims, 8 * dim));
-    bytes = LLVM::MulOp::create(b, bytes, size);
+    dims.push_back(field({3, dim}));
+    bytes = LLVM::MulOp::create(b, bytes, dims.back());
   }
-  auto i32 = [&](int64_t value) -> Value {
-    return LLVM::ConstantOp::create(b, b.getI32Type(), b.getI32IntegerAttr(value));
-  };
-  Value place = callHost(b, frame, offsetof(adapter_host_v1, output), pointer,
-                         ValueRange{i32(index), i32(type.getRank()), dims})
-                    .getResult();
+  Value place = askForOutput(b, frame, index, dims);
   Value null = LLVM::ZeroOp::create(b, pointer);
   Value failed = LLVM::ICmpOp::create(b, LLVM::ICmpPredicate::eq, place, null);
   Block *next = b.createBlock(failing);
@@ -212,6 +205,7 @@ static void makeEntry(LLVM::LLVMFuncOp function, DictionaryAttr entryAttr) {
   LLVM::LLVMPointerType pointer = pointerType(context);
   auto inputs = entryAttr.getAs<ArrayAttr>("inputs"), outputs = entryAttr.getAs<ArrayAttr>("outputs");
   auto symbol = entryAttr.getAs<StringAttr>("symbol");
+  auto placed = entryAttr.getAs<DenseI64ArrayAttr>("placed");
 
   b.setInsertionPointToEnd(module.getBody());
   auto entry = LLVM::LLVMFuncOp::create(
@@ -248,6 +242,8 @@ static void makeEntry(LLVM::LLVMFuncOp function, DictionaryAttr entryAttr) {
   LLVM::CondBrOp::create(b, failed, failing, next);
   b.setInsertionPointToStart(next);
   for (auto [index, attr] : llvm::enumerate(outputs)) {
+    if (placed && llvm::is_contained(placed.asArrayRef(), static_cast<int64_t>(index)))
+      continue; // written there in the first place
     auto type = cast<MemRefType>(cast<TypeAttr>(attr).getValue());
     Value descriptor = result;
     if (outputs.size() > 1)

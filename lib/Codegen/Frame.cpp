@@ -39,6 +39,19 @@ LLVM::CallOp adapter::callHost(ImplicitLocOpBuilder &b, Value frame, int64_t off
   return LLVM::CallOp::create(b, type, operands);
 }
 
+Value adapter::askForOutput(ImplicitLocOpBuilder &b, Value frame, int64_t index, ValueRange sizes) {
+  auto i32 = [&](int64_t value) -> Value {
+    return LLVM::ConstantOp::create(b, b.getI32Type(), b.getI32IntegerAttr(value));
+  };
+  Value count = constantI64(b, std::max<int64_t>(sizes.size(), 1));
+  Value dims = LLVM::AllocaOp::create(b, pointerType(b), b.getI64Type(), count);
+  for (auto [dim, size] : llvm::enumerate(sizes))
+    LLVM::StoreOp::create(b, size, pointerAt(b, dims, 8 * dim));
+  return callHost(b, frame, offsetof(adapter_host_v1, output), pointerType(b),
+                  ValueRange{i32(index), i32(sizes.size()), dims})
+      .getResult();
+}
+
 LLVM::LLVMFuncOp adapter::getOrMakeFail(ModuleOp module) {
   if (auto existing = module.lookupSymbol<LLVM::LLVMFuncOp>("kernel.fail"))
     return existing;

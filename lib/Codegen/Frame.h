@@ -44,6 +44,10 @@ mlir::Value constantI64(mlir::ImplicitLocOpBuilder &b, int64_t value);
 mlir::LLVM::CallOp callHost(mlir::ImplicitLocOpBuilder &b, mlir::Value frame, int64_t offset,
                             mlir::Type result, mlir::ValueRange arguments);
 
+/// Where the host wants result `index` of those sizes (i64); null if it has no memory for it.
+mlir::Value askForOutput(mlir::ImplicitLocOpBuilder &b, mlir::Value frame, int64_t index,
+                         mlir::ValueRange sizes);
+
 /// `kernel.fail(frame, message)`: marks the call as failed and tells the host why.
 mlir::LLVM::LLVMFuncOp getOrMakeFail(mlir::ModuleOp module);
 

@@ -36,6 +36,34 @@ static void lowerParameter(kernel::ParameterOp op, const LLVMTypeConverter &conv
   op.erase();
 }
 
+// A view of memory of no known size that is then given its shape.
+static Value viewOf(ImplicitLocOpBuilder &b, Value data, MemRefType type, ValueRange sizes) {
+  auto flat = MemRefType::get({1}, type.getElementType());
+  LLVMTypeConverter converter(b.getContext());
+  Value descriptor = MemRefDescriptor::fromStaticShape(b, b.getLoc(), converter, flat, data);
+  Value source = UnrealizedConversionCastOp::create(b, flat, descriptor).getResult(0);
+  return kernel::ReshapeOp::create(b, type, source, sizes);
+}
+
+// A host without memory for a result fails the call like any check does.
+static void lowerOutput(kernel::OutputOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  auto type = cast<MemRefType>(op.getType());
+  SmallVector<Value> sizes;
+  auto dynamic = op.getSizes().begin();
+  for (int64_t size : type.getShape())
+    sizes.push_back(ShapedType::isDynamic(size)
+                        ? arith::IndexCastOp::create(b, b.getI64Type(), *dynamic++).getResult()
+                        : constantI64(b, size));
+  Value frame = op->getParentOfType<func::FuncOp>().getArgument(0);
+  Value data = askForOutput(b, frame, op.getIndex(), sizes);
+  Value null = LLVM::ZeroOp::create(b, data.getType());
+  Value has = LLVM::ICmpOp::create(b, LLVM::ICmpPredicate::ne, data, null);
+  cf::AssertOp::create(b, has, "out of memory");
+  op.getResult().replaceAllUsesWith(viewOf(b, data, type, op.getSizes()));
+  op.erase();
+}
+
 //===----------------------------------------------------------------------===//
 // Rows and banks
 //===----------------------------------------------------------------------===//
@@ -126,13 +154,7 @@ static void lowerEntryTensor(kernel::EntryTensorOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
   Value entry = entryOf(b, op, op.getSlot(), op.getBank());
   Value data = loadPointer(b, entry, offsetof(adapter_entry_v1, tensor) + 8 * op.getPosition());
-  auto type = cast<MemRefType>(op.getType());
-  // The buffer is a view of no known size that is then given its shape.
-  auto flat = MemRefType::get({1}, type.getElementType());
-  LLVMTypeConverter converter(b.getContext());
-  Value descriptor = MemRefDescriptor::fromStaticShape(b, op.getLoc(), converter, flat, data);
-  Value source = UnrealizedConversionCastOp::create(b, flat, descriptor).getResult(0);
-  replace(op, kernel::ReshapeOp::create(b, type, source, op.getSizes()));
+  replace(op, viewOf(b, data, cast<MemRefType>(op.getType()), op.getSizes()));
 }
 
 static void lowerReshape(kernel::ReshapeOp op) {
@@ -192,6 +214,7 @@ struct LowerCallsPass final : adapter::impl::LowerCallsPassBase<LowerCallsPass> 
     ModuleOp module = getOperation();
     LLVMTypeConverter converter(&getContext());
     module.walk([&](kernel::ParameterOp op) { lowerParameter(op, converter); });
+    module.walk([&](kernel::OutputOp op) { lowerOutput(op); });
     module.walk([&](kernel::RowCountOp op) { lowerRowCount(op); });
     module.walk([&](kernel::SegmentCountOp op) { lowerSegmentCount(op); });
     module.walk([&](kernel::SegmentOp op) { lowerSegment(op); });

@@ -141,12 +141,15 @@ static void markEntries(ModuleOp module) {
   for (auto function : module.getOps<func::FuncOp>()) {
     if (!function.isPublic() || function.isDeclaration())
       continue;
+    auto placed = function->getAttrOfType<DenseI64ArrayAttr>("kernel.placed");
     function->setAttr(
         "kernel.entry",
         builder.getDictionaryAttr(
             {builder.getNamedAttr("symbol", builder.getStringAttr(entrySymbol(function.getName()))),
              builder.getNamedAttr("inputs", types(function.getArgumentTypes())),
-             builder.getNamedAttr("outputs", types(function.getResultTypes()))}));
+             builder.getNamedAttr("outputs", types(function.getResultTypes())),
+             builder.getNamedAttr("placed", placed ? placed : builder.getDenseI64ArrayAttr({}))}));
+    function->removeAttr("kernel.placed");
   }
 }
 

@@ -15,6 +15,48 @@ def FreeBuffersPass : Pass<"kernel-free-buffers", "mlir::ModuleOp"> {
   let dependentDialects = ["mlir::memref::MemRefDialect"];
 }
 
+def PlanMemoryPass : Pass<"kernel-plan-memory", "mlir::ModuleOp"> {
+  let summary = "Give buffers of straight-line code their places in one arena";
+  let description = [{
+    Buffers whose sizes follow from what a function is called with get offsets in one buffer that is allocated when
+    the function begins. Two buffers that live at the same time do not overlap, whatever the sizes: of each such
+    pair, one lies below the other, and an offset is the end of the highest buffer below, computed at run time.
+    Which of the two lies below is planned for an example, in which every size that varies is `sample`: largest
+    buffers first, each at the lowest place that is free, so that memory is reused across buffers of all sizes.
+
+    A buffer that a public function returns is written where the caller wants it (kernel.output) where its shape is
+    known in time; `kernel.placed` lists these results. What a function decides while it runs (the number of
+    non-zeros) has no place in the plan; kernel-free-buffers frees it after its last use.
+
+    ```mlir
+    // before
+    func.func private @chain(%x: memref<?xf32>) {
+      %c0 = arith.constant 0 : index
+      %n = memref.dim %x, %c0 : memref<?xf32>
+      %a = memref.alloc(%n) : memref<?xf32>
+      memref.copy %x, %a : memref<?xf32> to memref<?xf32>
+      return
+    }
+    // after
+    func.func private @planned(%x: memref<?xf32>, %offset: index, %total: index) {
+      %c0 = arith.constant 0 : index
+      %n = memref.dim %x, %c0 : memref<?xf32>
+      %arena = memref.alloc(%total) : memref<?xi8>
+      %a = memref.view %arena[%offset][%n] : memref<?xi8> to memref<?xf32>
+      memref.copy %x, %a : memref<?xf32> to memref<?xf32>
+      memref.dealloc %arena : memref<?xi8>
+      return
+    }
+    ```
+  }];
+  let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect",
+                           "mlir::memref::MemRefDialect"];
+  let options = [Option<"sample", "sample", "int64_t", /*default=*/"32", "The example's size of what varies">];
+  let statistics = [Statistic<"numPlanned", "num-planned", "Buffers with a place in an arena">,
+                    Statistic<"numPlaced", "num-placed", "Results that are written where the caller wants them">,
+                    Statistic<"numLeft", "num-left", "Buffers that the plan could not hold">];
+}
+
 def LowerGenericsPass : Pass<"convert-linalg-to-kernel-loops", "mlir::ModuleOp"> {
   let summary = "Lower linalg.generic on buffers to parallel and sequential loops";
   let description = [{

@@ -23,6 +23,7 @@ struct Tile {
   bool partial;    // whether its last vector may hang over the output's columns
   TileStart start;
   Value input, weight, bias, output, block, column, valid;
+  Value upcoming = Value(); // the block whose panel the tile brings near, if any
 
   Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
   VectorType vectorType() { return VectorType::get(lanes, b.getF32Type()); }
@@ -67,9 +68,13 @@ struct Tile {
     for (int64_t step = 0; step < steps; ++step) {
       Value at = step ? Value(arith::AddIOp::create(b, k, index(step))) : k;
       SmallVector<Value> columns;
-      for (int64_t part = 0; part < vectors; ++part)
-        columns.push_back(
-            vector::LoadOp::create(b, vectorType(), weight, ValueRange{block, at, index(part * lanes)}));
+      for (int64_t part = 0; part < vectors; ++part) {
+        Value lane = index(part * lanes);
+        columns.push_back(vector::LoadOp::create(b, vectorType(), weight, ValueRange{block, at, lane}));
+        if (upcoming)
+          memref::PrefetchOp::create(b, weight, ValueRange{upcoming, at, lane}, /*isWrite=*/false,
+                                     /*localityHint=*/2, /*isDataCache=*/true);
+      }
       for (auto [i, row] : llvm::enumerate(rowOf)) {
         Value scalar = memref::LoadOp::create(b, input, ValueRange{row, at});
         Value broadcast = vector::BroadcastOp::create(b, vectorType(), scalar);
@@ -116,10 +121,28 @@ struct Tile {
     }
   }
 
+  // A first tile if there is a whole one; where the others begin. It reads the panel from far away, the others find
+  // it near; so it also asks for the next panel, which is then on its way while they compute.
+  Value emitFirst(int64_t rows, Value begin, Value isWhole) {
+    auto branch = scf::IfOp::create(b, b.getIndexType(), isWhole, /*withElse=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    Value last = arith::SubIOp::create(b, b.createOrFold<memref::DimOp>(weight, 0), index(1));
+    upcoming = arith::MinUIOp::create(b, arith::AddIOp::create(b, block, index(1)), last);
+    emit(rows, begin);
+    upcoming = Value();
+    scf::YieldOp::create(b, ValueRange{arith::AddIOp::create(b, begin, index(rows))});
+    b.setInsertionPointToStart(branch.elseBlock());
+    scf::YieldOp::create(b, begin);
+    return branch.getResult(0);
+  }
+
   // Rows [begin, end) by tiles of `rows`, then one of what is left.
   void emitRows(int64_t rows, Value begin, Value end) {
     Value step = index(rows), count = arith::SubIOp::create(b, end, begin);
     Value left = arith::RemUIOp::create(b, count, step), fullEnd = arith::SubIOp::create(b, end, left);
+    if (!partial)
+      begin = emitFirst(rows, begin, arith::CmpIOp::create(b, arith::CmpIPredicate::uge, count, step));
     auto full = scf::ForOp::create(b, begin, fullEnd, step);
     SmallVector<int64_t> cases = llvm::to_vector(llvm::seq<int64_t>(1, rows));
     auto tail = scf::IndexSwitchOp::create(b, TypeRange(), left, cases, cases.size());

@@ -53,6 +53,13 @@ static void buildBufferise(OpPassManager &manager, const CodegenOptions &) {
 }
 
 static void buildPlanMemory(OpPassManager &manager, const CodegenOptions &) {
+  manager.addPass(createPlanMemoryPass());
+  manager.addPass(createFreeBuffersPass());
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
+
+static void buildFree(OpPassManager &manager, const CodegenOptions &) {
   manager.addPass(createFreeBuffersPass());
 }
 
@@ -186,7 +193,7 @@ static ArrayRef<Phase> devicePhases() {
       {"fuse", "elementwise operations fused", buildFuse},
       {"stage", "what is known at build time evaluated", buildStage},
       {"bufferise", "tensors turned into buffers", buildBufferise},
-      {"plan-memory", "buffers freed after their last use", buildPlanMemory},
+      {"plan-memory", "buffers freed after their last use", buildFree},
       {"kernels", "regions of graphs as kernels, launched by the host", buildKernels},
       {"vectorise", "loops and register tiles of what the host runs", buildVectorise},
       {"outline", "parallel loops in functions of their own", buildOutline},
@@ -204,7 +211,8 @@ ArrayRef<Phase> adapter::codegenPhases(TargetKind kind) {
       {"fuse", "elementwise operations fused", buildFuse},
       {"stage", "what is known at build time evaluated", buildStage},
       {"bufferise", "tensors turned into buffers", buildBufferise},
-      {"plan-memory", "buffers freed after their last use", buildPlanMemory},
+      {"plan-memory", "buffers in their places in one arena, results where the caller wants them",
+       buildPlanMemory},
       {"vectorise", "loops and register tiles", buildVectorise},
       {"outline", "parallel loops in functions of their own", buildOutline},
       {"llvm", "the LLVM dialect, with entry points", buildLLVM},

@@ -2,6 +2,7 @@
 //
 // Memory of calls; see Memory.h.
 #include "lib/Runtime/Memory.h"
+#include <algorithm>
 #include <cstdlib>
 
 namespace adapter::runtime {
@@ -76,10 +77,12 @@ Block *BlockCache::take(int64_t bytes) {
   int64_t rounded;
   int index = classOf(bytes + header, rounded);
   std::lock_guard<std::mutex> lock(mutex);
-  if (Block *block = free[index]) {
-    free[index] = block->next;
-    return block;
-  }
+  // A block up to twice as large serves as well, so that calls of many lengths do not leave an arena each.
+  for (int near = index; near <= std::min(index + 4, classes - 1); ++near)
+    if (Block *block = free[near]) {
+      free[near] = block->next;
+      return block;
+    }
   if (!reserve(rounded))
     return nullptr;
   auto *block = static_cast<Block *>(std::aligned_alloc(64, static_cast<size_t>(rounded)));

@@ -12,7 +12,7 @@ llvm.func @kernel.body0(%frame: !llvm.ptr, %begin: i64, %end: i64, %x: f32) attr
 // The entry point is what the table of the artifact names.
 // CHECK-LABEL: llvm.func internal @main
 // CHECK-NOT: kernel.entry
-llvm.func @main(%frame: !llvm.ptr, %x: !llvm.ptr, %a: !llvm.ptr, %o: i64, %n: i64, %s: i64) attributes {kernel.entry = {symbol = "entry.main", inputs = [memref<4xf32>], outputs = []}} {
+llvm.func @main(%frame: !llvm.ptr, %x: !llvm.ptr, %a: !llvm.ptr, %o: i64, %n: i64, %s: i64) attributes {kernel.entry = {symbol = "entry.main", inputs = [memref<4xf32>], outputs = [], placed = array<i64>}} {
   llvm.return
 }
 // CHECK: llvm.func hidden @entry.main(%{{.*}}: !llvm.ptr) -> i32

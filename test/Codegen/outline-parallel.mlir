@@ -3,7 +3,7 @@
 // Equal bodies are one function; the frame of the call goes first everywhere.
 // CHECK-LABEL: func.func @two_layers
 // CHECK-SAME: (%[[FRAME:.*]]: !llvm.ptr, %[[X:.*]]: memref<?xf32>, %[[Y:.*]]: memref<?xf32>
-// CHECK-SAME: kernel.entry = {inputs = [memref<?xf32>, memref<?xf32>, index], outputs = [], symbol = "{{.*}}"}
+// CHECK-SAME: kernel.entry = {inputs = [memref<?xf32>, memref<?xf32>, index], outputs = [], placed = array<i64>, symbol = "{{.*}}"}
 // CHECK-NOT: kernel.parallel
 // CHECK: call @kernel.launch0(%[[FRAME]], %{{.*}}, %{{.*}}, %[[X]])
 // CHECK: call @kernel.launch0(%[[FRAME]], %{{.*}}, %{{.*}}, %[[Y]])

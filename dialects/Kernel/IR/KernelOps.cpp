@@ -87,11 +87,24 @@ LogicalResult ParallelOp::verify() {
   return success();
 }
 
+// One size for each dynamic dimension of the result.
+static LogicalResult verifySizes(Operation *op, Type result, ValueRange sizes) {
+  int64_t dynamic = cast<ShapedType>(result).getNumDynamicDims();
+  if (dynamic != static_cast<int64_t>(sizes.size()))
+    return op->emitOpError("has ") << sizes.size() << " sizes for " << dynamic << " dynamic dims";
+  return success();
+}
+
+LogicalResult OutputOp::verify() {
+  if (!cast<MemRefType>(getType()).getLayout().isIdentity())
+    return emitOpError("must be contiguous");
+  return verifySizes(*this, getType(), getSizes());
+}
+
 LogicalResult ReshapeOp::verify() {
+  if (failed(verifySizes(*this, getType(), getSizes())))
+    return failure();
   auto result = cast<ShapedType>(getResult().getType());
-  if (static_cast<size_t>(result.getNumDynamicDims()) != getSizes().size())
-    return emitOpError("has ") << getSizes().size() << " sizes for " << result.getNumDynamicDims()
-                               << " dynamic dims";
   auto source = cast<ShapedType>(getSource().getType());
   if (source.getElementType() != result.getElementType())
     return emitOpError("must not change the element type");

@@ -26,6 +26,26 @@ def Kernel_ParameterOp : Kernel_Op<"parameter", [Pure]> {
   let assemblyFormat = "$index attr-dict `:` type($result)";
 }
 
+def Kernel_OutputOp : Kernel_Op<"output", [MemoryEffects<[MemAlloc]>]> {
+  let summary = "The buffer where a result of the call goes";
+  let description = [{
+    The memory that the host wants result `index` in, for a result of that shape. `sizes` are the dynamic ones.
+    Each result is asked for once. A host that has no such memory fails the call.
+
+    Example:
+    ```mlir
+    func.func @example(%n: index) -> memref<?x768xf32> {
+      %y = kernel.output 0 [%n] : memref<?x768xf32>
+      return %y : memref<?x768xf32>
+    }
+    ```
+  }];
+  let arguments = (ins ConfinedAttr<I64Attr, [IntNonNegative]>:$index, Variadic<Index>:$sizes);
+  let results = (outs AnyMemRef:$result);
+  let assemblyFormat = "$index `[` $sizes `]` attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
 def Kernel_ReshapeOp : Kernel_Op<"reshape", [Pure]> {
   let summary = "The same elements in another shape";
   let description = [{

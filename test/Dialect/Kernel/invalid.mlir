@@ -79,3 +79,30 @@ func.func @reshape_type(%x: tensor<2xf32>) -> tensor<2xi32> {
   %y = kernel.reshape %x [] : tensor<2xf32> to tensor<2xi32>
   return %y : tensor<2xi32>
 }
+
+// -----
+
+// One size for each dimension that varies.
+func.func @output_sizes() -> memref<?xf32> {
+  // expected-error @below {{'kernel.output' op has 0 sizes for 1 dynamic dims}}
+  %y = kernel.output 0 [] : memref<?xf32>
+  return %y : memref<?xf32>
+}
+
+// -----
+
+// Results are numbered from 0 on.
+func.func @output_number() -> memref<2xf32> {
+  // expected-error @below {{'kernel.output' op attribute 'index' failed to satisfy constraint}}
+  %y = kernel.output -1 [] : memref<2xf32>
+  return %y : memref<2xf32>
+}
+
+// -----
+
+// The host gives contiguous memory.
+func.func @output_layout() -> memref<2xf32, strided<[2]>> {
+  // expected-error @below {{'kernel.output' op must be contiguous}}
+  %y = kernel.output 0 [] : memref<2xf32, strided<[2]>>
+  return %y : memref<2xf32, strided<[2]>>
+}

@@ -45,3 +45,10 @@ func.func @reshape(%x: tensor<2x3xf32>, %d: tensor<?x3xf32>, %n: index) -> (tens
   %2 = kernel.reshape %x [] : tensor<2x3xf32> to tensor<6xf32>
   return %0, %1, %2 : tensor<2x3xf32>, tensor<?x3xf32>, tensor<6xf32>
 }
+
+// CHECK-LABEL: func.func @output
+func.func @output(%n: index) -> memref<?x4xf32> {
+  // CHECK: %[[Y:.*]] = kernel.output 1[%{{.*}}] : memref<?x4xf32>
+  %y = kernel.output 1 [%n] : memref<?x4xf32>
+  return %y : memref<?x4xf32>
+}

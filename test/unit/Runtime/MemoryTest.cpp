@@ -38,6 +38,23 @@ TEST(Memory, BlocksAreUsedAgain) {
   }
 }
 
+TEST(Memory, ABlockUpToTwiceAsLargeServes) {
+  BlockCache cache(0);
+  {
+    Arena arena(cache);
+    ASSERT_TRUE(arena.allocate(1000000));
+  }
+  int64_t taken = cache.total();
+  for (int64_t bytes : {900000, 700000, 550000}) {
+    Arena arena(cache);
+    EXPECT_TRUE(arena.allocate(bytes));
+    EXPECT_EQ(cache.total(), taken) << bytes;
+  }
+  Arena arena(cache);
+  EXPECT_TRUE(arena.allocate(100000));
+  EXPECT_GT(cache.total(), taken);
+}
+
 TEST(Memory, TheLimitHoldsAndKeptBlocksMakeRoom) {
   BlockCache cache(10000);
   {
