@@ -37,8 +37,8 @@ def compiled_limits(build, *options, name="limits"):
 
 
 def peak_now(build):
-    """peak(threads): the FMA peak in GFLOP/s at this moment. What the processors of a shared machine give varies
-    by half within seconds, so a share of the peak is one of the peak that was measured beside it."""
+    """peak(threads): the FMA peak in GFLOP/s at this moment. What the processors of a shared machine give
+    varies by half within seconds, so a share of the peak is one of the peak that was measured beside it."""
     library = ctypes.CDLL(str(compiled_limits(build, "-shared", "-fPIC", name="limits.so")))
     library.limits_f32_gflops.restype = ctypes.c_double
     return library.limits_f32_gflops
@@ -68,8 +68,8 @@ def timed(call):
 
 
 def shares_of_peak(calls, gflop, peak, threads, runs):
-    """{name: ([seconds], [share of the peak])} of callables by name that do `gflop` each, in turn; the peak is
-    the mean of what is measured right before and right after each call. A peer's threads may spin on for a
+    """{name: ([seconds], [share of the peak])} of callables by name that do `gflop` each, in turn; the peak
+    is the mean of what is measured right before and right after each call. A peer's threads may spin on for a
     while after its call, so there is a pause before each measurement."""
     results = {name: ([], []) for name in calls}
     for call in calls.values():
