@@ -4,7 +4,7 @@
 #   make build    build/bin/adapter-opt, build/bin/adapter-run, build/python
 #   make test     all tests: GoogleTest, lit, pytest against PyTorch, PEFT and ONNX Runtime
 #   make test-full   pytest with every combination, not only the default selection
-#   make sanitize SANITIZE=asan   GoogleTest and lit in a build with sanitizers (asan: address, undefined; tsan: thread)
+#   make sanitize SANITIZE=asan   all tests in a build with sanitizers (asan: address, undefined; tsan: thread)
 #   make lint     formatting, static checks of Python, file lengths, licence lines, paths
 #   make tidy     clang-tidy on the C++ files that differ from BASE (main)
 #   make bench    benchmarks into bench/results
@@ -56,11 +56,12 @@ test-full: setup unit
 	$(PYTHON) -m pytest test/python -q -rs -m "full or not full" $(WORKERS) $(PYTEST)
 
 SANITIZE ?= asan
-sanitize: setup-demo
+sanitize: setup
 	$(CMAKE) --preset $(SANITIZE)
 	ninja -C build-$(SANITIZE) -j $(JOBS)
 	UBSAN_OPTIONS=halt_on_error=1 $(CMAKE) -E chdir build-$(SANITIZE) ../.venv/bin/ctest --output-on-failure
 	ninja -C build-$(SANITIZE) check-lit
+	scripts/sanitized_pytest.sh $(SANITIZE) $(WORKERS) $(PYTEST)
 
 lint: setup-demo
 	git ls-files '*.cpp' '*.h' '*.c' | xargs clang-format-22 --dry-run -Werror

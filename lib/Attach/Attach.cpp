@@ -259,6 +259,10 @@ void Attacher::rewire(ModuleParameter &parameter, Value value) {
   // Nodes on the way from parameter to operand are copied: others may read them too.
   DenseMap<Operation *, Value> copies;
   for (ParameterUse &use : parameter.uses) {
+    // Calls of a module that runs several times may read a copy of the parameter each.
+    Value before =
+        use.chain.empty() ? use.node->getOperand(use.operand) : use.chain.front().getInputs().front();
+    bypassed.insert(before.getDefiningOp());
     Value operand = value;
     for (onnxir::NodeOp node : use.chain) {
       Value &copy = copies[node];
@@ -273,7 +277,6 @@ void Attacher::rewire(ModuleParameter &parameter, Value value) {
     }
     use.node->setOperand(use.operand, operand);
   }
-  bypassed.insert(parameter.value);
 }
 
 // A parameter that is 0 in the base, to which the adapter adds 1: what changes with the call or row of a mixture is no

@@ -115,9 +115,10 @@ checkpoint::Status attachAdapters(mlir::ModuleOp module, const std::vector<Adapt
                                   const std::vector<SlotRequest> &slots, const AttachOptions &options,
                                   AttachReport &report);
 
-/// The report for people, and as JSON.
+/// The report as a table, as JSON, and as a page of HTML that needs no other file.
 std::string reportTable(const AttachReport &report);
 std::string reportJson(const AttachReport &report);
+std::string reportHtml(const AttachReport &report);
 /// What the cost model chose and why, for people.
 std::string planText(const AttachReport &report);
 

@@ -4,7 +4,9 @@
 // (".../query/MatMul", ".../query_1/MatMul"), so one module appears under several paths. All of them take
 // the module's updates: layers shared by a whole encoder, projections of positions beside those of tokens.
 #include "lib/Attach/ModuleTable.h"
+#include "lib/Support/ParameterStore.h"
 #include "llvm/ADT/StringExtras.h"
+#include <cstring>
 
 using namespace mlir;
 using namespace adapter;
@@ -35,14 +37,34 @@ static std::vector<std::string> firstCalls(StringRef path) {
   return result;
 }
 
-// Whether two entries are one parameter of one module. Equal matrices are; equal vectors may be two that an
-// exporter merged, which it does by way of an Identity, whereas a module that runs again reads its own.
-static bool isSame(const ModuleParameter &first, const ModuleParameter &later) {
-  if (first.parameter != later.parameter || first.value != later.value || first.kind != later.kind ||
-      first.transposed != later.transposed)
+// Whether two parameters have the same contents. The exporter folds the transposition of a weight once for each call.
+static bool haveEqualContents(ParameterOp first, ParameterOp later) {
+  if (first.getType() != later.getType())
     return false;
-  return later.kind != SiteKind::Vector ||
-         llvm::all_of(later.uses, [](const ParameterUse &use) { return use.chain.empty(); });
+  const ParameterStore &store = ParameterStore::get(first.getContext());
+  const checkpoint::Tensor *x = store.lookup(first.getScope(), first.getKey()),
+                           *y = store.lookup(later.getScope(), later.getKey());
+  return x && y && x->bytes == y->bytes && std::memcmp(x->data, y->data, x->bytes) == 0;
+}
+
+static Value operandOf(const ParameterUse &use) {
+  return const_cast<onnxir::NodeOp &>(use.node)->getOperand(use.operand);
+}
+
+// Whether two entries are one parameter of one module. Equal matrices are; equal vectors may be two that an
+// exporter merged, which it does by way of an Identity for each, whereas a module that runs again reads its own.
+static bool isSame(const ModuleParameter &first, const ModuleParameter &later) {
+  if (first.parameter != later.parameter || first.kind != later.kind || first.transposed != later.transposed)
+    return false;
+  if (later.kind != SiteKind::Vector)
+    return first.value == later.value ||
+           (first.value && later.value && haveEqualContents(first.value, later.value));
+  auto readsOwn = [&](const ParameterUse &use) {
+    return use.chain.empty() || llvm::any_of(first.uses, [&](const ParameterUse &own) {
+             return operandOf(own) == operandOf(use);
+           });
+  };
+  return first.value == later.value && llvm::all_of(later.uses, readsOwn);
 }
 
 void ModuleTable::joinRepeatedCalls() {

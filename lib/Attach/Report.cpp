@@ -2,6 +2,7 @@
 //
 // What --check prints.
 #include "lib/Attach/Attach.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
@@ -24,14 +25,29 @@ static std::string orientationOf(const Placement &row) {
   return row.transposed ? "[in, out]" : "[out, in]";
 }
 
-std::string adapter::reportTable(const AttachReport &report) {
-  using Line = std::array<std::string, 10>;
+using Line = std::array<std::string, 10>;
+
+static std::vector<Line> linesOf(const AttachReport &report) {
   std::vector<Line> lines = {
       {"adapter", "module", "parameter", "kind", "form", "rank", "scale", "orientation", "node", "note"}};
   for (const Placement &row : report.placements)
     lines.push_back({row.adapter, row.module, row.parameter, stringifySiteKind(row.kind).str(), row.form,
                      row.rank ? std::to_string(row.rank) : "-", numberText(row.scale), orientationOf(row),
                      row.node, row.note});
+  return lines;
+}
+
+static std::string slotText(const SlotPlacement &slot) {
+  std::string forms;
+  for (const std::string &form : slot.forms)
+    forms += (forms.empty() ? "" : ", ") + form;
+  return "slot " + slot.slot + " at " + stringifyBindingTime(slot.time).str() + ": " +
+         std::to_string(slot.sites) + " sites for " + forms +
+         (slot.rank ? ", ranks up to " + std::to_string(slot.rank) : ", any rank");
+}
+
+std::string adapter::reportTable(const AttachReport &report) {
+  std::vector<Line> lines = linesOf(report);
   std::array<size_t, 10> widths{};
   for (const Line &line : lines)
     for (size_t i = 0; i < line.size(); ++i)
@@ -44,14 +60,8 @@ std::string adapter::reportTable(const AttachReport &report) {
     row.erase(row.find_last_not_of(' ') + 1);
     text += row + "\n";
   }
-  for (const SlotPlacement &slot : report.slots) {
-    std::string forms;
-    for (const std::string &form : slot.forms)
-      forms += (forms.empty() ? "" : ", ") + form;
-    text += "slot " + slot.slot + " at " + stringifyBindingTime(slot.time).str() + ": " +
-            std::to_string(slot.sites) + " sites for " + forms +
-            (slot.rank ? ", ranks up to " + std::to_string(slot.rank) : ", any rank") + "\n";
-  }
+  for (const SlotPlacement &slot : report.slots)
+    text += slotText(slot) + "\n";
   for (const std::string &module : report.ignored)
     text += "ignored: " + module + "\n";
   for (const std::string &message : report.leftOver)
@@ -92,4 +102,71 @@ std::string adapter::reportJson(const AttachReport &report) {
   std::string text;
   llvm::raw_string_ostream(text) << llvm::formatv("{0:2}", llvm::json::Value(std::move(all))) << "\n";
   return text;
+}
+
+//===----------------------------------------------------------------------===//
+// HTML: one file that needs no other. Adapters and graphs name what they like, so every text is escaped.
+//===----------------------------------------------------------------------===//
+
+static constexpr const char *pageStart = R"(<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Where the adapters go</title>
+<style>
+body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 90em; padding: 0 1em; color: #222; }
+table { border-collapse: collapse; font-size: 13px; }
+th, td { text-align: left; padding: .25em .8em; border-bottom: 1px solid #ddd; overflow-wrap: anywhere; }
+th { position: sticky; top: 0; background: #fff; border-bottom: 2px solid #888; }
+td:nth-child(6), td:nth-child(7) { text-align: right; }
+.wrong { color: #a00; }
+.right { color: #060; }
+</style>
+</head>
+<body>
+<h1>Where the adapters go</h1>
+)";
+
+static std::string escaped(llvm::StringRef text) {
+  std::string result;
+  llvm::raw_string_ostream stream(result);
+  llvm::printHTMLEscaped(text, stream);
+  return result;
+}
+
+static std::string htmlList(llvm::StringRef title, llvm::StringRef style,
+                            const std::vector<std::string> &items) {
+  if (items.empty())
+    return "";
+  std::string text = "<h2>" + title.str() + "</h2>\n<ul class=\"" + style.str() + "\">\n";
+  for (const std::string &item : items)
+    text += "<li>" + escaped(item) + "</li>\n";
+  return text + "</ul>\n";
+}
+
+std::string adapter::reportHtml(const AttachReport &report) {
+  std::string text = pageStart;
+  size_t placed = report.placements.size(), left = report.leftOver.size();
+  text += "<p class=\"" + std::string(left ? "wrong" : "right") + "\">" + std::to_string(placed) +
+          " updates have a place, " + std::to_string(left) + " are left over.</p>\n";
+  text += htmlList("Left over", "wrong", report.leftOver);
+  if (placed) {
+    text += "<h2>Updates</h2>\n<table>\n";
+    bool isHead = true;
+    for (const Line &line : linesOf(report)) {
+      const char *cell = isHead ? "th" : "td";
+      isHead = false;
+      text += "<tr>";
+      for (const std::string &field : line)
+        text += "<" + std::string(cell) + ">" + escaped(field) + "</" + cell + ">";
+      text += "</tr>\n";
+    }
+    text += "</table>\n";
+  }
+  std::vector<std::string> slots;
+  for (const SlotPlacement &slot : report.slots)
+    slots.push_back(slotText(slot));
+  text += htmlList("Room for adapters that arrive later", "slots", slots);
+  text += htmlList("Ignored, as was asked for", "ignored", report.ignored);
+  return text + "</body>\n</html>\n";
 }

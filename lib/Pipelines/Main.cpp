@@ -46,7 +46,7 @@ struct CommandLine {
   }
   AdapterOptions adapters;
   AttachOptions attach;
-  bool json = false; // the report of --check
+  std::string report; // of --check: text, json or html
   bool allowLossyMerge = false;
   bool plan = false; // print it
 
@@ -178,7 +178,9 @@ static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &lin
     return inputAtFault;
   }
   if (line.attach.checkOnly)
-    llvm::outs() << (line.json ? reportJson(report) : reportTable(report));
+    llvm::outs() << (line.report == "json"   ? reportJson(report)
+                     : line.report == "html" ? reportHtml(report)
+                                             : reportTable(report));
   if (line.plan)
     llvm::outs() << planText(report);
   if (!report.leftOver.empty()) {
@@ -240,8 +242,8 @@ static int runOnModels(const CommandLine &line, DialectRegistry &registry, const
 
 // What the command line alone decides about adapters; "" where all is well.
 static std::string whyWrong(const CommandLine &line, StringRef report) {
-  if (report != "text" && report != "json")
-    return ("--report=" + report + ": the reports are text and json").str();
+  if (report != "text" && report != "json" && report != "html")
+    return ("--report=" + report + ": the reports are text, json and html").str();
   bool isPlanned = line.plan && !line.partition.ranks;
   if (!line.hasAdapters() && (line.attach.checkOnly || isPlanned || !line.attach.ignoreMissing.empty()))
     return "--check, --plan and --ignore-missing are about adapters, and there is no --adapter";
@@ -341,7 +343,7 @@ int adapter::adapterOptMain(int argc, char **argv) {
   llvm::cl::opt<bool> check("check", llvm::cl::desc("Print where the adapters go; compile nothing"),
                             llvm::cl::cat(category));
   llvm::cl::opt<std::string> report("report", llvm::cl::desc("How --check reports"),
-                                    llvm::cl::value_desc("text|json"), llvm::cl::init("text"),
+                                    llvm::cl::value_desc("text|json|html"), llvm::cl::init("text"),
                                     llvm::cl::cat(category));
   MlirOptMainConfig::registerCLOptions(registry);
   registerAsmPrinterCLOptions();
@@ -353,7 +355,7 @@ int adapter::adapterOptMain(int argc, char **argv) {
   if (!llvm::cl::ParseCommandLineOptions(argc, argv, helpOverview, &stream))
     return fail(wrongUsage, complaintOf(errors));
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
-  CommandLine line{inputs, output, target, compileTo, {}, {}, report == "json", lossy, plan, {}, 0, {}};
+  CommandLine line{inputs, output, target, compileTo, {}, {}, report, lossy, plan, {}, 0, {}};
   line.attach.ignoreMissing = ignoreMissing;
   line.attach.base = base;
   line.attach.checkOnly = check;

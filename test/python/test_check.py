@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """--check: does an adapter fit a graph? A table of where all of it goes, or exit code 1 and what is left."""
 
+import html.parser
 import json
+import shutil
 
 import matrix
 import product
 import pytest
 import safetensors
 import safetensors.torch
+import torch
 
 
 def modules(folder):
@@ -33,6 +36,51 @@ def test_rank_and_scale_are_shown(oracle):
     table = product.opt(oracle.export("llama", "dynamo"), "--adapter", f"x={folder}", "--check")
     rows = [line for line in table.splitlines() if "v_proj" in line]
     assert len(rows) == 1 and "4" in rows[0].split() and "1.5" in rows[0], table
+
+
+class Page(html.parser.HTMLParser):
+    """The cells of a page's table, row by row, and whether each tag that was opened is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self.open = [], []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"not closed: {self.open}"
+
+    def handle_starttag(self, tag, attributes):
+        if tag != "meta":
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1][-1] += data
+
+
+def test_the_page_shows_what_the_table_shows(oracle):
+    base, folder = oracle.export("llama", "dynamo"), oracle.adapter("llama", "plain").folder
+    arguments = [base, "--adapter", f"x={folder}", "--check"]
+    rows = Page(product.opt(*arguments, "--report=html")).rows
+    table = [line.split() for line in product.opt(*arguments).splitlines()]
+    assert [" ".join(row).split() for row in rows] == table
+
+
+def test_the_page_escapes_what_adapters_name(small, tmp_path):
+    base, source = small
+    tensors = safetensors.torch.load_file(source / "adapter_model.safetensors")
+    tensors["base_model.model.<script>.lora_A.weight"] = torch.zeros(2, 2)
+    safetensors.torch.save_file(tensors, tmp_path / "adapter_model.safetensors")
+    shutil.copy(source / "adapter_config.json", tmp_path)
+    done = product.call("adapter-opt", base, "--adapter", f"x={tmp_path}", "--check", "--report=html")
+    assert done.returncode == 1
+    assert "<script>" not in done.stdout
 
 
 def test_writes_nothing(small, tmp_path):

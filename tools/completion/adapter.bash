@@ -21,7 +21,7 @@ _adapter_complete() {
   case ${tool##*/}:$option in
     adapter-opt:--compile-to) words=$(_adapter_phases "$tool") ;;
     adapter-opt:--target) words="cpu cpu:native cpu:x86-64-v3 cpu:x86-64-v4" ;;
-    adapter-opt:--report) words="text json" ;;
+    adapter-opt:--report) words="text json html" ;;
     *)
       if [[ $word == -* && ${tool##*/} == adapter-run && $COMP_CWORD -gt 1 && ${COMP_WORDS[1]} != *.adapt ]]; then
         words=$(_adapter_options "$tool" "${COMP_WORDS[1]}")
