@@ -89,18 +89,6 @@ class Case:
 def test_architecture(tmp_path, name, exporter):
     case = Case(name, exporter, tmp_path)
     a = adapter(name, tmp_path / "a", 1)
-    if name == "deberta":
-        # Positions are projected without a batch, by modules that the adapter acts on.
-        assert_agrees(case.merged(case.base, f"--adapter=a={a[0]}"), a[1], case.without)
-        product.refused(
-            "adapter-opt",
-            case.base,
-            f"--adapter=a={a[0]}@row",
-            "-o",
-            tmp_path / "row.adapt",
-            mentions=["MatMul node", "does not depend on the rows"],
-        )
-        return
     case.check(case.base, a, adapter(name, tmp_path / "b", 2))
 
 

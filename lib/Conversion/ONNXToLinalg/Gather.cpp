@@ -107,8 +107,15 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
   });
   result.isUnsigned = x->isUnsigned;
   result.rows = gatheredRows(*x, *indices, *axis);
+  Lowered ids = *indices;
+  bool lifts = *axis == 0 && x->rank() == 2 && graph.startsRows(ids, x->banks);
+  if (lifts) {
+    ids = graph.lift(ids);
+    result = graph.lift(result);
+  }
   for (int64_t bank : x->banks)
-    result = updateEmbedding(node, graph, *indices, result, bank, *axis, size);
+    result = updateEmbedding(node, graph, ids, result, bank, *axis, size);
+  result.isLifted = lifts;
   graph.set(node.getResult(0), std::move(result));
   return success();
 }

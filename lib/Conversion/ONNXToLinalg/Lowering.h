@@ -49,6 +49,7 @@ struct Lowered {
   bool isUnsigned = false;
   bool isParameter = false; // known at build time: a parameter or computed from parameters alone
   Rows rows;
+  bool isLifted = false;               // its first dimension, of the rows, is not the graph's
   llvm::SmallVector<int64_t, 2> banks; // of a parameter: with the updates of it that a call chooses
 
   int64_t rank() const { return shape.size(); }
@@ -121,6 +122,10 @@ public:
   static Rows mergeRows(llvm::ArrayRef<mlir::OpFoldResult> shape, llvm::ArrayRef<Lowered *> inputs);
   /// Rows of the same elements in another shape.
   Rows reshapeRows(const Lowered &source, llvm::ArrayRef<mlir::OpFoldResult> shape);
+  /// Whether what is done to x, which does not depend on the rows, differs by row from here on.
+  bool startsRows(const Lowered &x, llvm::ArrayRef<int64_t> banks);
+  /// x once for each row, in a first dimension that the graph knows nothing of; see Lifted.cpp.
+  Lowered lift(Lowered &x);
   /// A row-bound vector beside `data`: one vector for each position of data's dimension of rows.
   Lowered rowVectors(Lowered &vector, llvm::ArrayRef<Lowered *> inputs);
   /// The updates of a product of x [..., k] whose weight has banks, each row's added to it in place.
@@ -243,6 +248,9 @@ private:
 
 /// Lowers the nodes of a graph whose inputs and parameters have been set. Reports its own errors.
 llvm::LogicalResult lowerNodes(mlir::Block &block, GraphLowering &graph);
+
+/// Lowers a node with lifted inputs, by its own lowering where it serves; an error where nothing does.
+llvm::LogicalResult lowerLifted(onnxir::NodeOp node, GraphLowering &graph, LowerNodeFunction lower);
 
 /// The type without names of dims and signs; an error where it is no ranked tensor of numbers.
 llvm::FailureOr<mlir::RankedTensorType> plainType(mlir::Operation *op, mlir::Type type, llvm::StringRef name);

@@ -134,10 +134,22 @@ static void checkBanks(onnxir::NodeOp node, GraphLowering &graph) {
   }
 }
 
+// Whether an operand has rows that the graph knows nothing of.
+static bool takesLifted(Operation &op, GraphLowering &graph) {
+  return llvm::any_of(op.getOperands(),
+                      [&](Value operand) { return graph.has(operand) && graph.get(operand).isLifted; });
+}
+
 LogicalResult adapter::lowerNodes(Block &block, GraphLowering &graph) {
   const LoweringTable &table = LoweringTable::get();
-  for (Operation &op : block.without_terminator()) {
+  for (Operation &op : block) {
     auto node = dyn_cast<onnxir::NodeOp>(op);
+    if (!node && takesLifted(op, graph))
+      return op.emitError() << (op.hasTrait<OpTrait::IsTerminator>() ? "a result of the graph" : "a value")
+                            << " is one for all rows, and an adapter changes it by row; bind the adapter at "
+                               "build, switch or call";
+    if (op.hasTrait<OpTrait::IsTerminator>())
+      break;
     if (auto materialize = dyn_cast<MaterializeOp>(op)) {
       if (failed(lowerMaterialize(materialize, graph)))
         return failure();
@@ -175,7 +187,8 @@ LogicalResult adapter::lowerNodes(Block &block, GraphLowering &graph) {
                               << ") is not supported in compiled code; -o x.onnx keeps it as it is";
     graph.b.setLoc(node.getLoc());
     checkBanks(node, graph);
-    if (graph.fault.empty() && failed(lower(node, graph)))
+    if (graph.fault.empty() &&
+        failed(takesLifted(op, graph) ? lowerLifted(node, graph, lower) : lower(node, graph)))
       return failure();
     if (!graph.fault.empty())
       return node.emitError() << (StringRef(graph.fault).starts_with(describe(node)) ? ""

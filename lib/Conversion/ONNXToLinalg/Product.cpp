@@ -113,6 +113,16 @@ static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &gr
   return result;
 }
 
+// Each row's updates; what does not depend on the rows does so from here on.
+static Lowered addUpdates(GraphLowering &graph, Lowered &x, Lowered &product, ArrayRef<int64_t> banks) {
+  if (!graph.startsRows(x, banks) || x.rank() < 2)
+    return graph.addRowUpdates(x, product, banks);
+  Lowered input = graph.lift(x), result = graph.lift(product);
+  result = graph.addRowUpdates(input, result, banks);
+  result.isLifted = true;
+  return result;
+}
+
 static LogicalResult lowerMatMul(onnxir::NodeOp node, GraphLowering &graph) {
   Lowered x = *graph.input(node, 0), y = *graph.input(node, 1);
   if (failed(checkFloat(node, &x)))
@@ -128,7 +138,11 @@ static LogicalResult lowerMatMul(onnxir::NodeOp node, GraphLowering &graph) {
   if (y.rank() == 2 && y.isParameter) {
     graph.requireEqual(x.shape.back(), y.shape[0], describe(node) + ": inner sizes differ");
     result = multiplyByWeight(graph, x, packWeight(graph, y, false), y.shape[1], nullptr);
-    result = graph.addRowUpdates(x, result, y.banks);
+    result = addUpdates(graph, x, result, y.banks);
+    if (result.isLifted && !x.isLifted) {
+      graph.set(node.getResult(0), std::move(result));
+      return success();
+    }
   } else {
     FailureOr<Lowered> product = multiplyBatches(node, graph, x, y, false);
     if (failed(product))
@@ -166,7 +180,7 @@ static LogicalResult lowerGemm(onnxir::NodeOp node, GraphLowering &graph) {
     if (columnBias)
       graph.requireEqual(c->shape[0], columns, describe(node) + ": the sizes of bias and result differ");
     result = multiplyByWeight(graph, x, packWeight(graph, y, transposeY), columns, columnBias ? c : nullptr);
-    result = graph.addRowUpdates(x, result, y.banks);
+    result = addUpdates(graph, x, result, y.banks);
   } else {
     FailureOr<Lowered> product = multiplyBatches(node, graph, x, y, transposeY);
     if (failed(product))

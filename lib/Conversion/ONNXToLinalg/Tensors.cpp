@@ -93,6 +93,30 @@ SmallVector<OpFoldResult> GraphLowering::broadcastShapes(ArrayRef<Lowered *> inp
   return shape;
 }
 
+// What is simpler of sizes, which are not negative and do not overflow, than of any integers: a product divided by
+// one of its factors, and comparisons with the -1 that stands for a size to be inferred. Null: nothing.
+static Value simplifySize(GraphLowering &graph, Operation *op) {
+  APInt known;
+  if (auto quotient = dyn_cast<arith::DivSIOp>(op)) {
+    auto product = quotient.getLhs().getDefiningOp<arith::MulIOp>();
+    if (!product || !op->getResult(0).getType().isIndex() ||
+        !matchPattern(quotient.getRhs(), m_ConstantInt(&known)) || !known.isStrictlyPositive())
+      return {};
+    for (unsigned side : {0, 1})
+      if (APInt factor; matchPattern(product->getOperand(side), m_ConstantInt(&factor)) && factor == known)
+        return product->getOperand(1 - side);
+  }
+  if (auto compare = dyn_cast<arith::CmpIOp>(op)) {
+    bool isEqual = compare.getPredicate() == arith::CmpIPredicate::eq;
+    if (!(isEqual || compare.getPredicate() == arith::CmpIPredicate::ne) ||
+        !compare.getLhs().getType().isIndex() || GraphLowering::mayBeNegative(compare.getLhs()) ||
+        !matchPattern(compare.getRhs(), m_ConstantInt(&known)) || !known.isNegative())
+      return {};
+    return arith::ConstantOp::create(graph.b, graph.b.getBoolAttr(!isEqual));
+  }
+  return {};
+}
+
 // Runs body on scalars that are all known and folds what it makes.
 static Value evaluateScalars(GraphLowering &graph, ArrayRef<Value> arguments, GraphLowering::Body body) {
   Block *block = graph.b.getInsertionBlock();
@@ -110,6 +134,8 @@ static Value evaluateScalars(GraphLowering &graph, ArrayRef<Value> arguments, Gr
     Value replacement;
     if (succeeded(graph.b.tryFold(op, folded, &constants)) && folded.size() == 1)
       replacement = folded.front();
+    if (!replacement)
+      replacement = simplifySize(graph, op);
     if (replacement && replacement != old) {
       old.replaceAllUsesWith(replacement);
       if (result == old)

@@ -48,7 +48,7 @@ onnx.model @m attributes {ir_version = 9 : i64, opsets = ["", 20 : i64]} {
 
 // -----
 
-// An adapter of the build cannot be left out.
+// An adapter of the build cannot be left out, and a result without rows has no room for theirs.
 onnx.model @m attributes {ir_version = 9 : i64, opsets = ["", 20 : i64]} {
   adapter.site @p {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "p", parameter = "weight", rows = 3 : i64, time = #adapter.time<row>, transposed}
   onnx.graph @named (%x: tensor<?x3xf32>) {
@@ -56,8 +56,8 @@ onnx.model @m attributes {ir_version = 9 : i64, opsets = ["", 20 : i64]} {
     %p = adapter.parameter "base"::"p" : tensor<4x3xf32>
     %up = adapter.select @p : !adapter.update<tensor<4x3xf32>>
     %vp = adapter.materialize %p, %up : tensor<4x3xf32>
-    // expected-error @below {{MatMul node 'p': its input does not depend on the rows of the call, so an adapter of one row cannot act here; bind the adapter at build, switch or call}}
     %0 = onnx.node "MatMul"(%c, %vp) {node_name = "p", result_names = ["0"]} : (tensor<2x4xf32>, tensor<4x3xf32>) -> tensor<2x3xf32>
+    // expected-error @below {{a result of the graph is one for all rows, and an adapter changes it by row; bind the adapter at build, switch or call}}
     onnx.return {output_names = ["0"]} %0 : tensor<2x3xf32>
   } {input_names = ["x"]}
 }
