@@ -42,6 +42,12 @@ public:
   }
 
 private:
+  // A graph is one long function. With loops inlined into it, optimising it takes time that grows faster than it does.
+  static void keepApart(func::FuncOp function) {
+    Builder builder(function.getContext());
+    function->setAttr("passthrough", builder.getStrArrayAttr({"noinline"}));
+  }
+
   func::FuncOp makeBody(kernel::ParallelOp loop, ArrayRef<Value> constants, ArrayRef<Value> operands) {
     ImplicitLocOpBuilder b(module.getLoc(), module.getContext());
     b.setInsertionPointToEnd(module.getBody());
@@ -49,6 +55,7 @@ private:
     llvm::append_range(types, ValueRange(operands).getTypes());
     auto body = func::FuncOp::create(b, "kernel.body.new", b.getFunctionType(types, {}));
     body.setPrivate();
+    keepApart(body);
     Block *entry = body.addEntryBlock();
     b.setInsertionPointToStart(entry);
     IRMapping mapping;
@@ -103,6 +110,7 @@ private:
     b.setInsertionPointToEnd(module.getBody());
     auto launch = func::FuncOp::create(b, ("kernel.launch" + Twine(count++)).str(), body.getFunctionType());
     launch.setPrivate();
+    keepApart(launch);
     launch->setAttr("kernel.launch", FlatSymbolRefAttr::get(b.getContext(), name));
     bodies[static_cast<size_t>(hash)].emplace_back(body, launch);
     return launch;

@@ -46,7 +46,7 @@ func.func @plain(%x: f32) {
 // CHECK: %[[ONE:.*]] = arith.constant 1.000000e+00 : f32
 // CHECK: scf.for %[[I:.*]] = %[[BEGIN]] to %[[END]]
 // CHECK: memref.store %[[ONE]], %[[B]][%[[I]]]
-// CHECK: func.func private @kernel.launch0(!llvm.ptr, index, index, memref<?xf32>) attributes {kernel.launch = @kernel.body0}
+// CHECK: func.func private @kernel.launch0(!llvm.ptr, index, index, memref<?xf32>) attributes {kernel.launch = @kernel.body0, passthrough = ["noinline"]}
 // CHECK: func.func private @kernel.body1
 // CHECK-COUNT-2: scf.for
 // CHECK-NOT: kernel.body2
