@@ -11,7 +11,9 @@ export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 if [ "$preset" = asan ]; then
   runtime=$(clang++-22 -print-file-name=libclang_rt.asan-"$(uname -m)".so)
   # Leaks: Python never frees everything. The order of libraries: other programs are started with the same environment.
-  export ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0
+  # The other two as in test/lit.cfg.py.
+  options=detect_leaks=0:verify_asan_link_order=0:allow_user_poisoning=0:detect_container_overflow=0
+  export ASAN_OPTIONS=$options
   # Exceptions are looked up when the sanitizer starts, so the library that throws comes along.
   export LD_PRELOAD="$runtime $(clang++-22 -print-file-name=libstdc++.so.6)"
 else

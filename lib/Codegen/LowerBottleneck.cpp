@@ -204,7 +204,8 @@ Value BottleneckLowering::gateOf(Value slot, Value x) {
 
 void BottleneckLowering::lower() {
   int64_t width = tiles.getBlock();
-  Value input = op.getInput(), output = op.getOutput();
+  Value input = ofAnySize(b, op.getInput()), output = ofAnySize(b, op.getOutput());
+  Value residual = op.getResidual() ? ofAnySize(b, op.getResidual()) : Value();
   Value zero = index(b, 0), depth = dim(b, input, 1), columns = dim(b, output, 1);
   Value blocks = arith::CeilDivSIOp::create(b, columns, index(b, width));
   emit.forEachRow(output, [&](Value slot, Value begin, Value count, Value to) {
@@ -218,7 +219,7 @@ void BottleneckLowering::lower() {
       Value upBias = emit.tensor(slot, kUpBias, {any}, {columns});
       // What is added to the base's own result must be that of before: another adapter may have changed it.
       Value from = rowsOf(b, input, begin, count);
-      Value onto = op.getResidual() ? rowsOf(b, op.getResidual(), begin, count) : to;
+      Value onto = residual ? rowsOf(b, residual, begin, count) : to;
       Value inner = matrix(count, rank), wide = matrix(count, columns);
       auto narrow = [&](Value x) {
         emit.loop(zero, rankBlocks, [&](Value block) {

@@ -85,9 +85,10 @@ static Value elementAt(ImplicitLocOpBuilder &b, Value array, Value number, int64
 }
 
 // The adapter_entry_v1 of a slot in a bank.
-static Value entryOf(ImplicitLocOpBuilder &b, Operation *op, Value slot, int64_t bank) {
+static Value entryOf(ImplicitLocOpBuilder &b, Operation *op, Value slot, Value number) {
   Value banks = loadPointer(b, callOf(b, op), CallOffsets::kBanks);
-  Value entries = loadPointer(b, banks, bank * sizeof(adapter_bank_v1) + offsetof(adapter_bank_v1, entries));
+  Value bank = elementAt(b, banks, number, sizeof(adapter_bank_v1));
+  Value entries = loadPointer(b, bank, offsetof(adapter_bank_v1, entries));
   return elementAt(b, entries, slot, sizeof(adapter_entry_v1));
 }
 
@@ -134,6 +135,11 @@ static void lowerRowSlot(kernel::RowSlotOp op) {
   Value slots = loadPointer(b, callOf(b, op), CallOffsets::kRowSlots);
   Value address = elementAt(b, slots, op.getRow(), sizeof(int32_t));
   replace(op, toIndex(b, LLVM::LoadOp::create(b, b.getI32Type(), address, /*alignment=*/4)));
+}
+
+static void lowerBank(kernel::BankOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  replace(op, arith::ConstantIndexOp::create(b, op.getNumber()));
 }
 
 static void lowerEntryExtent(kernel::EntryExtentOp op) {
@@ -220,6 +226,7 @@ struct LowerCallsPass final : adapter::impl::LowerCallsPassBase<LowerCallsPass> 
     module.walk([&](kernel::SegmentOp op) { lowerSegment(op); });
     module.walk([&](kernel::AssignmentOp op) { lowerAssignment(op); });
     module.walk([&](kernel::RowSlotOp op) { lowerRowSlot(op); });
+    module.walk([&](kernel::BankOp op) { lowerBank(op); });
     module.walk([&](kernel::EntryExtentOp op) { lowerEntryExtent(op); });
     module.walk([&](kernel::EntryHasOp op) { lowerEntryHas(op); });
     module.walk([&](kernel::EntryTensorOp op) { lowerEntryTensor(op); });

@@ -35,7 +35,7 @@ static void addSparse(ImplicitLocOpBuilder &b, RowEmitter &emit, Value slot, Val
 static void lowerRowLinear(kernel::RowLinearOp op, TileFunctions &tiles) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
   RowEmitter emit(b, op.getBank());
-  Value input = op.getInput(), output = op.getOutput();
+  Value input = ofAnySize(b, op.getInput()), output = ofAnySize(b, op.getOutput());
   int64_t any = ShapedType::kDynamic, width = tiles.getBlock();
   Value zero = index(b, 0), depth = dim(b, input, 1), columns = dim(b, output, 1);
   Value blocks = arith::CeilDivSIOp::create(b, columns, index(b, width));
@@ -81,7 +81,7 @@ static void lowerRowLinear(kernel::RowLinearOp op, TileFunctions &tiles) {
 static void lowerRowEmbedding(kernel::RowEmbeddingOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
   RowEmitter emit(b, op.getBank());
-  Value ids = op.getIds(), output = op.getOutput();
+  Value ids = ofAnySize(b, op.getIds()), output = ofAnySize(b, op.getOutput());
   int64_t any = ShapedType::kDynamic;
   Value zero = index(b, 0), width = dim(b, output, 1);
   emit.forEachRow(output, [&](Value slot, Value begin, Value count, Value to) {
@@ -129,7 +129,7 @@ static void lowerRowEmbedding(kernel::RowEmbeddingOp op) {
 static void lowerRowVectors(kernel::RowVectorsOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
   RowEmitter emit(b, op.getBank());
-  Value base = op.getBase(), output = op.getOutput();
+  Value base = ofAnySize(b, op.getBase()), output = ofAnySize(b, op.getOutput());
   Value zero = index(b, 0), positions = dim(b, output, 0), width = dim(b, output, 1);
   auto copy = [&](Value from, Value to, Value m) {
     emit.loop(zero, width, [&](Value n) {

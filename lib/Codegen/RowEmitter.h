@@ -22,7 +22,8 @@ inline mlir::Value dim(mlir::ImplicitLocOpBuilder &b, mlir::Value memref, int64_
 /// Emits control flow around one bank.
 class RowEmitter {
 public:
-  RowEmitter(mlir::ImplicitLocOpBuilder &b, int64_t bank) : b(b), bank(bank) {}
+  RowEmitter(mlir::ImplicitLocOpBuilder &b, int64_t bank)
+      : b(b), bank(kernel::BankOp::create(b, b.getIndexType(), bank)) {}
 
   mlir::Value extent(mlir::Value slot, int64_t position) {
     return kernel::EntryExtentOp::create(b, b.getIndexType(), slot, bank, position);
@@ -71,8 +72,18 @@ private:
   void forEach(mlir::Value matrix, llvm::function_ref<void(mlir::ValueRange)> element);
 
   mlir::ImplicitLocOpBuilder &b;
-  int64_t bank;
+  mlir::Value bank;
 };
+
+/// A contiguous matrix or vector without its static sizes: loops over it are the same for sites of all sizes.
+inline mlir::Value ofAnySize(mlir::ImplicitLocOpBuilder &b, mlir::Value buffer) {
+  auto type = mlir::cast<mlir::MemRefType>(buffer.getType());
+  llvm::SmallVector<int64_t> shape(type.getRank(), mlir::ShapedType::kDynamic);
+  llvm::SmallVector<mlir::Value> sizes;
+  for (int64_t at = 0; at < type.getRank(); ++at)
+    sizes.push_back(dim(b, buffer, at));
+  return kernel::ReshapeOp::create(b, mlir::MemRefType::get(shape, type.getElementType()), buffer, sizes);
+}
 
 // The `count` rows of a matrix from `begin` on.
 inline mlir::Value rowsOf(mlir::ImplicitLocOpBuilder &b, mlir::Value matrix, mlir::Value begin,

@@ -145,6 +145,9 @@ Status adapter::compileText(ModuleOp module, const CompileOptions &options, Stri
       return code.error();
     bytes.assign(code->begin(), code->end());
   }
+  // What adapters act on is said in an artifact's manifest; code alone has nobody to tell.
+  for (auto site : llvm::make_early_inc_range(module.getOps<SiteOp>()))
+    site.erase();
   if (isDeviceCode) {
     // Written below.
   } else if (path.ends_with(".o")) {

@@ -4,6 +4,7 @@
 // made; one alone, with a weight of one, changes the output itself.
 // CHECK-LABEL: func @linear
 func.func @linear(%x: memref<?x4xf32>, %y: memref<?x8xf32>) {
+  // CHECK: %[[BANK:.*]] = kernel.bank 0
   // CHECK: %[[SEGMENTS:.*]] = kernel.segment_count
   // CHECK: kernel.parallel %[[SEGMENTS]]
   // CHECK: %[[BEGIN:.*]], %[[END:.*]], %[[FIRST:.*]], %[[COUNT:.*]] = kernel.segment
@@ -15,7 +16,7 @@ func.func @linear(%x: memref<?x4xf32>, %y: memref<?x8xf32>) {
   // CHECK: memref.alloc
   // CHECK: scf.for
   // CHECK: %[[SLOT:.*]], %[[WEIGHT:.*]] = kernel.assignment
-  // CHECK: kernel.entry_has %[[SLOT]] of 0[4]
+  // CHECK: kernel.entry_has %[[SLOT]] of %[[BANK]][4]
   // CHECK: arith.subf
   // CHECK: arith.mulf %{{.*}}, %[[WEIGHT]]
   // CHECK: arith.addf

@@ -297,16 +297,34 @@ def Kernel_RowSlotOp : Kernel_Op<"row_slot", [Pure]> {
   let assemblyFormat = "$row attr-dict";
 }
 
+def Kernel_BankOp : Kernel_Op<"bank", [Pure]> {
+  let summary = "The number of a bank";
+  let description = [{
+    A value and no constant, so that loops over the entries of different banks are one function that gets it.
+
+    Example:
+    ```mlir
+    func.func @example() -> index {
+      %b = kernel.bank 3
+      return %b : index
+    }
+    ```
+  }];
+  let arguments = (ins I64Attr:$number);
+  let results = (outs Index:$result);
+  let assemblyFormat = "$number attr-dict";
+}
+
 def Kernel_EntryExtentOp : Kernel_Op<"entry_extent", [Pure]> {
   let summary = "An extent of a slot's entry in a bank";
-  let arguments = (ins Index:$slot, I64Attr:$bank, I64Attr:$position);
+  let arguments = (ins Index:$slot, Index:$bank, I64Attr:$position);
   let results = (outs Index:$result);
   let assemblyFormat = "$slot `of` $bank `[` $position `]` attr-dict";
 }
 
 def Kernel_EntryHasOp : Kernel_Op<"entry_has", [Pure]> {
   let summary = "Whether a slot's entry in a bank has a tensor";
-  let arguments = (ins Index:$slot, I64Attr:$bank, I64Attr:$position);
+  let arguments = (ins Index:$slot, Index:$bank, I64Attr:$position);
   let results = (outs I1:$result);
   let assemblyFormat = "$slot `of` $bank `[` $position `]` attr-dict";
 }
@@ -314,7 +332,7 @@ def Kernel_EntryHasOp : Kernel_Op<"entry_has", [Pure]> {
 def Kernel_EntryTensorOp : Kernel_Op<"entry_tensor", [Pure]> {
   let summary = "A tensor of a slot's entry in a bank";
   let description = [{ `sizes` are the dynamic sizes of the buffer, in order. }];
-  let arguments = (ins Index:$slot, I64Attr:$bank, I64Attr:$position, Variadic<Index>:$sizes);
+  let arguments = (ins Index:$slot, Index:$bank, I64Attr:$position, Variadic<Index>:$sizes);
   let results = (outs AnyMemRef:$result);
   let assemblyFormat = "$slot `of` $bank `[` $position `]` `(` $sizes `)` attr-dict `:` type($result)";
 }

@@ -162,8 +162,9 @@ private:
     {
       OpBuilder::InsertionGuard inner(b);
       b.setInsertionPointToStart(rank.thenBlock());
+      Value number = kernel::BankOp::create(b, b.getIndexType(), bank);
       scf::YieldOp::create(
-          b, kernel::EntryExtentOp::create(b, b.getIndexType(), slot, bank, position).getResult());
+          b, kernel::EntryExtentOp::create(b, b.getIndexType(), slot, number, position).getResult());
       b.setInsertionPointToStart(rank.elseBlock());
       scf::YieldOp::create(b, none);
     }
