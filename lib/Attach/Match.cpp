@@ -64,6 +64,20 @@ Match adapter::matchModule(const ModuleTable &table, const std::string &module,
   return match;
 }
 
+std::vector<ModuleParameter *> adapter::embeddingsCalled(const ModuleTable &table,
+                                                         const std::string &module) {
+  std::vector<ModuleParameter *> result;
+  for (const auto &[path, parameters] : table.modules())
+    for (const auto &parameter : parameters) {
+      if (parameter->kind != SiteKind::Embedding || !parameter->value)
+        continue;
+      StringRef name = parameter->value.getKey();
+      if (name.consume_back(".weight") && checkpoint::pathsMatch(name.str(), module))
+        result.push_back(parameter.get());
+    }
+  return result;
+}
+
 std::vector<std::string> adapter::nearestModules(const ModuleTable &table, const std::string &module) {
   // Wrappers' names in front do not count: as many components are compared as the module has.
   size_t components = std::count(module.begin(), module.end(), '.') + 1;

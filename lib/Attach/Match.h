@@ -21,6 +21,10 @@ struct Match {
 /// the longest that is the end of the checkpoint's (parts of models).
 Match matchModule(const ModuleTable &table, const std::string &module, const std::string &parameter);
 
+/// Embeddings whose tensor is called as the module is, whichever modules read it: T5's `shared` is the table of its
+/// stacks' `embed_tokens`.
+std::vector<ModuleParameter *> embeddingsCalled(const ModuleTable &table, const std::string &module);
+
 /// Paths of the graph that look most like `module`, the best first.
 std::vector<std::string> nearestModules(const ModuleTable &table, const std::string &module);
 

@@ -305,6 +305,9 @@ void Planner::place(const LoadedAdapter &adapter, const Update &update) {
   for (size_t index = 0; index < plan.tables.size(); ++index) {
     const auto &table = plan.tables[index];
     Match match = matchModule(*table, update.module, update.parameter);
+    // Token rows follow ties, so it does not matter which of the modules that share a table the checkpoint names.
+    if (match.none() && update.tied)
+      match.found = embeddingsCalled(*table, update.module);
     if (match.none()) {
       anywhere |= placeElsewhere(adapter, update, index);
       continue;
@@ -326,7 +329,8 @@ void Planner::place(const LoadedAdapter &adapter, const Update &update) {
       if (!update.tied)
         continue;
       for (ModuleParameter *weight : tiedWeights(*table, *parameter))
-        placeAt(adapter, update, *table, weight, nullptr, "tied");
+        if (!llvm::is_contained(match.found, weight) && parameter == match.found.front())
+          placeAt(adapter, update, *table, weight, nullptr, "tied");
     }
   }
   if (anywhere)

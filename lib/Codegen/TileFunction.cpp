@@ -12,8 +12,9 @@
 using namespace mlir;
 using namespace adapter;
 
-// Steps of K in one turn of the loop: enough that the loop's own instructions do not count.
-static constexpr int64_t unroll = 4;
+// Steps of K in one turn of the loop: enough that the loop's own instructions do not count; fewer for the tiles of what
+// is left of the rows, of which there are many.
+static constexpr int64_t unroll = 4, unrollRest = 2;
 
 namespace {
 struct Tile {
@@ -96,7 +97,7 @@ struct Tile {
     return loop.getResults();
   }
 
-  void emit(int64_t rows, Value firstRow) {
+  void emit(int64_t rows, Value firstRow, int64_t unroll) {
     SmallVector<Value> rowOf;
     for (int64_t i = 0; i < rows; ++i)
       rowOf.push_back(arith::AddIOp::create(b, firstRow, index(i)));
@@ -129,7 +130,7 @@ struct Tile {
     b.setInsertionPointToStart(branch.thenBlock());
     Value last = arith::SubIOp::create(b, b.createOrFold<memref::DimOp>(weight, 0), index(1));
     upcoming = arith::MinUIOp::create(b, arith::AddIOp::create(b, block, index(1)), last);
-    emit(rows, begin);
+    emit(rows, begin, unroll);
     upcoming = Value();
     scf::YieldOp::create(b, ValueRange{arith::AddIOp::create(b, begin, index(rows))});
     b.setInsertionPointToStart(branch.elseBlock());
@@ -148,10 +149,10 @@ struct Tile {
     auto tail = scf::IndexSwitchOp::create(b, TypeRange(), left, cases, cases.size());
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(full.getBody());
-    emit(rows, full.getInductionVar());
+    emit(rows, full.getInductionVar(), unroll);
     for (auto [count, region] : llvm::zip(cases, tail.getCaseRegions())) {
       b.createBlock(&region);
-      emit(count, fullEnd);
+      emit(count, fullEnd, unrollRest);
       scf::YieldOp::create(b);
     }
     b.createBlock(&tail.getDefaultRegion());
