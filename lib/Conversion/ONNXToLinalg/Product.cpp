@@ -188,6 +188,7 @@ static LogicalResult lowerGemm(onnxir::NodeOp node, GraphLowering &graph) {
     result = *product;
     columnBias = false;
   }
+  bool isLifted = result.isLifted;
   if (alpha != 1)
     result = graph.elementwise({&result}, type, [&](B &b, ArrayRef<Value> s) -> Value {
       return arith::MulFOp::create(b, s[0], scalars::constant(b, type, alpha));
@@ -199,6 +200,7 @@ static LogicalResult lowerGemm(onnxir::NodeOp node, GraphLowering &graph) {
         addend = arith::MulFOp::create(b, addend, scalars::constant(b, type, beta));
       return arith::AddFOp::create(b, s[0], addend);
     });
+  result.isLifted = isLifted;
   graph.set(node.getResult(0), std::move(result));
   return success();
 }

@@ -53,6 +53,28 @@ onnx.model @m attributes {ir_version = 9 : i64, opsets = ["", 20 : i64]} {
 
 // -----
 
+// A Gemm's own addend does not end it: the rows are still none of the graph's when positions are moved.
+// CHECK-LABEL: func.func @gemm(
+// CHECK: kernel.row_linear {{.*}}bank = 0 : i64
+// CHECK: linalg.generic {{.*}} outs(%{{.*}} : tensor<?x4x3xf32>)
+// CHECK: kernel.batch_matmul
+onnx.model @m attributes {ir_version = 9 : i64, opsets = ["", 20 : i64]} {
+  adapter.site @p {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "p", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed}
+  onnx.graph @gemm (%x: tensor<?x5x4xf32, #onnx.dims<"n", "", "">>) {
+    %c = adapter.parameter "base"::"c" : tensor<3x4xf32>
+    %p = adapter.parameter "base"::"p" : tensor<4x4xf32>
+    %b = adapter.parameter "base"::"b" : tensor<4xf32>
+    %up = adapter.select @p : !adapter.update<tensor<4x4xf32>>
+    %vp = adapter.materialize %p, %up : tensor<4x4xf32>
+    %0 = onnx.node "Gemm"(%c, %vp, %b) {node_name = "p", result_names = ["0"]} : (tensor<3x4xf32>, tensor<4x4xf32>, tensor<4xf32>) -> tensor<3x4xf32>
+    %1 = onnx.node "Transpose"(%0) {node_name = "t", result_names = ["1"]} : (tensor<3x4xf32>) -> tensor<4x3xf32>
+    %y = onnx.node "MatMul"(%x, %1) {node_name = "y", result_names = ["y"]} : (tensor<?x5x4xf32, #onnx.dims<"n", "", "">>, tensor<4x3xf32>) -> tensor<?x5x3xf32>
+    onnx.return {output_names = ["y"]} %y : tensor<?x5x3xf32>
+  } {input_names = ["x"]}
+}
+
+// -----
+
 // A repetition by something else than the batch is none of the rows.
 onnx.model @m attributes {ir_version = 9 : i64, opsets = ["", 20 : i64]} {
   adapter.site @p {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "p", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed}
