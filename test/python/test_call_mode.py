@@ -4,11 +4,16 @@
 import matrix
 import methods
 import numpy as np
+import onnx
 import peft
 import product
 import pytest
 import zoo
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save_file
 from tolerance import assert_agrees, assert_rows_agree
+
+FACTORS = (("A", (2, 4)), ("B", (4, 2)))
 
 
 def compiled(oracle, tmp_path, architecture, exporter, time, adapters, *options):
@@ -55,16 +60,50 @@ def test_all_rows_or_none(oracle, tmp_path):
         model.switch("a")
 
 
-def test_where_there_are_no_rows(oracle, tmp_path, monkeypatch):
-    """Positions are embedded once for all rows: nothing by row can act there, one adapter of the call can."""
+@pytest.mark.parametrize("exporter", zoo.EXPORTERS)
+def test_where_the_graph_has_no_rows(oracle, tmp_path, monkeypatch, exporter):
+    """Positions are embedded once for all rows: one adapter of the call acts there, or those of rows."""
     config = peft.LoraConfig(r=3, lora_alpha=6, target_modules=["wpe", "c_attn"])
     monkeypatch.setitem(methods.METHODS, "positions", lambda architecture, seed: config)
-    adapter = oracle.adapter("gpt2", "positions")
-    base = oracle.export("gpt2", "dynamo")
-    given = [base, f"--adapter=a={adapter.folder}@row", "-o", tmp_path / "row.adapt"]
-    product.refused("adapter-opt", *given, mentions=["rows", "call"])
-    model, feed = compiled(oracle, tmp_path, "gpt2", "dynamo", "call", {"a": adapter})
-    assert_agrees(model(**feed, adapters="a")["logits"], adapter.outputs["wide"], oracle.base("gpt2")["wide"])
+    adapter, base = oracle.adapter("gpt2", "positions"), oracle.base("gpt2")["wide"]
+    given = adapter.outputs["wide"]
+    model, feed = compiled(oracle, tmp_path, "gpt2", exporter, "call", {"a": adapter})
+    assert_agrees(model(**feed, adapters="a")["logits"], given, base)
+    (tmp_path / "row").mkdir()
+    model, feed = compiled(oracle, tmp_path / "row", "gpt2", exporter, "row", {"a": adapter})
+    y = model(**feed, adapters=["a", None, "a"])["logits"]
+    assert_rows_agree(y, [given[0], base[1], given[2]], [base[0], None, base[2]])
+    assert_agrees(model(**feed)["logits"], base)
+
+
+def test_what_is_one_for_all_rows_stays_so(tmp_path):
+    """A result that no batch goes into cannot differ by row."""
+    weight = np.eye(4, dtype=np.float32)
+    table = np.arange(12, dtype=np.float32).reshape(3, 4)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["table", "w"], ["y"], name="/q/MatMul"),
+            helper.make_node("Identity", ["x"], ["z"]),
+        ],
+        "fixed",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 4]),
+            helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 4]),
+        ],
+        [numpy_helper.from_array(table, "table"), numpy_helper.from_array(weight, "w")],
+    )
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "base.onnx")
+    (tmp_path / "a").mkdir()
+    tensors = {
+        f"base_model.model.q.lora_{side}.weight": np.ones(shape, np.float32) for side, shape in FACTORS
+    }
+    save_file(tensors, tmp_path / "a" / "adapter_model.safetensors")
+    config = '{"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["q"]}'
+    (tmp_path / "a" / "adapter_config.json").write_text(config)
+    given = [tmp_path / "base.onnx", f"--adapter=a={tmp_path / 'a'}@row", "-o", tmp_path / "row.adapt"]
+    product.refused("adapter-opt", *given, mentions=["a result of the graph", "bind the adapter at build"])
 
 
 def test_call_and_row_in_one_artifact(oracle, tmp_path):
