@@ -4,14 +4,15 @@
 #include "lib/Runtime/Code.h"
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Hash.h"
-#include <climits>
-#include <cstdlib>
+#include <atomic>
 #include <cstring>
 #include <dlfcn.h>
 #include <elf.h>
+#include <fcntl.h>
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <unistd.h>
 
 namespace adapter::runtime {
 
@@ -67,6 +68,31 @@ Status checkElf(const MappedFile &file, const std::string &path) {
   return Done{};
 }
 
+// A path of an open file that no other call has given: the digits of a counter are components that change nothing.
+std::string uniquePath(int file) {
+  static std::atomic<uint32_t> counter{0};
+  std::string path = "/proc/self/fd";
+  for (uint32_t digits = counter.fetch_add(1), bit = 0; bit < 32; ++bit)
+    path += digits >> bit & 1 ? "/." : "//";
+  return path + "/" + std::to_string(file);
+}
+
+// dlopen takes two files for one if they had the same path, as those of an artifact that was compiled again while a
+// model of the old one is open.
+Result<Code> openCode(const std::string &path) {
+  int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    return Error{path + ": cannot be opened"};
+  void *handle = dlopen(uniquePath(file).c_str(), RTLD_NOW | RTLD_LOCAL);
+  const char *why = handle ? nullptr : dlerror();
+  close(file);
+  if (!handle)
+    return Error{path + ": cannot be loaded: " + (why ? why : "unknown reason")};
+  Code code;
+  code.handle = std::shared_ptr<void>(handle, [](void *loaded) { dlclose(loaded); });
+  return code;
+}
+
 } // namespace
 
 Result<Code> loadCode(const std::string &folder) {
@@ -81,17 +107,11 @@ Result<Code> loadCode(const std::string &folder) {
     return Error{path + ": was changed since it was compiled: its hash is not that of code.hash"};
   if (Status status = checkElf(*file, path); !status)
     return status.error();
-  // Without a slash dlopen would search the system's libraries.
-  char absolute[PATH_MAX];
-  if (!realpath(path.c_str(), absolute))
-    return Error{path + ": cannot be opened"};
-  void *handle = dlopen(absolute, RTLD_NOW | RTLD_LOCAL);
-  if (!handle) {
-    const char *why = dlerror();
-    return Error{path + ": cannot be loaded: " + (why ? why : "unknown reason")};
-  }
-  Code code;
-  code.handle = std::shared_ptr<void>(handle, [](void *loaded) { dlclose(loaded); });
+  Result<Code> opened = openCode(path);
+  if (!opened)
+    return opened;
+  Code code = std::move(*opened);
+  void *handle = code.handle.get();
   auto query = reinterpret_cast<adapter_artifact_query_v1>(dlsym(handle, ADAPTER_ARTIFACT_QUERY));
   if (!query)
     return Error{path + ": not the code of an artifact: it lacks " ADAPTER_ARTIFACT_QUERY};

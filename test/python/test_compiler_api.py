@@ -97,3 +97,14 @@ def test_what_is_refused(linear, tmp_path):
     with pytest.raises(ValueError, match="nowhere"):
         ao.merge(model_path, {"up": tmp_path / "nowhere"}, tmp_path / "merged.onnx")
     assert not (tmp_path / "merged.onnx").exists()
+
+
+def test_an_open_artifact_is_compiled_again(linear, tmp_path):
+    """Each model runs the code that was there when it was opened."""
+    base, adapter, x, without, adapted = linear
+    artifact, models = tmp_path / "model.adapt", []
+    for given in ([], [f"--adapter=a={adapter}"], []):
+        product.opt(base, *given, "-o", artifact)
+        models.append(ao.load(str(artifact)))
+    for model, expected in zip(models, (without, adapted, without), strict=True):
+        np.testing.assert_allclose(model(x=x)["y"], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
