@@ -10,6 +10,7 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringMap.h"
 #include <map>
+#include <memory>
 
 namespace adapter {
 
@@ -106,10 +107,15 @@ public:
 
   //===--- values ---------------------------------------------------------===//
 
-  /// The lowered form of a graph's value.
-  Lowered &get(mlir::Value value) { return values.find(value)->second; }
+  /// The lowered form of a graph's value. It stays where it is, whatever else is set.
+  Lowered &get(mlir::Value value) { return *values.find(value)->second; }
   bool has(mlir::Value value) const { return values.count(value); }
-  void set(mlir::Value value, Lowered lowered) { values[value] = std::move(lowered); }
+  void set(mlir::Value value, Lowered lowered) {
+    std::unique_ptr<Lowered> &place = values[value];
+    if (!place)
+      place = std::make_unique<Lowered>();
+    *place = std::move(lowered);
+  }
   /// The number of rows: the size of the axis of an input that carries them; null where there is none.
   mlir::OpFoldResult rowCount;
   /// The number of tokens of a row, where adapters act token by token: the size of the axis beside it.
@@ -242,7 +248,7 @@ public:
   Lowered transpose(Lowered &input, llvm::ArrayRef<int64_t> permutation);
 
 private:
-  llvm::DenseMap<mlir::Value, Lowered> values;
+  llvm::DenseMap<mlir::Value, std::unique_ptr<Lowered>> values;
   llvm::SmallVector<mlir::Operation *> scalarOps;
 };
 
