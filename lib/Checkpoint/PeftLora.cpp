@@ -129,6 +129,13 @@ Status LoraReader::readLora(const std::string &path, const Module &module) {
     return wrong(*a, "does not fit its configuration: " + *reason);
 
   bool convolution = a->shape.size() > 2;
+  // PEFT's B beside a grouped convolution has the groups, its A has not: their product mixes what the groups keep apart.
+  if (convolution && b->shape.size() == a->shape.size() && b->shape[1] > 0 && b->shape[1] < a->shape[0] &&
+      a->shape[0] % b->shape[1] == 0)
+    return wrong(*b, "has shape " + shapeText(b->shape) + " for rank " + std::to_string(a->shape[0]) +
+                         ": LoRA beside a convolution of " + std::to_string(a->shape[0] / b->shape[1]) +
+                         " groups, which no weight of such a convolution can hold (PEFT does not merge it "
+                         "either); not supported, train the adapter without this module (exclude_modules)");
   if (a->shape.size() < 2 || b->shape.size() != a->shape.size() || (embedding && convolution) ||
       a->shape[0] != b->shape[1])
     return wrong(*b, "has shape " + shapeText(b->shape) + ", which does not fit the shape " +

@@ -104,6 +104,11 @@ TEST_F(PeftInvalid, TensorsThatBelongTogether) {
   EXPECT_ERROR("has no counterpart lora_B");
   tensors.push_back(counting(b.key, {3, 5}));
   EXPECT_ERROR("does not fit the shape [2, 4]");
+  Tensor a = tensors.front();
+  tensors.front() = counting(a.key, {2, 4, 3, 3});
+  tensors.back() = counting(b.key, {4, 1, 1, 1});
+  EXPECT_ERROR("lora_B.weight' has shape [4, 1, 1, 1] for rank 2: LoRA beside a convolution of 2 groups");
+  tensors.front() = a;
   tensors.back() = b;
   tensors.push_back(counting(q + ".lora_magnitude_vector", {3}));
   EXPECT_ERROR("use_dora is not true");
