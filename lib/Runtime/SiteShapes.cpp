@@ -40,7 +40,7 @@ Status checkCoordinates(const Tensor &tensor, const Shape &shape) {
                      ", but the parameter has shape " + checkpoint::shapeText(shape)};
       if (!ascends && at < index[d * count + k - 1])
         return Error{"tensor '" + tensor.key + "': its indices are not in ascending order"};
-      ascends |= at > index[d * count + k - 1];
+      ascends = ascends || at > index[d * count + k - 1];
     }
     if (!ascends)
       return Error{"tensor '" + tensor.key + "' names an element twice"};
