@@ -58,14 +58,19 @@ ThreadPool::~ThreadPool() {
 void ThreadPool::work(Loop &loop) {
   bool outer = insideLoop;
   insideLoop = true;
-  auto bound = [&](int64_t chunk) {
-    return static_cast<int64_t>(static_cast<__int128>(loop.count) * chunk / loop.chunks);
-  };
   for (;;) {
-    int64_t chunk = loop.next.fetch_add(1, std::memory_order_relaxed);
-    if (chunk >= loop.chunks)
+    int64_t begin = loop.next.load(std::memory_order_relaxed), size;
+    do {
+      int64_t left = loop.count - begin;
+      // Less and less at a time, so that few chunks are handed out and yet all threads end together, also one
+      // that woke late or is held up. What would be left and smaller than the grain goes with this chunk.
+      size = std::max(loop.grain, left / (2 * loop.threads));
+      if (left - size < loop.grain)
+        size = left;
+    } while (size > 0 && !loop.next.compare_exchange_weak(begin, begin + size, std::memory_order_relaxed));
+    if (size <= 0)
       break;
-    loop.body(loop.context, bound(chunk), bound(chunk + 1));
+    loop.body(loop.context, begin, begin + size);
   }
   insideLoop = outer;
 }
@@ -109,9 +114,7 @@ void ThreadPool::parallelFor(adapter_loop_body_v1 body, void *context, int64_t c
   if (count <= 0)
     return;
   grain = std::max<int64_t>(grain, 1);
-  // Some chunks more than threads, so that a thread that is held up delays the loop by little.
-  int64_t chunks = std::min<int64_t>(count / grain, threads() * 4);
-  if (chunks <= 1 || workers.empty() || insideLoop) {
+  if (count / grain <= 1 || workers.empty() || insideLoop) {
     body(context, 0, count);
     return;
   }
@@ -119,7 +122,8 @@ void ThreadPool::parallelFor(adapter_loop_body_v1 body, void *context, int64_t c
   loop.body = body;
   loop.context = context;
   loop.count = count;
-  loop.chunks = chunks;
+  loop.grain = grain;
+  loop.threads = threads();
   {
     std::lock_guard<std::mutex> lock(mutex);
     loop.following = loops;

@@ -28,8 +28,9 @@ private:
   struct Loop {
     adapter_loop_body_v1 body;
     void *context;
-    int64_t count, chunks;
-    std::atomic<int64_t> next{0};
+    int64_t count, grain;
+    int threads;
+    std::atomic<int64_t> next{0}; // iteration
     std::atomic<int> helpers{0};
     Loop *following = nullptr;
   };

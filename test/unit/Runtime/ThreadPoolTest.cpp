@@ -2,6 +2,7 @@
 //
 // Parallel loops: every iteration once, nested and concurrent loops, grains.
 #include "lib/Runtime/ThreadPool.h"
+#include <cmath>
 #include <gtest/gtest.h>
 
 using namespace adapter::runtime;
@@ -11,7 +12,7 @@ namespace {
 struct Counts {
   explicit Counts(int64_t size) : seen(size) {}
   std::vector<std::atomic<int>> seen;
-  std::atomic<int64_t> smallest{INT64_MAX};
+  std::atomic<int64_t> smallest{INT64_MAX}, calls{0};
   ThreadPool *nested = nullptr;
 };
 
@@ -19,6 +20,7 @@ void count(void *opaque, int64_t begin, int64_t end) {
   auto *counts = static_cast<Counts *>(opaque);
   for (int64_t i = begin; i < end; ++i)
     ++counts->seen[i];
+  ++counts->calls;
   int64_t size = end - begin, smallest = counts->smallest;
   while (size < smallest && !counts->smallest.compare_exchange_weak(smallest, size)) {
   }
@@ -51,6 +53,17 @@ TEST(ThreadPool, EveryIterationOnce) {
           EXPECT_GE(counts.smallest, grain);
         }
       }
+  }
+}
+
+// Chunks shrink by a share of what is left, so their number grows with the logarithm of the loop's length.
+TEST(ThreadPool, FewChunks) {
+  for (int threads : {2, 5}) {
+    ThreadPool pool(threads);
+    Counts counts(1000000);
+    pool.parallelFor(count, &counts, 1000000, 1);
+    EXPECT_GE(counts.calls, 2 * threads);
+    EXPECT_LE(counts.calls, 2 * threads * (std::log(1e6) + 1));
   }
 }
 
