@@ -352,7 +352,13 @@ int adapter::adapterOptMain(int argc, char **argv) {
   registerDefaultTimingManagerCLOptions();
   std::string errors;
   llvm::raw_string_ostream stream(errors);
-  if (!llvm::cl::ParseCommandLineOptions(argc, argv, helpOverview, &stream))
+  std::vector<const char *> arguments(argv, argv + argc);
+#if defined(__SANITIZE_THREAD__)
+  // LLVM's thread pool is in a library that is not instrumented: the sanitizer does not see what orders its tasks.
+  arguments.insert(arguments.begin() + 1, "--mlir-disable-threading");
+#endif
+  if (!llvm::cl::ParseCommandLineOptions(static_cast<int>(arguments.size()), arguments.data(), helpOverview,
+                                         &stream))
     return fail(wrongUsage, complaintOf(errors));
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
   CommandLine line{inputs, output, target, compileTo, {}, {}, report, lossy, plan, {}, 0, {}};
