@@ -17,6 +17,6 @@ if [ "$preset" = asan ]; then
   # Exceptions are looked up when the sanitizer starts, so the library that throws comes along.
   export LD_PRELOAD="$runtime $(clang++-22 -print-file-name=libstdc++.so.6)"
 else
-  export ADAPTER_TESTS_TOOLS_ONLY=1
+  export ADAPTER_TESTS_TOOLS_ONLY=1 TSAN_OPTIONS=suppressions=$PWD/scripts/tsan-suppressions.txt
 fi
 exec .venv/bin/python -m pytest test/python -q -rs "$@"
