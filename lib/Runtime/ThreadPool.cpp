@@ -58,19 +58,18 @@ ThreadPool::~ThreadPool() {
 void ThreadPool::work(Loop &loop) {
   bool outer = insideLoop;
   insideLoop = true;
-  for (;;) {
-    int64_t begin = loop.next.load(std::memory_order_relaxed), size;
-    do {
-      int64_t left = loop.count - begin;
-      // Less and less at a time, so that few chunks are handed out and yet all threads end together, also one
-      // that woke late or is held up. What would be left and smaller than the grain goes with this chunk.
-      size = std::max(loop.grain, left / (2 * loop.threads));
-      if (left - size < loop.grain)
-        size = left;
-    } while (size > 0 && !loop.next.compare_exchange_weak(begin, begin + size, std::memory_order_relaxed));
-    if (size <= 0)
-      break;
-    loop.body(loop.context, begin, begin + size);
+  int64_t begin = loop.next.load(std::memory_order_relaxed);
+  while (begin < loop.count) {
+    // Less and less at a time, so that few chunks are handed out and yet all threads end together, also one
+    // that woke late or is held up. What would be left and smaller than the grain goes with this chunk.
+    int64_t left = loop.count - begin;
+    int64_t size = std::max(loop.grain, left / (2 * threads()));
+    if (left - size < loop.grain)
+      size = left;
+    if (loop.next.compare_exchange_weak(begin, begin + size, std::memory_order_relaxed)) {
+      loop.body(loop.context, begin, begin + size);
+      begin = loop.next.load(std::memory_order_relaxed);
+    }
   }
   insideLoop = outer;
 }
@@ -123,7 +122,6 @@ void ThreadPool::parallelFor(adapter_loop_body_v1 body, void *context, int64_t c
   loop.context = context;
   loop.count = count;
   loop.grain = grain;
-  loop.threads = threads();
   {
     std::lock_guard<std::mutex> lock(mutex);
     loop.following = loops;

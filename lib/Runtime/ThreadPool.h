@@ -29,12 +29,11 @@ private:
     adapter_loop_body_v1 body;
     void *context;
     int64_t count, grain;
-    int threads;
     std::atomic<int64_t> next{0}; // iteration
     std::atomic<int> helpers{0};
     Loop *following = nullptr;
   };
-  static void work(Loop &loop);
+  void work(Loop &loop);
   void workerMain();
   void remove(Loop &loop);
 
