@@ -64,7 +64,7 @@ const char *orNull(const std::optional<std::string> &text) { return text ? text-
 class Model {
 public:
   Model(const std::string &path, int threads, int64_t memoryLimit) {
-    adapter_rt_open_options options = {sizeof options, threads, memoryLimit};
+    adapter_rt_open_options options = {sizeof options, threads, memoryLimit, nullptr};
     check(released([&] { return adapter_rt_open(path.c_str(), &options, &model); }));
   }
   ~Model() { adapter_rt_close(model); }
