@@ -15,6 +15,9 @@ using namespace adapter;
 // Steps of K in one turn of the loop: enough that the loop's own instructions do not count; fewer for the tiles of what
 // is left of the rows, of which there are many.
 static constexpr int64_t unroll = 4, unrollRest = 2;
+// A panel of at most so many bytes has room in the second cache beside the one in use and the rows.
+static constexpr int64_t smallPanel = 64 << 10;
+static constexpr int64_t cacheLine = 64;
 
 namespace {
 struct Tile {
@@ -24,7 +27,9 @@ struct Tile {
   bool partial;    // whether its last vector may hang over the output's columns
   TileStart start;
   Value input, weight, bias, output, block, column, valid;
-  Value upcoming = Value(); // the block whose panel the tile brings near, if any
+  // The block whose panel the next tile brings near, if any, and, where it does so for one step of K in `unroll` only,
+  // for which one of them.
+  Value upcoming = Value(), phase = Value();
 
   Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
   VectorType vectorType() { return VectorType::get(lanes, b.getF32Type()); }
@@ -63,6 +68,16 @@ struct Tile {
     return accumulators;
   }
 
+  int64_t bytes(int64_t vectors) { return vectors * lanes * sizeof(float); }
+
+  void bringNear(Value k, int64_t step, Value lane) {
+    if (!upcoming || (phase && step > 0))
+      return;
+    Value at = arith::AddIOp::create(b, k, phase ? phase : index(step));
+    memref::PrefetchOp::create(b, weight, ValueRange{upcoming, at, lane}, /*isWrite=*/false,
+                               /*localityHint=*/2, /*isDataCache=*/true);
+  }
+
   // `steps` steps of K from k on.
   SmallVector<Value> accumulate(ArrayRef<Value> rowOf, Value k, int64_t steps, ValueRange accumulators) {
     SmallVector<Value> next(accumulators);
@@ -72,9 +87,8 @@ struct Tile {
       for (int64_t part = 0; part < vectors; ++part) {
         Value lane = index(part * lanes);
         columns.push_back(vector::LoadOp::create(b, vectorType(), weight, ValueRange{block, at, lane}));
-        if (upcoming)
-          memref::PrefetchOp::create(b, weight, ValueRange{upcoming, at, lane}, /*isWrite=*/false,
-                                     /*localityHint=*/2, /*isDataCache=*/true);
+        if (part * bytes(1) % cacheLine == 0)
+          bringNear(k, step, lane);
       }
       for (auto [i, row] : llvm::enumerate(rowOf)) {
         Value scalar = memref::LoadOp::create(b, input, ValueRange{row, at});
@@ -109,6 +123,7 @@ struct Tile {
       rest = arith::SubIOp::create(b, depth, left);
       sums = loop(rowOf, index(0), rest, unroll, sums);
     }
+    upcoming = Value();
     sums = loop(rowOf, rest, depth, 1, sums);
     for (int64_t part = 0; part < vectors; ++part) {
       Value at = columnOf(part), masked = isMasked(part) ? mask(part) : Value();
@@ -122,36 +137,63 @@ struct Tile {
     }
   }
 
-  // A first tile if there is a whole one; where the others begin. It reads the panel from far away, the others find
-  // it near; so it also asks for the next panel, which is then on its way while they compute.
-  Value emitFirst(int64_t rows, Value begin, Value isWhole) {
-    auto branch = scf::IfOp::create(b, b.getIndexType(), isWhole, /*withElse=*/true);
+  Value nextBlock() {
+    Value last = arith::SubIOp::create(b, b.createOrFold<memref::DimOp>(weight, 0), index(1));
+    return arith::MinUIOp::create(b, arith::AddIOp::create(b, block, index(1)), last);
+  }
+
+  Value isPanelSmall() {
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::ule, b.createOrFold<memref::DimOp>(weight, 1),
+                                 index(smallPanel / bytes(vectors)));
+  }
+
+  // The tiles of whole `rows` in [begin, end); `before` is told each one's first row.
+  void emitTiles(int64_t rows, Value begin, Value end, llvm::function_ref<void(Value)> before) {
+    auto loop = scf::ForOp::create(b, begin, end, index(rows));
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(loop.getBody());
+    before(loop.getInductionVar());
+    emit(rows, loop.getInductionVar(), unroll);
+    phase = Value();
+  }
+
+  // The same for tiles that bring the next block's panel near. Where they are many, each does so for one step of K in
+  // `unroll`, so that it comes without haste while they compute: the last of them, or all if the panel is small; asked
+  // for again, it stays. Few would be over too soon for that and ask for all of it.
+  void emitTilesAndBringNext(int64_t rows, Value begin, Value end) {
+    Value next = nextBlock();
+    Value count = arith::DivUIOp::create(b, arith::SubIOp::create(b, end, begin), index(rows));
+    Value many = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, count, index(unroll));
+    auto branch = scf::IfOp::create(b, many, /*withElse=*/true);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(branch.thenBlock());
-    Value last = arith::SubIOp::create(b, b.createOrFold<memref::DimOp>(weight, 0), index(1));
-    upcoming = arith::MinUIOp::create(b, arith::AddIOp::create(b, block, index(1)), last);
-    emit(rows, begin, unroll);
-    upcoming = Value();
-    scf::YieldOp::create(b, ValueRange{arith::AddIOp::create(b, begin, index(rows))});
+    Value isSmall = isPanelSmall();
+    emitTiles(rows, begin, end, [&](Value row) {
+      Value left = arith::DivUIOp::create(b, arith::SubIOp::create(b, end, row), index(rows));
+      Value isLate = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, left, index(unroll));
+      upcoming = arith::SelectOp::create(b, arith::OrIOp::create(b, isLate, isSmall), next, block);
+      phase = arith::RemUIOp::create(b, left, index(unroll));
+    });
     b.setInsertionPointToStart(branch.elseBlock());
-    scf::YieldOp::create(b, begin);
-    return branch.getResult(0);
+    emitTiles(rows, begin, end, [&](Value) { upcoming = next; });
   }
 
   // Rows [begin, end) by tiles of `rows`, then one of what is left.
   void emitRows(int64_t rows, Value begin, Value end) {
     Value step = index(rows), count = arith::SubIOp::create(b, end, begin);
     Value left = arith::RemUIOp::create(b, count, step), fullEnd = arith::SubIOp::create(b, end, left);
-    if (!partial)
-      begin = emitFirst(rows, begin, arith::CmpIOp::create(b, arith::CmpIPredicate::uge, count, step));
-    auto full = scf::ForOp::create(b, begin, fullEnd, step);
+    if (partial)
+      emitTiles(rows, begin, fullEnd, [](Value) {});
+    else
+      emitTilesAndBringNext(rows, begin, fullEnd);
+    // A large panel that comes from memory step by step is only held up by asking for another.
+    Value afterRest = partial ? Value() : arith::SelectOp::create(b, isPanelSmall(), nextBlock(), block);
     SmallVector<int64_t> cases = llvm::to_vector(llvm::seq<int64_t>(1, rows));
     auto tail = scf::IndexSwitchOp::create(b, TypeRange(), left, cases, cases.size());
     OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(full.getBody());
-    emit(rows, full.getInductionVar(), unroll);
     for (auto [count, region] : llvm::zip(cases, tail.getCaseRegions())) {
       b.createBlock(&region);
+      upcoming = afterRest;
       emit(count, fullEnd, unrollRest);
       scf::YieldOp::create(b);
     }
