@@ -81,8 +81,9 @@ static Result<AdapterRequest> parseAdapter(StringRef value) {
       request.time = *symbolizeBindingTime(time);
       rest = before;
     } else if (time == "load") {
-      return wrong("what is loaded later needs room only: --adapter-slot NAME:FORM[+FORM...]@load here, and the "
-                   "adapter itself with adapter-run --load NAME=PATH");
+      return wrong(
+          "what is loaded later needs room only: --adapter-slot NAME:FORM[+FORM...]@load here, and the "
+          "adapter itself with adapter-run --load NAME=PATH");
     }
   }
   if (rest.empty())
