@@ -17,9 +17,15 @@ using namespace adapter;
 static constexpr int64_t unroll = 4, unrollRest = 2;
 // A panel of at most so many bytes has room in the second cache beside the one in use and the rows.
 static constexpr int64_t smallPanel = 64 << 10;
-static constexpr int64_t cacheLine = 64;
+static constexpr int64_t cacheLine = 64, floatBytes = 4;
 
 namespace {
+// What a tile brings near while it computes: the panel of `block`, all of it, or one step of K in `unroll`, the one at
+// `phase`. Nothing without a block.
+struct Ahead {
+  Value block, phase;
+};
+
 struct Tile {
   ImplicitLocOpBuilder &b;
   int64_t lanes;
@@ -27,9 +33,6 @@ struct Tile {
   bool partial;    // whether its last vector may hang over the output's columns
   TileStart start;
   Value input, weight, bias, output, block, column, valid;
-  // The block whose panel the next tile brings near, if any, and, where it does so for one step of K in `unroll` only,
-  // for which one of them.
-  Value upcoming = Value(), phase = Value();
 
   Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
   VectorType vectorType() { return VectorType::get(lanes, b.getF32Type()); }
@@ -68,18 +71,14 @@ struct Tile {
     return accumulators;
   }
 
-  int64_t bytes(int64_t vectors) { return vectors * lanes * sizeof(float); }
-
-  void bringNear(Value k, int64_t step, Value lane) {
-    if (!upcoming || (phase && step > 0))
-      return;
-    Value at = arith::AddIOp::create(b, k, phase ? phase : index(step));
-    memref::PrefetchOp::create(b, weight, ValueRange{upcoming, at, lane}, /*isWrite=*/false,
+  void bringNear(Ahead ahead, Value k, Value lane) {
+    memref::PrefetchOp::create(b, weight, ValueRange{ahead.block, k, lane}, /*isWrite=*/false,
                                /*localityHint=*/2, /*isDataCache=*/true);
   }
 
   // `steps` steps of K from k on.
-  SmallVector<Value> accumulate(ArrayRef<Value> rowOf, Value k, int64_t steps, ValueRange accumulators) {
+  SmallVector<Value> accumulate(ArrayRef<Value> rowOf, Value k, int64_t steps, Ahead ahead,
+                                ValueRange accumulators) {
     SmallVector<Value> next(accumulators);
     for (int64_t step = 0; step < steps; ++step) {
       Value at = step ? Value(arith::AddIOp::create(b, k, index(step))) : k;
@@ -87,8 +86,12 @@ struct Tile {
       for (int64_t part = 0; part < vectors; ++part) {
         Value lane = index(part * lanes);
         columns.push_back(vector::LoadOp::create(b, vectorType(), weight, ValueRange{block, at, lane}));
-        if (part * bytes(1) % cacheLine == 0)
-          bringNear(k, step, lane);
+        if (!ahead.block || part * lanes * floatBytes % cacheLine)
+          continue;
+        if (!ahead.phase)
+          bringNear(ahead, at, lane);
+        else if (step == 0)
+          bringNear(ahead, arith::AddIOp::create(b, k, ahead.phase), lane);
       }
       for (auto [i, row] : llvm::enumerate(rowOf)) {
         Value scalar = memref::LoadOp::create(b, input, ValueRange{row, at});
@@ -102,16 +105,17 @@ struct Tile {
     return next;
   }
 
-  SmallVector<Value> loop(ArrayRef<Value> rowOf, Value from, Value to, int64_t steps,
+  SmallVector<Value> loop(ArrayRef<Value> rowOf, Value from, Value to, int64_t steps, Ahead ahead,
                           ValueRange accumulators) {
     auto loop = scf::ForOp::create(b, from, to, index(steps), accumulators);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(loop.getBody());
-    scf::YieldOp::create(b, accumulate(rowOf, loop.getInductionVar(), steps, loop.getRegionIterArgs()));
+    scf::YieldOp::create(b,
+                         accumulate(rowOf, loop.getInductionVar(), steps, ahead, loop.getRegionIterArgs()));
     return loop.getResults();
   }
 
-  void emit(int64_t rows, Value firstRow, int64_t unroll) {
+  void emit(int64_t rows, Value firstRow, int64_t unroll, Ahead ahead) {
     SmallVector<Value> rowOf;
     for (int64_t i = 0; i < rows; ++i)
       rowOf.push_back(arith::AddIOp::create(b, firstRow, index(i)));
@@ -121,10 +125,9 @@ struct Tile {
     if (!partial) { // what hangs over is too little work to be worth the code
       Value left = arith::RemUIOp::create(b, depth, index(unroll));
       rest = arith::SubIOp::create(b, depth, left);
-      sums = loop(rowOf, index(0), rest, unroll, sums);
+      sums = loop(rowOf, index(0), rest, unroll, ahead, sums);
     }
-    upcoming = Value();
-    sums = loop(rowOf, rest, depth, 1, sums);
+    sums = loop(rowOf, rest, depth, 1, Ahead(), sums);
     for (int64_t part = 0; part < vectors; ++part) {
       Value at = columnOf(part), masked = isMasked(part) ? mask(part) : Value();
       for (int64_t i = 0; i < rows; ++i) {
@@ -144,57 +147,57 @@ struct Tile {
 
   Value isPanelSmall() {
     return arith::CmpIOp::create(b, arith::CmpIPredicate::ule, b.createOrFold<memref::DimOp>(weight, 1),
-                                 index(smallPanel / bytes(vectors)));
+                                 index(smallPanel / (vectors * lanes * floatBytes)));
   }
 
-  // The tiles of whole `rows` in [begin, end); `before` is told each one's first row.
-  void emitTiles(int64_t rows, Value begin, Value end, llvm::function_ref<void(Value)> before) {
+  // The tiles of whole `rows` in [begin, end); `aheadOf` says what the one from a row on brings near.
+  void emitTiles(int64_t rows, Value begin, Value end, llvm::function_ref<Ahead(Value)> aheadOf) {
     auto loop = scf::ForOp::create(b, begin, end, index(rows));
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(loop.getBody());
-    before(loop.getInductionVar());
-    emit(rows, loop.getInductionVar(), unroll);
-    phase = Value();
+    Value row = loop.getInductionVar();
+    emit(rows, row, unroll, aheadOf(row));
   }
 
   // The same for tiles that bring the next block's panel near. Where they are many, each does so for one step of K in
   // `unroll`, so that it comes without haste while they compute: the last of them, or all if the panel is small; asked
   // for again, it stays. Few would be over too soon for that and ask for all of it.
-  void emitTilesAndBringNext(int64_t rows, Value begin, Value end) {
-    Value next = nextBlock();
+  void emitTilesAndBringNext(int64_t rows, Value begin, Value end, Value next, Value isSmall) {
     Value count = arith::DivUIOp::create(b, arith::SubIOp::create(b, end, begin), index(rows));
     Value many = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, count, index(unroll));
     auto branch = scf::IfOp::create(b, many, /*withElse=*/true);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(branch.thenBlock());
-    Value isSmall = isPanelSmall();
     emitTiles(rows, begin, end, [&](Value row) {
       Value left = arith::DivUIOp::create(b, arith::SubIOp::create(b, end, row), index(rows));
       Value isLate = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, left, index(unroll));
-      upcoming = arith::SelectOp::create(b, arith::OrIOp::create(b, isLate, isSmall), next, block);
-      phase = arith::RemUIOp::create(b, left, index(unroll));
+      Value bringsNext = arith::OrIOp::create(b, isLate, isSmall);
+      return Ahead{arith::SelectOp::create(b, bringsNext, next, block),
+                   arith::RemUIOp::create(b, left, index(unroll))};
     });
     b.setInsertionPointToStart(branch.elseBlock());
-    emitTiles(rows, begin, end, [&](Value) { upcoming = next; });
+    emitTiles(rows, begin, end, [&](Value) { return Ahead{next, Value()}; });
   }
 
   // Rows [begin, end) by tiles of `rows`, then one of what is left.
   void emitRows(int64_t rows, Value begin, Value end) {
     Value step = index(rows), count = arith::SubIOp::create(b, end, begin);
     Value left = arith::RemUIOp::create(b, count, step), fullEnd = arith::SubIOp::create(b, end, left);
-    if (partial)
-      emitTiles(rows, begin, fullEnd, [](Value) {});
-    else
-      emitTilesAndBringNext(rows, begin, fullEnd);
-    // A large panel that comes from memory step by step is only held up by asking for another.
-    Value afterRest = partial ? Value() : arith::SelectOp::create(b, isPanelSmall(), nextBlock(), block);
+    Ahead ofRest;
+    if (partial) {
+      emitTiles(rows, begin, fullEnd, [](Value) { return Ahead(); });
+    } else {
+      Value next = nextBlock(), isSmall = isPanelSmall();
+      emitTilesAndBringNext(rows, begin, fullEnd, next, isSmall);
+      // A large panel that comes from memory step by step is only held up by asking for another.
+      ofRest.block = arith::SelectOp::create(b, isSmall, next, block);
+    }
     SmallVector<int64_t> cases = llvm::to_vector(llvm::seq<int64_t>(1, rows));
     auto tail = scf::IndexSwitchOp::create(b, TypeRange(), left, cases, cases.size());
     OpBuilder::InsertionGuard guard(b);
     for (auto [count, region] : llvm::zip(cases, tail.getCaseRegions())) {
       b.createBlock(&region);
-      upcoming = afterRest;
-      emit(count, fullEnd, unrollRest);
+      emit(count, fullEnd, unrollRest, ofRest);
       scf::YieldOp::create(b);
     }
     b.createBlock(&tail.getDefaultRegion());
