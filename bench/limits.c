@@ -6,8 +6,10 @@
  *   clang-22 -O3 -march=native -pthread bench/limits.c -o build/bench/limits
  *   clang-22 -O3 -march=native -pthread -shared -fPIC bench/limits.c -o build/bench/limits.so
  */
+#define _GNU_SOURCE
 #include <immintrin.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,16 +111,37 @@ static void *thread_main(void *argument) {
   return NULL;
 }
 
+/* The index-th processor of those given, from the start again when there are no more. */
+static cpu_set_t processor_of(int index, const cpu_set_t *allowed) {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  index %= CPU_COUNT(allowed);
+  for (int each = 0; each < CPU_SETSIZE; ++each)
+    if (CPU_ISSET(each, allowed) && index-- == 0)
+      CPU_SET(each, &one);
+  return one;
+}
+
 /* Seconds of one kind of work on all threads at once: from the first thread's start to the last one's end, taken
- * in the threads themselves, since this one may be scheduled late. */
+ * in the threads themselves, since this one may be scheduled late. Each thread has its processor: two new threads
+ * are now and then put on one, and stay there for longer than the measurement. */
 static double seconds_of(int kind, int threads, char *const *memory) {
   pthread_barrier_t barrier;
   pthread_t ids[MAX_THREADS];
   work_t work[MAX_THREADS];
   pthread_barrier_init(&barrier, NULL, (unsigned)threads);
+  cpu_set_t allowed;
+  sched_getaffinity(0, sizeof(allowed), &allowed);
   for (int t = 0; t < threads; ++t) {
     work[t] = (work_t){kind, memory ? memory[t] : NULL, 0, 0, 0, &barrier};
-    pthread_create(&ids[t], NULL, thread_main, &work[t]);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    if (threads > 1) {
+      cpu_set_t one = processor_of(t, &allowed);
+      pthread_attr_setaffinity_np(&attributes, sizeof(one), &one);
+    }
+    pthread_create(&ids[t], &attributes, thread_main, &work[t]);
+    pthread_attr_destroy(&attributes);
   }
   double start = 1e30, end = 0;
   for (int t = 0; t < threads; ++t) {

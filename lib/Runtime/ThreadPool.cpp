@@ -3,7 +3,7 @@
 // The thread pool; see ThreadPool.h.
 #include "lib/Runtime/ThreadPool.h"
 #include <algorithm>
-#include <sched.h>
+#include <pthread.h>
 #include <system_error>
 
 namespace adapter::runtime {
@@ -37,10 +37,13 @@ ThreadPool::ThreadPool(int threads) {
     threads = usableThreads();
   threads = std::min(threads, 1024);
   try {
-    for (int i = 1; i < threads; ++i)
-      workers.emplace_back([this] { workerMain(); });
+    for (; workerCount < threads - 1; ++workerCount) {
+      Worker &worker = workers.emplace_back();
+      worker.thread = std::thread([this, &worker] { workerMain(worker); });
+    }
   } catch (const std::system_error &) {
     // The system has no more threads to give; the pool works with those it has.
+    workers.pop_back();
   }
 }
 
@@ -51,8 +54,8 @@ ThreadPool::~ThreadPool() {
     started.fetch_add(1);
   }
   wake.notify_all();
-  for (std::thread &worker : workers)
-    worker.join();
+  for (Worker &worker : workers)
+    worker.thread.join();
 }
 
 void ThreadPool::work(Loop &loop) {
@@ -83,7 +86,7 @@ void ThreadPool::remove(Loop &loop) {
     }
 }
 
-void ThreadPool::workerMain() {
+void ThreadPool::workerMain(Worker &self) {
   for (;;) {
     int64_t seen = started.load(std::memory_order_acquire);
     std::unique_lock<std::mutex> lock(mutex);
@@ -105,8 +108,40 @@ void ThreadPool::workerMain() {
     for (int i = 0; i < spins && started.load(std::memory_order_acquire) == seen; ++i)
       pause();
     lock.lock();
+    self.asleep = true;
     wake.wait(lock, [&] { return stop || loops; });
+    self.asleep = false;
   }
+}
+
+// Lets the worker run on any processor that it may use but this one, unless there is no other.
+void ThreadPool::Worker::keepOff(int processor) {
+  pthread_t handle = thread.native_handle();
+  cpu_set_t now;
+  if (pthread_getaffinity_np(handle, sizeof now, &now) != 0)
+    return;
+  // Somebody else, a user with `taskset` for one, may have said since then what the thread may use.
+  if (avoided < 0 || !CPU_EQUAL(&now, &given))
+    allowed = now;
+  given = allowed;
+  CPU_CLR(processor, &given);
+  if (CPU_COUNT(&given) == 0)
+    given = allowed;
+  if (CPU_EQUAL(&now, &given) || pthread_setaffinity_np(handle, sizeof given, &given) == 0)
+    avoided = processor;
+}
+
+// Under the mutex. In a virtual machine Linux takes a processor that sleeps for one that its host has taken away,
+// and wakes a thread on the processor of the one that wakes it: a worker would then wait behind its caller for
+// milliseconds, or take its place, while another processor has nothing to do. There it can never help, so it is kept off
+// that processor. A caller that stays where it is costs nothing.
+void ThreadPool::keepSleepersOffCaller() {
+  int processor = sched_getcpu();
+  if (processor < 0 || processor >= CPU_SETSIZE)
+    return;
+  for (Worker &worker : workers)
+    if (worker.asleep && worker.avoided != processor)
+      worker.keepOff(processor);
 }
 
 void ThreadPool::parallelFor(adapter_loop_body_v1 body, void *context, int64_t count, int64_t grain) {
@@ -127,6 +162,7 @@ void ThreadPool::parallelFor(adapter_loop_body_v1 body, void *context, int64_t c
     loop.following = loops;
     loops = &loop;
     started.fetch_add(1, std::memory_order_release);
+    keepSleepersOffCaller();
   }
   wake.notify_all();
   work(loop);

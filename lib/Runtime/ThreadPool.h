@@ -7,9 +7,10 @@
 #include "adapter-rt/artifact.h"
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <mutex>
+#include <sched.h>
 #include <thread>
-#include <vector>
 
 namespace adapter::runtime {
 
@@ -22,7 +23,7 @@ public:
   ThreadPool(const ThreadPool &) = delete;
 
   void parallelFor(adapter_loop_body_v1 body, void *context, int64_t count, int64_t grain);
-  int threads() const { return static_cast<int>(workers.size()) + 1; }
+  int threads() const { return workerCount + 1; }
 
 private:
   struct Loop {
@@ -33,16 +34,25 @@ private:
     std::atomic<int> helpers{0};
     Loop *following = nullptr;
   };
+  struct Worker {
+    std::thread thread;
+    bool asleep = false;
+    int avoided = -1; // the processor that `given` leaves out
+    cpu_set_t allowed, given;
+    void keepOff(int processor);
+  };
   void work(Loop &loop);
-  void workerMain();
+  void workerMain(Worker &self);
   void remove(Loop &loop);
+  void keepSleepersOffCaller();
 
   std::mutex mutex;
   std::condition_variable wake, finished;
   Loop *loops = nullptr;           // with work to start; under the mutex
   std::atomic<int64_t> started{0}; // counts loops, for workers that wait awake
   bool stop = false;
-  std::vector<std::thread> workers;
+  int workerCount = 0;
+  std::deque<Worker> workers; // each under the mutex, but for its thread
 };
 
 } // namespace adapter::runtime

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Parallel loops: every iteration once, nested and concurrent loops, grains.
+// Parallel loops: every iteration once, nested and concurrent loops, grains; where workers may run.
 #include "lib/Runtime/ThreadPool.h"
+#include <chrono>
 #include <cmath>
+#include <fstream>
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <string>
+#include <unistd.h>
 
 using namespace adapter::runtime;
 
@@ -35,6 +40,50 @@ void nest(void *opaque, int64_t begin, int64_t end) {
   }
   for (auto &each : inner.seen)
     EXPECT_EQ(each, end - begin);
+}
+
+// Two threads in one loop of two iterations, and the other one's processors: seen, and given if there are any.
+struct Meeting {
+  std::atomic<int> arrived{0};
+  pthread_t caller = pthread_self();
+  pid_t worker = 0;
+  cpu_set_t seen;
+  const cpu_set_t *give = nullptr;
+};
+
+void meet(void *opaque, int64_t, int64_t) {
+  auto *meeting = static_cast<Meeting *>(opaque);
+  if (!pthread_equal(pthread_self(), meeting->caller)) {
+    meeting->worker = gettid();
+    sched_getaffinity(0, sizeof meeting->seen, &meeting->seen);
+    if (meeting->give)
+      sched_setaffinity(0, sizeof *meeting->give, meeting->give);
+  }
+  ++meeting->arrived;
+  while (meeting->arrived < 2)
+    std::this_thread::yield();
+}
+
+cpu_set_t only(int processor) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(processor, &set);
+  return set;
+}
+
+// The worker's processors as it meets a caller that stays on `processor`. Waits until the worker sleeps again.
+cpu_set_t meetFrom(ThreadPool &pool, int processor, const cpu_set_t *give = nullptr) {
+  cpu_set_t here = only(processor);
+  EXPECT_EQ(sched_setaffinity(0, sizeof here, &here), 0);
+  Meeting meeting;
+  meeting.give = give;
+  pool.parallelFor(meet, &meeting, 2, 1);
+  std::string path = "/proc/self/task/" + std::to_string(meeting.worker) + "/stat", line;
+  for (int i = 0; i < 1000 && line.find(") S ") == std::string::npos; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    std::getline(std::ifstream(path), line);
+  }
+  return meeting.seen;
 }
 
 } // namespace
@@ -90,4 +139,32 @@ TEST(ThreadPool, SeveralCallers) {
     });
   for (std::thread &caller : callers)
     caller.join();
+}
+
+// A worker that wakes on its caller's processor cannot help it, and Linux wakes it there in virtual machines.
+TEST(ThreadPool, SleepersWakeElsewhereThanTheirCaller) {
+  cpu_set_t all;
+  ASSERT_EQ(sched_getaffinity(0, sizeof all, &all), 0);
+  std::vector<int> processors;
+  for (int each = 0; each < CPU_SETSIZE; ++each)
+    if (CPU_ISSET(each, &all))
+      processors.push_back(each);
+  if (processors.size() < 2)
+    GTEST_SKIP() << "one processor";
+  ThreadPool pool(2);
+  int first = processors[0], second = processors[1];
+  meetFrom(pool, first);
+  for (int caller : {second, first, second, second}) {
+    cpu_set_t seen = meetFrom(pool, caller);
+    EXPECT_FALSE(CPU_ISSET(caller, &seen));
+    EXPECT_EQ(CPU_COUNT(&seen), static_cast<int>(processors.size()) - 1);
+  }
+  // What a user has set for the thread stays, even where it leaves nothing but the caller's processor.
+  cpu_set_t one = only(first);
+  meetFrom(pool, first, &one);
+  for (int caller : {second, first}) {
+    cpu_set_t seen = meetFrom(pool, caller);
+    EXPECT_TRUE(CPU_EQUAL(&seen, &one));
+  }
+  sched_setaffinity(0, sizeof all, &all);
 }
