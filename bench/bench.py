@@ -51,12 +51,16 @@ def limits(binary, threads):
 
 
 def in_turns(sides, runs):
-    """{name: [seconds]} of callables by name: each once to warm up, then in turn, `runs` times."""
+    """{name: [seconds]} of callables by name: each once to warm up, then in turn, `runs` times. A peer's
+    threads may spin on for a while after its call and take a processor from the next one, so there is a pause
+    between them, and a call before the one that is timed."""
     for call in sides.values():
         call()
     seconds = {name: [] for name in sides}
     for _ in range(runs):
         for name, call in sides.items():
+            time.sleep(0.02)
+            call()
             seconds[name].append(timed(call))
     return seconds
 
@@ -69,8 +73,8 @@ def timed(call):
 
 def shares_of_peak(calls, gflop, peak, threads, runs):
     """{name: ([seconds], [share of the peak])} of callables by name that do `gflop` each, in turn; the peak
-    is the mean of what is measured right before and right after each call. A peer's threads may spin on for a
-    while after its call, so there is a pause before each measurement."""
+    is the mean of what is measured right before and right after each call. A pause and a call before, as in
+    in_turns."""
     results = {name: ([], []) for name in calls}
     for call in calls.values():
         call()
