@@ -6,6 +6,7 @@
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Checkpoint/Safetensors.h"
 #include "lib/Checkpoint/Skills.h"
+#include "lib/Runtime/BaseContents.h"
 #include "lib/Runtime/Manifest.h"
 #include "lib/Runtime/SiteShapes.h"
 #include <algorithm>
@@ -165,6 +166,18 @@ Result<std::vector<int>> matchSites(const Artifact &artifact, const Room &room, 
   return result;
 }
 
+// Why the slot does not take the update, if so.
+Status checkTaken(const artifact::Slot &slot, const Update &update, const std::string &where) {
+  if (slot.forms_size() &&
+      std::find(slot.forms().begin(), slot.forms().end(), update.form) == slot.forms().end())
+    return Error{where + ": '" + update.module + "' is updated by '" + update.form + "', which the slot '" +
+                 slot.name() + "' does not take; it takes: " + formsOf(slot)};
+  if (slot.max_rank() && update.rank > slot.max_rank())
+    return Error{where + ": '" + update.module + "' has rank " + std::to_string(update.rank) +
+                 ", but the slot '" + slot.name() + "' takes ranks up to " + std::to_string(slot.max_rank())};
+  return Done{};
+}
+
 } // namespace
 
 int64_t Source::highestRank() const {
@@ -249,17 +262,15 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
       for (auto &[role, tensor] : skills->skills)
         tensor = copyTensor(tensor); // its file may be overwritten while the adapter lives
     }
-    if (const artifact::Slot *slot = room->slot) {
-      if (slot->forms_size() &&
-          std::find(slot->forms().begin(), slot->forms().end(), update.form) == slot->forms().end())
-        return Error{path + ": '" + update.module + "' is updated by '" + update.form +
-                     "', which the slot '" + slot->name() + "' does not take; it takes: " + formsOf(*slot)};
-      if (slot->max_rank() && update.rank > slot->max_rank())
-        return Error{path + ": '" + update.module + "' has rank " + std::to_string(update.rank) +
-                     ", but the slot '" + slot->name() + "' takes ranks up to " +
-                     std::to_string(slot->max_rank())};
-    }
     Result<std::vector<int>> sites = matchSites(artifact, *room, update, path);
+    Result<bool> unchanged = sites ? changesNothing(artifact, update, *sites) : Result<bool>(false);
+    if (!unchanged)
+      return unchanged.error();
+    if (*unchanged)
+      continue;
+    if (room->slot)
+      if (Status status = checkTaken(*room->slot, update, path); !status)
+        return status.error();
     if (!sites)
       return sites.error();
     for (int site : *sites) {

@@ -116,19 +116,21 @@ void ThreadPool::workerMain(Worker &self) {
 
 // Lets the worker run on any processor that it may use but this one, unless there is no other.
 void ThreadPool::Worker::keepOff(int processor) {
+  avoided = processor;
   pthread_t handle = thread.native_handle();
   cpu_set_t now;
   if (pthread_getaffinity_np(handle, sizeof now, &now) != 0)
     return;
   // Somebody else, a user with `taskset` for one, may have said since then what the thread may use.
-  if (avoided < 0 || !CPU_EQUAL(&now, &given))
+  if (!CPU_EQUAL(&now, &given))
     allowed = now;
   given = allowed;
   CPU_CLR(processor, &given);
   if (CPU_COUNT(&given) == 0)
     given = allowed;
-  if (CPU_EQUAL(&now, &given) || pthread_setaffinity_np(handle, sizeof given, &given) == 0)
-    avoided = processor;
+  // Where the system does not allow it the worker may wake anywhere, and all works as well, if slower.
+  if (!CPU_EQUAL(&now, &given))
+    pthread_setaffinity_np(handle, sizeof given, &given);
 }
 
 // Under the mutex. In a virtual machine Linux takes a processor that sleeps for one that its host has taken away,

@@ -38,7 +38,7 @@ private:
     std::thread thread;
     bool asleep = false;
     int avoided = -1; // the processor that `given` leaves out
-    cpu_set_t allowed, given;
+    cpu_set_t allowed{}, given{};
     void keepOff(int processor);
   };
   void work(Loop &loop);

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Slots: adapters that arrive after compilation, loaded while the artifact runs."""
 
+import shutil
+
 import matrix
 import methods
 import numpy as np
 import product
 import pytest
+import safetensors.numpy
 import zoo
 from tolerance import assert_agrees, assert_rows_agree
 
@@ -72,6 +75,30 @@ def test_what_does_not_fit_is_refused(oracle, tmp_path, method, forms, rank, nam
     np.save(tmp_path / "x.npy", oracle.feed("vit", "wide")["pixel_values"])
     arguments = [artifact, f"--load=x={folder}", "--input", f"pixel_values={tmp_path}/x.npy"]
     product.refused("adapter-run", *arguments, "--adapter", "x", mentions=[named])
+
+
+@pytest.mark.parametrize("time", ["row", "switch"])
+@pytest.mark.parametrize("method, exporter", [("embedding", "dynamo"), ("head", "torchscript")])
+def test_saved_weight_that_is_the_bases(oracle, tmp_path, method, exporter, time):
+    """PEFT saves the whole table or head beside its LoRA; that needs no room, and no copy by adapter."""
+    base = oracle.export("llama", exporter)
+    forms = FORMS.get(method, "lora")
+    model = product.package().load(str(compiled(base, tmp_path, forms, time=time)), threads=2)
+    feed, without = oracle.feed_of(base, "llama", "wide"), oracle.base("llama")["wide"]
+    adapter = oracle.adapter("llama", method)
+    tensors = safetensors.numpy.load_file(adapter.folder / "adapter_model.safetensors")
+    saved = next(name for name in tensors if name.endswith("base_layer.weight"))
+    model.load_adapter("x", adapter.folder)
+    if time == "switch":
+        model.switch("x")
+    named = {} if time == "switch" else {"adapters": ["x"] * len(without)}
+    assert_agrees(model(**feed, **named)["logits"], adapter.outputs["wide"], without)
+    # One number else, the last one, is another weight.
+    changed = shutil.copytree(adapter.folder, tmp_path / "changed")
+    tensors[saved][-1, -1] += 1
+    safetensors.numpy.save_file(tensors, changed / "adapter_model.safetensors")
+    with pytest.raises(ValueError, match="replace.*does not take"):
+        model.load_adapter("y", changed)
 
 
 TIMED = [("bert", "dynamo", "dora_rslora"), ("llama", "torchscript", "dora"), ("gpt2", "dynamo", "tokens")]

@@ -143,7 +143,7 @@ int32_t materialiseLora(const adapter_call_v1 *call) {
 
 const adapter_function_v1 functions[] = {run, prepareLora, packWhole, materialiseLora};
 adapter_artifact_v1 table = {
-    sizeof(adapter_artifact_v1), ADAPTER_ABI_VERSION, tiny_manifest, 0, functions, 4};
+    sizeof(adapter_artifact_v1), ADAPTER_ABI_VERSION, tiny_manifest, 0, functions, 4, nullptr, 0};
 
 } // namespace
 
