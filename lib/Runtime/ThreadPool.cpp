@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <pthread.h>
 #include <system_error>
+#include <unistd.h>
 
 namespace adapter::runtime {
 
@@ -32,7 +33,7 @@ int usableThreads() {
 
 } // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : process(getpid()) {
   if (threads <= 0)
     threads = usableThreads();
   threads = std::min(threads, 1024);
@@ -142,7 +143,7 @@ void ThreadPool::keepSleepersOffCaller() {
   if (processor < 0 || processor >= CPU_SETSIZE)
     return;
   for (Worker &worker : workers)
-    if (worker.asleep && worker.avoided != processor)
+    if (worker.asleep && worker.avoided != processor && getpid() == process)
       worker.keepOff(processor);
 }
 

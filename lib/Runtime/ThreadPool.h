@@ -10,6 +10,7 @@
 #include <deque>
 #include <mutex>
 #include <sched.h>
+#include <sys/types.h>
 #include <thread>
 
 namespace adapter::runtime {
@@ -52,6 +53,7 @@ private:
   std::atomic<int64_t> started{0}; // counts loops, for workers that wait awake
   bool stop = false;
   int workerCount = 0;
+  const pid_t process;        // a child that was forked has the pool, but none of its threads
   std::deque<Worker> workers; // each under the mutex, but for its thread
 };
 

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <string>
+#include <sys/wait.h>
 #include <unistd.h>
 
 using namespace adapter::runtime;
@@ -159,6 +160,25 @@ TEST(ThreadPool, SleepersWakeElsewhereThanTheirCaller) {
     EXPECT_FALSE(CPU_ISSET(caller, &seen));
     EXPECT_EQ(CPU_COUNT(&seen), static_cast<int>(processors.size()) - 1);
   }
+  // A forked child works alone. The handles that it has of its parent's threads mean its own one.
+  pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    Counts counts(100);
+    for (int processor : {first, second, first}) {
+      cpu_set_t here = only(processor), after;
+      sched_setaffinity(0, sizeof here, &here);
+      sched_setaffinity(0, sizeof all, &all);
+      pool.parallelFor(count, &counts, 100, 1);
+      sched_getaffinity(0, sizeof after, &after);
+      if (!CPU_EQUAL(&after, &all))
+        _exit(1);
+    }
+    _exit(counts.seen[0] == 3 ? 0 : 2);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
   // What a user has set for the thread stays, even where it leaves nothing but the caller's processor.
   cpu_set_t one = only(first);
   meetFrom(pool, first, &one);
