@@ -24,6 +24,8 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
+# A peer's threads spin on for a while after its call and would take a processor from what is measured next.
+PAUSE = 0.02  # seconds
 
 
 def compiled_limits(build, *options, name="limits"):
@@ -51,15 +53,14 @@ def limits(binary, threads):
 
 
 def in_turns(sides, runs):
-    """{name: [seconds]} of callables by name: each once to warm up, then in turn, `runs` times. A peer's
-    threads may spin on for a while after its call and take a processor from the next one, so there is a pause
-    between them, and a call before the one that is timed."""
+    """{name: [seconds]} of callables by name: each once to warm up, then in turn, `runs` times, after a pause
+    and a call that is not timed."""
     for call in sides.values():
         call()
     seconds = {name: [] for name in sides}
     for _ in range(runs):
         for name, call in sides.items():
-            time.sleep(0.02)
+            time.sleep(PAUSE)
             call()
             seconds[name].append(timed(call))
     return seconds
@@ -73,14 +74,14 @@ def timed(call):
 
 def shares_of_peak(calls, gflop, peak, threads, runs):
     """{name: ([seconds], [share of the peak])} of callables by name that do `gflop` each, in turn; the peak
-    is the mean of what is measured right before and right after each call. A pause and a call before, as in
-    in_turns."""
+    is the mean of what is measured right before and right after each call. The pause and the
+    call before are those of in_turns."""
     results = {name: ([], []) for name in calls}
     for call in calls.values():
         call()
     for _ in range(runs):
         for name, call in calls.items():
-            time.sleep(0.02)
+            time.sleep(PAUSE)
             before = peak(threads)
             call()
             seconds = timed(call)

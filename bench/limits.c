@@ -124,7 +124,7 @@ static cpu_set_t processor_of(int index, const cpu_set_t *allowed) {
 
 /* Seconds of one kind of work on all threads at once: from the first thread's start to the last one's end, taken
  * in the threads themselves, since this one may be scheduled late. Each thread has its processor: two new threads
- * are now and then put on one, and stay there for longer than the measurement. */
+ * are now and then put on one, and stay there for longer than the measurement. One alone goes where there is room. */
 static double seconds_of(int kind, int threads, char *const *memory) {
   pthread_barrier_t barrier;
   pthread_t ids[MAX_THREADS];

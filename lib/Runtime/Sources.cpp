@@ -263,11 +263,13 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
         tensor = copyTensor(tensor); // its file may be overwritten while the adapter lives
     }
     Result<std::vector<int>> sites = matchSites(artifact, *room, update, path);
-    Result<bool> unchanged = sites ? changesNothing(artifact, update, *sites) : Result<bool>(false);
-    if (!unchanged)
-      return unchanged.error();
-    if (*unchanged)
-      continue;
+    if (sites) {
+      Result<bool> unchanged = changesNothing(artifact, update, *sites);
+      if (!unchanged)
+        return unchanged.error();
+      if (*unchanged)
+        continue;
+    }
     if (room->slot)
       if (Status status = checkTaken(*room->slot, update, path); !status)
         return status.error();

@@ -38,7 +38,7 @@ ThreadPool::ThreadPool(int threads) : process(getpid()) {
     threads = usableThreads();
   threads = std::min(threads, 1024);
   try {
-    for (; workerCount < threads - 1; ++workerCount) {
+    for (int i = 1; i < threads; ++i) {
       Worker &worker = workers.emplace_back();
       worker.thread = std::thread([this, &worker] { workerMain(worker); });
     }

@@ -24,7 +24,7 @@ public:
   ThreadPool(const ThreadPool &) = delete;
 
   void parallelFor(adapter_loop_body_v1 body, void *context, int64_t count, int64_t grain);
-  int threads() const { return workerCount + 1; }
+  int threads() const { return static_cast<int>(workers.size()) + 1; }
 
 private:
   struct Loop {
@@ -52,8 +52,7 @@ private:
   Loop *loops = nullptr;           // with work to start; under the mutex
   std::atomic<int64_t> started{0}; // counts loops, for workers that wait awake
   bool stop = false;
-  int workerCount = 0;
-  const pid_t process;        // a child that was forked has the pool, but none of its threads
+  const pid_t process;        // in a forked child the handles of threads mean its only one
   std::deque<Worker> workers; // each under the mutex, but for its thread
 };
 

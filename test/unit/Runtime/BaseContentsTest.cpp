@@ -12,8 +12,8 @@ using checkpoint::DType;
 
 namespace {
 
-Tensor tensor(std::vector<int64_t> shape, const std::vector<float> &values, DType type = DType::F32) {
-  Tensor result = checkpoint::allocateTensor(type, std::move(shape));
+Tensor tensor(std::vector<int64_t> shape, const std::vector<float> &values) {
+  Tensor result = checkpoint::allocateTensor(DType::F32, std::move(shape));
   std::memcpy(checkpoint::mutableData(result), values.data(), values.size() * sizeof(float));
   return result;
 }
