@@ -4,8 +4,9 @@
 #ifndef ADAPTER_LIB_ATTACH_ATTACH_H
 #define ADAPTER_LIB_ATTACH_ATTACH_H
 
-#include "dialects/Adapter/IR/AdapterOps.h"
+#include "lib/Attach/ModuleTable.h"
 #include "lib/Checkpoint/Adapter.h"
+#include "lib/Checkpoint/ModuleMatch.h"
 #include "mlir/IR/BuiltinOps.h"
 #include <optional>
 #include <string>
@@ -47,8 +48,14 @@ struct SlotRequest {
 struct AttachOptions {
   /// Globs of modules that the graphs are known not to hold.
   std::vector<std::string> ignoreMissing;
-  /// The checkpoint that the graphs were exported from, for weights whose names say nothing: "" for none.
+  /// Renamings of adapters' modules, in order; the first that fits counts.
+  std::vector<checkpoint::Renaming> renamings;
+  /// The checkpoint that the graphs were exported from, by which claims are proved: "" for the one that an adapter
+  /// names, where it is on this machine.
   std::string base;
+  bool noBase = false;         ///< do not look for the one that an adapter names
+  bool allowOtherBase = false; ///< take a graph that holds other numbers than the base
+  bool requireProof = false;   ///< an update whose parameter the base does not prove is an error
   /// Look only; the module stays as it is.
   bool checkOnly = false;
   /// Code for a device, which does not sort tokens by expert.
@@ -68,6 +75,13 @@ struct Placement {
   double scale = 1.0;
   bool transposed = false; ///< the graph's tensor is [in, out]
   std::string note;        ///< "new bias", "tied", "unchanged", or ""
+  Evidence evidence = Evidence::Names;
+  std::string derivation; ///< what the graph holds, where it is not the parameter itself: "1 + norm.weight"
+};
+
+/// The base checkpoint with which an adapter's claims were compared.
+struct ComparedBase {
+  std::string adapter, path, digest;
 };
 
 /// What a slot found.
@@ -102,6 +116,7 @@ struct AttachReport {
   std::vector<PlannedMixture> mixtures;
   std::vector<PlannedTime> times;
   std::vector<SlotPlacement> slots;
+  std::vector<ComparedBase> bases;
   std::vector<Placement> placements;
   std::vector<std::string> leftOver; ///< messages, one for each update that has no place
   std::vector<std::string> ignored;  ///< modules, by --ignore-missing

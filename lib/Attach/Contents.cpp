@@ -1,44 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Matrices are compared output by output, in either orientation, so that a fused weight is found as the
-// matrices that it consists of. A bias is the vector beside a matrix that was found; other vectors must be
-// the only ones with their contents.
+// Matrices are compared output by output, in either orientation, so that a fused weight is found as the matrices that it
+// consists of. A bias is the vector beside a matrix that was found; other vectors must be the only ones with their
+// contents. Equal contents of several parameters prove nothing by themselves, see find.
 #include "lib/Attach/Contents.h"
+#include "lib/Attach/Derivations.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Hash.h"
-#include "lib/Support/ParameterStore.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Path.h"
+#include <algorithm>
 #include <cstring>
 
 using namespace mlir;
 using namespace adapter;
-using checkpoint::Error;
+using checkpoint::BaseModel;
 using checkpoint::Result;
-using checkpoint::Safetensors;
 using checkpoint::Tensor;
-
-Result<std::vector<Safetensors>> ContentIndex::read(const std::string &path) {
-  std::vector<std::string> files{path};
-  if (llvm::sys::fs::is_directory(path)) {
-    files.clear();
-    std::error_code code;
-    for (llvm::sys::fs::directory_iterator it(path, code), end; it != end && !code; it.increment(code))
-      if (llvm::sys::path::extension(it->path()) == ".safetensors")
-        files.push_back(it->path());
-    if (code || files.empty())
-      return Error{"--base " + path + ": the folder holds no .safetensors file"};
-    llvm::sort(files);
-  }
-  std::vector<Safetensors> result;
-  for (const std::string &file : files) {
-    Result<Safetensors> read = checkpoint::readSafetensors(file);
-    if (!read)
-      return Error{"--base " + path + ": " + read.error().message};
-    result.push_back(std::move(*read));
-  }
-  return result;
-}
 
 // Element (row, column) of a matrix in the orientation [out, in].
 static float at(const Tensor &matrix, bool transposed, int64_t row, int64_t column) {
@@ -54,42 +30,31 @@ static std::string hashRow(const Tensor &matrix, bool transposed, int64_t row) {
   return checkpoint::hashBytes(values.data(), values.size() * sizeof(float));
 }
 
-static std::optional<Tensor> contentsOf(const ModuleParameter &parameter) {
-  ParameterOp value = parameter.value;
-  const Tensor *tensor =
-      value ? ParameterStore::get(value.getContext()).lookup(value.getScope(), value.getKey()) : nullptr;
-  if (!tensor || !checkpoint::isFloat(tensor->dtype))
-    return std::nullopt;
-  Result<Tensor> wide = checkpoint::toF32(*tensor);
-  return wide ? std::optional<Tensor>(std::move(*wide)) : std::nullopt;
-}
-
-ContentIndex::ContentIndex(const std::vector<Safetensors> &files, const ModuleTable &table) : table(table) {
-  for (const Safetensors &file : files)
-    for (const Tensor &tensor : file.tensors) {
-      if (!checkpoint::isFloat(tensor.dtype) || tensor.elements() == 0)
-        continue;
-      Result<Tensor> wide = checkpoint::toF32(tensor);
-      if (!wide)
-        continue;
-      if (wide->shape.size() == 2)
-        for (bool transposed : {false, true})
-          rows[hashRow(*wide, transposed, 0)].push_back({tensor.key, transposed});
-      base.emplace(tensor.key, std::move(*wide));
-    }
+ContentIndex::ContentIndex(const BaseModel &base, const ModuleTable &table) : base(base), table(table) {
+  for (const Tensor *tensor : base.tensors()) {
+    if (!checkpoint::isFloat(tensor->dtype) || tensor->elements() == 0)
+      continue;
+    Result<Tensor> read = checkpoint::toF32(*tensor);
+    if (!read)
+      continue;
+    if (read->shape.size() == 2)
+      for (bool transposed : {false, true})
+        rows[hashRow(*read, transposed, 0)].push_back({tensor->key, transposed});
+    std::string hash = checkpoint::shapeText(read->shape) + checkpoint::hashBytes(read->data, read->bytes);
+    byContents[hash].push_back(tensor->key);
+    hashes[tensor->key] = hash;
+    wide.emplace(tensor->key, std::move(*read));
+  }
   table.forEach([&](ModuleParameter &parameter) {
     if (parameter.kind == SiteKind::Linear || parameter.kind == SiteKind::Embedding)
       readMatrix(parameter);
-  });
-  readBiases();
-  table.forEach([&](ModuleParameter &parameter) {
-    if (parameter.kind == SiteKind::Vector || parameter.kind == SiteKind::Convolution)
-      readVector(parameter);
+    else
+      vectors.push_back(&parameter);
   });
 }
 
 void ContentIndex::readMatrix(ModuleParameter &parameter) {
-  std::optional<Tensor> contents = contentsOf(parameter);
+  std::optional<Tensor> contents = floatContents(parameter);
   if (!contents || contents->shape.size() != 2)
     return;
   int64_t outputs = parameter.shape[0], inputs = parameter.shape[1];
@@ -98,7 +63,7 @@ void ContentIndex::readMatrix(ModuleParameter &parameter) {
     auto candidates = rows.find(hashRow(*contents, parameter.transposed, begin));
     if (candidates != rows.end())
       for (const auto &[key, transposed] : candidates->second) {
-        const Tensor &matrix = base.at(key);
+        const Tensor &matrix = wide.at(key);
         int64_t own = matrix.shape[transposed ? 1 : 0];
         bool equal = begin + own <= outputs && matrix.shape[transposed ? 0 : 1] == inputs;
         for (int64_t row = 1; equal && row < own; ++row)
@@ -107,7 +72,10 @@ void ContentIndex::readMatrix(ModuleParameter &parameter) {
                     at(matrix, transposed, row, column);
         if (!equal)
           continue;
-        found[key].push_back({&parameter, begin, own});
+        // A matrix that is its own transpose is found twice.
+        std::vector<FusedPart> &parts = matrices[key];
+        if (parts.empty() || parts.back().parameter != &parameter || parts.back().offset != begin)
+          parts.push_back({&parameter, begin, own});
         size = own;
       }
     if (size == 0)
@@ -116,69 +84,171 @@ void ContentIndex::readMatrix(ModuleParameter &parameter) {
   }
 }
 
-// The biases of the modules in each matrix, one behind the other, in an operand beside it.
-void ContentIndex::readBiases() {
-  std::map<ModuleParameter *, std::map<int64_t, std::string>> wholes;
-  for (const auto &[key, parts] : found)
-    for (const FusedPart &part : parts)
-      wholes[part.parameter][part.offset] = key;
-  for (const auto &[weightKey, parts] : wholes) {
-    const ModuleParameter *weight = weightKey;
-    std::vector<float> expected;
-    std::vector<std::pair<std::string, int64_t>> biases;
-    for (const auto &[offset, key] : parts) {
-      std::string name = key.substr(0, key.rfind('.')) + ".bias";
-      auto bias = base.find(name);
-      if (bias == base.end())
-        break;
-      const float *values = reinterpret_cast<const float *>(bias->second.data);
-      expected.resize(offset); // parts that are tied stand at one offset
-      biases.push_back({name, offset});
-      expected.insert(expected.end(), values, values + bias->second.elements());
-    }
-    if (static_cast<int64_t>(expected.size()) != weight->shape[0])
+std::vector<std::string> ContentIndex::twins(const std::string &key) const {
+  auto hash = hashes.find(key);
+  return hash == hashes.end() ? std::vector<std::string>{key} : byContents.at(hash->second);
+}
+
+//===----------------------------------------------------------------------===//
+// Equal contents
+//===----------------------------------------------------------------------===//
+
+// A key with each of its numbers written '#', and the numbers.
+static std::pair<std::string, std::vector<int64_t>> patternOf(StringRef key) {
+  std::pair<std::string, std::vector<int64_t>> result;
+  while (!key.empty()) {
+    StringRef digits = key.take_while(llvm::isDigit);
+    int64_t number = 0;
+    if (digits.empty() || digits.getAsInteger(10, number)) {
+      result.first += key.front();
+      key = key.drop_front();
       continue;
-    auto isBeside = [weight](const ModuleParameter &vector) {
-      return llvm::any_of(vector.uses, [&](const ParameterUse &use) {
-        Operation *reader = onnxir::NodeOp(use.node);
-        return llvm::any_of(weight->uses, [&](const ParameterUse &own) {
-          Operation *product = onnxir::NodeOp(own.node);
-          return product == reader || llvm::is_contained(product->getUsers(), reader);
-        });
-      });
-    };
-    table.forEach([&](ModuleParameter &vector) {
-      if (vector.kind != SiteKind::Vector || vector.shape[0] != weight->shape[0] || !isBeside(vector))
-        return;
-      std::optional<Tensor> contents = contentsOf(vector);
-      if (!contents || std::memcmp(contents->data, expected.data(), expected.size() * sizeof(float)) != 0)
-        return;
-      for (const auto &[name, offset] : biases)
-        found[name].push_back({&vector, offset, base.at(name).elements()});
-    });
-  }
-}
-
-void ContentIndex::readVector(ModuleParameter &parameter) {
-  std::optional<Tensor> contents = contentsOf(parameter);
-  if (!contents)
-    return;
-  std::string match;
-  for (const auto &[key, tensor] : base)
-    if (tensor.bytes == contents->bytes && std::memcmp(tensor.data, contents->data, tensor.bytes) == 0) {
-      if (!match.empty())
-        return; // a fresh norm looks like every other
-      match = key;
     }
-  if (!match.empty() && found[match].empty())
-    found[match].push_back({&parameter, 0, parameter.shape[0]});
+    result.first += '#';
+    result.second.push_back(number);
+    key = key.drop_front(digits.size());
+  }
+  return result;
 }
 
-std::vector<FusedPart> ContentIndex::find(const std::string &module, const std::string &parameter) const {
-  for (const auto &[key, parts] : found) {
-    auto [path, name] = StringRef(key).rsplit('.');
-    if (name == parameter && checkpoint::pathsMatch(path.str(), module))
-      return parts;
+static Operation *readerOf(const FusedPart &part) {
+  return onnxir::NodeOp(part.parameter->uses.front().node);
+}
+
+// Whether all nodes are in one block, whose order is then the order in which they run.
+static bool sortAsRun(std::vector<FusedPart> &parts) {
+  for (const FusedPart &part : parts)
+    if (readerOf(part)->getBlock() != readerOf(parts.front())->getBlock() || part.parameter->uses.size() != 1)
+      return false;
+  std::stable_sort(parts.begin(), parts.end(), [](const FusedPart &a, const FusedPart &b) {
+    Operation *x = readerOf(a), *y = readerOf(b);
+    return x == y ? a.offset < b.offset : x->isBeforeInBlock(y);
+  });
+  return true;
+}
+
+static std::string listOf(const std::vector<std::string> &names) {
+  std::string list;
+  for (size_t i = 0; i < names.size() && i < 4; ++i)
+    list += (i ? ", '" : "'") + names[i] + "'";
+  return list + (names.size() > 4 ? ", ..." : "");
+}
+
+static StringRef moduleOfKey(StringRef key) { return key.rsplit('.').first; }
+
+// The parts whose module the graph names as the key does.
+static std::vector<FusedPart> partsNamed(const std::vector<FusedPart> &parts, const std::string &key) {
+  std::vector<FusedPart> result;
+  for (const FusedPart &part : parts)
+    if (!part.parameter->module.empty() &&
+        checkpoint::pathsMatch(part.parameter->module, moduleOfKey(key).str()))
+      result.push_back(part);
+  return result;
+}
+
+ContentIndex::Place ContentIndex::findMatrix(const std::string &key, const Tensor &tensor,
+                                             std::optional<SiteKind> kind) const {
+  Place place;
+  auto found = matrices.find(key);
+  if (found == matrices.end())
+    return place;
+  for (const FusedPart &part : found->second)
+    if (!kind || part.parameter->kind == *kind)
+      place.parts.push_back(part);
+  std::vector<std::string> equal = twins(key);
+  if (equal.size() == 1) {
+    bool mixed = llvm::any_of(place.parts, [&](const FusedPart &part) {
+      return part.parameter->kind != place.parts.front().parameter->kind;
+    });
+    if (mixed)
+      place = {{},
+               "the graph looks it up as a table and multiplies by it as a weight (" +
+                   found->second.front().parameter->nodeName() + ", " +
+                   found->second.back().parameter->nodeName() +
+                   "), and nothing says which of the two is meant"};
+    return place;
   }
-  return {};
+  if (std::vector<FusedPart> named = partsNamed(place.parts, key); !named.empty()) {
+    place.parts = std::move(named);
+    return place;
+  }
+  // Layers of one pattern run in the order of their numbers.
+  auto [pattern, numbers] = patternOf(key);
+  std::vector<std::pair<std::vector<int64_t>, std::string>> siblings;
+  for (const std::string &other : equal)
+    if (auto [otherPattern, otherNumbers] = patternOf(other); otherPattern == pattern)
+      siblings.push_back({otherNumbers, other});
+  std::sort(siblings.begin(), siblings.end());
+  if (siblings.size() == equal.size() && place.parts.size() == equal.size() && sortAsRun(place.parts))
+    for (size_t i = 0; i < siblings.size(); ++i)
+      if (siblings[i].second == key)
+        return {{place.parts[i]}, ""};
+  return {{},
+          "the base holds the same numbers as " + listOf(equal) + ", and the graph has them in " +
+              std::to_string(place.parts.size()) + " places that no name tells apart"};
+}
+
+//===----------------------------------------------------------------------===//
+// Vectors
+//===----------------------------------------------------------------------===//
+
+// Whether a vector is read by a product of the matrix, or by what reads such a product's result.
+static bool isBeside(const ModuleParameter &vector, const ModuleParameter &weight) {
+  return llvm::any_of(vector.uses, [&](const ParameterUse &use) {
+    Operation *reader = onnxir::NodeOp(use.node);
+    return llvm::any_of(weight.uses, [&](const ParameterUse &own) {
+      Operation *product = onnxir::NodeOp(own.node);
+      return product == reader || llvm::is_contained(product->getUsers(), reader);
+    });
+  });
+}
+
+static bool holds(const ModuleParameter &vector, int64_t offset, const Tensor &values) {
+  std::optional<Tensor> contents = floatContents(vector);
+  return contents && offset + values.elements() <= contents->elements() &&
+         std::memcmp(contents->data + offset * sizeof(float), values.data, values.bytes) == 0;
+}
+
+// The bias of a module is in an operand beside its weight, at the same outputs.
+ContentIndex::Parts ContentIndex::findBias(const std::string &key, const Tensor &tensor) const {
+  Parts result;
+  std::string weightKey = moduleOfKey(key).str() + ".weight";
+  auto weight = wide.find(weightKey);
+  if (weight == wide.end() || weight->second.shape.size() != 2)
+    return result;
+  for (const FusedPart &part : findMatrix(weightKey, weight->second, SiteKind::Linear).parts)
+    for (ModuleParameter *vector : vectors)
+      if (vector->kind == SiteKind::Vector && vector->shape[0] == part.parameter->shape[0] &&
+          part.size == tensor.elements() && isBeside(*vector, *part.parameter) &&
+          holds(*vector, part.offset, tensor))
+        result.push_back({vector, part.offset, part.size});
+  return result;
+}
+
+ContentIndex::Place ContentIndex::findVector(const std::string &key, const Tensor &tensor) const {
+  Place place;
+  if (StringRef(key).ends_with(".bias"))
+    place.parts = findBias(key, tensor);
+  if (!place.parts.empty())
+    return place;
+  for (ModuleParameter *vector : vectors)
+    if (floatContents(*vector) && floatContents(*vector)->bytes == tensor.bytes && holds(*vector, 0, tensor))
+      place.parts.push_back({vector, 0, vector->shape[0]});
+  std::vector<std::string> equal = twins(key);
+  if (place.parts.empty() || equal.size() == 1)
+    return place;
+  if (std::vector<FusedPart> named = partsNamed(place.parts, key); !named.empty())
+    return {named, ""};
+  // A fresh norm looks like every other.
+  return {{},
+          "the base holds the same numbers as " + listOf(equal) +
+              ", and no name in the graph tells them apart"};
+}
+
+ContentIndex::Place ContentIndex::find(const std::string &key, std::optional<SiteKind> kind) const {
+  auto tensor = wide.find(key);
+  if (tensor == wide.end())
+    return {};
+  return tensor->second.shape.size() == 2 ? findMatrix(key, tensor->second, kind)
+                                          : findVector(key, tensor->second);
 }

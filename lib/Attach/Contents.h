@@ -5,31 +5,44 @@
 #define ADAPTER_LIB_ATTACH_CONTENTS_H
 
 #include "lib/Attach/Fused.h"
-#include "lib/Checkpoint/Safetensors.h"
+#include "lib/Checkpoint/BaseModel.h"
 
 namespace adapter {
 
 /// Which tensors of a graph are, or hold, which tensors of the checkpoint that it was exported from.
 class ContentIndex {
 public:
-  /// Maps `path`: a .safetensors file, or a folder of them.
-  static checkpoint::Result<std::vector<checkpoint::Safetensors>> read(const std::string &path);
+  ContentIndex(const checkpoint::BaseModel &base, const ModuleTable &table);
 
-  ContentIndex(const std::vector<checkpoint::Safetensors> &base, const ModuleTable &table);
+  struct Place {
+    std::vector<FusedPart> parts; ///< several where the graph holds copies, or a module runs several times
+    std::string problem;          ///< why none of several that have these contents can be taken
+  };
+  /// Where the graph has the base's tensor `key`. Of tensors with equal contents each has its own place: told apart by
+  /// kind, by names, or, where they are the same parameter of numbered layers, by the order in which the graph runs
+  /// them. `kind` is what the parameter is known to be.
+  Place find(const std::string &key, std::optional<SiteKind> kind) const;
 
-  /// Where a module's parameter is; several where it is in several tensors. `ambiguous` where other modules of
-  /// the base have the same contents and could be meant.
-  std::vector<FusedPart> find(const std::string &module, const std::string &parameter) const;
+  /// Keys of the base that have the same contents and shape as `key`, itself included.
+  std::vector<std::string> twins(const std::string &key) const;
 
 private:
+  using Parts = std::vector<FusedPart>;
   void readMatrix(ModuleParameter &parameter);
-  void readVector(ModuleParameter &parameter);
-  void readBiases();
+  void readVectors();
+  Place findMatrix(const std::string &key, const checkpoint::Tensor &tensor,
+                   std::optional<SiteKind> kind) const;
+  Place findVector(const std::string &key, const checkpoint::Tensor &tensor) const;
+  Parts findBias(const std::string &key, const checkpoint::Tensor &tensor) const;
 
+  const checkpoint::BaseModel &base;
   const ModuleTable &table;
-  std::map<std::string, checkpoint::Tensor> base;                        // f32, by key
+  std::map<std::string, checkpoint::Tensor> wide;                        // f32, by key
   std::map<std::string, std::vector<std::pair<std::string, bool>>> rows; // by first row: key, transposed
-  std::map<std::string, std::vector<FusedPart>> found;                   // by key
+  std::map<std::string, std::vector<std::string>> byContents;            // keys, by shape and hash
+  std::map<std::string, std::string> hashes;                             // of those, by key
+  std::map<std::string, Parts> matrices;                                 // by key, in the order of the graph
+  std::vector<ModuleParameter *> vectors;
 };
 
 } // namespace adapter

@@ -131,11 +131,35 @@ static std::string whySparseUnfit(const Update &update, const ModuleParameter &p
   return "";
 }
 
-std::string adapter::whyUnfit(const Update &update, const ModuleParameter &parameter) {
+// Whether a form reads or writes elements by their place in the checkpoint's tensor.
+static bool dependsOnOrientation(StringRef form) { return form == "replace" || form.starts_with("sparse"); }
+
+static bool isSquare(const ModuleParameter &parameter) {
+  return parameter.kind == SiteKind::Linear && parameter.shape[0] == parameter.shape[1];
+}
+
+std::string adapter::whyUncertain(const Update &update, const ModuleParameter &parameter, Evidence evidence) {
+  if (evidence == Evidence::Contents)
+    return "";
+  std::string node = " (" + parameter.nodeName() + ")";
   if (parameter.folded)
-    return "the exporter folded a normalisation into this convolution (" + parameter.nodeName() +
-           "), so the graph does not hold the tensor that the adapter acts on; export without folding, in "
-           "training mode or with do_constant_folding=False";
+    return "a normalisation is folded into this " + stringifySiteKind(parameter.kind).str() + node +
+           ", so the graph does not hold the tensor that the adapter acts on; export without folding (in "
+           "training "
+           "mode, or with do_constant_folding=False), or give the checkpoint, by which the folding can be "
+           "told: "
+           "--base CHECKPOINT";
+  if (parameter.kind == SiteKind::Vector && !parameter.isStructural && parameter.naming == Naming::Made)
+    return "the graph has a constant there" + node + " under a name that says nothing, '" +
+           (parameter.value ? const_cast<ParameterOp &>(parameter.value).getKey().str() : "") +
+           "': it may be the parameter or computed from it, as 1 + weight is; --base CHECKPOINT tells";
+  if (dependsOnOrientation(update.form) && isSquare(parameter) && !parameter.orientationKnown)
+    return "the graph multiplies by a square tensor under the parameter's own name" + node +
+           ", which may be the parameter or its transpose; --base CHECKPOINT tells";
+  return "";
+}
+
+std::string adapter::whyUnfit(const Update &update, const ModuleParameter &parameter) {
   for (const auto &[role, tensor] : update.tensors)
     if (role != "indices" && role.rfind("mask.", 0) != 0 && !checkpoint::isFloat(tensor.dtype))
       return "'" + tensor.key + "' is of type " + checkpoint::dtypeName(tensor.dtype) + ", not of floats";
@@ -151,6 +175,10 @@ std::string adapter::whyUnfit(const Update &update, const ModuleParameter &param
 }
 
 bool adapter::hasRoom(StringRef form, const ModuleParameter &parameter) {
+  Update probe;
+  probe.form = form.str();
+  if (!whyUncertain(probe, parameter, parameter.evidence).empty())
+    return false;
   bool sparse = form.starts_with("sparse");
   switch (parameter.kind) {
   case SiteKind::Linear:

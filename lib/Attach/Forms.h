@@ -13,6 +13,11 @@ namespace adapter {
 /// Why an update cannot act on a parameter, with the shapes that disagree; "" where it can.
 std::string whyUnfit(const checkpoint::Update &update, const ModuleParameter &parameter);
 
+/// Why there is not evidence enough that a tensor is the parameter that an update of this form acts on, and what would
+/// be; "" where there is.
+std::string whyUncertain(const checkpoint::Update &update, const ModuleParameter &parameter,
+                         Evidence evidence);
+
 /// Whether a slot has room for updates of this form at a parameter.
 bool hasRoom(llvm::StringRef form, const ModuleParameter &parameter);
 

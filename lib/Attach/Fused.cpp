@@ -3,7 +3,6 @@
 // Updates of modules that a graph holds in one tensor become one update of that tensor: low-rank factors side
 // by side, zeros where they do not meet; whole values written over what the graph has.
 #include "lib/Attach/Fused.h"
-#include "lib/Attach/Match.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Support/ParameterStore.h"
 #include <cstring>
@@ -15,63 +14,20 @@ using checkpoint::Result;
 using checkpoint::Tensor;
 using checkpoint::Update;
 
-//===----------------------------------------------------------------------===//
-// Names
-//===----------------------------------------------------------------------===//
-
-// Path components as checkpoints and as the GenAI model builder write them.
-static constexpr std::pair<const char *, const char *> renamed[] = {{"self_attn", "attn"},
-                                                                    {"self_attention", "attn"}};
-// The modules in a fused one, in the order of their outputs; all but the first are of one size.
-static constexpr struct {
-  const char *whole;
-  const char *parts[3];
-} fusions[] = {{"qkv_proj", {"q_proj", "k_proj", "v_proj"}},
-               {"gate_up_proj", {"gate_proj", "up_proj", nullptr}}};
-
-std::vector<std::string> adapter::otherNames(const std::string &module) {
-  std::vector<std::string> result;
-  SmallVector<StringRef> parts;
-  StringRef(module).split(parts, '.');
-  for (auto [theirs, builder] : renamed)
-    for (StringRef &part : parts)
-      if (part == theirs) {
-        SmallVector<StringRef> other(parts);
-        other[&part - parts.begin()] = builder;
-        result.push_back(llvm::join(other, "."));
-      }
-  return result;
-}
-
 int64_t adapter::outputsOf(const Update &update) {
   auto factor = update.tensors.find("B");
   const Tensor &tensor = factor != update.tensors.end() ? factor->second : update.tensors.begin()->second;
   return tensor.shape.empty() ? 0 : tensor.shape[0];
 }
 
-std::optional<FusedPart> adapter::findFused(const ModuleTable &table, const Update &update) {
-  std::vector<std::string> paths = otherNames(update.module);
-  paths.insert(paths.begin(), update.module);
-  for (const std::string &path : paths) {
-    auto [parent, name] = StringRef(path).rsplit('.');
-    for (const auto &fusion : fusions)
-      for (int64_t place = 0; place < 3; ++place) {
-        if (name.empty() || !fusion.parts[place] || name != fusion.parts[place])
-          continue;
-        Match match = matchModule(table, (parent + "." + fusion.whole).str(), update.parameter);
-        if (match.found.size() != 1)
-          continue;
-        int64_t whole = match.found.front()->shape[0], size = outputsOf(update);
-        int64_t behind = fusion.parts[2] ? 2 - place : 1 - place; // modules of this size behind the first
-        FusedPart part{match.found.front(), place ? whole - (behind + 1) * size : 0, size};
-        bool fits = place ? part.offset > 0 : whole > size;
-        if (!fusion.parts[2])
-          fits = whole == 2 * size;
-        if (fits && size > 0)
-          return part;
-      }
-  }
-  return std::nullopt;
+std::optional<FusedPart> adapter::partOf(ModuleParameter &fused, const Update &update,
+                                         const FusedName &name) {
+  int64_t whole = fused.shape[0], size = outputsOf(update);
+  int64_t behind = name.count - 1 - name.place; // parts of this size behind this one
+  bool hasFirst = name.count > 2;               // of a size of its own
+  FusedPart part{&fused, name.place ? whole - (behind + 1) * size : 0, size};
+  bool fits = !hasFirst ? whole == name.count * size : name.place ? part.offset > 0 : whole > size;
+  return fits && size > 0 ? std::optional(part) : std::nullopt;
 }
 
 //===----------------------------------------------------------------------===//
@@ -194,4 +150,49 @@ Result<Update> adapter::fuseUpdates(const std::vector<PartUpdate> &parts) {
   bool dora = result.form == "lora+dora";
   Result<Update> fused = fuseFactors(parts, std::move(result));
   return fused && dora ? fuseMagnitudes(parts, std::move(*fused)) : std::move(fused);
+}
+
+//===----------------------------------------------------------------------===//
+// Splitting
+//===----------------------------------------------------------------------===//
+
+// Rows [begin, begin + size) of a tensor [rows, ...].
+static Result<Tensor> rowsOf(const Tensor &tensor, int64_t begin, int64_t size) {
+  if (tensor.shape.empty() || tensor.shape[0] < begin + size)
+    return Error{"'" + tensor.key + "' has shape " + checkpoint::shapeText(tensor.shape) +
+                 ", but the graph's modules have more outputs"};
+  Tensor part = tensor;
+  size_t row = tensor.bytes / tensor.shape[0];
+  part.shape[0] = size;
+  part.data += begin * row;
+  part.bytes = size * row;
+  return part;
+}
+
+Result<std::vector<Update>> adapter::splitUpdate(const Update &update, const std::vector<int64_t> &sizes) {
+  // What each form has for every output; the other tensors act on all parts alike.
+  static constexpr const char *byOutput[] = {"B", "magnitude", "value"};
+  bool isKnown =
+      update.form == "lora" || update.form == "lora+dora" || update.form == "add" || update.form == "replace";
+  if (!isKnown || update.tasks)
+    return Error{"the graph splits it into several modules, over which an update of the form '" +
+                 update.form + "' cannot be split; export without splitting"};
+  std::vector<Update> result;
+  int64_t begin = 0;
+  for (int64_t size : sizes) {
+    Update part = update;
+    for (const char *role : byOutput)
+      if (auto tensor = part.tensors.find(role); tensor != part.tensors.end()) {
+        Result<Tensor> rows = rowsOf(tensor->second, begin, size);
+        if (!rows)
+          return rows.error();
+        tensor->second = std::move(*rows);
+      }
+    begin += size;
+    result.push_back(std::move(part));
+  }
+  if (begin != outputsOf(update))
+    return Error{"it has " + std::to_string(outputsOf(update)) + " outputs, but the graph's modules have " +
+                 std::to_string(begin) + " together"};
+  return result;
 }

@@ -4,6 +4,7 @@
 #ifndef ADAPTER_LIB_ATTACH_FUSED_H
 #define ADAPTER_LIB_ATTACH_FUSED_H
 
+#include "lib/Attach/GraphNames.h"
 #include "lib/Attach/ModuleTable.h"
 #include "lib/Checkpoint/Adapter.h"
 #include <optional>
@@ -18,20 +19,23 @@ struct FusedPart {
   bool isWhole() const { return offset == 0 && size == parameter->shape[0]; }
 };
 
-/// Other paths under which graph builders write a module.
-std::vector<std::string> otherNames(const std::string &module);
-
-/// The fused parameter that holds what an update acts on, by the names that graph builders give it.
-std::optional<FusedPart> findFused(const ModuleTable &table, const checkpoint::Update &update);
+/// The part of a fused parameter that an update acts on; nothing where sizes do not fit.
+std::optional<FusedPart> partOf(ModuleParameter &fused, const checkpoint::Update &update,
+                                const FusedName &name);
 
 /// An update of a part of a fused parameter.
 struct PartUpdate {
   const checkpoint::Update *update;
   FusedPart part;
+  Evidence evidence = Evidence::Names;
 };
 
 /// One update of a whole parameter from those of its parts, all of one form.
 checkpoint::Result<checkpoint::Update> fuseUpdates(const std::vector<PartUpdate> &parts);
+
+/// The updates of the modules that an update's outputs are split into, in their order; one for each size.
+checkpoint::Result<std::vector<checkpoint::Update>> splitUpdate(const checkpoint::Update &update,
+                                                                const std::vector<int64_t> &sizes);
 
 /// Outputs that an update acts on.
 int64_t outputsOf(const checkpoint::Update &update);

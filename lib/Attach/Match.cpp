@@ -2,6 +2,7 @@
 //
 // Matching of module paths by suffix.
 #include "lib/Attach/Match.h"
+#include "lib/Attach/GraphNames.h"
 #include "lib/Checkpoint/Adapter.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -11,34 +12,25 @@
 using namespace mlir;
 using namespace adapter;
 
-// The TorchScript exporter names the items of a module that is called as a whole twice: "layer/layer.0".
-static std::string withoutRepeats(const std::string &path) {
-  SmallVector<StringRef> parts, kept;
-  StringRef(path).split(parts, '.');
-  for (size_t i = 0; i < parts.size(); ++i) {
-    bool item = i + 2 < parts.size() && llvm::all_of(parts[i + 2], llvm::isDigit);
-    if (!item || parts[i] != parts[i + 1])
-      kept.push_back(parts[i]);
-  }
-  return llvm::join(kept, ".");
-}
-
 // Modules of the graph that could be the checkpoint's and satisfy `accept`.
 static std::vector<std::string> candidatesOf(const ModuleTable &table, const std::string &module,
                                              llvm::function_ref<bool(const std::string &)> accept) {
-  for (bool collapse : {false, true}) {
+  for (size_t spelling = 0; spelling < 2; ++spelling) {
     std::vector<std::string> accepted;
     std::map<std::string, std::string> paths; // by name
     for (const auto &[path, parameters] : table.modules()) {
-      std::string name = collapse ? withoutRepeats(path) : path;
+      std::vector<std::string> spellings = spellingsOf(path);
+      if (spelling >= spellings.size())
+        continue;
+      const std::string &name = spellings[spelling];
       if (!checkpoint::pathsMatch(name, module) || !accept(path))
         continue;
       accepted.push_back(name);
       paths.emplace(name, path);
     }
     std::vector<std::string> result = checkpoint::matchingPaths(accepted, module);
-    for (std::string &name : result)
-      name = paths.at(name);
+    for (std::string &each : result)
+      each = paths.at(each);
     if (!result.empty())
       return result;
   }

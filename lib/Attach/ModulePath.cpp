@@ -34,10 +34,13 @@ static std::string pathFromScopes(StringRef scopes) {
   return names[names.size() - 2];
 }
 
-// "/model/layers.0/self_attn/q_proj/MatMul"
+// "/model/layers.0/self_attn/q_proj/MatMul". ONNX Runtime's optimiser puts what it did behind the node's own name:
+// "/model/layers.0/fc/MatMul/MatMulAddFusion".
 static std::string pathFromNodeName(StringRef name) {
   if (!name.consume_front("/"))
     return "";
+  if (name.ends_with("Fusion"))
+    name = name.rsplit('/').first;
   auto [path, operation] = name.rsplit('/');
   if (operation.empty())
     return "";
@@ -46,11 +49,23 @@ static std::string pathFromNodeName(StringRef name) {
   return result;
 }
 
+static constexpr StringRef scopesKey = "pkg.torch.onnx.name_scopes";
+
+bool adapter::hasModuleMetadata(onnxir::NodeOp node) {
+  return !pathFromScopes(node.getMetadataValue(scopesKey)).empty();
+}
+
 std::string adapter::modulePathOf(onnxir::NodeOp node) {
-  std::string path = pathFromScopes(node.getMetadataValue("pkg.torch.onnx.name_scopes"));
+  std::string path = pathFromScopes(node.getMetadataValue(scopesKey));
   if (path.empty() && node.getNodeName())
     path = pathFromNodeName(*node.getNodeName());
   return path;
+}
+
+std::string adapter::nodeNameOf(onnxir::NodeOp node) {
+  if (node.getNodeName() && !node.getNodeName()->empty())
+    return node.getNodeName()->str();
+  return node.getResultNames().empty() ? "" : cast<StringAttr>(node.getResultNames()[0]).str();
 }
 
 // Sizes without those that are 1.

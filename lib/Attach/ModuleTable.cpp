@@ -2,22 +2,14 @@
 //
 // Which operand of which operator is what to its module, and how it lies there.
 #include "lib/Attach/ModuleTable.h"
+#include "lib/Attach/OperandRoles.h"
 #include "lib/Checkpoint/Adapter.h"
-#include "lib/Checkpoint/DType.h"
-#include "lib/Support/ParameterStore.h"
-#include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
 using namespace adapter;
 
 onnxir::ModelOp ModuleParameter::model() const {
   return uses.front().node->getParentOfType<onnxir::ModelOp>();
-}
-
-static std::string nameOf(onnxir::NodeOp node) {
-  if (node.getNodeName() && !node.getNodeName()->empty())
-    return node.getNodeName()->str();
-  return node.getResultNames().empty() ? "" : cast<StringAttr>(node.getResultNames()[0]).str();
 }
 
 bool ModuleParameter::grouped() const {
@@ -29,77 +21,7 @@ bool ModuleParameter::grouped() const {
   return false;
 }
 
-std::string ModuleParameter::nodeName() const { return nameOf(uses.front().node); }
-
-//===----------------------------------------------------------------------===//
-// Roles of operands
-//===----------------------------------------------------------------------===//
-
-namespace {
-// What an operand is; `parameter` is its usual name.
-struct Role {
-  SiteKind kind;
-  const char *parameter;
-  bool transposed = false;       // the operand is [in, out]
-  bool storedTransposed = false; // so is the module's own tensor
-};
-} // namespace
-
-static int64_t integerAttr(onnxir::NodeOp node, StringRef name, int64_t otherwise) {
-  auto attribute = dyn_cast_or_null<IntegerAttr>(node.getNodeAttr(name));
-  return attribute ? attribute.getInt() : otherwise;
-}
-
-static std::optional<Role> roleOf(onnxir::NodeOp node, unsigned operand) {
-  StringRef type = node.getOpType();
-  bool attention = type == "Attention" && node.getDomain() == "com.microsoft";
-  if ((type == "MatMul" || attention) && operand == 1)
-    return Role{SiteKind::Linear, "weight", true};
-  if (attention && operand == 2)
-    return Role{SiteKind::Vector, "bias"};
-  if (type == "FusedMatMul" && operand == 1)
-    return Role{SiteKind::Linear, "weight", integerAttr(node, "transB", 0) == 0};
-  if (type == "Gemm" && operand == 1) {
-    // nn.Linear is exported with transB, GPT-2's Conv1D without.
-    bool transposed = integerAttr(node, "transB", 0) == 0;
-    return Role{SiteKind::Linear, "weight", transposed, transposed};
-  }
-  if (type == "Gemm" && operand == 2)
-    return Role{SiteKind::Vector, "bias"};
-  if (type == "Conv" && operand > 0)
-    return operand == 1 ? Role{SiteKind::Convolution, "weight"} : Role{SiteKind::Vector, "bias"};
-  if (type == "Gather" && operand == 0 && integerAttr(node, "axis", 0) == 0)
-    return Role{SiteKind::Embedding, "weight"};
-  bool norm = llvm::StringSwitch<bool>(type)
-                  .Cases({"LayerNormalization", "GroupNormalization", "InstanceNormalization"}, true)
-                  .Cases({"RMSNormalization", "SimplifiedLayerNormalization", "BatchNormalization"}, true)
-                  .Default(false);
-  if (type == "SkipLayerNormalization" || type == "SkipSimplifiedLayerNormalization") {
-    if (operand == 2)
-      return Role{SiteKind::Vector, "weight"};
-    return operand == 3 && type == "SkipLayerNormalization" ? std::optional(Role{SiteKind::Vector, "bias"})
-                                                            : std::nullopt;
-  }
-  if (norm && (operand == 1 || operand == 2))
-    return Role{SiteKind::Vector, operand == 1 ? "weight" : "bias"};
-  if (type == "Mul")
-    return Role{SiteKind::Vector, "weight"};
-  if (type == "Add")
-    return Role{SiteKind::Vector, "bias"};
-  return std::nullopt;
-}
-
-// What the initialiser's own name says: module and parameter.
-static std::pair<std::string, std::string> splitKey(StringRef key) {
-  auto [path, parameter] = key.rsplit('.');
-  if (parameter.empty())
-    return {"", ""};
-  // Names that graph builders make: "layers.0.attn.q_proj.MatMul.weight".
-  for (StringRef operation : {".MatMul", ".Add", ".Gemm"})
-    if (path.ends_with(operation))
-      path = path.drop_back(operation.size());
-  return {path.str(), parameter.str()};
-}
+std::string ModuleParameter::nodeName() const { return nodeNameOf(uses.front().node); }
 
 static SmallVector<int64_t> logicalShape(ParameterOp parameter, SiteKind kind, bool transposed) {
   auto type = cast<RankedTensorType>(parameter.getType());
@@ -116,15 +38,19 @@ static SmallVector<int64_t> logicalShape(ParameterOp parameter, SiteKind kind, b
 //===----------------------------------------------------------------------===//
 
 ModuleTable::ModuleTable(onnxir::ModelOp model) : model(model) {
-  model->walk([&](onnxir::NodeOp node) { readNode(node); });
+  model->walk<WalkOrder::PreOrder>([&](onnxir::NodeOp node) { readNode(node); });
   joinRepeatedCalls();
+  settleNaming();
+  nameOnlyProducts();
 }
 
 void ModuleTable::add(ModuleParameter entry, const ParameterUse &use) {
-  Parameters &parameters = entry.module.empty() ? unnamed : table[entry.module];
+  // Nodes without names may be of several modules, also where they read one tensor.
+  bool isNamed = !entry.module.empty();
+  Parameters &parameters = isNamed ? table[entry.module] : unnamed;
   for (auto &known : parameters)
-    if (known->parameter == entry.parameter && known->value == entry.value && known->kind == entry.kind &&
-        known->transposed == entry.transposed) {
+    if (isNamed && known->parameter == entry.parameter && known->value == entry.value &&
+        known->kind == entry.kind && known->transposed == entry.transposed) {
       known->uses.push_back(use);
       return;
     }
@@ -132,61 +58,102 @@ void ModuleTable::add(ModuleParameter entry, const ParameterUse &use) {
   parameters.push_back(std::make_unique<ModuleParameter>(std::move(entry)));
 }
 
-// Whether an exporter computed a convolution's operand, to which it then gives a name that is not the
-// module's: batch norms are folded into the convolutions before them. TorchScript names such tensors
-// "onnx::Conv_66"; dynamo keeps the weight's name but says that the node is the norm's.
-static bool isFolded(onnxir::NodeOp node, const std::string &path, StringRef key, StringRef keyModule,
-                     bool keyAgrees) {
-  if (node.getOpType() != "Conv" || path.empty() || keyAgrees)
+// Whether a tool computed a product's operand from the module's parameter and a norm's: batch norms are folded into
+// the convolutions before them. TorchScript and ONNX Runtime give such tensors names of their own; dynamo keeps the
+// weight's name but says that the node is the norm's.
+static bool isFolded(onnxir::NodeOp node, StringRef key, const TensorName &name, bool keyAgrees) {
+  if (!isProduct(node))
     return false;
-  if (key.starts_with("onnx::Conv_"))
+  if (isFoldedName(key))
     return true;
   StringRef scopes = node.getMetadataValue("pkg.torch.onnx.name_scopes");
-  return !keyModule.empty() && scopes.contains("batch_norm");
+  return !keyAgrees && !name.module.empty() && scopes.contains("batch_norm");
+}
+
+// Whether what an Add reads beside a parameter is the result of a product of the same module, so that the parameter is
+// the product's bias.
+static bool isBehindProduct(onnxir::NodeOp node, unsigned operand, const std::string &path) {
+  if (node.getOpType() != "Add" || node.getInputs().size() != 2)
+    return false;
+  auto before = node.getInputs()[1 - operand].getDefiningOp<onnxir::NodeOp>();
+  while (before && onlyRearranges(before) && !before.getInputs().empty())
+    before = before.getInputs().front().getDefiningOp<onnxir::NodeOp>();
+  return before && isProduct(before) && modulePathOf(before) == path;
+}
+
+// torch's exporters leave a tensor its name only where they leave it as it is.
+static bool isTorchExport(onnxir::ModelOp model) {
+  return model.getExtra() && model.getExtra()->contains("producer_name: \"pytorch\"");
+}
+
+// The framework's own class of a module, where torch's default exporter wrote it down.
+static bool isLinearClass(onnxir::NodeOp node) {
+  auto [before, last] = node.getMetadataValue("namespace").rsplit('/');
+  return before.ends_with("torch.nn.modules.linear.Linear");
+}
+
+// How the framework stores a matrix that the graph has as [in, out]. Under its own name it may be as the module has it
+// (GPT-2's Conv1D, a bare parameter) or a transposed copy; under any other it is a copy, which nn.Linear needs.
+static void settleOrientation(ModuleParameter &entry, onnxir::NodeOp node, const TensorName &name) {
+  if (entry.kind != SiteKind::Linear || !entry.transposed)
+    return;
+  bool ownName = entry.naming == Naming::Own && !name.isBuilders && name.parameter == entry.parameter;
+  bool isShared = entry.naming == Naming::Shared && node.getOpType() == "Gemm";
+  if (isLinearClass(node) || (!ownName && !isShared))
+    return;
+  entry.storedTransposed = true;
+  entry.orientationKnown = isTorchExport(node->getParentOfType<onnxir::ModelOp>());
 }
 
 void ModuleTable::readNode(onnxir::NodeOp node) {
   // What only rearranges a parameter is on the way to the node that uses it.
-  if ((!node.getDomain().empty() && node.getDomain() != "com.microsoft") || onlyRearranges(node))
+  if (!isKnownDomain(node) || onlyRearranges(node))
     return;
   std::string path = modulePathOf(node);
-  for (unsigned operand = 0; operand < node.getInputs().size(); ++operand) {
-    ParameterUse use{node, operand, {}};
-    bool flipped = false;
-    ParameterOp parameter = parameterBehind(node.getInputs()[operand], use, flipped);
-    if (!parameter)
-      continue;
-    auto type = cast<RankedTensorType>(parameter.getType());
-    std::optional<Role> role = roleOf(node, operand);
-    auto [keyModule, keyParameter] = splitKey(parameter.getKey());
-    bool keyAgrees = !keyModule.empty() && (path.empty() || checkpoint::pathsMatch(keyModule, path));
-    if (!role && !keyAgrees)
-      continue;
-    bool matrix = role && (role->kind == SiteKind::Linear || role->kind == SiteKind::Embedding);
-    if ((matrix && type.getRank() != 2) ||
-        (role && role->kind == SiteKind::Convolution && type.getRank() < 3) || type.getNumElements() < 2)
-      continue;
-    ModuleParameter entry;
-    entry.module = path.empty() ? keyModule : path;
-    if (entry.module.empty() && !role)
-      continue;
-    entry.folded = isFolded(node, path, parameter.getKey(), keyModule, keyAgrees);
-    if (entry.folded && operand == 1 && !keyModule.empty())
-      entry.module = keyModule;
-    // A tensor under its own name says which parameter it is; where exporters merged or renamed it, the
-    // operator does.
-    entry.parameter = keyAgrees ? keyParameter : role->parameter;
-    entry.kind = role ? role->kind : SiteKind::Vector;
-    entry.value = parameter;
-    if (matrix) {
-      entry.transposed = role->transposed != flipped;
-      // A MatMul that reads a tensor under its own name reads it as the module holds it.
-      bool own = keyAgrees && node.getOpType() == "MatMul";
-      entry.storedTransposed = own ? entry.transposed : role->storedTransposed;
-    }
-    entry.shape = logicalShape(parameter, entry.kind, entry.transposed);
-    add(std::move(entry), use);
-  }
+  for (unsigned operand = 0; operand < node.getInputs().size(); ++operand)
+    readOperand(node, operand, path);
+}
+
+void ModuleTable::readOperand(onnxir::NodeOp node, unsigned operand, const std::string &path) {
+  ParameterUse use{node, operand, {}};
+  bool flipped = false;
+  ParameterOp parameter = parameterBehind(node.getInputs()[operand], use, flipped);
+  if (!parameter)
+    return;
+  auto type = cast<RankedTensorType>(parameter.getType());
+  std::optional<Role> role = roleOf(node, operand);
+  TensorName name = splitName(parameter.getKey());
+  bool keyAgrees = !name.module.empty() && (path.empty() || checkpoint::pathsMatch(name.module, path));
+  if (!role && !keyAgrees)
+    return;
+  bool isMatrix = role && (role->kind == SiteKind::Linear || role->kind == SiteKind::Embedding);
+  if ((isMatrix && type.getRank() != 2) ||
+      (role && role->kind == SiteKind::Convolution && type.getRank() < 3) || type.getNumElements() == 0)
+    return;
+  ModuleParameter entry;
+  entry.module = path.empty() ? name.module : path;
+  if (entry.module.empty() && !role)
+    return;
+  entry.isStructural = role && (role->isStructural || isBehindProduct(node, operand, path));
+  // Numbers that a graph computes with stand everywhere; a parameter of one element needs more than its place.
+  if (type.getNumElements() == 1 && !entry.isStructural && (!keyAgrees || type.getRank() == 0))
+    return;
+  entry.folded = isFolded(node, parameter.getKey(), name, keyAgrees);
+  if (entry.folded && operand == 1 && !name.module.empty() && !isFoldedName(parameter.getKey()))
+    entry.module = name.module;
+  // A tensor under its own name says which parameter it is; where exporters merged or renamed it, the
+  // operator does.
+  bool isOther = role && name.parameter == role->parameter && !name.module.empty();
+  entry.naming = keyAgrees ? Naming::Own : isOther ? Naming::Shared : Naming::Made;
+  entry.evidence = hasModuleMetadata(node) ? Evidence::Metadata : Evidence::Names;
+  entry.parameter = keyAgrees ? name.parameter : role->parameter;
+  entry.kind = role ? role->kind : SiteKind::Vector;
+  entry.value = parameter;
+  if (isMatrix)
+    entry.transposed = role->transposed != flipped;
+  settleOrientation(entry, node, name);
+  entry.shape = logicalShape(parameter, entry.kind, entry.transposed);
+  add(std::move(entry), use);
 }
 
 void ModuleTable::forEach(llvm::function_ref<void(ModuleParameter &)> visit) const {
@@ -202,79 +169,7 @@ std::vector<ModuleParameter *> ModuleTable::find(const std::string &module, Stri
   auto found = table.find(module);
   if (found != table.end())
     for (auto &each : found->second)
-      if (each->parameter == parameter)
+      if (each->parameter == parameter || (!each->alias.empty() && each->alias == parameter))
         result.push_back(each.get());
   return result;
-}
-
-//===----------------------------------------------------------------------===//
-// Biases that the graph lacks
-//===----------------------------------------------------------------------===//
-
-ModuleParameter *ModuleTable::findBiasless(const std::string &module) const {
-  if (!find(module, "bias").empty())
-    return nullptr;
-  for (ModuleParameter *weight : find(module, "weight")) {
-    StringRef type = weight->uses.front().node.getOpType();
-    if (weight->kind == SiteKind::Linear || type == "Conv" || type == "LayerNormalization")
-      return weight;
-  }
-  return nullptr;
-}
-
-// A parameter of zeros, under a name that is not taken.
-static ParameterOp zeroParameter(ParameterOp like, const std::string &key, int64_t size) {
-  OpBuilder builder(like);
-  ParameterStore &store = ParameterStore::get(like.getContext());
-  auto type = RankedTensorType::get(size, cast<RankedTensorType>(like.getType()).getElementType());
-  std::string unique = key;
-  for (int i = 1; store.lookup(like.getScope(), unique); ++i)
-    unique = key + "_" + std::to_string(i);
-  checkpoint::Tensor zeros = checkpoint::allocateTensor(dtypeOf(type.getElementType()), {size});
-  zeros.key = unique;
-  store.set(like.getScope(), unique, zeros);
-  return ParameterOp::create(builder, NameLoc::get(builder.getStringAttr(unique)), type, like.getScopeAttr(),
-                             builder.getStringAttr(unique), ElementsAttr(), StringAttr());
-}
-
-// An Add behind a node without a bias operand; its second operand is the bias.
-static onnxir::NodeOp addBehind(onnxir::NodeOp node, Value bias) {
-  OpBuilder builder(node->getContext());
-  builder.setInsertionPointAfter(node);
-  Value result = node.getResult(0);
-  OperationState state(node.getLoc(), onnxir::NodeOp::getOperationName());
-  state.addOperands({result, bias});
-  state.addTypes(result.getType());
-  std::string name = cast<StringAttr>(node.getResultNames()[0]).str();
-  state.addAttribute("op_type", builder.getStringAttr("Add"));
-  state.addAttribute("result_names", builder.getStrArrayAttr({name + "_biased"}));
-  state.addAttribute("node_name", builder.getStringAttr(nameOf(node) + "_bias"));
-  if (auto metadata = node.getMetadataAttr())
-    state.addAttribute("metadata", metadata);
-  auto add = cast<onnxir::NodeOp>(builder.create(state));
-  result.replaceAllUsesExcept(add.getResult(0), add);
-  return add;
-}
-
-ModuleParameter *ModuleTable::addBias(ModuleParameter &weight) {
-  ParameterOp zeros = zeroParameter(weight.value, weight.module + ".bias", weight.shape[0]);
-  ModuleParameter entry;
-  entry.module = weight.module;
-  entry.parameter = "bias";
-  entry.value = zeros;
-  entry.shape = {weight.shape[0]};
-  for (ModuleParameter *each : find(weight.module, "weight"))
-    for (ParameterUse &use : each->uses) {
-      if (use.node.getOpType() == "MatMul") {
-        add(entry, ParameterUse{addBehind(use.node, zeros), 1, {}});
-        continue;
-      }
-      // A bias that is left out is behind the end of the operands or an onnx.absent.
-      if (use.node.getInputs().size() > 2)
-        use.node->setOperand(2, zeros);
-      else
-        use.node->insertOperands(2, zeros.getResult());
-      add(entry, ParameterUse{use.node, 2, {}});
-    }
-  return find(weight.module, "bias").front();
 }

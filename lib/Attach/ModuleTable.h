@@ -21,11 +21,31 @@ struct ParameterUse {
   llvm::SmallVector<onnxir::NodeOp, 2> chain;
 };
 
+/// What the name of a tensor says about it. Exporters keep a parameter's name as long as they do not compute with it.
+enum class Naming {
+  Own,    ///< it bears the parameter's name
+  Shared, ///< it bears that of another parameter of the same kind: exporters merge equal tensors
+  Made    ///< a name that a tool made up, for what may be the parameter or computed from it
+};
+
+/// What says that a tensor of a graph is a parameter of a module, the weakest first.
+enum class Evidence {
+  Names,    ///< the names of nodes or initialisers, and the operator
+  Metadata, ///< what the exporter wrote beside a node, and the operator
+  Contents  ///< the numbers are those of the base checkpoint
+};
+
 /// One tensor of a graph as a parameter of one module. A tensor that exporters share between modules is one
 /// of these for each.
 struct ModuleParameter {
   std::string module;    ///< the path in the graph: "model.layers.0.self_attn.q_proj"
   std::string parameter; ///< "weight", "bias", ...
+  std::string alias;     ///< "weight" of a module whose only product reads a tensor of another name
+  Naming naming = Naming::Made;
+  Evidence evidence = Evidence::Names;
+  /// Whether the operator alone says what the tensor is: a product's operand, a bias behind a product. Elsewhere a
+  /// constant may be the parameter or something computed from it.
+  bool isStructural = false;
   SiteKind kind = SiteKind::Vector;
   ParameterOp value; ///< null for a bias that the graph lacks
   std::vector<ParameterUse> uses;
@@ -33,6 +53,7 @@ struct ModuleParameter {
   llvm::SmallVector<int64_t> shape;
   bool transposed = false;       ///< the graph's tensor is [in, out]
   bool storedTransposed = false; ///< the framework's tensor is [in, out]
+  bool orientationKnown = true;  ///< whether the graph says how the framework stores the tensor
   bool folded = false;           ///< not the module's own tensor, but one that an exporter computed from it
 
   onnxir::ModelOp model() const;
@@ -55,6 +76,7 @@ public:
   const std::map<std::string, Parameters> &modules() const { return table; }
   /// Calls `visit` for every entry, those of no module included.
   void forEach(llvm::function_ref<void(ModuleParameter &)> visit) const;
+  /// A module's tensors of that name or alias.
   std::vector<ModuleParameter *> find(const std::string &module, llvm::StringRef parameter) const;
   /// The weight to which a missing bias can be added, or null.
   ModuleParameter *findBiasless(const std::string &module) const;
@@ -63,7 +85,10 @@ public:
 
 private:
   void readNode(onnxir::NodeOp node);
+  void readOperand(onnxir::NodeOp node, unsigned operand, const std::string &path);
   void joinRepeatedCalls();
+  void settleNaming();
+  void nameOnlyProducts();
   void add(ModuleParameter entry, const ParameterUse &use);
 
   onnxir::ModelOp model;
@@ -73,6 +98,14 @@ private:
 
 /// The module that a node belongs to, as the exporter wrote it down; "" where it did not.
 std::string modulePathOf(onnxir::NodeOp node);
+/// Whether that stands in the node's metadata rather than in its name.
+bool hasModuleMetadata(onnxir::NodeOp node);
+
+/// Makes parameters of the weights that a graph holds as nodes (Constant), so that updates can act on them.
+void raiseConstants(onnxir::ModelOp model);
+
+/// A node's name, or that of its first result.
+std::string nodeNameOf(onnxir::NodeOp node);
 
 /// Whether a node hands its first operand on, in another layout or type at most.
 bool onlyRearranges(onnxir::NodeOp node);

@@ -2,7 +2,7 @@
 //
 // Every update of every adapter finds its parameters, or a message says why not.
 #include "lib/Attach/Plan.h"
-#include "lib/Attach/Contents.h"
+#include "lib/Attach/Claims.h"
 #include "lib/Attach/Forms.h"
 #include "lib/Attach/Fused.h"
 #include "lib/Attach/Match.h"
@@ -12,7 +12,6 @@
 #include "lib/Checkpoint/Skills.h"
 #include "lib/Import/ONNX/Passes.h"
 #include "llvm/ADT/MapVector.h"
-#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/GlobPattern.h"
 #include <set>
 
@@ -28,34 +27,43 @@ namespace {
 class Planner {
 public:
   Planner(const AttachOptions &options, AttachPlan &plan, AttachReport &report)
-      : options(options), plan(plan), report(report) {}
+      : options(options), plan(plan), report(report), claims(plan.tables, options) {}
 
-  Status readGlobs();
-  Status readBase();
-  Status makeRoom(const SlotRequest &slot);
-  void place(const LoadedAdapter &adapter, const Update &update);
-  /// Updates of parts of fused parameters, once all of an adapter's were seen.
-  void placeFused(LoadedAdapter &adapter);
+  Status readOptions();
+  Status placeAll(LoadedAdapter &adapter);
 
 private:
-  void placeModule(const LoadedAdapter &adapter, const Update &update);
+  void place(const Update &update);
+  bool placeClaim(const Update &update, size_t table);
+  bool placeTable(const Update &update, const ModuleTable &table);
+  void placePart(const Update &update, FusedPart part, const std::string &note);
+  void placeSplit(const Update &update, const Claim &claim);
+  void placeModule(const Update &update);
+  void placeFused();
+  struct Target {
+    ModuleParameter *parameter = nullptr, *biasless = nullptr;
+    Proof proof;
+    std::string note;
+  };
+  void placeAt(const Update &update, const Target &target, const std::vector<PartUpdate> *parts = nullptr);
+  std::string whyTaken(const Update &update, const Target &target);
+  void reportAt(const Update &update, const Target &target, bool unchanged,
+                const std::vector<PartUpdate> *parts);
   bool isIgnored(const std::string &module) const;
-  void placeAt(const LoadedAdapter &adapter, const Update &update, ModuleTable &table,
-               ModuleParameter *parameter, ModuleParameter *biasless, std::string note,
-               const std::vector<PartUpdate> *parts = nullptr);
-  bool placeElsewhere(const LoadedAdapter &adapter, const Update &update, size_t table);
-  void leaveOver(const LoadedAdapter &adapter, const Update &update, const std::string &why);
+  void leaveOver(const Update &update, const std::string &why);
   std::string explainMissing(const Update &update) const;
-  PlannedParameter &planned(ModuleTable &table, ModuleParameter *parameter, ModuleParameter *biasless);
+  std::string whyUnproved() const;
 
   const AttachOptions &options;
   AttachPlan &plan;
   AttachReport &report;
+  Claims claims;
   std::vector<llvm::GlobPattern> globs;
-  std::map<std::pair<ModuleParameter *, ModuleParameter *>, PlannedParameter *> byParameter;
-  std::vector<std::unique_ptr<ContentIndex>> contents; // one for each table, where there is a base
+  LoadedAdapter *adapter = nullptr; // the one that is being placed
+  // Its modules, by what each has.
+  std::map<std::pair<const void *, int64_t>, std::string> owners;
+  size_t firstPlacement = 0;
   struct Fused {
-    ModuleTable *table;
     std::vector<PartUpdate> parts;
   };
   // By parameter and form, in the order in which they come.
@@ -63,11 +71,11 @@ private:
 };
 } // namespace
 
-Status Planner::readGlobs() {
+Status Planner::readOptions() {
   for (const std::string &text : options.ignoreMissing) {
     llvm::Expected<llvm::GlobPattern> glob = llvm::GlobPattern::create(text);
     if (!glob)
-      return Error{"--ignore-missing '" + text + "' is no glob: " + llvm::toString(glob.takeError())};
+      return Error{"--ignore-missing '" + text + "' is not a glob: " + llvm::toString(glob.takeError())};
     globs.push_back(std::move(*glob));
   }
   return Done{};
@@ -77,27 +85,27 @@ bool Planner::isIgnored(const std::string &module) const {
   return llvm::any_of(globs, [&](const llvm::GlobPattern &glob) { return glob.match(module); });
 }
 
-void Planner::leaveOver(const LoadedAdapter &adapter, const Update &update, const std::string &why) {
-  report.leftOver.push_back("adapter '" + adapter.request->name + "': module '" + update.module + "' (" +
+void Planner::leaveOver(const Update &update, const std::string &why) {
+  report.leftOver.push_back("adapter '" + adapter->request->name + "': module '" + update.module + "' (" +
                             update.parameter + ", " + update.form + "): " + why);
 }
 
-PlannedParameter &Planner::planned(ModuleTable &table, ModuleParameter *parameter,
-                                   ModuleParameter *biasless) {
+PlannedParameter &AttachPlan::planned(ModuleParameter *parameter, ModuleParameter *biasless) {
   PlannedParameter *&entry = byParameter[{parameter, biasless}];
   if (!entry) {
-    plan.parameters.push_back(std::make_unique<PlannedParameter>());
-    entry = plan.parameters.back().get();
-    entry->table = &table;
+    parameters.push_back(std::make_unique<PlannedParameter>());
+    entry = parameters.back().get();
+    onnxir::ModelOp model = (parameter ? parameter : biasless)->model();
+    entry->table =
+        llvm::find_if(tables, [&](const auto &table) { return table->getModel() == model; })->get();
     entry->parameter = parameter;
     entry->biasless = biasless;
   }
   return *entry;
 }
 
-// The weights that an exporter copied from a table; only their contents tell.
-static std::vector<ModuleParameter *> tiedWeights(const ModuleTable &table,
-                                                  const ModuleParameter &embedding) {
+std::vector<ModuleParameter *> adapter::tiedWeights(const ModuleTable &table,
+                                                    const ModuleParameter &embedding) {
   std::vector<ModuleParameter *> result;
   if (embedding.kind == SiteKind::Embedding)
     for (const auto &[path, parameters] : table.modules())
@@ -108,57 +116,84 @@ static std::vector<ModuleParameter *> tiedWeights(const ModuleTable &table,
 }
 
 // The bias that a weight's module lacks, as it would be.
-static ModuleParameter missingBias(const ModuleParameter &biasless) {
+ModuleParameter adapter::missingBias(const ModuleParameter &biasless) {
   ModuleParameter bias;
   bias.module = biasless.module;
   bias.parameter = "bias";
   bias.uses = biasless.uses;
   bias.shape = {biasless.shape[0]};
+  bias.naming = Naming::Own;
+  bias.isStructural = true;
+  bias.evidence = biasless.evidence;
   return bias;
 }
 
-void Planner::placeAt(const LoadedAdapter &adapter, const Update &update, ModuleTable &table,
-                      ModuleParameter *parameter, ModuleParameter *biasless, std::string note,
-                      const std::vector<PartUpdate> *parts) {
-  const ModuleParameter &target = parameter ? *parameter : missingBias(*biasless);
-  bool isMixture = checkpoint::isMixtureForm(update.form);
-  std::string why =
-      isMixture ? whyMixtureUnfit({&adapter, &update}, target, table) : whyUnfit(update, target);
-  if (!why.empty())
-    return leaveOver(adapter, update, why);
-  bool unchanged = parameter && changesNothing(update, *parameter);
-  if (!unchanged) {
-    PlannedParameter &entry = planned(table, parameter, biasless);
-    bool replaces = update.form == "replace" && adapter.time == BindingTime::Build;
-    for (const PlannedUpdate &other : entry.updates)
-      if (replaces && other.update->form == "replace" && other.adapter->time == BindingTime::Build)
-        return leaveOver(adapter, update,
-                         "adapter '" + other.adapter->request->name +
-                             "' replaces the same tensor; bind one of them at another time");
-    for (const PlannedUpdate &other : entry.updates)
-      if (checkpoint::isMixtureForm(other.update->form) && !actsBehindMixtures(update.form))
-        return leaveOver(adapter, update,
-                         "adapter '" + other.adapter->request->name +
-                             "' is a mixture there, so that there is no weight which '" + update.form +
-                             "' could replace or rescale; give the mixture last");
-    if (entry.updates.empty() && parameter)
-      entry.tied = tiedWeights(table, *parameter);
-    entry.updates.push_back({&adapter, &update});
+//===----------------------------------------------------------------------===//
+// One update at one parameter
+//===----------------------------------------------------------------------===//
+
+// Why an update cannot act on a tensor together with what acts there already; "" where it can.
+std::string Planner::whyTaken(const Update &update, const Target &target) {
+  bool isTied = target.note == "tied";
+  auto [owner, isFirst] = owners.try_emplace(
+      {target.parameter ? target.parameter : target.biasless, target.parameter ? 0 : 1}, update.module);
+  if (!isFirst && !isTied && owner->second != update.module)
+    return "the graph has it in the tensor of '" + owner->second +
+           "' of the same adapter; --map 'OLD=NEW' says which is meant";
+  bool isBuild = adapter->time == BindingTime::Build;
+  for (const PlannedUpdate &other : plan.planned(target.parameter, target.biasless).updates) {
+    if (update.form == "replace" && isBuild && other.update->form == "replace" &&
+        other.adapter->time == BindingTime::Build)
+      return "adapter '" + other.adapter->request->name +
+             "' replaces the same tensor; bind one of them at another time";
+    if (checkpoint::isMixtureForm(other.update->form) && !actsBehindMixtures(update.form))
+      return "adapter '" + other.adapter->request->name +
+             "' is a mixture there, so that there is no weight which '" + update.form +
+             "' could replace or rescale; give the mixture last";
   }
+  return "";
+}
+
+void Planner::placeAt(const Update &update, const Target &target, const std::vector<PartUpdate> *parts) {
+  const ModuleParameter &parameter = target.parameter ? *target.parameter : missingBias(*target.biasless);
+  bool unchanged = target.parameter && changesNothing(update, parameter);
+  std::string why = unchanged ? "" : whyUncertain(update, parameter, target.proof.evidence);
+  bool isMixture = checkpoint::isMixtureForm(update.form);
+  const ModuleTable &table = *plan.planned(target.parameter, target.biasless).table;
+  if (why.empty())
+    why = isMixture ? whyMixtureUnfit({adapter, &update}, parameter, table) : whyUnfit(update, parameter);
+  if (why.empty())
+    why = whyTaken(update, target);
+  if (!why.empty())
+    return leaveOver(update, why);
+  if (!unchanged) {
+    PlannedParameter &entry = plan.planned(target.parameter, target.biasless);
+    if (entry.updates.empty() && target.parameter)
+      entry.tied = tiedWeights(*entry.table, *target.parameter);
+    entry.updates.push_back({adapter, &update});
+  }
+  reportAt(update, target, unchanged, parts);
+}
+
+void Planner::reportAt(const Update &update, const Target &target, bool unchanged,
+                       const std::vector<PartUpdate> *parts) {
+  const ModuleParameter &parameter = target.parameter ? *target.parameter : missingBias(*target.biasless);
   Placement row;
-  row.adapter = adapter.request->name;
+  row.adapter = adapter->request->name;
   row.module = update.module;
   row.parameter = update.parameter;
-  row.graphModule = target.module;
-  row.node = target.nodeName();
-  row.model = target.model().getSymName().str();
-  row.kind = target.kind;
+  row.graphModule = parameter.module;
+  row.node = parameter.nodeName();
+  row.model = parameter.model().getSymName().str();
+  row.kind = parameter.kind;
   row.form = update.form;
   row.rank = update.rank;
   bool scales = update.form != "replace" && update.form != "rows";
-  row.scale = scales ? update.scale * adapter.request->scale : 1.0;
-  row.transposed = target.transposed;
-  row.note = unchanged ? "unchanged" : note;
+  row.scale = scales ? update.scale * adapter->request->scale : 1.0;
+  row.transposed = parameter.transposed;
+  row.note = unchanged ? "unchanged" : target.note;
+  row.evidence = unchanged ? Evidence::Contents : target.proof.evidence;
+  row.derivation = target.proof.derivation.text(update.module + "." + update.parameter);
   if (!parts) {
     report.placements.push_back(std::move(row));
     return;
@@ -166,103 +201,181 @@ void Planner::placeAt(const LoadedAdapter &adapter, const Update &update, Module
   for (const PartUpdate &each : *parts) {
     row.module = each.update->module;
     row.rank = each.update->rank;
-    row.scale = scales ? each.update->scale * adapter.request->scale : 1.0;
+    row.scale = scales ? each.update->scale * adapter->request->scale : 1.0;
+    row.evidence = each.evidence;
     row.note = "outputs " + std::to_string(each.part.offset) + " to " +
                std::to_string(each.part.offset + each.part.size - 1);
     report.placements.push_back(row);
   }
 }
 
-Status Planner::readBase() {
-  if (options.base.empty())
-    return Done{};
-  Result<std::vector<checkpoint::Safetensors>> files = ContentIndex::read(options.base);
-  if (!files)
-    return files.error();
-  for (const auto &table : plan.tables)
-    contents.push_back(std::make_unique<ContentIndex>(*files, *table));
-  return Done{};
+// A whole tensor, or a part of a fused one, as far as the base proves it.
+void Planner::placePart(const Update &update, FusedPart part, const std::string &note) {
+  Proof proof = claims.prove(update, part);
+  const Update *carried = &update;
+  if (proof.derivation.kind != Derivation::Itself) {
+    Result<Update> made = carryThrough(update, proof.derivation, update.module + "." + update.parameter,
+                                       part.parameter->storedTransposed);
+    if (!made)
+      return leaveOver(update, made.error().message);
+    adapter->made.push_back(std::move(*made));
+    carried = &adapter->made.back();
+  }
+  if (part.isWhole())
+    return placeAt(*carried, {part.parameter, nullptr, std::move(proof), note});
+  if (checkpoint::isMixtureForm(update.form))
+    return leaveOver(update, "a mixture cannot act on a part of a fused weight (" +
+                                 part.parameter->nodeName() + "); export the modules apart");
+  if (outputsOf(update) != part.size)
+    return leaveOver(update, "it has " + std::to_string(outputsOf(update)) + " outputs, the base's module " +
+                                 std::to_string(part.size));
+  fused[{part.parameter, StringRef(carried->form)}].parts.push_back({carried, part, proof.evidence});
 }
 
-// Where the graph does not have the module under its own name: under a builder's, in a fused parameter, or
-// where the base's contents say.
-bool Planner::placeElsewhere(const LoadedAdapter &adapter, const Update &update, size_t index) {
-  ModuleTable &table = *plan.tables[index];
-  for (const std::string &other : otherNames(update.module)) {
-    Match match = matchModule(table, other, update.parameter);
-    for (ModuleParameter *parameter : match.found)
-      placeAt(adapter, update, table, parameter, nullptr, "");
-    if (!match.found.empty())
-      return true;
-  }
-  std::vector<FusedPart> parts;
-  if (!contents.empty())
-    parts = contents[index]->find(update.module, update.parameter);
-  if (parts.empty())
-    if (std::optional<FusedPart> part = findFused(table, update))
-      parts.push_back(*part);
-  for (const FusedPart &part : parts) {
-    if (part.isWhole()) {
-      placeAt(adapter, update, table, part.parameter, nullptr, "by contents");
-    } else if (checkpoint::isMixtureForm(update.form)) {
-      leaveOver(adapter, update,
-                "a mixture cannot act on a part of a fused weight (" + part.parameter->nodeName() +
-                    "); export the modules apart");
-    } else if (outputsOf(update) != part.size) {
-      leaveOver(adapter, update,
-                "it has " + std::to_string(outputsOf(update)) + " outputs, the base's module " +
-                    std::to_string(part.size));
-    } else {
-      Fused &entry = fused[{part.parameter, StringRef(update.form)}];
-      entry.table = &table;
-      entry.parts.push_back({&update, part});
-    }
-  }
-  return !parts.empty();
-}
-
-void Planner::placeFused(LoadedAdapter &adapter) {
+void Planner::placeFused() {
   for (auto &[key, entry] : fused) {
     Result<Update> whole = fuseUpdates(entry.parts);
     if (!whole) {
-      leaveOver(adapter, *entry.parts.front().update, whole.error().message);
+      leaveOver(*entry.parts.front().update, whole.error().message);
       continue;
     }
-    adapter.fused.push_back(std::move(*whole));
-    placeAt(adapter, adapter.fused.back(), *entry.table, key.first, nullptr, "", &entry.parts);
+    adapter->made.push_back(std::move(*whole));
+    Target target{key.first, nullptr, {}, ""};
+    target.proof.evidence = entry.parts.front().evidence;
+    placeAt(adapter->made.back(), target, &entry.parts);
   }
   fused.clear();
 }
 
+// One module that the graph holds in several.
+void Planner::placeSplit(const Update &update, const Claim &claim) {
+  std::vector<int64_t> sizes;
+  for (ModuleParameter *parameter : claim.split)
+    sizes.push_back(parameter->shape[0]);
+  Result<std::vector<Update>> parts = splitUpdate(update, sizes);
+  if (!parts)
+    return leaveOver(update, parts.error().message);
+  for (size_t i = 0; i < parts->size(); ++i) {
+    adapter->made.push_back(std::move((*parts)[i]));
+    Proof proof;
+    proof.evidence = claim.split[i]->evidence;
+    placeAt(adapter->made.back(), {claim.split[i], nullptr, proof, "part " + std::to_string(i + 1)});
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// One update in all graphs
+//===----------------------------------------------------------------------===//
+
+bool Planner::placeClaim(const Update &update, size_t index) {
+  const Claim &claim = claims.find(index, update);
+  if (claim.none())
+    return false;
+  if (claim.biasless) {
+    Proof proof;
+    proof.evidence = claim.biasless->evidence;
+    placeAt(update, {nullptr, claim.biasless, proof, "new bias"});
+    return true;
+  }
+  if (!claim.split.empty()) {
+    placeSplit(update, claim);
+    return true;
+  }
+  for (const FusedPart &part : claim.parts)
+    placePart(update, part, claim.byContents ? "by contents" : "");
+  if (!update.tied)
+    return true;
+  const FusedPart &first = claim.parts.front();
+  for (ModuleParameter *weight : tiedWeights(*plan.tables[index], *first.parameter)) {
+    bool isFound = llvm::any_of(claim.parts, [&](const FusedPart &part) { return part.parameter == weight; });
+    if (!isFound)
+      placePart(update, {weight, 0, weight->shape[0]}, "tied");
+  }
+  return true;
+}
+
+// Token rows follow ties, so it does not matter which of the modules that share a table the checkpoint names.
+bool Planner::placeTable(const Update &update, const ModuleTable &table) {
+  std::vector<ModuleParameter *> found = embeddingsCalled(table, update.module);
+  for (ModuleParameter *parameter : found)
+    placePart(update, {parameter, 0, parameter->shape[0]}, "");
+  return !found.empty();
+}
+
+void Planner::place(const Update &update) {
+  if (isIgnored(update.module)) {
+    if (!llvm::is_contained(report.ignored, update.module))
+      report.ignored.push_back(update.module);
+    return;
+  }
+  if (checkpoint::isModuleForm(update.form))
+    return placeModule(update);
+  bool anywhere = false;
+  for (size_t index = 0; index < plan.tables.size(); ++index) {
+    bool here = placeClaim(update, index);
+    if (!here && update.tied)
+      here = placeTable(update, *plan.tables[index]);
+    anywhere |= here;
+  }
+  if (!anywhere)
+    leaveOver(update, explainMissing(update));
+}
+
 std::string Planner::explainMissing(const Update &update) const {
-  std::set<std::string> others;
-  std::string nearest;
-  for (const auto &table : plan.tables) {
-    for (const std::string &name : parametersOf(*table, update.module))
-      others.insert(name);
-    for (const std::string &path : nearestModules(*table, update.module))
-      nearest += (nearest.empty() ? "'" : ", '") + path + "'";
+  for (size_t index = 0; index < plan.tables.size(); ++index)
+    if (const Claim &claim = claims.find(index, update); !claim.problem.empty())
+      return claim.problem;
+  return whyMissing(plan, update, claims.base() != nullptr);
+}
+
+Status Planner::placeAll(LoadedAdapter &loaded) {
+  adapter = &loaded;
+  owners.clear();
+  firstPlacement = report.placements.size();
+  if (Status status =
+          claims.settle(loaded.contents, [&](const std::string &module) { return isIgnored(module); });
+      !status)
+    return status;
+  for (const Update &update : loaded.contents.updates)
+    place(update);
+  placeFused();
+  if (std::string why = claims.whyOtherBase(); !why.empty())
+    report.leftOver.insert(report.leftOver.begin(), "adapter '" + loaded.request->name + "': " + why);
+  if (const checkpoint::BaseModel *base = claims.base())
+    report.bases.push_back({loaded.request->name, base->path(), base->digest()});
+  if (std::string why = whyUnproved(); !why.empty())
+    report.leftOver.push_back("adapter '" + loaded.request->name + "': " + why);
+  return Done{};
+}
+
+// Of --require-proof.
+std::string Planner::whyUnproved() const {
+  if (!options.requireProof)
+    return "";
+  std::string list;
+  size_t count = 0;
+  for (size_t i = firstPlacement; i < report.placements.size(); ++i) {
+    const Placement &row = report.placements[i];
+    if (row.evidence == Evidence::Contents || row.note == "new bias" || row.kind == SiteKind::Bottleneck)
+      continue;
+    if (++count <= 3)
+      list += (list.empty() ? "'" : ", '") + row.module + "." + row.parameter + "'";
   }
-  if (!others.empty()) {
-    std::string list;
-    for (const std::string &name : others)
-      list += (list.empty() ? "'" : ", '") + name + "'";
-    return "the graph has the module but not this parameter; it has " + list;
-  }
-  std::string candidates = nearest.empty()
-                               ? "; it names no modules at all, --base CHECKPOINT finds them by contents"
-                               : "; the nearest are " + nearest;
-  return "the graph has no such module" + candidates + "; --ignore-missing '" + update.module +
-         "' says that it is meant";
+  if (!count)
+    return "";
+  return "--require-proof: " + std::to_string(count) + " parameters are not proved by contents (" + list +
+         (count > 3 ? ", ..." : "") + "); " +
+         (claims.base() ? claims.base()->path() + " has no tensors for them"
+                        : "name the base checkpoint with --base");
 }
 
 // A module stands at a residual sum; of a bottleneck `down` says how wide that is.
-void Planner::placeModule(const LoadedAdapter &adapter, const Update &update) {
+void Planner::placeModule(const Update &update) {
   bool anywhere = false;
   for (const auto &sums : plan.sums) {
     Result<ResidualSum *> found = sums->find(update.module, update.tensors.at("down").shape[1]);
     if (!found) {
-      leaveOver(adapter, update, found.error().message);
+      leaveOver(update, found.error().message);
       return;
     }
     if (!*found)
@@ -273,12 +386,12 @@ void Planner::placeModule(const LoadedAdapter &adapter, const Update &update) {
       plan.modules.push_back(std::make_unique<PlannedModules>(PlannedModules{*found, {}}));
       known = std::prev(plan.modules.end());
     }
-    PlannedUpdate planned{&adapter, &update};
+    PlannedUpdate planned{adapter, &update};
     if (std::string why = whyModuleUnfit(planned, **known); !why.empty())
-      return leaveOver(adapter, update, why);
+      return leaveOver(update, why);
     (*known)->updates.push_back(planned);
     Placement row;
-    row.adapter = adapter.request->name;
+    row.adapter = adapter->request->name;
     row.module = update.module;
     row.parameter = update.parameter;
     row.graphModule = (*found)->module;
@@ -287,128 +400,12 @@ void Planner::placeModule(const LoadedAdapter &adapter, const Update &update) {
     row.kind = SiteKind::Bottleneck;
     row.form = update.form;
     row.rank = update.rank;
-    row.scale = update.scale * adapter.request->scale;
+    row.scale = update.scale * adapter->request->scale;
     report.placements.push_back(std::move(row));
   }
   if (anywhere)
     return;
-  if (isIgnored(update.module))
-    report.ignored.push_back(update.module);
-  else
-    leaveOver(adapter, update, explainMissing(update));
-}
-
-void Planner::place(const LoadedAdapter &adapter, const Update &update) {
-  if (checkpoint::isModuleForm(update.form))
-    return placeModule(adapter, update);
-  bool anywhere = false;
-  for (size_t index = 0; index < plan.tables.size(); ++index) {
-    const auto &table = plan.tables[index];
-    Match match = matchModule(*table, update.module, update.parameter);
-    // Token rows follow ties, so it does not matter which of the modules that share a table the checkpoint names.
-    if (match.none() && update.tied)
-      match.found = embeddingsCalled(*table, update.module);
-    if (match.none()) {
-      anywhere |= placeElsewhere(adapter, update, index);
-      continue;
-    }
-    anywhere = true;
-    if (!match.ambiguous.empty()) {
-      std::string list;
-      for (const std::string &path : match.ambiguous)
-        list += (list.empty() ? "'" : ", '") + path + "'";
-      leaveOver(adapter, update, "several modules of the graph could be meant: " + list);
-      continue;
-    }
-    if (match.biasless) {
-      placeAt(adapter, update, *table, nullptr, match.biasless, "new bias");
-      continue;
-    }
-    for (ModuleParameter *parameter : match.found) {
-      placeAt(adapter, update, *table, parameter, nullptr, "");
-      if (!update.tied)
-        continue;
-      for (ModuleParameter *weight : tiedWeights(*table, *parameter))
-        if (!llvm::is_contained(match.found, weight) && parameter == match.found.front())
-          placeAt(adapter, update, *table, weight, nullptr, "tied");
-    }
-  }
-  if (anywhere)
-    return;
-  if (isIgnored(update.module))
-    report.ignored.push_back(update.module);
-  else
-    leaveOver(adapter, update, explainMissing(update));
-}
-
-//===----------------------------------------------------------------------===//
-// Slots
-//===----------------------------------------------------------------------===//
-
-// Whether a glob names the module's path or an end of it, as PEFT's target_modules do.
-static bool matchesEnd(const llvm::GlobPattern &glob, StringRef path) {
-  while (!glob.match(path)) {
-    size_t dot = path.find('.');
-    if (dot == StringRef::npos)
-      return false;
-    path = path.drop_front(dot + 1);
-  }
-  return true;
-}
-
-Status Planner::makeRoom(const SlotRequest &slot) {
-  std::vector<llvm::GlobPattern> wanted;
-  for (const std::string &text : slot.modules) {
-    llvm::Expected<llvm::GlobPattern> glob = llvm::GlobPattern::create(text);
-    if (!glob)
-      return Error{"slot '" + slot.name + "': '" + text +
-                   "' is no glob: " + llvm::toString(glob.takeError())};
-    wanted.push_back(std::move(*glob));
-  }
-  int64_t sites = 0;
-  std::set<size_t> used;
-  auto makeRoomAt = [&](ModuleTable &table, const ModuleParameter &target, ModuleParameter *parameter,
-                        ModuleParameter *biasless) {
-    PlannedRoom room{&slot, {}};
-    llvm::copy_if(slot.forms, std::back_inserter(room.forms),
-                  [&](const std::string &form) { return hasRoom(form, target); });
-    if (room.forms.empty())
-      return;
-    PlannedParameter &entry = planned(table, parameter, biasless);
-    bool isMixed = llvm::any_of(entry.updates, [](const PlannedUpdate &each) {
-      return checkpoint::isMixtureForm(each.update->form);
-    });
-    if (isMixed)
-      llvm::erase_if(room.forms, [](const std::string &form) { return !actsBehindMixtures(form); });
-    if (room.forms.empty())
-      return;
-    if (entry.updates.empty() && entry.rooms.empty() && parameter)
-      entry.tied = tiedWeights(table, *parameter);
-    entry.rooms.push_back(std::move(room));
-    ++sites;
-  };
-  for (const auto &table : plan.tables)
-    for (const auto &[path, parameters] : table->modules()) {
-      bool isWanted = wanted.empty();
-      for (size_t i = 0; i < wanted.size(); ++i)
-        if (matchesEnd(wanted[i], path)) {
-          used.insert(i);
-          isWanted = true;
-        }
-      if (!isWanted)
-        continue;
-      for (const auto &parameter : parameters)
-        makeRoomAt(*table, *parameter, parameter.get(), nullptr);
-      if (ModuleParameter *weight = table->findBiasless(path))
-        makeRoomAt(*table, missingBias(*weight), nullptr, weight);
-    }
-  for (size_t i = 0; i < wanted.size(); ++i)
-    if (!used.count(i))
-      return Error{"slot '" + slot.name + "': the graph has no module '" + slot.modules[i] + "'"};
-  if (!sites)
-    return Error{"slot '" + slot.name + "': the graph has no place for " + llvm::join(slot.forms, ", ")};
-  report.slots.push_back({slot.name, slot.time, slot.forms, slot.rank, sites});
-  return Done{};
+  leaveOver(update, explainMissing(update));
 }
 
 // At build an adapter of several tasks is that of one of them.
@@ -425,26 +422,38 @@ static Status settleTask(const AdapterRequest &request, checkpoint::Adapter &con
   return Done{};
 }
 
+// Modules under the names that --map gives them.
+static void renameModules(checkpoint::Adapter &contents, const std::vector<checkpoint::Renaming> &renamings,
+                          std::vector<bool> &isUsed) {
+  for (Update &update : contents.updates)
+    for (size_t i = 0; i < renamings.size(); ++i)
+      if (checkpoint::rename(renamings[i], update.module)) {
+        isUsed[i] = true;
+        break;
+      }
+}
+
 Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &requests,
                            const std::vector<SlotRequest> &slots, const AttachOptions &options,
                            AttachPlan &plan, AttachReport &report) {
   for (auto model : module.getOps<onnxir::ModelOp>()) {
+    raiseConstants(model);
     plan.tables.push_back(std::make_unique<ModuleTable>(model));
     plan.sums.push_back(std::make_unique<ResidualSums>(model));
   }
   if (plan.tables.empty())
     return Error{"there is no onnx.model for adapters to act on"};
   Planner planner(options, plan, report);
-  if (Status status = planner.readGlobs(); !status)
+  if (Status status = planner.readOptions(); !status)
     return status;
-  if (Status status = planner.readBase(); !status)
-    return status;
+  std::vector<bool> isUsed(options.renamings.size());
   for (const AdapterRequest &request : requests) {
     Result<checkpoint::Adapter> contents = checkpoint::readAdapter(request.path);
     if (!contents)
       return contents.error();
     if (Status status = settleTask(request, *contents); !status)
       return status;
+    renameModules(*contents, options.renamings, isUsed);
     if (request.time != BindingTime::Build)
       contents->foldMasks();
     plan.adapters.push_back(
@@ -453,14 +462,17 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
       for (const auto &table : plan.tables)
         if (failed(inferShapes(table->getModel())))
           return Error{"adapter '" + request.name + "': the shapes of the graph's values cannot be inferred"};
-    for (const Update &update : plan.adapters.back()->contents.updates)
-      planner.place(*plan.adapters.back(), update);
-    planner.placeFused(*plan.adapters.back());
+    if (Status status = planner.placeAll(*plan.adapters.back()); !status)
+      return status;
   }
+  for (size_t i = 0; i < isUsed.size(); ++i)
+    if (!isUsed[i])
+      return Error{"--map '" + options.renamings[i].from + "=" + options.renamings[i].to +
+                   "' names no module of an adapter"};
   if (Status status = checkFirstPasses(plan); !status)
     return status;
   for (const SlotRequest &slot : slots)
-    if (Status status = planner.makeRoom(slot); !status)
+    if (Status status = makeRoom(slot, plan, report); !status)
       return status;
   chooseTimes(plan, options, report);
   return Done{};

@@ -15,8 +15,8 @@ namespace adapter {
 struct LoadedAdapter {
   const AdapterRequest *request;
   checkpoint::Adapter contents;
-  BindingTime time;                     ///< the request's, unless that leaves it open
-  std::deque<checkpoint::Update> fused; ///< made from those of modules that the graph holds in one tensor
+  BindingTime time;                    ///< the request's, unless that leaves it open
+  std::deque<checkpoint::Update> made; ///< from its updates, for what the graph holds of their parameters
 };
 
 /// One update at one parameter of a graph.
@@ -48,12 +48,30 @@ struct PlannedModules {
 };
 
 struct AttachPlan {
+  /// The entry of a parameter, or of the bias that `biasless` lacks; made where there is none.
+  PlannedParameter &planned(ModuleParameter *parameter, ModuleParameter *biasless);
+
   std::vector<std::unique_ptr<ModuleTable>> tables; ///< one for each onnx.model
   std::vector<std::unique_ptr<ResidualSums>> sums;  ///< the same
   std::vector<std::unique_ptr<LoadedAdapter>> adapters;
   std::vector<std::unique_ptr<PlannedParameter>> parameters;
   std::vector<std::unique_ptr<PlannedModules>> modules;
+
+private:
+  std::map<std::pair<ModuleParameter *, ModuleParameter *>, PlannedParameter *> byParameter;
 };
+
+/// The bias that a weight's module lacks, as it would be.
+ModuleParameter missingBias(const ModuleParameter &biasless);
+
+/// The weights that an exporter copied from a table; only their contents tell.
+std::vector<ModuleParameter *> tiedWeights(const ModuleTable &table, const ModuleParameter &embedding);
+
+/// Why no graph has what an update acts on: what is nearest, and what to do.
+std::string whyMissing(const AttachPlan &plan, const checkpoint::Update &update, bool hasBase);
+
+/// Sites for a slot wherever the graphs have a place for one of its forms.
+checkpoint::Status makeRoom(const SlotRequest &slot, AttachPlan &plan, AttachReport &report);
 
 /// Fills the plan and the report.
 checkpoint::Status planAttach(mlir::ModuleOp module, const std::vector<AdapterRequest> &requests,

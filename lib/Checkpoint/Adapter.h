@@ -74,6 +74,7 @@ struct Adapter {
   std::string method; // PEFT's peft_type, lower case: "lora"
   std::string path;
   std::string baseModel; // base_model_name_or_path, may be empty
+  std::string baseRevision; // of it, may be empty
   std::string hash;      // XXH3-128 of tensors and configuration, hexadecimal
   std::vector<Update> updates;
   std::optional<Classifier> classifier;

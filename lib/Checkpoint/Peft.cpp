@@ -103,6 +103,10 @@ static Result<Adapter> readFolder(const std::string &folder, const char *only = 
   if (!base)
     return base.error();
   adapter.baseModel = *base;
+  Result<std::string> revision = config->text("revision");
+  if (!revision)
+    return revision.error();
+  adapter.baseRevision = *revision;
   std::transform(type->begin(), type->end(), std::back_inserter(adapter.method),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   if (only && adapter.method != only)

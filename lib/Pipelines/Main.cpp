@@ -247,8 +247,13 @@ static std::string whyWrong(const CommandLine &line, StringRef report) {
   bool isPlanned = line.plan && !line.partition.ranks;
   if (!line.hasAdapters() && (line.attach.checkOnly || isPlanned || !line.attach.ignoreMissing.empty()))
     return "--check, --plan and --ignore-missing are about adapters, and there is no --adapter";
-  if (!line.hasAdapters() && !line.attach.base.empty())
-    return "--base says where adapters go, and there is no --adapter";
+  if (!line.hasAdapters() && (!line.attach.base.empty() || !line.attach.renamings.empty() ||
+                              line.attach.noBase || line.attach.allowOtherBase || line.attach.requireProof))
+    return "--base, --no-base, --allow-other-base, --require-proof and --map say where adapters go, and "
+           "there is "
+           "no --adapter";
+  if (line.attach.noBase && !line.attach.base.empty())
+    return "--no-base and --base contradict each other";
   if (line.attach.checkOnly && (line.output != "-" || !line.compileTo.empty()))
     return "--check writes nothing; leave out -o and --compile-to";
   if (line.partition.ranks && !line.endsWithPlan() &&
@@ -320,8 +325,28 @@ int adapter::adapterOptMain(int argc, char **argv) {
       llvm::cl::value_desc("glob"), llvm::cl::cat(category));
   llvm::cl::opt<std::string> base(
       "base",
-      llvm::cl::desc("The checkpoint that the models were exported from: finds weights by their contents"),
+      llvm::cl::desc(
+          "The checkpoint that the models were exported from: finds weights by their contents, and proves "
+          "that the models are the adapters' base"),
       llvm::cl::value_desc("file or folder"), llvm::cl::cat(category));
+  llvm::cl::opt<bool> noBase(
+      "no-base",
+      llvm::cl::desc("Do not compare with the base that an adapter names, where that is on this machine"),
+      llvm::cl::cat(category));
+  llvm::cl::opt<bool> allowOtherBase(
+      "allow-other-base",
+      llvm::cl::desc("Attach to a model that holds other numbers than the base that is compared with it"),
+      llvm::cl::cat(category));
+  llvm::cl::opt<bool> requireProof(
+      "require-proof",
+      llvm::cl::desc("Refuse an adapter of which any parameter is not proved by the base's contents"),
+      llvm::cl::cat(category));
+  llvm::cl::list<std::string> renamings(
+      "map",
+      llvm::cl::desc(
+          "Rename modules of the adapters, where no rule finds them: whole paths or their first names, "
+          "'*' for any text"),
+      llvm::cl::value_desc("OLD=NEW"), llvm::cl::cat(category));
   llvm::cl::opt<std::string> rowAxis(
       "row-axis",
       llvm::cl::desc("The axis that carries the rows of a call (default: the first input's first)"),
@@ -364,6 +389,15 @@ int adapter::adapterOptMain(int argc, char **argv) {
   CommandLine line{inputs, output, target, compileTo, {}, {}, report, lossy, plan, {}, 0, {}};
   line.attach.ignoreMissing = ignoreMissing;
   line.attach.base = base;
+  line.attach.noBase = noBase;
+  line.attach.allowOtherBase = allowOtherBase;
+  line.attach.requireProof = requireProof;
+  for (const std::string &text : renamings) {
+    auto [from, to] = StringRef(text).split('=');
+    if (from.empty() || !StringRef(text).contains('='))
+      return fail(wrongUsage, "--map " + text + ": expected OLD=NEW, two paths of modules");
+    line.attach.renamings.push_back({from.str(), to.str()});
+  }
   line.attach.checkOnly = check;
   Result<AdapterOptions> requests = parseAdapterOptions({adapters, slots, bindings});
   if (!requests)

@@ -156,7 +156,7 @@ Status GraphExporter::exportNode(onnxir::NodeOp op, ::onnx::NodeProto &proto) {
     proto.set_name(op.getNodeName()->str());
   if (!op.getDomain().empty())
     proto.set_domain(op.getDomain().str());
-  else if (model.getExplicitDomains())
+  else if (model.getExplicitDomains() && proto.domain().empty())
     proto.set_domain("");
   for (Value input : op.getInputs())
     proto.add_input(isa<NoneType>(input.getType()) ? "" : names[input]);

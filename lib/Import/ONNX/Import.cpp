@@ -115,12 +115,13 @@ static Status importFunctions(::onnx::ModelProto &proto, onnxir::ModelOp model, 
 }
 
 static Result<Model> importModel(MLIRContext *context, std::shared_ptr<::onnx::ModelProto> proto,
-                                 const std::string &folder, const ImportOptions &options) {
+                                 const std::string &folder, const std::string &linkedFolder,
+                                 const ImportOptions &options) {
   context->getOrLoadDialect<onnxir::ONNXDialect>();
   OpBuilder builder(context);
   if (!proto->has_graph())
     return Error{"it holds no graph; is this an ONNX model?"};
-  TensorReader tensors(ParameterStore::get(context), options.scope, folder, proto);
+  TensorReader tensors(ParameterStore::get(context), options.scope, folder, linkedFolder, proto);
   bool explicitDomains = domainsAreExplicit(proto->graph().node());
   for (const auto &function : proto->functions())
     explicitDomains = explicitDomains && domainsAreExplicit(function.node());
@@ -175,7 +176,8 @@ static Result<Model> importModel(MLIRContext *context, std::shared_ptr<::onnx::M
 }
 
 static Result<Model> parseModel(MLIRContext *context, StringRef bytes, const std::string &name,
-                                const std::string &folder, ImportOptions options) {
+                                const std::string &folder, const std::string &linkedFolder,
+                                ImportOptions options) {
   if (bytes.size() > std::numeric_limits<int>::max())
     return Error{name + ": the file has " + std::to_string(bytes.size() >> 20) +
                  " MiB, but ONNX files end at 2 GiB; save the model with external data"};
@@ -187,7 +189,7 @@ static Result<Model> parseModel(MLIRContext *context, StringRef bytes, const std
     if (options.symbol.empty() || options.symbol == "-")
       options.symbol = "model";
   }
-  Result<Model> model = importModel(context, std::move(proto), folder, options);
+  Result<Model> model = importModel(context, std::move(proto), folder, linkedFolder, options);
   if (!model)
     return within(name, model.error());
   return model;
@@ -205,8 +207,12 @@ Result<Model> adapter::importONNXFile(MLIRContext *context, const std::string &p
   if (!buffer)
     return Error{path + ": cannot be read: " + buffer.getError().message()};
   std::string folder = llvm::sys::path::parent_path(path).str();
+  llvm::SmallString<256> real;
+  std::string linkedFolder;
+  if (llvm::sys::fs::is_symlink_file(path) && !llvm::sys::fs::real_path(path, real))
+    linkedFolder = llvm::sys::path::parent_path(real).str();
   Result<Model> model =
-      parseModel(context, (*buffer)->getBuffer(), path, folder.empty() ? "." : folder, options);
+      parseModel(context, (*buffer)->getBuffer(), path, folder.empty() ? "." : folder, linkedFolder, options);
   if (model)
     ParameterStore::get(context).setFile(options.scope, path);
   return model;
@@ -214,5 +220,5 @@ Result<Model> adapter::importONNXFile(MLIRContext *context, const std::string &p
 
 Result<Model> adapter::importONNXBytes(MLIRContext *context, StringRef bytes, const std::string &name,
                                        const ImportOptions &options) {
-  return parseModel(context, bytes, name, "", options);
+  return parseModel(context, bytes, name, "", "", options);
 }

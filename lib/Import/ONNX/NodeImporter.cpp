@@ -154,9 +154,11 @@ Status GraphImporter::importNode(::onnx::NodeProto &node, const Nodes &all, Body
     state.addAttribute("node_name", builder.getStringAttr(node.name()));
     covered.push_back(N::kNameFieldNumber);
   }
-  if (!node.domain().empty())
+  // The default domain's other name stays with what only export has to know.
+  bool isSpelledOut = node.domain() == "ai.onnx";
+  if (!node.domain().empty() && !isSpelledOut)
     state.addAttribute("domain", builder.getStringAttr(node.domain()));
-  if (!node.domain().empty() || explicitDomains)
+  if (!isSpelledOut && (!node.domain().empty() || explicitDomains))
     covered.push_back(N::kDomainFieldNumber);
   if (llvm::all_of(node.metadata_props(), [](const auto &entry) {
         return entry.has_key() && entry.has_value() && entry.unknown_fields().empty();

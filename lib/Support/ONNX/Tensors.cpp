@@ -221,17 +221,21 @@ Status TensorReader::readExternal(const ::onnx::TensorProto &proto, size_t bytes
                  shapeText(tensor.shape) + " takes " + std::to_string(bytes)};
   auto found = files.find(location);
   if (found == files.end()) {
-    // Judged by where the path really leads, so that neither '..' nor a link leaves the folder.
-    llvm::SmallString<256> path(folder), real, realFolder;
+    // Judged by where the path really leads, so that neither '..' nor a link leaves the folder. A model hub's cache is
+    // made of links: the model's own leads into the folder in which its data must lie then.
+    llvm::SmallString<256> path(folder), real;
     bool inside = !llvm::sys::path::is_absolute(location) && location.find('\0') == std::string::npos;
     for (auto part = llvm::sys::path::begin(location); part != llvm::sys::path::end(location); ++part)
       inside &= *part != "..";
     llvm::sys::path::append(path, location);
     std::error_code missing = inside ? llvm::sys::fs::real_path(path, real) : std::error_code();
-    if (!missing && inside) {
-      inside = !llvm::sys::fs::real_path(folder, realFolder) &&
-               StringRef(real).starts_with((realFolder == "/" ? "" : realFolder.str().str()) + "/");
-    }
+    auto isIn = [&](StringRef place) {
+      llvm::SmallString<256> realPlace;
+      return !place.empty() && !llvm::sys::fs::real_path(place, realPlace) &&
+             StringRef(real).starts_with((realPlace == "/" ? "" : realPlace.str().str()) + "/");
+    };
+    if (!missing && inside)
+      inside = isIn(folder) || isIn(linkedFolder);
     if (!inside)
       return Error{"its contents lie at '" + location +
                    "', which is outside the model's folder; move the file there"};

@@ -26,10 +26,11 @@ constexpr int64_t maxInlineElements = 64;
 class TensorReader {
 public:
   /// `owner` keeps the model alive, into whose raw_data tensors point; `folder` holds its external data,
-  /// "" where there is none.
-  TensorReader(ParameterStore &store, std::string scope, std::string folder,
+  /// "" where there is none. Where the model's file is a link, `linkedFolder` is the folder of the file itself.
+  TensorReader(ParameterStore &store, std::string scope, std::string folder, std::string linkedFolder,
                std::shared_ptr<const void> owner)
-      : store(store), scope(std::move(scope)), folder(std::move(folder)), owner(std::move(owner)) {}
+      : store(store), scope(std::move(scope)), folder(std::move(folder)),
+        linkedFolder(std::move(linkedFolder)), owner(std::move(owner)) {}
 
   /// Type, shape and contents; no contents for strings. A message says what of the tensor is wrong.
   checkpoint::Result<checkpoint::Tensor> read(const ::onnx::TensorProto &proto);
@@ -51,7 +52,7 @@ private:
     size_t size;
     std::shared_ptr<const void> owner;
   };
-  std::string folder;
+  std::string folder, linkedFolder;
   std::shared_ptr<const void> owner;
   llvm::StringMap<File> files;
   llvm::StringSet<> keys;

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// See Claims.h. First names: each module's candidates in each graph, and one root for all (lib/Checkpoint/ModuleMatch).
+// Then contents, where names say nothing and a base is at hand. What two graphs hold of one parameter must be equal.
+#include "lib/Attach/Claims.h"
+#include "lib/Attach/Forms.h"
+#include "lib/Attach/GraphNames.h"
+#include "lib/Checkpoint/Bottleneck.h"
+#include "lib/Checkpoint/Mixture.h"
+#include <cstring>
+
+using namespace mlir;
+using namespace adapter;
+using checkpoint::Candidate;
+using checkpoint::Done;
+using checkpoint::MatchItem;
+using checkpoint::MatchResult;
+using checkpoint::Status;
+using checkpoint::Tensor;
+using checkpoint::Update;
+
+//===----------------------------------------------------------------------===//
+// Candidates
+//===----------------------------------------------------------------------===//
+
+// torch's MultiheadAttention multiplies by its weights itself, and exporters rename them: the one of q, k and v is
+// three times as long as wide.
+static std::vector<ModuleParameter *> findParameter(const ModuleTable &table, const std::string &path,
+                                                    const std::string &parameter) {
+  std::vector<ModuleParameter *> found = table.find(path, parameter);
+  bool isPacked = parameter == "in_proj_weight";
+  if (!found.empty() || (!isPacked && parameter != "out_proj.weight"))
+    return found;
+  for (ModuleParameter *each : table.find(path, "weight")) {
+    bool isLong = each->shape.size() == 2 && each->shape[0] == 3 * each->shape[1];
+    if (each->kind == SiteKind::Linear && isLong == isPacked)
+      found.push_back(each);
+  }
+  return found;
+}
+
+static bool hasParameter(const ModuleTable &table, const std::string &path, const std::string &parameter) {
+  return !findParameter(table, path, parameter).empty() || (parameter == "bias" && table.findBiasless(path));
+}
+
+// The path of a module beside another one: of the same parent, with another name.
+static std::string besides(StringRef path, StringRef name) {
+  size_t dot = path.rfind('.');
+  return dot == StringRef::npos ? name.str() : (path.take_front(dot + 1) + name).str();
+}
+
+static StringRef lastName(StringRef path) {
+  size_t dot = path.rfind('.');
+  return dot == StringRef::npos ? path : path.drop_front(dot + 1);
+}
+
+namespace {
+// In which way a graph's path stands for a module's.
+enum class Way { Itself, Fused, Split };
+} // namespace
+
+// What the checkpoint would call the module that a path stands for in some way; "" where it is none.
+static std::string nameIn(Way way, const std::string &spelling, const std::string &module) {
+  StringRef own = lastName(module), name = lastName(spelling);
+  if (way == Way::Itself)
+    return spelling;
+  if (way == Way::Fused) {
+    std::optional<FusedName> fused = fusedNameOf(own);
+    return fused && fused->whole == name ? besides(spelling, own) : "";
+  }
+  ArrayRef<const char *> parts = partNamesOf(own);
+  return !parts.empty() && name == parts.front() ? besides(spelling, own) : "";
+}
+
+bool Claims::fits(const Item &item, const ModuleParameter &parameter, bool byContents) const {
+  for (const Update *update : updates.at(item))
+    if (!whyUnfit(*update, parameter).empty())
+      return false;
+  const Tensor *expected = byContents ? baseTensor(item.first, item.second) : nullptr;
+  if (!expected || !parameter.value)
+    return true;
+  FusedPart whole{const_cast<ModuleParameter *>(&parameter), 0, parameter.shape[0]};
+  Comparison comparison = compareWithBase(whole, *expected);
+  return comparison.derivation.has_value();
+}
+
+// A path that stands for the module itself counts before one that is fused, which counts before a split one.
+void Claims::addCandidates(size_t index, MatchItem &item, bool byContents) {
+  const ModuleTable &table = *tables[index];
+  for (Way way : {Way::Itself, Way::Fused, Way::Split})
+    for (size_t spelling = 0; spelling < 4 && item.candidates.empty(); ++spelling)
+      for (const auto &[path, parameters] : table.modules()) {
+        std::vector<std::string> spellings = spellingsOf(path);
+        if (spelling >= spellings.size())
+          continue;
+        std::string name = nameIn(way, spellings[spelling], item.module);
+        if (name.empty() || !checkpoint::pathsMatch(name, item.module) ||
+            !hasParameter(table, path, item.parameter))
+          continue;
+        std::vector<ModuleParameter *> found = findParameter(table, path, item.parameter);
+        bool isFit = way != Way::Itself || found.empty() ||
+                     fits({item.module, item.parameter}, *found.front(), byContents);
+        item.candidates.push_back({name, isFit});
+      }
+}
+
+std::vector<MatchItem> Claims::candidatesIn(size_t table, bool byContents) {
+  std::vector<MatchItem> result;
+  for (const Item &item : items) {
+    result.push_back({item.first, item.second, {}});
+    addCandidates(table, result.back(), byContents);
+  }
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Names
+//===----------------------------------------------------------------------===//
+
+// Fills the claim of each item whose path is settled.
+void Claims::takePaths(size_t index, const MatchResult &match) {
+  ModuleTable &table = *tables[index];
+  for (size_t i = 0; i < items.size(); ++i) {
+    const std::string &module = items[i].first, &parameter = items[i].second;
+    Claim claim;
+    claim.problem = match.problems[i];
+    leftOut[index][items[i]] = match.paths[i].size() < module.size();
+    for (Way way : {Way::Itself, Way::Fused, Way::Split})
+      for (const auto &[path, parameters] : table.modules()) {
+        bool isMeant = llvm::any_of(spellingsOf(path), [&](const std::string &spelling) {
+          return !match.paths[i].empty() && nameIn(way, spelling, module) == match.paths[i];
+        });
+        if (!isMeant || !claim.none() || !hasParameter(table, path, parameter))
+          continue;
+        std::vector<ModuleParameter *> found = findParameter(table, path, parameter);
+        if (way == Way::Itself) {
+          for (ModuleParameter *each : found)
+            claim.parts.push_back({each, 0, each->shape[0]});
+          if (found.empty())
+            claim.biasless = table.findBiasless(path);
+        } else if (way == Way::Fused && found.size() == 1) {
+          if (std::optional<FusedPart> part =
+                  partOf(*found.front(), *updates.at(items[i]).front(), *fusedNameOf(lastName(module))))
+            claim.parts.push_back(*part);
+        } else if (way == Way::Split) {
+          for (const char *name : partNamesOf(lastName(module)))
+            if (std::vector<ModuleParameter *> each = table.find(besides(path, name), parameter);
+                each.size() == 1)
+              claim.split.push_back(each.front());
+          if (claim.split.size() != partNamesOf(lastName(module)).size())
+            claim.split.clear();
+        }
+      }
+    claims[index][items[i]] = std::move(claim);
+  }
+}
+
+// The graph could be one of several parts of the model: those that have another graph are out.
+void Claims::settleNames() {
+  std::vector<MatchResult> matches(tables.size());
+  std::vector<std::vector<MatchItem>> candidates(tables.size());
+  auto nameOf = [&](size_t table) { return tables[table]->getModel().getSymName().str(); };
+  for (size_t table = 0; table < tables.size(); ++table) {
+    candidates[table] = candidatesIn(table, /*byContents=*/false);
+    matches[table] = checkpoint::matchModules(candidates[table], nameOf(table));
+    bool isClear =
+        llvm::all_of(matches[table].problems, [](const std::string &text) { return text.empty(); });
+    if (isClear || !base())
+      continue;
+    candidates[table] = candidatesIn(table, /*byContents=*/true);
+    matches[table] = checkpoint::matchModules(candidates[table], nameOf(table));
+  }
+  for (size_t round = 0; round < tables.size(); ++round) {
+    std::set<std::string> chosen;
+    for (const MatchResult &match : matches)
+      if (!match.root.empty())
+        chosen.insert(match.root);
+    for (size_t table = 0; table < tables.size(); ++table)
+      if (!matches[table].rivals.empty())
+        matches[table] = checkpoint::matchModules(candidates[table], nameOf(table), chosen);
+  }
+  for (size_t table = 0; table < tables.size(); ++table)
+    takePaths(table, matches[table]);
+}
+
+static bool holdEqualNumbers(const ModuleParameter &x, const ModuleParameter &y) {
+  if (x.shape != y.shape)
+    return false;
+  std::optional<Tensor> a = floatContents(x), b = floatContents(y);
+  if (!a || !b)
+    return true; // nothing to compare
+  const float *p = reinterpret_cast<const float *>(a->data), *q = reinterpret_cast<const float *>(b->data);
+  if (x.transposed == y.transposed)
+    return std::memcmp(p, q, a->bytes) == 0;
+  int64_t rows = a->shape[0], columns = a->shape[1];
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j)
+      if (p[i * columns + j] != q[j * rows + i])
+        return false;
+  return true;
+}
+
+// A parameter has one value. Tensors of different numbers are not the same parameter, in one graph or in several.
+void Claims::refuseDifferent() {
+  for (const Item &item : items) {
+    struct Holder {
+      size_t table;
+      ModuleParameter *parameter;
+    };
+    std::vector<Holder> holders;
+    for (size_t table = 0; table < tables.size(); ++table)
+      for (const FusedPart &part : claims[table][item].parts)
+        if (part.isWhole() && part.parameter->value)
+          holders.push_back({table, part.parameter});
+    for (size_t i = 1; i < holders.size(); ++i) {
+      const Holder &a = holders[0], &b = holders[i];
+      if (a.parameter == b.parameter || a.parameter->kind != b.parameter->kind ||
+          holdEqualNumbers(*a.parameter, *b.parameter))
+        continue;
+      // A graph that has the module's whole path counts before one that has the end of it.
+      bool first = leftOut[a.table][item], second = leftOut[b.table][item];
+      std::string problem = "the graph holds different numbers for it (" + a.parameter->nodeName() + ", " +
+                            b.parameter->nodeName() +
+                            "), which cannot both be it; --map 'OLD=NEW' says which is meant";
+      for (size_t table : {a.table, b.table})
+        if (a.table == b.table || first == second || leftOut[table][item]) {
+          claims[table][item] = Claim();
+          claims[table][item].problem = problem;
+        }
+    }
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Contents
+//===----------------------------------------------------------------------===//
+
+ContentIndex &Claims::contentsOf(size_t table) {
+  std::unique_ptr<ContentIndex> &index = current->contents[table];
+  if (!index)
+    index = std::make_unique<ContentIndex>(*current->model, *tables[table]);
+  return *index;
+}
+
+// What an item's updates say of its kind.
+std::optional<SiteKind> Claims::kindOf(const Item &item) const {
+  for (const Update *update : updates.at(item)) {
+    StringRef form = update->form;
+    if (form.starts_with("lora_embedding"))
+      return SiteKind::Embedding;
+    if (form.starts_with("lora") || checkpoint::isMixtureForm(update->form))
+      return SiteKind::Linear;
+  }
+  return std::nullopt;
+}
+
+void Claims::settleContents(size_t table) {
+  for (const Item &item : items) {
+    Claim &claim = claims[table][item];
+    auto key = baseKeys.find(item);
+    if (!claim.none() || key == baseKeys.end())
+      continue;
+    ContentIndex::Place place = contentsOf(table).find(key->second, kindOf(item));
+    if (!place.parts.empty()) {
+      claim.parts = place.parts;
+      claim.byContents = true;
+      claim.problem.clear();
+    } else if (!place.problem.empty() && claim.problem.empty()) {
+      claim.problem = place.problem;
+    }
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// All of it
+//===----------------------------------------------------------------------===//
+
+Status Claims::settle(const checkpoint::Adapter &adapter,
+                      const std::function<bool(const std::string &)> &isIgnored) {
+  items.clear();
+  updates.clear();
+  baseKeys.clear();
+  weightDerivations.clear();
+  differing.clear();
+  compared = 0;
+  claims.assign(tables.size(), {});
+  leftOut.assign(tables.size(), {});
+  for (const Update &update : adapter.updates) {
+    if (checkpoint::isModuleForm(update.form) || isIgnored(update.module))
+      continue;
+    Item item{update.module, update.parameter};
+    if (updates[item].empty())
+      items.push_back(item);
+    updates[item].push_back(&update);
+  }
+  if (Status status = openBase(adapter); !status)
+    return status;
+  if (base())
+    matchBaseKeys();
+  settleNames();
+  for (size_t table = 0; base() && table < tables.size(); ++table)
+    settleContents(table);
+  refuseDifferent();
+  return Done{};
+}
+
+const Claim &Claims::find(size_t table, const Update &update) const {
+  static const Claim none;
+  auto found = claims[table].find({update.module, update.parameter});
+  return found == claims[table].end() ? none : found->second;
+}

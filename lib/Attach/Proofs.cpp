@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The base checkpoint of an adapter, and what it proves of claims; see Claims.h.
+#include "lib/Attach/Claims.h"
+#include <algorithm>
+
+using namespace mlir;
+using namespace adapter;
+using checkpoint::BaseModel;
+using checkpoint::Done;
+using checkpoint::Error;
+using checkpoint::MatchItem;
+using checkpoint::MatchResult;
+using checkpoint::Result;
+using checkpoint::Status;
+using checkpoint::Tensor;
+using checkpoint::Update;
+
+Status Claims::openBase(const checkpoint::Adapter &adapter) {
+  current = nullptr;
+  std::string path = options.base;
+  bool wasFound = false;
+  if (path.empty() && !options.noBase)
+    if (std::optional<std::string> local =
+            checkpoint::findLocalModel(adapter.baseModel, adapter.baseRevision)) {
+      path = *local;
+      wasFound = true;
+    }
+  if (path.empty())
+    return Done{};
+  std::unique_ptr<Base> &entry = bases[path];
+  if (!entry) {
+    Result<BaseModel> read = BaseModel::open(path);
+    // What was found by itself and cannot be read is as good as not there.
+    if (!read && wasFound)
+      return Done{};
+    if (!read)
+      return Error{"--base " + read.error().message};
+    entry = std::make_unique<Base>();
+    entry->model = std::make_shared<BaseModel>(std::move(*read));
+    entry->wasFound = wasFound;
+    entry->contents.resize(tables.size());
+  }
+  current = entry.get();
+  return Done{};
+}
+
+// Modules of the adapter and keys of the base are matched as modules and graphs are.
+void Claims::matchBaseKeys() {
+  std::vector<MatchItem> wanted;
+  for (const Item &item : items) {
+    wanted.push_back({item.first, item.second, {}});
+    for (const Tensor *tensor : current->model->tensors()) {
+      StringRef key = tensor->key;
+      if (key.consume_back("." + item.second) && checkpoint::pathsMatch(key.str(), item.first))
+        wanted.back().candidates.push_back({key.str(), true});
+    }
+  }
+  MatchResult match = checkpoint::matchModules(wanted, "");
+  for (size_t i = 0; i < items.size(); ++i)
+    if (!match.paths[i].empty())
+      baseKeys[items[i]] = match.paths[i] + "." + items[i].second;
+}
+
+const Tensor *Claims::baseTensor(const std::string &module, const std::string &parameter) const {
+  auto key = baseKeys.find({module, parameter});
+  return key == baseKeys.end() || !base() ? nullptr : base()->find(key->second);
+}
+
+Proof Claims::prove(const Update &update, const FusedPart &part) {
+  Proof proof;
+  proof.evidence = part.parameter->evidence;
+  const Tensor *expected = baseTensor(update.module, update.parameter);
+  if (!expected || !part.parameter->value)
+    return proof;
+  Comparison comparison = compareWithBase(part, *expected);
+  if (!comparison.problem.empty())
+    return proof;
+  ++compared;
+  auto weight = weightDerivations.find({update.module, "weight"});
+  bool isScaledBias = update.parameter == "bias" && weight != weightDerivations.end() &&
+                      weight->second.kind == Derivation::RowsScaled;
+  if (!comparison.derivation && isScaledBias)
+    comparison.derivation = affineOf(part, *expected, weight->second);
+  if (!comparison.derivation) {
+    if (!options.allowOtherBase)
+      differing.push_back({update.module + "." + update.parameter, comparison.difference});
+    return proof;
+  }
+  proof.evidence = Evidence::Contents;
+  proof.derivation = *comparison.derivation;
+  if (part.parameter->kind == SiteKind::Linear && part.isWhole()) {
+    part.parameter->storedTransposed = comparison.storedTransposed;
+    part.parameter->orientationKnown = true;
+  }
+  weightDerivations[{update.module, update.parameter}] = proof.derivation;
+  return proof;
+}
+
+std::string Claims::whyOtherBase() const {
+  if (differing.empty())
+    return "";
+  std::vector<std::pair<std::string, double>> sorted = differing;
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const auto &a, const auto &b) { return a.second > b.second; });
+  sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
+  std::string list;
+  for (size_t i = 0; i < sorted.size() && i < 3; ++i) {
+    char text[64];
+    std::snprintf(text, sizeof text, " by %.2g", sorted[i].second);
+    list += (i ? ", '" : "'") + sorted[i].first + "'" + text;
+  }
+  return "the graph is not what " + base()->path() + " holds: of " + std::to_string(compared) +
+         " parameters that the adapter touches, " + std::to_string(sorted.size()) + " differ (" + list +
+         (sorted.size() > 3 ? ", ..." : "") + " of the largest number there); export that model, or " +
+         (baseWasFound() ? "leave the comparison out with --no-base, or " : "") +
+         "say with --allow-other-base that the adapter is meant for this one";
+}

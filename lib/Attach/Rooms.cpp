@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Room for adapters that arrive later: at every parameter that a form of the slot could act on with certainty.
+#include "lib/Attach/Forms.h"
+#include "lib/Attach/Mixtures.h"
+#include "lib/Attach/Plan.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/GlobPattern.h"
+#include <set>
+
+using namespace mlir;
+using namespace adapter;
+using checkpoint::Done;
+using checkpoint::Error;
+using checkpoint::Status;
+
+// Whether a glob names the module's path or an end of it, as PEFT's target_modules do.
+static bool matchesEnd(const llvm::GlobPattern &glob, StringRef path) {
+  while (!glob.match(path)) {
+    size_t dot = path.find('.');
+    if (dot == StringRef::npos)
+      return false;
+    path = path.drop_front(dot + 1);
+  }
+  return true;
+}
+
+Status adapter::makeRoom(const SlotRequest &slot, AttachPlan &plan, AttachReport &report) {
+  std::vector<llvm::GlobPattern> wanted;
+  for (const std::string &text : slot.modules) {
+    llvm::Expected<llvm::GlobPattern> glob = llvm::GlobPattern::create(text);
+    if (!glob)
+      return Error{"slot '" + slot.name + "': '" + text +
+                   "' is no glob: " + llvm::toString(glob.takeError())};
+    wanted.push_back(std::move(*glob));
+  }
+  int64_t sites = 0;
+  std::set<size_t> used;
+  auto makeRoomAt = [&](ModuleTable &table, const ModuleParameter &target, ModuleParameter *parameter,
+                        ModuleParameter *biasless) {
+    PlannedRoom room{&slot, {}};
+    llvm::copy_if(slot.forms, std::back_inserter(room.forms),
+                  [&](const std::string &form) { return hasRoom(form, target); });
+    if (room.forms.empty())
+      return;
+    PlannedParameter &entry = plan.planned(parameter, biasless);
+    bool isMixed = llvm::any_of(entry.updates, [](const PlannedUpdate &each) {
+      return checkpoint::isMixtureForm(each.update->form);
+    });
+    if (isMixed)
+      llvm::erase_if(room.forms, [](const std::string &form) { return !actsBehindMixtures(form); });
+    if (room.forms.empty())
+      return;
+    if (entry.updates.empty() && entry.rooms.empty() && parameter)
+      entry.tied = tiedWeights(table, *parameter);
+    entry.rooms.push_back(std::move(room));
+    ++sites;
+  };
+  for (const auto &table : plan.tables)
+    for (const auto &[path, parameters] : table->modules()) {
+      bool isWanted = wanted.empty();
+      for (size_t i = 0; i < wanted.size(); ++i)
+        if (matchesEnd(wanted[i], path)) {
+          used.insert(i);
+          isWanted = true;
+        }
+      if (!isWanted)
+        continue;
+      for (const auto &parameter : parameters)
+        makeRoomAt(*table, *parameter, parameter.get(), nullptr);
+      if (ModuleParameter *weight = table->findBiasless(path))
+        makeRoomAt(*table, missingBias(*weight), nullptr, weight);
+    }
+  for (size_t i = 0; i < wanted.size(); ++i)
+    if (!used.count(i))
+      return Error{"slot '" + slot.name + "': the graph has no module '" + slot.modules[i] + "'"};
+  if (!sites)
+    return Error{"slot '" + slot.name + "': the graph has no place for " + llvm::join(slot.forms, ", ")};
+  report.slots.push_back({slot.name, slot.time, slot.forms, slot.rank, sites});
+  return Done{};
+}
