@@ -69,6 +69,7 @@ struct Placement {
   std::string adapter, module, parameter; ///< as the checkpoint names them
   std::string graphModule, node;          ///< as the graph does
   std::string model;                      ///< symbol of the onnx.model
+  std::string key;                        ///< of the graph's tensor; "" for a bias that it lacks
   SiteKind kind = SiteKind::Vector;
   std::string form;
   int64_t rank = 0;
@@ -129,6 +130,9 @@ struct AttachReport {
 checkpoint::Status attachAdapters(mlir::ModuleOp module, const std::vector<AdapterRequest> &requests,
                                   const std::vector<SlotRequest> &slots, const AttachOptions &options,
                                   AttachReport &report);
+
+/// "names", "metadata" or "contents".
+const char *evidenceName(Evidence evidence);
 
 /// The report as a table, as JSON, and as a page of HTML that needs no other file.
 std::string reportTable(const AttachReport &report);

@@ -254,13 +254,34 @@ std::optional<SiteKind> Claims::kindOf(const Item &item) const {
   return std::nullopt;
 }
 
+// A checkpoint whose head is tied to the table of its embedding lists the table alone. The head is what multiplies by
+// those numbers.
+ContentIndex::Place Claims::findTiedHead(size_t table, const Item &item) {
+  ContentIndex::Place found;
+  if (item.second != "weight" || kindOf(item).value_or(SiteKind::Linear) != SiteKind::Linear)
+    return found;
+  for (const Tensor *tensor : base()->tensors()) {
+    ContentIndex::Place lookup = contentsOf(table).find(tensor->key, SiteKind::Embedding);
+    ContentIndex::Place product = contentsOf(table).find(tensor->key, SiteKind::Linear);
+    bool isTied = tensor->shape.size() == 2 && !lookup.parts.empty() && product.parts.size() == 1;
+    if (!isTied || !product.parts.front().isWhole() || !product.parts.front().parameter->module.empty() ||
+        !fits(item, *product.parts.front().parameter, /*byContents=*/false))
+      continue;
+    if (!found.parts.empty())
+      return {};
+    found = product;
+  }
+  return found;
+}
+
 void Claims::settleContents(size_t table) {
   for (const Item &item : items) {
     Claim &claim = claims[table][item];
     auto key = baseKeys.find(item);
-    if (!claim.none() || key == baseKeys.end())
+    if (!claim.none())
       continue;
-    ContentIndex::Place place = contentsOf(table).find(key->second, kindOf(item));
+    ContentIndex::Place place =
+        key == baseKeys.end() ? findTiedHead(table, item) : contentsOf(table).find(key->second, kindOf(item));
     if (!place.parts.empty()) {
       claim.parts = place.parts;
       claim.byContents = true;

@@ -66,9 +66,11 @@ private:
   void addCandidates(size_t table, checkpoint::MatchItem &item, bool byContents);
   void settleNames();
   void takePaths(size_t table, const checkpoint::MatchResult &match);
+  ContentIndex::Place findTiedHead(size_t table, const Item &item);
   void settleContents(size_t table);
   void refuseDifferent();
   const checkpoint::Tensor *baseTensor(const std::string &module, const std::string &parameter) const;
+  bool isTiedInBase(const FusedPart &part) const;
   bool fits(const Item &item, const ModuleParameter &parameter, bool byContents) const;
   std::optional<SiteKind> kindOf(const Item &item) const;
   ContentIndex &contentsOf(size_t table);

@@ -185,6 +185,7 @@ void Planner::reportAt(const Update &update, const Target &target, bool unchange
   row.graphModule = parameter.module;
   row.node = parameter.nodeName();
   row.model = parameter.model().getSymName().str();
+  row.key = parameter.value ? const_cast<ParameterOp &>(parameter.value).getKey().str() : "";
   row.kind = parameter.kind;
   row.form = update.form;
   row.rank = update.rank;

@@ -67,12 +67,35 @@ const Tensor *Claims::baseTensor(const std::string &module, const std::string &p
   return key == baseKeys.end() || !base() ? nullptr : base()->find(key->second);
 }
 
+// Whether the weight of a module that the base does not list is a table that it lists: tied, and stored once.
+bool Claims::isTiedInBase(const FusedPart &part) const {
+  if (!base() || part.parameter->kind != SiteKind::Linear || !part.isWhole())
+    return false;
+  return llvm::any_of(base()->tensors(), [&](const Tensor *tensor) {
+    if (tensor->shape.size() != 2 || tensor->shape[0] != part.parameter->shape[0] ||
+        tensor->shape[1] != part.parameter->shape[1])
+      return false;
+    Comparison comparison = compareWithBase(part, *tensor);
+    return comparison.derivation && comparison.derivation->kind == Derivation::Itself &&
+           !comparison.storedTransposed;
+  });
+}
+
 Proof Claims::prove(const Update &update, const FusedPart &part) {
   Proof proof;
   proof.evidence = part.parameter->evidence;
   const Tensor *expected = baseTensor(update.module, update.parameter);
-  if (!expected || !part.parameter->value)
+  if (!part.parameter->value)
     return proof;
+  if (!expected) {
+    if (!isTiedInBase(part))
+      return proof;
+    ++compared;
+    part.parameter->storedTransposed = false;
+    part.parameter->orientationKnown = true;
+    proof.evidence = Evidence::Contents;
+    return proof;
+  }
   Comparison comparison = compareWithBase(part, *expected);
   if (!comparison.problem.empty())
     return proof;

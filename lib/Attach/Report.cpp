@@ -17,6 +17,36 @@ static std::string numberText(double value) {
   return text;
 }
 
+const char *adapter::evidenceName(Evidence evidence) {
+  return evidence == Evidence::Contents ? "contents" : evidence == Evidence::Metadata ? "metadata" : "names";
+}
+
+// How many parameters the base proves, of those that the graph has.
+static std::pair<size_t, size_t> provedOf(const AttachReport &report) {
+  size_t proved = 0, all = 0;
+  for (const Placement &row : report.placements) {
+    if (row.note == "new bias" || row.kind == SiteKind::Bottleneck)
+      continue;
+    ++all;
+    proved += row.evidence == Evidence::Contents;
+  }
+  return {proved, all};
+}
+
+static std::string proofText(const AttachReport &report) {
+  auto [proved, all] = provedOf(report);
+  if (!all)
+    return "";
+  std::string text = std::to_string(proved) + " of " + std::to_string(all) + " parameters proved by contents";
+  if (report.bases.empty())
+    return text + " (no base checkpoint to compare with; --base names one)";
+  std::string paths;
+  for (const ComparedBase &base : report.bases)
+    if (paths.find(base.path) == std::string::npos)
+      paths += (paths.empty() ? "" : ", ") + base.path;
+  return text + " (" + paths + ")";
+}
+
 static std::string orientationOf(const Placement &row) {
   if (row.kind == SiteKind::Vector || row.kind == SiteKind::Convolution || row.kind == SiteKind::Bottleneck)
     return "-";
@@ -25,15 +55,21 @@ static std::string orientationOf(const Placement &row) {
   return row.transposed ? "[in, out]" : "[out, in]";
 }
 
-using Line = std::array<std::string, 10>;
+// What the graph holds, where that is not the parameter itself, stands with the note.
+static std::string noteOf(const Placement &row) {
+  std::string derived = row.derivation.empty() ? "" : "the graph holds " + row.derivation;
+  return row.note.empty() || derived.empty() ? row.note + derived : row.note + "; " + derived;
+}
+
+using Line = std::array<std::string, 11>;
 
 static std::vector<Line> linesOf(const AttachReport &report) {
-  std::vector<Line> lines = {
-      {"adapter", "module", "parameter", "kind", "form", "rank", "scale", "orientation", "node", "note"}};
+  std::vector<Line> lines = {{"adapter", "module", "parameter", "kind", "form", "rank", "scale",
+                              "orientation", "node", "evidence", "note"}};
   for (const Placement &row : report.placements)
     lines.push_back({row.adapter, row.module, row.parameter, stringifySiteKind(row.kind).str(), row.form,
                      row.rank ? std::to_string(row.rank) : "-", numberText(row.scale), orientationOf(row),
-                     row.node, row.note});
+                     row.node, evidenceName(row.evidence), noteOf(row)});
   return lines;
 }
 
@@ -48,7 +84,7 @@ static std::string slotText(const SlotPlacement &slot) {
 
 std::string adapter::reportTable(const AttachReport &report) {
   std::vector<Line> lines = linesOf(report);
-  std::array<size_t, 10> widths{};
+  std::array<size_t, 11> widths{};
   for (const Line &line : lines)
     for (size_t i = 0; i < line.size(); ++i)
       widths[i] = std::max(widths[i], line[i].size());
@@ -66,6 +102,8 @@ std::string adapter::reportTable(const AttachReport &report) {
     text += "ignored: " + module + "\n";
   for (const std::string &message : report.leftOver)
     text += "left over: " + message + "\n";
+  if (std::string proof = proofText(report); !proof.empty())
+    text += proof + "\n";
   return text;
 }
 
@@ -81,7 +119,10 @@ std::string adapter::reportJson(const AttachReport &report) {
                              {"kind", stringifySiteKind(row.kind)},
                              {"form", row.form},
                              {"scale", row.scale},
-                             {"transposed", row.transposed}};
+                             {"transposed", row.transposed},
+                             {"evidence", evidenceName(row.evidence)}};
+    if (!row.derivation.empty())
+      entry["derivation"] = row.derivation;
     if (row.rank)
       entry["rank"] = row.rank;
     if (!row.note.empty())
@@ -95,7 +136,15 @@ std::string adapter::reportJson(const AttachReport &report) {
                                        {"forms", llvm::json::Array(slot.forms)},
                                        {"rank", slot.rank},
                                        {"sites", slot.sites}});
+  llvm::json::Array bases;
+  for (const ComparedBase &base : report.bases)
+    bases.push_back(
+        llvm::json::Object{{"adapter", base.adapter}, {"path", base.path}, {"digest", base.digest}});
+  auto [proved, touched] = provedOf(report);
   llvm::json::Object all{{"updates", std::move(updates)},
+                         {"bases", std::move(bases)},
+                         {"proved", static_cast<int64_t>(proved)},
+                         {"parameters", static_cast<int64_t>(touched)},
                          {"slots", std::move(slots)},
                          {"ignored", llvm::json::Array(report.ignored)},
                          {"left_over", llvm::json::Array(report.leftOver)}};
@@ -149,6 +198,8 @@ std::string adapter::reportHtml(const AttachReport &report) {
   size_t placed = report.placements.size(), left = report.leftOver.size();
   text += "<p class=\"" + std::string(left ? "wrong" : "right") + "\">" + std::to_string(placed) +
           " updates have a place, " + std::to_string(left) + " are left over.</p>\n";
+  if (std::string proof = proofText(report); !proof.empty())
+    text += "<p>" + escaped(proof) + "</p>\n";
   text += htmlList("Left over", "wrong", report.leftOver);
   if (placed) {
     text += "<h2>Updates</h2>\n<table>\n";

@@ -10,6 +10,7 @@
 #include "lib/Compile/Passes.h"
 #include "lib/Compile/Rounding.h"
 #include "lib/Conversion/Passes.h"
+#include "dialects/ONNX/IR/ONNXOps.h"
 #include "lib/Support/ParameterStore.h"
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -60,6 +61,13 @@ static Type evaluatedType(Type type, bool sizesMatter, Type element) {
 static Type evaluatedElement(MaterializeOp op) {
   Type element = cast<RankedTensorType>(op.getType()).getElementType();
   return element.isF16() || element.isBF16() ? Type(Float64Type::get(op.getContext())) : Type();
+}
+
+// The model that an op of its graph belongs to.
+static Operation *modelOf(Operation *op) {
+  while (op && !isa<onnxir::ModelOp>(op))
+    op = op->getParentOp();
+  return op;
 }
 
 namespace {
@@ -172,6 +180,11 @@ LogicalResult MergePass::roundResult(MaterializeOp op, const Tensor &base, Tenso
   if (!error)
     return op.emitError() << error.error().message;
   result = std::move(rounded);
+  if (weight)
+    getOperation()->walk([&](AttachedOp record) {
+      if (record.getKey() == weight.getKey() && record->getParentOp()->getParentOp() == modelOf(op))
+        record.setRetainedErrorAttr(Builder(&getContext()).getF64FloatAttr(*error));
+    });
   if (*error <= retainedErrorLimit)
     return success();
   ++numLossy;

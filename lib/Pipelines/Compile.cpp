@@ -146,8 +146,9 @@ Status adapter::compileText(ModuleOp module, const CompileOptions &options, Stri
     bytes.assign(code->begin(), code->end());
   }
   // What adapters act on is said in an artifact's manifest; code alone has nobody to tell.
-  for (auto site : llvm::make_early_inc_range(module.getOps<SiteOp>()))
-    site.erase();
+  for (Operation &op : llvm::make_early_inc_range(*module.getBody()))
+    if (isa<SiteOp, AttachmentOp>(op))
+      op.erase();
   if (isDeviceCode) {
     // Written below.
   } else if (path.ends_with(".o")) {

@@ -25,6 +25,7 @@ public:
   checkpoint::Status addExperts(mlir::ModuleOp module);
 
   /// Enters sites and the adapters that act there, and adds their load and switch functions to the module.
+  void addAttachments(mlir::ModuleOp module);
   checkpoint::Status addSites(mlir::ModuleOp module);
 
   /// Enters the device and its kernels, once the module has passed the phase `device`.

@@ -61,6 +61,7 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
   artifact::Site site;
   site.set_module(op.getModule().str());
   site.set_parameter_name(op.getParameter().str());
+  site.set_graph(op.getGraph().value_or("").str());
   site.set_kind(*kind);
   site.set_parameter(module ? -1 : parameter->second);
   site.set_time(static_cast<artifact::Time>(op.getTime()));
@@ -161,7 +162,32 @@ Status ManifestBuilder::addAdapter(DictionaryAttr attr) {
   return Done{};
 }
 
+void ManifestBuilder::addAttachments(ModuleOp module) {
+  for (auto op : llvm::make_early_inc_range(module.getOps<AttachmentOp>())) {
+    artifact::Attachment &attachment = *manifest.add_attachments();
+    attachment.set_adapter(op.getAdapter().str());
+    attachment.set_hash(op.getHash().str());
+    attachment.set_base(op.getBase().value_or("").str());
+    attachment.set_base_digest(op.getBaseDigest().value_or("").str());
+    attachment.set_scale(op.getScale().convertToDouble());
+    attachment.set_time(static_cast<artifact::Time>(op.getTime()));
+    for (auto each : op.getBody().getOps<AttachedOp>()) {
+      artifact::AttachedParameter &parameter = *attachment.add_parameters();
+      parameter.set_module(each.getModule().str());
+      parameter.set_parameter_name(each.getParameter().str());
+      parameter.set_graph(op.getGraph().value_or("").str());
+      parameter.set_node(each.getNode().str());
+      parameter.set_form(each.getForm().str());
+      parameter.set_evidence(each.getEvidence().str());
+      parameter.set_derivation(each.getDerivation().value_or("").str());
+      parameter.set_retained_error(each.getRetainedError() ? each.getRetainedError()->convertToDouble() : 0);
+    }
+    op.erase();
+  }
+}
+
 Status ManifestBuilder::addSites(ModuleOp module) {
+  addAttachments(module);
   FormFunctionBuilder functions(module, options.target.codegen.columnBlock());
   // Why room was left out: it is the graph's fault only where nothing else of the slot remains.
   SmallVector<Attribute> leftOut;

@@ -57,6 +57,34 @@ Json parameterJson(const Parameter &parameter) {
   return {{"name", parameter.name()}, {"dtype", dtype(parameter.dtype())}, {"dims", plain(parameter.dims())}};
 }
 
+Json attachedJson(const AttachedParameter &parameter) {
+  Json result = {{"module", parameter.module()},
+                 {"parameter", parameter.parameter_name()},
+                 {"form", parameter.form()},
+                 {"node", parameter.node()},
+                 {"evidence", parameter.evidence()}};
+  if (!parameter.graph().empty())
+    result["graph"] = parameter.graph();
+  if (!parameter.derivation().empty())
+    result["derivation"] = parameter.derivation();
+  if (parameter.retained_error() > 0)
+    result["retained_error"] = parameter.retained_error();
+  return result;
+}
+
+Json attachmentJson(const Attachment &attachment) {
+  Json result = {{"adapter", attachment.adapter()},
+                 {"time", timeName(attachment.time())},
+                 {"hash", attachment.hash()},
+                 {"scale", attachment.scale()},
+                 {"parameters", each(attachment.parameters(), attachedJson)}};
+  if (!attachment.base().empty())
+    result["base"] = attachment.base();
+  if (!attachment.base_digest().empty())
+    result["base_digest"] = attachment.base_digest();
+  return result;
+}
+
 Json formJson(const SiteForm &form) {
   return {{"form", form.form()},
           {"roles", plain(form.roles())},
@@ -134,6 +162,8 @@ Json manifestToJson(const Manifest &manifest) {
     result["expert_layers"] = each(manifest.expert_layers(), [](const ExpertLayer &layer) {
       return Json{{"name", layer.name()}, {"identity", layer.identity()}, {"experts", layer.experts()}};
     });
+  if (!manifest.attachments().empty())
+    result["attachments"] = each(manifest.attachments(), attachmentJson);
   if (manifest.ranks())
     result["ranks"] = manifest.ranks();
   if (manifest.has_device())

@@ -8,6 +8,7 @@
 #include "lib/Checkpoint/Skills.h"
 #include "lib/Runtime/BaseContents.h"
 #include "lib/Runtime/Manifest.h"
+#include "lib/Runtime/SiteMatch.h"
 #include "lib/Runtime/SiteShapes.h"
 #include <algorithm>
 #include <cstring>
@@ -122,50 +123,6 @@ std::string formsOf(const artifact::Slot &slot) {
   return forms;
 }
 
-// The names of a message, not all where they are many.
-template <typename Names>
-std::string listOf(const Names &names) {
-  std::string list;
-  for (const std::string &each : names) {
-    if (list.size() > 1000)
-      return list + ", ...";
-    list += (list.empty() ? "" : ", ") + each;
-  }
-  return list.empty() ? "none" : list;
-}
-
-// The sites that an update of a checkpoint is about.
-Result<std::vector<int>> matchSites(const Artifact &artifact, const Room &room, const Update &update,
-                                    const std::string &where) {
-  std::set<std::string> modules, all;
-  for (int index : room.sites) {
-    const artifact::Site &site = artifact.manifest.sites(index);
-    all.insert(siteName(site));
-    if (site.parameter_name() == update.parameter)
-      modules.insert(site.module());
-  }
-  std::vector<std::string> found = checkpoint::matchingPaths({modules.begin(), modules.end()}, update.module);
-  if (found.empty())
-    return Error{where + ": the artifact has no room for '" + update.module + "." + update.parameter +
-                 "'; it has room at: " + listOf(all)};
-  if (found.size() > 1)
-    return Error{where + ": '" + update.module + "' may be any of: " + listOf(found)};
-  std::vector<int> result;
-  std::set<int> tied;
-  for (int index : room.sites) {
-    const artifact::Site &site = artifact.manifest.sites(index);
-    if (site.module() != found[0] || site.parameter_name() != update.parameter)
-      continue;
-    result.push_back(index);
-    if (update.tied)
-      tied.insert(site.tied().begin(), site.tied().end());
-  }
-  for (int index : tied)
-    if (std::find(result.begin(), result.end(), index) == result.end())
-      result.push_back(index);
-  return result;
-}
-
 // Why the slot does not take the update, if so.
 Status checkTaken(const artifact::Slot &slot, const Update &update, const std::string &where) {
   if (slot.forms_size() &&
@@ -255,14 +212,16 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
     source.bound.assign(room->slot->bound().begin(), room->slot->bound().end());
     source.byToken = room->slot->by_token();
   }
-  for (const Update &update : adapter->updates) {
+  std::vector<Result<std::vector<int>>> places = matchSites(artifact, room->sites, adapter->updates, path);
+  for (size_t i = 0; i < adapter->updates.size(); ++i) {
+    const Update &update = adapter->updates[i];
     std::shared_ptr<Update> skills;
     if (update.tasks) {
       skills = std::make_shared<Update>(update);
       for (auto &[role, tensor] : skills->skills)
         tensor = copyTensor(tensor); // its file may be overwritten while the adapter lives
     }
-    Result<std::vector<int>> sites = matchSites(artifact, *room, update, path);
+    const Result<std::vector<int>> &sites = places[i];
     if (sites) {
       Result<bool> unchanged = changesNothing(artifact, update, *sites);
       if (!unchanged)

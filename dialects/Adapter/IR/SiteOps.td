@@ -20,6 +20,8 @@ def Adapter_SiteOp : Adapter_Op<"site", [Symbol]> {
     `tied` are sites that follow this one where an update of a tied weight reaches both. `slots` names the slots
     that have room here; a `spare` site is for them alone, and is left out where the graph cannot serve it. The
     attribute `adapter.by_token` ("adapter" or "room") says that adapters of a row-bound site may differ by token.
+    `graph` is the model that the site is of, where there are several: an adapter's modules are matched in each by
+    itself.
 
     Example:
     ```mlir
@@ -34,7 +36,8 @@ def Adapter_SiteOp : Adapter_Op<"site", [Symbol]> {
                        I64Attr:$columns, UnitAttr:$transposed, UnitAttr:$stored_transposed,
                        StrArrayAttr:$forms,
                        OptionalAttr<TypedArrayAttrBase<FlatSymbolRefAttr, "symbols">>:$tied,
-                       OptionalAttr<StrArrayAttr>:$slots, UnitAttr:$spare);
+                       OptionalAttr<StrArrayAttr>:$slots, UnitAttr:$spare,
+                       OptionalAttr<StrAttr>:$graph);
   let assemblyFormat = "$sym_name attr-dict";
   let hasVerifier = 1;
 }

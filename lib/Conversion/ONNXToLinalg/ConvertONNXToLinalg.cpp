@@ -319,6 +319,11 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
       // Sites and what acts there outlive the graph: the artifact's manifest names them.
       for (SiteOp site : llvm::make_early_inc_range(model.getBody().getOps<SiteOp>()))
         site->moveBefore(model);
+      for (AttachmentOp each : llvm::make_early_inc_range(model.getBody().getOps<AttachmentOp>())) {
+        if (models.size() > 1)
+          each.setGraph(model.getSymName());
+        each->moveBefore(model);
+      }
       if (auto listed = model->getAttrOfType<ArrayAttr>("adapter.adapters"))
         addAdapters(adapters, listed);
       model.erase();

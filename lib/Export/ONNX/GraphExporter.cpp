@@ -3,6 +3,7 @@
 // Models, graphs and functions. Values get the names of the interface first, then those of parameters and
 // nodes; a name that is taken gets a number behind it. Messages start from the text that import kept.
 #include "lib/Export/ONNX/GraphExporter.h"
+#include "lib/Support/ONNX/Attachments.h"
 #include "lib/Support/ONNX/Residue.h"
 #include "lib/Support/ONNX/Tensors.h"
 #include "lib/Support/ONNX/Types.h"
@@ -343,6 +344,11 @@ Status GraphExporter::exportModel(::onnx::ModelProto &proto) {
   if (model.getIrVersion())
     proto.set_ir_version(model.getIrVersion());
   exportOpsets(model.getOpsets(), *proto.mutable_opset_import());
+  if (std::string text = attachmentsText(model); !text.empty()) {
+    auto *entry = proto.add_metadata_props();
+    entry->set_key(attachmentsKey);
+    entry->set_value(text);
+  }
   auto graphs = model.getBody().front().getOps<onnxir::GraphOp>();
   if (!llvm::hasSingleElement(graphs))
     return Error{"a model needs exactly one onnx.graph to be exported"};

@@ -6,6 +6,7 @@
 #include "lib/Import/ONNX/GraphBody.h"
 #include "lib/Import/ONNX/GraphImporter.h"
 #include "lib/Import/ONNX/RunInference.h"
+#include "lib/Support/ONNX/Attachments.h"
 #include "lib/Support/ONNX/Residue.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -114,6 +115,16 @@ static Status importFunctions(::onnx::ModelProto &proto, onnxir::ModelOp model, 
   return Done{};
 }
 
+// What an earlier run wrote about adapters becomes ops; the rest of the metadata stays as it is.
+static void importAttachments(::onnx::ModelProto &proto, onnxir::ModelOp model) {
+  auto *list = proto.mutable_metadata_props();
+  for (int i = 0; i < list->size(); ++i)
+    if (list->Get(i).key() == attachmentsKey && readAttachments(list->Get(i).value(), model)) {
+      list->DeleteSubrange(i, 1);
+      return;
+    }
+}
+
 static Result<Model> importModel(MLIRContext *context, std::shared_ptr<::onnx::ModelProto> proto,
                                  const std::string &folder, const std::string &linkedFolder,
                                  const ImportOptions &options) {
@@ -159,6 +170,7 @@ static Result<Model> importModel(MLIRContext *context, std::shared_ptr<::onnx::M
   if (status = checkOpsets(*model); !status)
     return status.error();
 
+  importAttachments(*proto, *model);
   using M = ::onnx::ModelProto;
   std::vector<int> covered = {M::kGraphFieldNumber, M::kFunctionsFieldNumber};
   if (proto->ir_version())
