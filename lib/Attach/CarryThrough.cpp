@@ -161,3 +161,35 @@ Result<Update> adapter::carryThrough(const Update &update, const Derivation &der
                                      const std::string &name, bool storedTransposed) {
   return Carrier(update, derivation, name, storedTransposed).run();
 }
+
+static Result<Tensor> transposed(const Tensor &matrix) {
+  Result<Tensor> wide = checkpoint::toF32(matrix);
+  if (!wide)
+    return wide;
+  int64_t rows = matrix.shape[0], columns = matrix.shape[1];
+  Tensor turned = checkpoint::allocateTensor(checkpoint::DType::F32, {columns, rows});
+  turned.key = matrix.key;
+  const float *from = reinterpret_cast<const float *>(wide->data);
+  float *to = reinterpret_cast<float *>(checkpoint::mutableData(turned));
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j)
+      to[j * rows + i] = from[i * columns + j];
+  return turned;
+}
+
+Result<Update> adapter::ofTiedHead(const Update &update) {
+  Update result = update;
+  if (update.form != "lora_embedding")
+    return update.form == "lora_embedding+dora"
+               ? Result<Update>(
+                     Error{"a tied output head cannot follow DoRA of its table, whose norms are over the "
+                           "vocabulary; export the model with the tie undone"})
+               : Result<Update>(std::move(result));
+  // (B A)^T = A^T B^T.
+  Result<Tensor> up = transposed(update.tensors.at("A")), down = transposed(update.tensors.at("B"));
+  if (!up || !down)
+    return up ? down.error() : up.error();
+  result.form = "lora";
+  result.tensors = {{"A", std::move(*down)}, {"B", std::move(*up)}};
+  return result;
+}

@@ -301,7 +301,6 @@ Status Claims::settle(const checkpoint::Adapter &adapter,
   items.clear();
   updates.clear();
   baseKeys.clear();
-  weightDerivations.clear();
   differing.clear();
   compared = 0;
   claims.assign(tables.size(), {});

@@ -71,6 +71,7 @@ private:
   void refuseDifferent();
   const checkpoint::Tensor *baseTensor(const std::string &module, const std::string &parameter) const;
   bool isTiedInBase(const FusedPart &part) const;
+  std::optional<Derivation> weightBeside(const FusedPart &bias, llvm::StringRef key) const;
   bool fits(const Item &item, const ModuleParameter &parameter, bool byContents) const;
   std::optional<SiteKind> kindOf(const Item &item) const;
   ContentIndex &contentsOf(size_t table);
@@ -86,7 +87,6 @@ private:
   std::vector<std::map<Item, bool>> leftOut; // by table: whether the path leaves out a part of the module's
   std::vector<std::pair<std::string, double>> differing;
   int64_t compared = 0;
-  std::map<Item, Derivation> weightDerivations;
 };
 
 } // namespace adapter

@@ -51,6 +51,9 @@ checkpoint::Result<checkpoint::Update> carryThrough(const checkpoint::Update &up
                                                     const Derivation &derivation, const std::string &name,
                                                     bool storedTransposed);
 
+/// An update of a table as one of the output head that is tied to it.
+checkpoint::Result<checkpoint::Update> ofTiedHead(const checkpoint::Update &update);
+
 /// Contents of a graph's parameter as f32; nothing where it has none or they are no floats.
 std::optional<checkpoint::Tensor> floatContents(const ModuleParameter &parameter);
 

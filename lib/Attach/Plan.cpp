@@ -289,8 +289,15 @@ bool Planner::placeClaim(const Update &update, size_t index) {
   const FusedPart &first = claim.parts.front();
   for (ModuleParameter *weight : tiedWeights(*plan.tables[index], *first.parameter)) {
     bool isFound = llvm::any_of(claim.parts, [&](const FusedPart &part) { return part.parameter == weight; });
-    if (!isFound)
-      placePart(update, {weight, 0, weight->shape[0]}, "tied");
+    if (isFound)
+      continue;
+    Result<Update> own = ofTiedHead(update);
+    if (!own) {
+      leaveOver(update, own.error().message);
+      continue;
+    }
+    adapter->made.push_back(std::move(*own));
+    placePart(adapter->made.back(), {weight, 0, weight->shape[0]}, "tied");
   }
   return true;
 }

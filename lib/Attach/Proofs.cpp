@@ -81,6 +81,22 @@ bool Claims::isTiedInBase(const FusedPart &part) const {
   });
 }
 
+// What the graph holds of the weight beside a bias, where a norm is folded into both.
+std::optional<Derivation> Claims::weightBeside(const FusedPart &bias, StringRef key) const {
+  if (!key.consume_back(".bias") || !bias.isWhole())
+    return std::nullopt;
+  const Tensor *expected = base()->find((key + ".weight").str());
+  for (const auto &table : tables) {
+    if (!expected || table->getModel() != bias.parameter->model())
+      continue;
+    for (ModuleParameter *weight : table->find(bias.parameter->module, "weight"))
+      if (Comparison comparison = compareWithBase({weight, 0, weight->shape[0]}, *expected);
+          comparison.derivation && comparison.derivation->kind == Derivation::RowsScaled)
+        return comparison.derivation;
+  }
+  return std::nullopt;
+}
+
 Proof Claims::prove(const Update &update, const FusedPart &part) {
   Proof proof;
   proof.evidence = part.parameter->evidence;
@@ -100,11 +116,9 @@ Proof Claims::prove(const Update &update, const FusedPart &part) {
   if (!comparison.problem.empty())
     return proof;
   ++compared;
-  auto weight = weightDerivations.find({update.module, "weight"});
-  bool isScaledBias = update.parameter == "bias" && weight != weightDerivations.end() &&
-                      weight->second.kind == Derivation::RowsScaled;
-  if (!comparison.derivation && isScaledBias)
-    comparison.derivation = affineOf(part, *expected, weight->second);
+  if (!comparison.derivation)
+    if (std::optional<Derivation> weight = weightBeside(part, expected->key))
+      comparison.derivation = affineOf(part, *expected, *weight);
   if (!comparison.derivation) {
     if (!options.allowOtherBase)
       differing.push_back({update.module + "." + update.parameter, comparison.difference});
@@ -116,7 +130,6 @@ Proof Claims::prove(const Update &update, const FusedPart &part) {
     part.parameter->storedTransposed = comparison.storedTransposed;
     part.parameter->orientationKnown = true;
   }
-  weightDerivations[{update.module, update.parameter}] = proof.derivation;
   return proof;
 }
 

@@ -50,8 +50,9 @@ void print(const Report &report, const std::string &folder) {
     width = std::max(width, change.key.size());
   std::printf("%-*s  %-14s %10s  %s\n", static_cast<int>(width), "tensor", "form", "size", "kept");
   for (const Change &change : report.changes)
-    std::printf("%-*s  %-14s %10lld  %.4f\n", static_cast<int>(width), change.key.c_str(),
-                change.form.c_str(), static_cast<long long>(change.size), change.kept);
+    std::printf("%-*s  %-14s %10lld  %.4f%s\n", static_cast<int>(width), change.key.c_str(),
+                change.form.c_str(), static_cast<long long>(change.size), change.kept,
+                change.tied ? "  a tied output head follows it" : "");
   std::printf("%zu tensors changed, %lld did not; %s holds %.4f of the change (of its sum of squares)\n",
               report.changes.size(), static_cast<long long>(report.unchanged), folder.c_str(), report.kept());
 }
@@ -65,7 +66,7 @@ int command(int argc, char **argv) {
       "adapter holds. Changed tensors that have no low-rank form (biases, norms) are kept whole.",
       "adapter-opt diff"};
   std::string base, tuned, form, folder;
-  app.add_option("base", base, "The checkpoint before: x.safetensors")->required();
+  app.add_option("base", base, "The checkpoint before: x.safetensors, or a folder")->required();
   app.add_option("tuned", tuned, "The checkpoint after")->required();
   app.add_option("--as", form, "sparse[,density=D][,mode=add|overwrite] or lora[,rank=R] (rank 16)")
       ->required();

@@ -2,6 +2,7 @@
 //
 // See Diff.h.
 #include "lib/Diff/Diff.h"
+#include "lib/Checkpoint/BaseModel.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Json.h"
@@ -12,6 +13,8 @@
 #include <filesystem>
 #include <map>
 #include <numeric>
+#include <optional>
+#include <regex>
 
 namespace adapter::diff {
 
@@ -34,6 +37,20 @@ bool endsWith(const std::string &text, const std::string &end) {
 
 std::string moduleOf(const Tensor &tensor) { return tensor.key.substr(0, tensor.key.rfind('.')); }
 
+// "model-00001-of-00002.safetensors"
+bool isOneOfSeveral(const std::string &file) {
+  return std::regex_search(file, std::regex("-[0-9]{5}-of-[0-9]{5}\\.safetensors$")) &&
+         !endsWith(file, "-00001-of-00001.safetensors");
+}
+
+// Tables of tokens, by the names that models give them.
+bool isTable(const Tensor &tensor) {
+  std::string module = moduleOf(tensor), name = module.substr(module.rfind('.') + 1);
+  bool isNamed =
+      name.find("embed") != std::string::npos || name == "wte" || name == "wpe" || name == "shared";
+  return isNamed && tensor.shape.size() == 2 && endsWith(tensor.key, ".weight");
+}
+
 class Extractor {
 public:
   Extractor(std::string baseFile, std::string tunedFile, const Options &options)
@@ -46,6 +63,7 @@ private:
   Status addSparse(const Tensor &before, const Tensor &after, const std::vector<double> &delta);
   Status addLowRank(const Tensor &after, std::vector<double> delta);
   void addWholes();
+  bool noteTie(const Tensor &tensor);
   // Whether a module's weight is [in, out], as GPT-2's. Its bias tells, of square weights the file's others.
   bool isTransposed(const std::string &module, const Tensor &weight) const;
   Json configuration() const;
@@ -56,11 +74,11 @@ private:
 
   std::string baseFile, tunedFile;
   const Options &options;
-  Safetensors base, tuned;
+  std::optional<BaseModel> base, tuned;
   std::vector<Tensor> tensors;
   std::map<std::string, int64_t> ranks; // by module
   std::vector<const Tensor *> wholes;
-  std::vector<std::string> saved;
+  std::vector<std::string> saved, tied;
   bool anyTransposed = false, biases = false;
   Report report;
 };
@@ -77,15 +95,14 @@ double sumOfSquares(const std::vector<double> &values) {
 }
 
 Status Extractor::checkSame() {
-  for (auto [file, other, otherFile] :
-       {std::tuple(&tuned, &base, &baseFile), std::tuple(&base, &tuned, &tunedFile)})
-    for (const Tensor &tensor : file->tensors) {
-      const Tensor *twin = other->find(tensor.key);
+  for (auto [model, other] : {std::pair(&*tuned, &*base), std::pair(&*base, &*tuned)})
+    for (const Tensor *each : model->tensors()) {
+      const Tensor &tensor = *each, *twin = other->find(tensor.key);
       if (!twin)
-        return Error{*otherFile + ": has no tensor '" + tensor.key + "', which " +
-                     (file == &tuned ? tunedFile : baseFile) + " has; the two are to be one model"};
+        return Error{other->path() + ": has no tensor '" + tensor.key + "', which " + model->path() +
+                     " has; the two are to be one model"};
       if (twin->shape != tensor.shape || (twin->dtype != tensor.dtype && !isFloat(tensor.dtype)))
-        return Error{*otherFile + ": tensor '" + tensor.key + "' is " + dtypeName(twin->dtype) +
+        return Error{other->path() + ": tensor '" + tensor.key + "' is " + dtypeName(twin->dtype) +
                      " of shape " + shapeText(twin->shape) + ", in the other file " +
                      dtypeName(tensor.dtype) + " of shape " + shapeText(tensor.shape)};
     }
@@ -103,6 +120,19 @@ void Extractor::addWholes() {
     biases |= !isSaved;
     push("base_model.model." + module + (ranks.count(module) ? ".base_layer" : "") + parameter, *whole);
   }
+}
+
+// Whether the head of the model may follow a table: a checkpoint of tied weights lists the table alone.
+bool Extractor::noteTie(const Tensor &tensor) {
+  if (!isTable(tensor))
+    return false;
+  const Tensor &before = *base->find(tensor.key);
+  for (const Tensor *other : base->tensors())
+    if (other->key != tensor.key && other->shape == before.shape && other->dtype == before.dtype &&
+        std::memcmp(other->data, before.data, before.bytes) == 0)
+      return false;
+  tied.push_back(moduleOf(tensor));
+  return true;
 }
 
 Status Extractor::addSparse(const Tensor &before, const Tensor &after, const std::vector<double> &delta) {
@@ -136,14 +166,14 @@ Status Extractor::addSparse(const Tensor &before, const Tensor &after, const std
     for (int64_t d = dims - 1; d >= 0; at /= after.shape[d--])
       index[d * count + i] = static_cast<int32_t>(at % after.shape[d]);
   }
-  report.changes.push_back({before.key, "sparse", count, kept / all, all});
+  report.changes.push_back({before.key, "sparse", count, kept / all, all, noteTie(before)});
   push("base_model.model." + after.key + ".sparse_indices", std::move(indices));
   push("base_model.model." + after.key + ".sparse_values", fromDoubles(values, {count}));
   return Done{};
 }
 
 bool Extractor::isTransposed(const std::string &module, const Tensor &weight) const {
-  const Tensor *bias = tuned.find(module + ".bias");
+  const Tensor *bias = tuned->find(module + ".bias");
   if (!bias || bias->shape.size() != 1)
     return false;
   if (weight.shape[0] == weight.shape[1])
@@ -153,8 +183,7 @@ bool Extractor::isTransposed(const std::string &module, const Tensor &weight) co
 
 Status Extractor::addLowRank(const Tensor &after, std::vector<double> delta) {
   std::string module = moduleOf(after);
-  std::string name = module.substr(module.rfind('.') + 1);
-  bool embedding = name.find("embed") != std::string::npos || name == "wte" || name == "wpe";
+  bool embedding = isTable(after);
   int64_t rows = after.shape[0], columns = after.shape[1];
   double all = sumOfSquares(delta);
   // PEFT's factors of an embedding and of a weight that is stored [in, out] are those of the transpose.
@@ -175,8 +204,8 @@ Status Extractor::addLowRank(const Tensor &after, std::vector<double> delta) {
     for (int64_t r = 0; r < rank; ++r)
       for (int64_t j = 0; j < columns; ++j)
         delta[i * columns + j] -= factors->b[i * rank + r] * factors->a[r * columns + j];
-  report.changes.push_back(
-      {after.key, embedding ? "lora_embedding" : "lora", rank, 1.0 - sumOfSquares(delta) / all, all});
+  report.changes.push_back({after.key, embedding ? "lora_embedding" : "lora", rank,
+                            1.0 - sumOfSquares(delta) / all, all, noteTie(after)});
   ranks[module] = rank;
   std::string key = "base_model.model." + module;
   push(key + (embedding ? ".lora_embedding_A" : ".lora_A.weight"), fromDoubles(factors->a, {rank, columns}));
@@ -224,7 +253,10 @@ Status Extractor::compare(const Tensor &before, const Tensor &after) {
 
 Json Extractor::configuration() const {
   if (options.form == Form::Sparse)
-    return {{"peft_type", "ADAPTER_OPT_SPARSE"}, {"mode", options.overwrite ? "overwrite" : "add"}};
+    return {{"peft_type", "ADAPTER_OPT_SPARSE"},
+            {"mode", options.overwrite ? "overwrite" : "add"},
+            {"tied", tied},
+            {"base_digest", base->digest()}};
   int64_t rank = 1;
   for (const auto &[module, each] : ranks)
     rank = std::max(rank, each);
@@ -235,6 +267,8 @@ Json Extractor::configuration() const {
                  {"bias", biases ? "all" : "none"},
                  {"fan_in_fan_out", anyTransposed},
                  {"inference_mode", true},
+                 {"ensure_weight_tying", !tied.empty()},
+                 {"base_digest", base->digest()},
                  {"rank_pattern", Json::object()},
                  {"alpha_pattern", Json::object()}};
   for (const auto &[module, each] : ranks) {
@@ -255,18 +289,21 @@ Json Extractor::configuration() const {
 
 Result<Report> Extractor::run(const std::string &folder) {
   for (auto [file, into] : {std::pair(&baseFile, &base), std::pair(&tunedFile, &tuned)}) {
-    Result<Safetensors> read = readSafetensors(*file);
+    if (isOneOfSeveral(*file))
+      return Error{*file +
+                   ": one of several files of a model; name their folder, so that all of it is compared"};
+    Result<BaseModel> read = BaseModel::open(*file);
     if (!read)
       return read.error();
     *into = std::move(*read);
   }
   if (Status status = checkSame(); !status)
     return status.error();
-  for (const Tensor &tensor : tuned.tensors)
-    if (tensor.shape.size() == 2 && endsWith(tensor.key, ".weight"))
-      anyTransposed |= isTransposed(moduleOf(tensor), tensor);
-  for (const Tensor &after : tuned.tensors)
-    if (Status status = compare(*base.find(after.key), after); !status)
+  for (const Tensor *tensor : tuned->tensors())
+    if (tensor->shape.size() == 2 && endsWith(tensor->key, ".weight"))
+      anyTransposed |= isTransposed(moduleOf(*tensor), *tensor);
+  for (const Tensor *after : tuned->tensors())
+    if (Status status = compare(*base->find(after->key), *after); !status)
       return status.error();
   addWholes();
   if (report.changes.empty())

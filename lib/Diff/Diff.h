@@ -27,6 +27,7 @@ struct Change {
   int64_t size = 0;  // non-zeros, or rank
   double kept = 1.0; // share of the change's sum of squares that the adapter holds
   double weight = 0; // that sum of squares
+  bool tied = false; // a table that the output head follows, where the model ties the two
 };
 
 struct Report {
@@ -36,8 +37,8 @@ struct Report {
   double kept() const;
 };
 
-// Writes `folder` (adapter_config.json, adapter_model.safetensors). Base and tuned are .safetensors files that
-// hold the same tensors in the same shapes; a difference in that is an error that names the tensor.
+// Writes `folder` (adapter_config.json, adapter_model.safetensors). Base and tuned are .safetensors files, or folders of
+// them, that hold the same tensors in the same shapes; a difference in that is an error that names the tensor.
 checkpoint::Result<Report> extract(const std::string &base, const std::string &tuned,
                                    const std::string &folder, const Options &options);
 

@@ -101,14 +101,18 @@ class Drawn:
                 modules.append(Linear(path + name, weight, bias))
             if self.chance(0.4):
                 inner = self.pick(1, 2, 5)
-                modules.append(Linear(path + "up", self.numbers(inner, width), self.pick(None, self.numbers(inner))))
+                modules.append(
+                    Linear(path + "up", self.numbers(inner, width), self.pick(None, self.numbers(inner)))
+                )
                 modules.append(Linear(path + "down", self.numbers(width, inner), None))
         self.tied = self.ids and self.chance(0.5)
         if self.tied:
             modules.append(Linear("lm_head", modules[0].weight, None))
         elif self.chance(0.5):
             outputs = self.pick(1, 2, width)
-            modules.append(Linear("head", self.numbers(outputs, width), self.pick(None, self.numbers(outputs))))
+            modules.append(
+                Linear("head", self.numbers(outputs, width), self.pick(None, self.numbers(outputs)))
+            )
         return modules
 
     def draw_naming(self):
@@ -151,12 +155,18 @@ class Drawn:
         onnx.save(model, file)
 
     def node_name(self, path, operator):
-        return f"/{self.graph_path(path).replace('.', '/')}/{operator}" if self.naming == "paths" and path else ""
+        return (
+            f"/{self.graph_path(path).replace('.', '/')}/{operator}"
+            if self.naming == "paths" and path
+            else ""
+        )
 
     def node(self, module, operator, inputs, **attributes):
         self.count += 1
         output = f"v{self.count}"
-        node = helper.make_node(operator, inputs, [output], name=self.node_name(module.path, operator), **attributes)
+        node = helper.make_node(
+            operator, inputs, [output], name=self.node_name(module.path, operator), **attributes
+        )
         if self.naming == "metadata":
             entry = node.metadata_props.add()
             entry.key = "pkg.torch.onnx.name_scopes"
@@ -193,7 +203,9 @@ class Drawn:
         way = self.pick("copy", "copy", "transpose", "gemm", "gemm copy", "own copy")
         weight, bias = module.weight, module.bias
         zero = bias is not None and not bias.any() and self.chance(0.5)  # dropped at export
-        bias_name = "" if bias is None or zero else self.constant(bias, self.graph_path(module.path) + ".bias")
+        bias_name = (
+            "" if bias is None or zero else self.constant(bias, self.graph_path(module.path) + ".bias")
+        )
         if way == "gemm":
             name = self.constant(weight, own)
             return self.node(module, "Gemm", [x, name] + [bias_name] * bool(bias_name), transB=1)
@@ -226,7 +238,9 @@ class Drawn:
         return self.node(module, "Mul", [x, name] if self.chance(0.5) else [name, x])
 
     def export_embedding(self, module, ids):
-        return self.node(module, "Gather", [self.constant(module.weight, self.graph_path(module.path) + ".weight"), ids])
+        return self.node(
+            module, "Gather", [self.constant(module.weight, self.graph_path(module.path) + ".weight"), ids]
+        )
 
     # ------------------------------------------------------------------------------------------- checkpoints
 
@@ -234,7 +248,11 @@ class Drawn:
         return {f"{m.path}.{name}": value for m in self.modules for name, value in m.parameters()}
 
     def write_base(self, file):
-        tensors = {k: np.ascontiguousarray(v) for k, v in self.parameters().items() if not (self.tied and k.startswith("lm_head"))}
+        tensors = {
+            k: np.ascontiguousarray(v)
+            for k, v in self.parameters().items()
+            if not (self.tied and k.startswith("lm_head"))
+        }
         if self.base == "other":
             for key in tensors:
                 tensors[key] = tensors[key] + np.float32(0.5) * self.numbers(*tensors[key].shape)
@@ -247,6 +265,8 @@ class Drawn:
         rank, alpha = self.pick(1, 2), self.pick(1, 3)
         dora = self.chance(0.2)
         targets = [m for m in self.modules if self.chance(0.5)] or [self.modules[-1]]
+        # A tied checkpoint does not list the head, so that the head alone proves nothing.
+        self.is_compared = any(m.path != "lm_head" for m in targets)
         for module in targets:
             key = "base_model.model." + module.path
             weight = module.weight
@@ -276,7 +296,9 @@ class Drawn:
                     updated[f"{module.path}.{name}"] = new
         if self.part in ("encoder", "decoder") and self.chance(0.3):
             self.add_other_part(tensors)
-        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, folder / "adapter_model.safetensors")
+        save_file(
+            {k: np.ascontiguousarray(v) for k, v in tensors.items()}, folder / "adapter_model.safetensors"
+        )
         config |= {"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "bias": "none", "use_dora": dora}
         (folder / "adapter_config.json").write_text(json.dumps(config))
         return updated
@@ -287,7 +309,9 @@ class Drawn:
         other = "decoder" if self.part == "encoder" else "encoder"
         for key in list(tensors):
             if f"model.{self.part}." in key and "lora_" in key:
-                tensors[key.replace(f"model.{self.part}.", f"model.{other}.")] = self.numbers(*tensors[key].shape)
+                tensors[key.replace(f"model.{self.part}.", f"model.{other}.")] = self.numbers(
+                    *tensors[key].shape
+                )
 
     # ------------------------------------------------------------------------------------------------ answers
 
