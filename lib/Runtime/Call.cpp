@@ -207,6 +207,7 @@ Status Model::checkProcesses() const {
 }
 
 Result<CallResult> Model::call(const CallRequest &request) {
+  FileCheck::CallUnderWay underWay;
   if (Status status = fileCheck().status(); !status)
     return status.error();
   if (Status status = checkProcesses(); !status)

@@ -27,10 +27,16 @@ namespace {
 void yieldToOthers() {
   constexpr int process = 1, bestEffort = 2, lowest = 7; // of ioprio_set, which libc lacks
   sched_param ignored = {};
-  pthread_setschedparam(pthread_self(), SCHED_BATCH, &ignored);
-  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 19);
+  if (pthread_setschedparam(pthread_self(), SCHED_IDLE, &ignored) != 0)
+    setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 19);
   syscall(SYS_ioprio_set, process, 0, bestEffort << 13 | lowest);
 }
+
+// Low priority alone keeps neither caches nor memory free, and a thread of a call that wakes where this one runs may
+// wait for it a little, a hundred times in a call. While a call is under way a check therefore takes at most a tenth or so of
+// one processor, and reads up to 1 GB a second.
+constexpr size_t burst = size_t(1) << 20;
+constexpr useconds_t pause = 1000;
 
 // Of the models that a process opens one at a time is checked, so that memory and disk have one reader more. A forked
 // child takes the turn of its parent, whose thread it lacks.
@@ -91,12 +97,16 @@ size_t FileCheck::add(CheckedFile file) {
 // One chunk
 //===----------------------------------------------------------------------===//
 
-uint32_t FileCheck::compare(const Chunk &chunk, Reader &reader, bool mayStop) const {
+uint32_t FileCheck::compare(const Chunk &chunk, Reader &reader, bool isBackground) const {
   reader.hasher.reset();
   uint64_t at = chunk.begin, end = chunk.begin + chunk.length;
   while (at < end) {
-    if (mayStop && stop.load(std::memory_order_relaxed))
+    if (isBackground && stop.load(std::memory_order_relaxed))
       return interrupted;
+    if (isBackground && reader.sincePause >= burst && calls.load(std::memory_order_relaxed)) {
+      usleep(pause);
+      reader.sincePause = 0;
+    }
     size_t wanted = static_cast<size_t>(std::min<uint64_t>(end - at, Reader::bytes));
     ssize_t got = pread(*files[chunk.file].descriptor, reader.buffer.get(), wanted, static_cast<off_t>(at));
     if (got < 0 && errno == EINTR)
@@ -105,12 +115,13 @@ uint32_t FileCheck::compare(const Chunk &chunk, Reader &reader, bool mayStop) co
       return got < 0 ? static_cast<uint32_t>(errno) : truncated;
     reader.hasher.add(reader.buffer.get(), static_cast<size_t>(got));
     at += static_cast<uint64_t>(got);
+    reader.sincePause += static_cast<size_t>(got);
   }
   return reader.hasher.isDigest(chunk.hash) ? none : changed;
 }
 
-void FileCheck::check(size_t index, Reader &reader, bool mayStop) {
-  uint32_t fault = compare(chunks[index], reader, mayStop);
+void FileCheck::check(size_t index, Reader &reader, bool isBackground) {
+  uint32_t fault = compare(chunks[index], reader, isBackground);
   if (fault == interrupted)
     return;
   uint64_t isFirst = 0;
@@ -173,7 +184,7 @@ Status FileCheck::finish(size_t file, uint64_t end) {
 Status FileCheck::repeat() {
   Reader reader;
   for (size_t i = 0; i < chunks.size() && !wrong.load(); ++i)
-    check(i, reader, /*mayStop=*/false);
+    check(i, reader, /*isBackground=*/false);
   return verdict();
 }
 

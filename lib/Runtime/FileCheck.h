@@ -29,6 +29,14 @@ struct CheckedFile {
 // a check goes on in a forked child, which lacks the thread, and a waiter does not depend on one of low priority.
 class FileCheck {
 public:
+  // Lives while a call does, of any model of the process: threads of checks then step back.
+  class CallUnderWay {
+  public:
+    CallUnderWay() { calls.fetch_add(1, std::memory_order_relaxed); }
+    ~CallUnderWay() { calls.fetch_sub(1, std::memory_order_relaxed); }
+    CallUnderWay(const CallUnderWay &) = delete;
+  };
+
   FileCheck() = default;
   ~FileCheck();
   FileCheck(const FileCheck &) = delete;
@@ -59,19 +67,22 @@ private:
   };
   // What reading takes, obtained beforehand: the thread itself cannot fail.
   struct Reader {
-    static constexpr size_t bytes = size_t(256) << 10; // stays in a cache between reading and hashing
+    // Stays in a cache between reading and hashing, and a thread that wakes need not wait for long.
+    static constexpr size_t bytes = size_t(32) << 10;
     std::unique_ptr<char[]> buffer{new char[bytes]};
     checkpoint::Hasher hasher;
+    size_t sincePause = 0;
   };
   // What may be wrong with a chunk, beside the numbers of errno.
   enum Fault : uint32_t { none = 0, changed = 1 << 16, truncated, interrupted };
 
-  uint32_t compare(const Chunk &chunk, Reader &reader, bool mayStop) const;
-  void check(size_t index, Reader &reader, bool mayStop);
+  uint32_t compare(const Chunk &chunk, Reader &reader, bool isBackground) const;
+  void check(size_t index, Reader &reader, bool isBackground);
   void check(size_t first, size_t last, uint64_t end, Reader &reader, bool isBackground);
   void startThread(const std::shared_ptr<Reader> &reader);
   checkpoint::Status verdict() const;
 
+  static inline std::atomic<int> calls{0};
   std::deque<CheckedFile> files;
   std::deque<Chunk> chunks; // by file
   std::vector<size_t> firstChunk;
