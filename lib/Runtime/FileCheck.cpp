@@ -6,12 +6,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <dlfcn.h>
 #include <exception>
-#include <optional>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <thread>
 #include <unistd.h>
 
 namespace adapter::runtime {
@@ -42,39 +43,19 @@ constexpr useconds_t pause = 1000;
 // child takes the turn of its parent, whose thread it lacks.
 std::atomic<pid_t> turn{0};
 
-class Turn {
-public:
-  explicit Turn(const std::atomic<bool> &stop) {
-    pid_t holder = 0;
-    while (!stop && !(held = turn.compare_exchange_strong(holder, self)))
-      if (holder == self) {
-        usleep(1000);
-        holder = 0;
-      }
-  }
-  ~Turn() {
-    if (held)
-      turn = 0;
-  }
-  Turn(const Turn &) = delete;
+bool takeTurn() {
+  pid_t self = getpid(), holder = turn.load();
+  return holder != self && turn.compare_exchange_strong(holder, self);
+}
 
-private:
-  const pid_t self = getpid();
-  bool held = false;
-};
+// Nobody waits for the thread, so that its code must not leave the process before it.
+void keepCodeLoaded() {
+  Dl_info where;
+  if (dladdr(reinterpret_cast<void *>(&keepCodeLoaded), &where) && where.dli_fname)
+    dlopen(where.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
 
 } // namespace
-
-FileCheck::~FileCheck() {
-  // A forked child has the handle, not the thread.
-  if (owner.load() != getpid()) {
-    (void)thread.release();
-    return;
-  }
-  stop = true;
-  if (thread)
-    thread->join();
-}
 
 size_t FileCheck::add(CheckedFile file) {
   firstChunk.push_back(chunks.size());
@@ -101,8 +82,6 @@ uint32_t FileCheck::compare(const Chunk &chunk, Reader &reader, bool isBackgroun
   reader.hasher.reset();
   uint64_t at = chunk.begin, end = chunk.begin + chunk.length;
   while (at < end) {
-    if (isBackground && stop.load(std::memory_order_relaxed))
-      return interrupted;
     if (isBackground && reader.sincePause >= burst && calls.load(std::memory_order_relaxed)) {
       usleep(pause);
       reader.sincePause = 0;
@@ -122,8 +101,6 @@ uint32_t FileCheck::compare(const Chunk &chunk, Reader &reader, bool isBackgroun
 
 void FileCheck::check(size_t index, Reader &reader, bool isBackground) {
   uint32_t fault = compare(chunks[index], reader, isBackground);
-  if (fault == interrupted)
-    return;
   uint64_t isFirst = 0;
   if (fault != none)
     wrong.compare_exchange_strong(isFirst, (index + 1) << 32 | fault);
@@ -155,29 +132,26 @@ Status FileCheck::verdict() const {
 // Many
 //===----------------------------------------------------------------------===//
 
-void FileCheck::check(size_t first, size_t last, uint64_t end, Reader &reader, bool isBackground) {
+void FileCheck::check(size_t first, size_t last, uint64_t end, Reader &reader) {
   // What somebody else is at comes last, and then is done once more: that takes as long as waiting for it.
   for (uint8_t state : {open, taken})
-    for (size_t i = first; i < last && chunks[i].begin < end && !wrong.load() && !stop.load(); ++i) {
-      std::optional<Turn> mine;
-      if (isBackground)
-        mine.emplace(stop);
+    for (size_t i = first; i < last && chunks[i].begin < end && !wrong.load(); ++i) {
       uint8_t expected = state;
       if (chunks[i].state.compare_exchange_strong(expected, taken))
-        check(i, reader, isBackground);
+        check(i, reader, /*isBackground=*/false);
     }
 }
 
 Status FileCheck::finish() {
   Reader reader;
   for (size_t file = 0; file < files.size(); ++file)
-    check(firstChunk[file], firstChunk[file] + files[file].lengths.size(), UINT64_MAX, reader, false);
+    check(firstChunk[file], firstChunk[file] + files[file].lengths.size(), UINT64_MAX, reader);
   return verdict();
 }
 
 Status FileCheck::finish(size_t file, uint64_t end) {
   Reader reader;
-  check(firstChunk[file], firstChunk[file] + files[file].lengths.size(), end, reader, false);
+  check(firstChunk[file], firstChunk[file] + files[file].lengths.size(), end, reader);
   return verdict();
 }
 
@@ -192,15 +166,43 @@ Status FileCheck::repeat() {
 // The thread
 //===----------------------------------------------------------------------===//
 
+// One chunk more of two rounds: those that nobody is at, then those that somebody was at. False at their end.
+bool FileCheck::checkNext(size_t &next, Reader &reader) {
+  for (; next < 2 * chunks.size() && !wrong.load(); ++next) {
+    size_t index = next % chunks.size();
+    uint8_t expected = next < chunks.size() ? open : taken;
+    if (chunks[index].state.compare_exchange_strong(expected, taken)) {
+      check(index, reader, /*isBackground=*/true);
+      return true;
+    }
+  }
+  return false;
+}
+
+void FileCheck::runInBackground(const std::weak_ptr<FileCheck> &check, Reader &reader) {
+  yieldToOthers();
+  size_t next = 0;
+  for (bool more = true; more;) {
+    std::shared_ptr<FileCheck> self = check.lock();
+    if (!self)
+      return;
+    if (takeTurn()) {
+      more = self->checkNext(next, reader);
+      turn = 0;
+    } else {
+      self.reset();
+      usleep(1000);
+    }
+  }
+}
+
 void FileCheck::startThread(const std::shared_ptr<Reader> &reader) {
   try {
-    thread = std::make_unique<std::thread>([this, reader] {
-      yieldToOthers();
-      check(0, chunks.size(), UINT64_MAX, *reader, true);
-    });
+    keepCodeLoaded();
+    std::thread([self = weak_from_this(), reader] { runInBackground(self, *reader); }).detach();
   } catch (const std::exception &) {
     // The system has no thread to give: the check takes place here and now.
-    check(0, chunks.size(), UINT64_MAX, *reader, false);
+    check(0, chunks.size(), UINT64_MAX, *reader);
   }
 }
 
@@ -217,10 +219,8 @@ Status FileCheck::status() {
     pid_t other = owner.load(), self = getpid();
     if (other != self) {
       auto reader = std::make_shared<Reader>();
-      if (owner.compare_exchange_strong(other, self)) {
-        (void)thread.release();
+      if (owner.compare_exchange_strong(other, self))
         startThread(reader);
-      }
     }
   }
   return verdict();

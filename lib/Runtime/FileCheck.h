@@ -11,7 +11,6 @@
 #include <deque>
 #include <memory>
 #include <sys/types.h>
-#include <thread>
 #include <vector>
 
 namespace adapter::runtime {
@@ -27,7 +26,7 @@ struct CheckedFile {
 
 // Chunks are handed out by atomics, and whoever waits does what is left itself: no thread ever waits for another. So
 // a check goes on in a forked child, which lacks the thread, and a waiter does not depend on one of low priority.
-class FileCheck {
+class FileCheck : public std::enable_shared_from_this<FileCheck> {
 public:
   // Lives while a call does, of any model of the process: threads of checks then step back.
   class CallUnderWay {
@@ -38,12 +37,12 @@ public:
   };
 
   FileCheck() = default;
-  ~FileCheck();
   FileCheck(const FileCheck &) = delete;
 
   // All files are added before the check starts; returns the file's number.
   size_t add(CheckedFile file);
-  // Starts the thread that checks what is left. Without it only those check who ask for it.
+  // Starts the thread that checks what is left. It ends by itself, at the latest one chunk after the FileCheck is gone:
+  // nobody waits for it. Without it only those check who ask for it.
   void start();
 
   // What is known by now: an error from the moment on at which a chunk is found wrong.
@@ -74,11 +73,13 @@ private:
     size_t sincePause = 0;
   };
   // What may be wrong with a chunk, beside the numbers of errno.
-  enum Fault : uint32_t { none = 0, changed = 1 << 16, truncated, interrupted };
+  enum Fault : uint32_t { none = 0, changed = 1 << 16, truncated };
 
   uint32_t compare(const Chunk &chunk, Reader &reader, bool isBackground) const;
   void check(size_t index, Reader &reader, bool isBackground);
-  void check(size_t first, size_t last, uint64_t end, Reader &reader, bool isBackground);
+  void check(size_t first, size_t last, uint64_t end, Reader &reader);
+  bool checkNext(size_t &next, Reader &reader);
+  static void runInBackground(const std::weak_ptr<FileCheck> &check, Reader &reader);
   void startThread(const std::shared_ptr<Reader> &reader);
   checkpoint::Status verdict() const;
 
@@ -88,10 +89,8 @@ private:
   std::vector<size_t> firstChunk;
   std::atomic<size_t> left{0};
   std::atomic<uint64_t> wrong{0}; // the first that was found: 1 + its index, above the fault's 32 bits
-  std::atomic<bool> stop{false};
   bool started = false;
   std::atomic<pid_t> owner{0}; // the process that has the thread
-  std::unique_ptr<std::thread> thread;
 };
 
 } // namespace adapter::runtime

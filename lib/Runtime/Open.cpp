@@ -133,7 +133,7 @@ Result<std::shared_ptr<const Artifact>> openArtifact(const std::string &folder, 
   }
   if (Status status = checkSizes(*artifact); !status)
     return status.error();
-  artifact->check = std::make_unique<FileCheck>();
+  artifact->check = std::make_shared<FileCheck>();
   for (const artifact::FileHash &file : artifact->manifest.files())
     if (Status status = mapTensors(*artifact, file); !status)
       return status.error();

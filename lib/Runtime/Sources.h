@@ -24,7 +24,7 @@ struct Artifact {
   std::vector<Tensor> parameters;                   // mapped, by row of the manifest's table
   std::vector<const void *> pristine;               // their data
   std::vector<checkpoint::Safetensors> tensorFiles; // in the order of the manifest's `files`
-  std::unique_ptr<FileCheck> check;                 // numbers the files in the same order
+  std::shared_ptr<FileCheck> check;                 // numbers the files in the same order
   int banks = 0;
   bool looksAtRows = false; // a form of a site looks at all positions of a row, so that rows stay apart
 };

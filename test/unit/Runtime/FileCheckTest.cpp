@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
+#include <thread>
 
 using namespace adapter;
 using namespace adapter::test;
@@ -51,7 +52,8 @@ protected:
 };
 
 TEST_F(FileChecks, WholeFilesPass) {
-  FileCheck check;
+  auto held = std::make_shared<FileCheck>();
+  FileCheck &check = *held;
   check.add(file("a", 40));
   check.add(file("b", 3));
   check.add(file("empty", 0));
@@ -66,7 +68,8 @@ TEST_F(FileChecks, WholeFilesPass) {
 TEST_F(FileChecks, AnyByteIsSeenAndItsTensorNamed) {
   for (size_t at :
        {size_t(0), size_t(length - 1), size_t(length), size_t(20 * length + 77), size_t(40 * length - 1)}) {
-    FileCheck check;
+    auto held = std::make_shared<FileCheck>();
+    FileCheck &check = *held;
     check.add(file("a", 2));
     check.add(file("b", 40, at));
     check.start();
@@ -82,7 +85,8 @@ TEST_F(FileChecks, AnyByteIsSeenAndItsTensorNamed) {
 }
 
 TEST_F(FileChecks, OneFileBeforeTheOthers) {
-  FileCheck check;
+  auto held = std::make_shared<FileCheck>();
+  FileCheck &check = *held;
   size_t good = check.add(file("a", 4)), bad = check.add(file("b", 4, 3 * length));
   EXPECT_TRUE(check.finish(good));
   EXPECT_TRUE(check.finish(bad, 2 * length));
@@ -94,7 +98,8 @@ TEST_F(FileChecks, OneFileBeforeTheOthers) {
 
 // The name may come to mean another file, and the file may be removed: the model has the one that it opened.
 TEST_F(FileChecks, ReplacedFiles) {
-  FileCheck check;
+  auto held = std::make_shared<FileCheck>();
+  FileCheck &check = *held;
   check.add(file("a", 8));
   std::filesystem::remove(folder / "a");
   folder.write("a", "another");
@@ -102,7 +107,8 @@ TEST_F(FileChecks, ReplacedFiles) {
 }
 
 TEST_F(FileChecks, FilesThatBecomeShorter) {
-  FileCheck check;
+  auto held = std::make_shared<FileCheck>();
+  FileCheck &check = *held;
   check.add(file("a", 8));
   std::filesystem::resize_file(folder / "a", 5 * length + 1);
   EXPECT_NE(message(check.finish()).find("tensor 't5' cannot be read: the file became shorter"),
@@ -112,13 +118,15 @@ TEST_F(FileChecks, FilesThatBecomeShorter) {
 TEST_F(FileChecks, FilesThatCannotBeRead) {
   CheckedFile unreadable = file("a", 2);
   unreadable.descriptor = std::make_shared<const int>(-1);
-  FileCheck check;
+  auto held = std::make_shared<FileCheck>();
+  FileCheck &check = *held;
   check.add(std::move(unreadable));
   EXPECT_NE(message(check.finish()).find("Bad file descriptor"), std::string::npos);
 }
 
 TEST_F(FileChecks, DamageThatComesLater) {
-  FileCheck check;
+  auto held = std::make_shared<FileCheck>();
+  FileCheck &check = *held;
   check.add(file("a", 8));
   ASSERT_TRUE(check.finish());
   int descriptor = ::open((folder / "a").c_str(), O_WRONLY);
@@ -131,7 +139,8 @@ TEST_F(FileChecks, DamageThatComesLater) {
 
 TEST_F(FileChecks, ManyWaitersAndTheThread) {
   for (std::optional<size_t> damage : {std::optional<size_t>(), std::optional<size_t>(150 * length)}) {
-    FileCheck check;
+    auto held = std::make_shared<FileCheck>();
+    FileCheck &check = *held;
     check.add(file("a", 200, damage));
     check.start();
     std::atomic<int> passed{0};
@@ -147,11 +156,11 @@ TEST_F(FileChecks, ManyWaitersAndTheThread) {
 
 TEST_F(FileChecks, EndsWithItsModel) {
   for (int i = 0; i < 20; ++i) {
-    FileCheck one, other;
-    one.add(file("a", 50));
-    other.add(file("b", 50));
-    one.start();
-    other.start();
+    auto one = std::make_shared<FileCheck>(), other = std::make_shared<FileCheck>();
+    one->add(file("a", 50));
+    other->add(file("b", 50));
+    one->start();
+    other->start();
   }
 }
 
@@ -159,7 +168,8 @@ TEST_F(FileChecks, EndsWithItsModel) {
 // A child has none of its parent's threads, and what those were at nobody ends.
 TEST_F(FileChecks, GoesOnInAForkedChild) {
   for (bool asks : {false, true}) {
-    FileCheck check;
+    auto held = std::make_shared<FileCheck>();
+    FileCheck &check = *held;
     check.add(file("a", 300, 299 * length));
     check.start();
     pid_t child = fork();
