@@ -158,7 +158,11 @@ class Artifact:
     def __init__(self, model, adapters=None):
         self._model = model if isinstance(model, Model) else load(model)
         info = self._model.info()
-        entry = info["entries"][0]
+        entry, *others = info["entries"]
+        if others:
+            raise ValueError(
+                f"the artifact has the graphs {entry['name']}, {others[0]['name']}, ...; verify takes one"
+            )
         self.inputs = [(each["name"], each["dtype"], each["dims"]) for each in entry["inputs"]]
         self.narrow = {each["name"] for each in entry["outputs"] if each["dtype"].endswith("float16")}
         self._bits = {each["name"] for each in entry["outputs"] if each["dtype"] == "bfloat16"}

@@ -26,8 +26,8 @@ Bound: |y - y_ref| <= 1e-3 |y_ref - y_base| + 3e-6 |y_ref|; without y_base 1e-5 
 EPILOG = """\
 What is independent of adapter-opt: with --samples all, if PEFT made them. With --reference the base graph and
 ONNX Runtime, which runs the reference: that proves code generation and the runtime. Where the adapter goes
-and what it adds adapter-opt decides in the reference, too; samples prove that, or ao.verify in Python with the
-PEFT model.
+and what it adds adapter-opt decides in the reference, too; samples prove that, or ao.verify in Python with
+the PEFT model.
 
 Exit codes: 0 verified, 1 not verified or an input is at fault, 2 wrong usage."""
 
