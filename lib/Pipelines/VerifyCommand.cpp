@@ -17,7 +17,7 @@ static constexpr const char *program = R"(
 import sys
 try:
     from adapter_opt.verify_command import main
-except ImportError as error:
+except (ImportError, SyntaxError) as error:
     sys.exit(f"adapter-opt: error: verify needs a Python on the path that has NumPy, ONNX Runtime and the package "
              f"adapter_opt ({error}): pip install numpy onnxruntime, and make build for the package")
 sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """`adapter-opt verify` and `ao.verify`: what is right is verified, what is wrong is found."""
 
+import importlib
 import os
 import pathlib
 import shutil
@@ -15,6 +16,7 @@ import safetensors.numpy
 import zoo
 
 ao = product.package()
+proof = importlib.import_module("adapter_opt.proof")
 ENVIRONMENT = os.environ | {
     "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
     "ADAPTER_OPT_BIN": str(product.BIN),
@@ -214,6 +216,49 @@ def test_without_python(llama, tmp_path):
     done = product.call("adapter-opt", "verify", "--help", env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
     assert done.returncode == 1
     assert done.stderr.startswith("adapter-opt: error: verify needs a Python on the path that has NumPy")
+
+
+def test_without_onnxruntime(llama, tmp_path):
+    (tmp_path / "onnxruntime.py").write_text('raise ImportError("not here")')
+    environment = ENVIRONMENT | {"PYTHONPATH": str(tmp_path)}
+    arguments = ["verify", llama[2], "--samples", llama[4]]
+    said = product.refused("adapter-opt", *arguments, env=environment)
+    assert "pip install onnxruntime" in said
+    # An artifact needs none.
+    done = product.call("adapter-opt", "verify", llama[3], *arguments[2:], "--adapter", "a", env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("dtype", "off", "narrow", "passes"),
+    [
+        ("float32", 5e-6, False, True),
+        ("float32", 2e-5, False, False),
+        ("float32", 1e-2, True, True),
+        ("float16", 1e-2, False, True),
+        ("float16", 3e-2, False, False),
+        ("float64", 2e-5, False, False),
+    ],
+)
+def test_bounds_without_a_base(dtype, off, narrow, passes):
+    reference = np.linspace(-1, 1, 21).astype(dtype)
+    y = reference.copy()
+    y[20] -= np.array(off).astype(dtype)
+    assert (proof.compare("y", y, reference, narrow=narrow).problem is None) == passes
+
+
+def test_bound_is_on_the_effect():
+    reference = np.linspace(-1, 1, 21, dtype=np.float32)
+    y = reference + np.float32(8e-6)
+    assert proof.compare("y", y, reference, reference - 1).problem is None
+    found = proof.compare("y", y, reference, reference - np.float32(1e-3))
+    assert "off by" in found.problem and found.effect_error == pytest.approx(8e-3, rel=0.1)
+
+
+def test_integers_must_be_equal():
+    whole = np.arange(5)
+    assert proof.compare("y", whole, whole).problem is None
+    assert proof.compare("y", whole, whole + (whole == 2)).problem == "1 of 5 entries differ"
 
 
 def test_peft_model_in_memory(llama):
