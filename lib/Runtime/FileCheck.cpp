@@ -34,8 +34,8 @@ void yieldToOthers() {
 }
 
 // Low priority alone keeps neither caches nor memory free, and a thread of a call that wakes where this one runs may
-// wait for it a little, a hundred times in a call. While a call is under way a check therefore takes at most a tenth or so of
-// one processor, and reads up to 1 GB a second.
+// wait for it a little, a hundred times in a call. While a call is under way a check therefore takes at most a tenth or
+// so of one processor, and reads up to 1 GB a second.
 constexpr size_t burst = size_t(1) << 20;
 constexpr useconds_t pause = 1000;
 
