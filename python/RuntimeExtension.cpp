@@ -63,9 +63,9 @@ const char *orNull(const std::optional<std::string> &text) { return text ? text-
 
 class Model {
 public:
-  Model(const std::string &path, int threads, int64_t memoryLimit) {
-    adapter_rt_open_options options = {sizeof options, threads, memoryLimit, nullptr};
-    check(released([&] { return adapter_rt_open(path.c_str(), &options, &model); }));
+  Model(const std::string &path, int threads, int64_t memoryLimit, bool check) {
+    adapter_rt_open_options options = {sizeof options, threads, memoryLimit, nullptr, !check};
+    ::check(released([&] { return adapter_rt_open(path.c_str(), &options, &model); }));
   }
   ~Model() { adapter_rt_close(model); }
   Model(const Model &) = delete;
@@ -134,6 +134,15 @@ public:
   void verify() {
     check(released([&] { return adapter_rt_verify(model); }));
   }
+  void finishCheck() {
+    check(released([&] { return adapter_rt_finish_check(model); }));
+  }
+  const char *checkProgress() {
+    adapter_rt_check progress = ADAPTER_RT_CHECK_OFF;
+    check(adapter_rt_check_progress(model, &progress));
+    constexpr const char *names[] = {"off", "running", "passed", "failed"};
+    return names[progress];
+  }
   std::string info() { return json(adapter_rt_info); }
   std::string adapters() { return json(adapter_rt_adapters); }
 
@@ -158,8 +167,8 @@ private:
 
 NB_MODULE(_runtime, module) {
   nb::class_<Model>(module, "Model")
-      .def(nb::init<const std::string &, int, int64_t>(), nb::arg("path"), nb::arg("threads"),
-           nb::arg("memory_limit"))
+      .def(nb::init<const std::string &, int, int64_t, bool>(), nb::arg("path"), nb::arg("threads"),
+           nb::arg("memory_limit"), nb::arg("check"))
       .def("call", &Model::call, nb::arg("inputs"), nb::arg("entry").none(), nb::arg("adapter").none(),
            nb::arg("row_adapters").none(), nb::arg("settings"), nb::arg("tokens"))
       .def("switch", &Model::switchTo, nb::arg("name").none())
@@ -167,6 +176,8 @@ NB_MODULE(_runtime, module) {
       .def("unload_adapter", &Model::unload)
       .def("set", &Model::set)
       .def("verify", &Model::verify)
+      .def("finish_check", &Model::finishCheck)
+      .def("check_progress", &Model::checkProgress)
       .def("info", &Model::info)
       .def("adapters", &Model::adapters);
 }

@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define ADAPTER_ABI_VERSION 2u
+#define ADAPTER_ABI_VERSION 3u
 #define ADAPTER_MAX_RANK 8
 #define ADAPTER_ENTRY_TENSORS 8
 #define ADAPTER_ENTRY_EXTENTS 4

@@ -48,7 +48,17 @@ typedef struct adapter_rt_open_options {
   /* The processes that run the model together, each the same calls in the same order; NULL: this one alone. A model
    * whose experts are partitioned runs with as many as it was compiled for. Must outlive the model. */
   const struct adapter_collectives_v1 *collectives;
+  /* Not 0: the files are not compared with their hashes in the background. What is read at opening is. */
+  int32_t no_check;
 } adapter_rt_open_options;
+
+/* How far the comparison of an artifact's files with their hashes is. */
+typedef enum adapter_rt_check {
+  ADAPTER_RT_CHECK_OFF = 0,
+  ADAPTER_RT_CHECK_RUNNING = 1,
+  ADAPTER_RT_CHECK_PASSED = 2,
+  ADAPTER_RT_CHECK_FAILED = 3 /* calls are refused from then on */
+} adapter_rt_check;
 
 /* A property of an adapter for one call, "<adapter>.scale" or "<adapter>.rank". */
 typedef struct adapter_rt_setting {
@@ -78,7 +88,9 @@ typedef struct adapter_rt_call_options {
 /* Why the calling thread's last function failed; valid until its next call. */
 ADAPTER_RT_API const char *adapter_rt_last_error(void);
 
-/* Opens an artifact. It is native code: open only what comes from a trusted source. options may be NULL. */
+/* Opens an artifact. It is native code: open only what comes from a trusted source. options may be NULL. A thread of
+ * low priority then compares its files with their hashes, while calls run; once it finds a byte that is wrong, every
+ * call is an error that names it. Results until then may be wrong: adapter_rt_finish_check says whether they are. */
 ADAPTER_RT_API adapter_rt_status adapter_rt_open(const char *path, const adapter_rt_open_options *options,
                                                  adapter_rt_model **model);
 /* Results outlive their model. No call may be under way. */
@@ -113,7 +125,12 @@ ADAPTER_RT_API adapter_rt_status adapter_rt_unload_adapter(adapter_rt_model *mod
  * "<adapter>.rank", how many leading directions of its low-rank updates act, all at first. */
 ADAPTER_RT_API adapter_rt_status adapter_rt_set(adapter_rt_model *model, const char *property, double value);
 
-/* Hashes every file of the artifact anew. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_check_progress(adapter_rt_model *model,
+                                                           adapter_rt_check *progress);
+/* Returns once every file has been compared with its hashes, and does itself what is left of that. ADAPTER_RT_OK: what
+ * the model answered so far is made of files as they were compiled. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_finish_check(adapter_rt_model *model);
+/* The same, with every file of the artifact read anew. */
 ADAPTER_RT_API adapter_rt_status adapter_rt_verify(adapter_rt_model *model);
 
 #ifdef __cplusplus

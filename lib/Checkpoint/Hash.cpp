@@ -3,7 +3,8 @@
 // Hashing; see Hash.h. The header-only form of xxHash keeps the shared library out of the runtime.
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Checkpoint/File.h"
-#include <memory>
+#include <cstring>
+#include <new>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -24,13 +25,10 @@ static std::string text(XXH128_hash_t hash) {
 std::string hashBytes(const void *data, size_t size) { return text(XXH3_128bits(data, size)); }
 
 std::string hashParts(const std::vector<std::string_view> &parts) {
-  std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t *)> state(XXH3_createState(), XXH3_freeState);
-  if (!state)
-    throw std::bad_alloc();
-  XXH3_128bits_reset(state.get());
+  Hasher hasher;
   for (std::string_view part : parts)
-    XXH3_128bits_update(state.get(), part.data(), part.size());
-  return text(XXH3_128bits_digest(state.get()));
+    hasher.add(part.data(), part.size());
+  return hasher.text();
 }
 
 Result<std::string> hashFile(const std::string &path) {
@@ -39,5 +37,33 @@ Result<std::string> hashFile(const std::string &path) {
     return file.error();
   return hashBytes(file->data, file->size);
 }
+
+static XXH3_state_t *stateOf(void *state) { return static_cast<XXH3_state_t *>(state); }
+
+Hasher::Hasher() : state(XXH3_createState()) {
+  if (!state)
+    throw std::bad_alloc();
+  reset();
+}
+
+Hasher::~Hasher() { XXH3_freeState(stateOf(state)); }
+
+void Hasher::reset() { XXH3_128bits_reset(stateOf(state)); }
+
+void Hasher::add(const void *data, size_t size) { XXH3_128bits_update(stateOf(state), data, size); }
+
+std::string Hasher::digest() const {
+  XXH128_canonical_t canonical;
+  XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(stateOf(state)));
+  return {reinterpret_cast<const char *>(canonical.digest), sizeof canonical.digest};
+}
+
+bool Hasher::isDigest(const char *digest) const {
+  XXH128_canonical_t canonical;
+  XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(stateOf(state)));
+  return std::memcmp(canonical.digest, digest, bytes) == 0;
+}
+
+std::string Hasher::text() const { return checkpoint::text(XXH3_128bits_digest(stateOf(state))); }
 
 } // namespace adapter::checkpoint

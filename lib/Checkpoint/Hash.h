@@ -17,6 +17,25 @@ std::string hashBytes(const void *data, size_t size);
 std::string hashParts(const std::vector<std::string_view> &parts);
 Result<std::string> hashFile(const std::string &path);
 
+// The same hash, of bytes that come in pieces.
+class Hasher {
+public:
+  static constexpr size_t bytes = 16; // of a digest
+
+  Hasher();
+  ~Hasher();
+  Hasher(const Hasher &) = delete;
+
+  void reset();
+  void add(const void *data, size_t size);
+  std::string digest() const; // as bytes
+  bool isDigest(const char *digest) const;
+  std::string text() const; // in hexadecimal digits
+
+private:
+  void *state;
+};
+
 } // namespace adapter::checkpoint
 
 #endif // ADAPTER_LIB_CHECKPOINT_HASH_H

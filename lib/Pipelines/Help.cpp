@@ -27,6 +27,7 @@ const char *const adapter::helpOverview = R"(compiler for models that carry adap
   adapter-opt x.mlir --canonicalize                                an mlir-opt
   adapter-opt diff base.safetensors tuned.safetensors --as sparse -o folder/
                                                                    what changed, as an adapter; see diff --help
+  adapter-opt verify model.adapt --samples in_out.npz              does it give what is expected? see verify --help
 
 Exit codes: 0 done, 1 a model or an adapter is at fault, 2 wrong usage.
 )";

@@ -51,6 +51,8 @@ Status profileRouting(Session &session, const std::string &path) {
     if (!recorder.fault().empty())
       return Error{recorder.fault()};
   }
+  if (Status status = session.confirm(); !status)
+    return status;
   if (Status status = placement::writeProfile(path, recorder.get()); !status)
     return status;
   for (const placement::LayerProfile &layer : recorder.get().layers) {

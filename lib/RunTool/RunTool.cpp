@@ -134,6 +134,8 @@ int runCommand(Session &session, const Options &options) {
   Result<std::vector<Tensor>> outputs = session.call();
   if (!outputs)
     return report(outputs.error());
+  if (Status status = session.confirm(); !status)
+    return report(status.error());
   if (isSilent(options))
     return 0;
   if (options.output.empty()) {
@@ -145,6 +147,9 @@ int runCommand(Session &session, const Options &options) {
 }
 
 int benchCommand(Session &session, const Options &options) {
+  // Before anything is timed, so that the check takes no part in it.
+  if (Status status = session.confirm(); !status)
+    return report(status.error());
   std::vector<double> times;
   // Some calls first: caches fill and the model's memory is obtained.
   for (int i = -3; i < options.runs; ++i) {
@@ -161,6 +166,8 @@ int benchCommand(Session &session, const Options &options) {
 }
 
 int switchCommand(Session &session, const Options &options) {
+  if (Status status = session.confirm(); !status)
+    return report(status.error());
   std::vector<double> in, out;
   for (int i = -1; i < options.runs; ++i) {
     auto start = std::chrono::steady_clock::now();
@@ -185,6 +192,8 @@ int infoCommand(Session &session) {
   Result<std::string> info = session.info();
   if (!info)
     return report(info.error());
+  if (Status status = session.confirm(); !status)
+    return report(status.error());
   std::printf("%s\n", info->c_str());
   return 0;
 }
@@ -223,6 +232,9 @@ struct CommandLine {
     for (CLI::App *each : {run, bench, switching, info, profile})
       each->add_option("--load", texts.loads, "Load a PEFT folder first: NAME=PATH[,slot=SLOT]; repeatable")
           ->allow_extra_args(false);
+    for (CLI::App *each : {run, bench, switching, info, profile})
+      each->add_flag("--no-check", options.noCheck,
+                     "Answer without having compared all files with their hashes; damage may go unseen");
     for (CLI::App *each : {run, bench})
       each->add_option("--collectives", options.collectives,
                        "How processes that share the experts talk; default: mpi under mpirun")

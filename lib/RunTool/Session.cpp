@@ -21,7 +21,8 @@ static Status check(adapter_rt_status status) {
 
 Result<std::unique_ptr<Session>> Session::open(const Options &options) {
   std::unique_ptr<Session> session(new Session(options));
-  adapter_rt_open_options open = {sizeof open, options.threads, options.memoryLimit, options.processes};
+  adapter_rt_open_options open = {sizeof open, options.threads, options.memoryLimit, options.processes,
+                                  options.noCheck};
   adapter_rt_model *model = nullptr;
   if (Status status = check(adapter_rt_open(options.model.c_str(), &open, &model)); !status)
     return status.error();
@@ -120,6 +121,23 @@ Result<std::string> Session::timeOf(const std::string &adapter) {
 }
 
 Status Session::switchTo(const char *name) { return check(adapter_rt_switch(model.get(), name)); }
+
+Status Session::confirm() {
+  Status mine = options.noCheck ? Status(Done{}) : check(adapter_rt_finish_check(model.get()));
+  const adapter_collectives_v1 *processes = options.processes;
+  if (!processes)
+    return mine;
+  // An answer is made of what all processes have.
+  std::vector<int64_t> counts(processes->size, 1);
+  std::string all(processes->size, ' ');
+  char word = mine ? '+' : '-';
+  if (processes->all_gather_v(processes->state, &word, all.data(), counts.data(), 1))
+    return Error{"an exchange between processes failed"};
+  size_t damaged = all.find('-');
+  if (!mine || damaged == std::string::npos)
+    return mine;
+  return Error{"process " + std::to_string(damaged) + " has a damaged model"};
+}
 
 Status Session::verify() { return check(adapter_rt_verify(model.get())); }
 

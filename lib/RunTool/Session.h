@@ -35,6 +35,7 @@ struct Options {
   std::vector<std::pair<std::string, double>> settings;
   std::vector<std::pair<std::string, std::string>> inputs; // name, file
   std::string entry, output;
+  bool noCheck = false;
   int threads = 0;
   int runs = 0; // of bench and switch
   long long memoryLimit = 0;
@@ -54,6 +55,8 @@ public:
   size_t batches() const { return inputs.size(); }
   Status switchTo(const char *name);
   Status verify();
+  // Whether the model's files, of all processes, are as they were compiled. To be asked before an answer is given.
+  Status confirm();
   Result<std::string> info();
   Result<std::string> timeOf(const std::string &adapter); // "row", "switch", ...
 

@@ -130,12 +130,15 @@ adapter_rt_status adapter_rt_open(const char *path, const adapter_rt_open_option
     *model = nullptr;
     if (options && options->struct_size < offsetof(adapter_rt_open_options, collectives))
       return Error{"options->struct_size is too small"};
-    bool isWhole = options && options->struct_size >= sizeof(adapter_rt_open_options);
-    const adapter_collectives_v1 *collectives = isWhole ? options->collectives : nullptr;
+    // Callers that were compiled before the last fields came are welcome.
+    uint32_t size = options ? options->struct_size : 0;
+    const adapter_collectives_v1 *collectives =
+        size >= offsetof(adapter_rt_open_options, no_check) ? options->collectives : nullptr;
+    bool checks = size < sizeof(adapter_rt_open_options) || !options->no_check;
     if (collectives && collectives->struct_size < sizeof(adapter_collectives_v1))
       return Error{"collectives->struct_size is too small"};
-    Result<std::unique_ptr<Model>> opened =
-        Model::open(path, options ? options->threads : 0, options ? options->memory_limit : 0, collectives);
+    Result<std::unique_ptr<Model>> opened = Model::open(
+        path, options ? options->threads : 0, options ? options->memory_limit : 0, checks, collectives);
     if (!opened)
       return opened.error();
     *model = new adapter_rt_model{std::move(*opened)};
@@ -234,11 +237,32 @@ adapter_rt_status adapter_rt_set(adapter_rt_model *model, const char *property, 
   });
 }
 
+adapter_rt_status adapter_rt_check_progress(adapter_rt_model *model, adapter_rt_check *progress) {
+  return guard([&]() -> Status {
+    if (!model || !progress)
+      return Error{"model or progress is NULL"};
+    FileCheck &check = model->model->fileCheck();
+    *progress = !check.status()      ? ADAPTER_RT_CHECK_FAILED
+                : check.isComplete() ? ADAPTER_RT_CHECK_PASSED
+                : check.isStarted()  ? ADAPTER_RT_CHECK_RUNNING
+                                     : ADAPTER_RT_CHECK_OFF;
+    return Done{};
+  });
+}
+
+adapter_rt_status adapter_rt_finish_check(adapter_rt_model *model) {
+  return guard([&]() -> Status {
+    if (!model)
+      return Error{"model is NULL"};
+    return model->model->fileCheck().finish();
+  });
+}
+
 adapter_rt_status adapter_rt_verify(adapter_rt_model *model) {
   return guard([&]() -> Status {
     if (!model)
       return Error{"model is NULL"};
-    return model->model->verify();
+    return model->model->fileCheck().repeat();
   });
 }
 

@@ -207,6 +207,9 @@ Status Model::checkProcesses() const {
 }
 
 Result<CallResult> Model::call(const CallRequest &request) {
+  FileCheck::CallUnderWay underWay;
+  if (Status status = fileCheck().status(); !status)
+    return status.error();
   if (Status status = checkProcesses(); !status)
     return status.error();
   Settings settings;
@@ -262,6 +265,9 @@ Result<CallResult> Model::call(const CallRequest &request) {
                                                  call, *rows, dtypes, request.listener);
   if (!outputs)
     return outputs.error();
+  // Damage may have been found while the call read it.
+  if (Status status = fileCheck().status(); !status)
+    return status.error();
   CallResult result;
   for (const artifact::Tensor &output : entry->outputs())
     result.names.push_back(output.name());

@@ -97,10 +97,10 @@ Result<Code> openCode(const std::string &path) {
 
 Result<Code> loadCode(const std::string &folder) {
   std::string path = folder + "/code.so", hashPath = folder + "/code.hash";
-  Result<MappedFile> file = checkpoint::mapFile(path);
+  Result<MappedFile> file = checkpoint::mapFile(path, /*keepDescriptor=*/true);
   if (!file)
     return file.error();
-  Result<MappedFile> expected = checkpoint::mapFile(hashPath);
+  Result<MappedFile> expected = checkpoint::mapFile(hashPath, /*keepDescriptor=*/true);
   if (!expected)
     return expected.error();
   if (strip(expected->text()) != checkpoint::hashBytes(file->data, file->size))
@@ -111,6 +111,8 @@ Result<Code> loadCode(const std::string &folder) {
   if (!opened)
     return opened;
   Code code = std::move(*opened);
+  code.file = std::move(*file);
+  code.hash = std::move(*expected);
   void *handle = code.handle.get();
   auto query = reinterpret_cast<adapter_artifact_query_v1>(dlsym(handle, ADAPTER_ARTIFACT_QUERY));
   if (!query)

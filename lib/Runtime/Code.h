@@ -6,6 +6,7 @@
 
 #include "adapter-rt/artifact.h"
 #include "lib/Artifact/manifest.pb.h"
+#include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Result.h"
 #include <memory>
 #include <string>
@@ -14,7 +15,8 @@
 namespace adapter::runtime {
 
 struct Code {
-  std::shared_ptr<void> handle; // unloads the code
+  checkpoint::MappedFile file, hash; // code.so and code.hash, as they were compared
+  std::shared_ptr<void> handle;      // unloads the code
   const adapter_artifact_v1 *table = nullptr;
 };
 

@@ -4,6 +4,7 @@
 #include "lib/Runtime/Manifest.h"
 #include "adapter-rt/artifact.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Hash.h"
 #include <google/protobuf/stubs/logging.h>
 #include <set>
 
@@ -143,9 +144,29 @@ private:
   }
 
   std::string checkFiles() const {
-    for (const FileHash &file : manifest.files())
+    std::set<std::string> names;
+    for (const FileHash &file : manifest.files()) {
+      std::string name = "file '" + file.file() + "' ";
       if (!isPlainPath(file.file()))
-        return "file '" + file.file() + "' lies outside of the artifact";
+        return name + "lies outside of the artifact";
+      if (!names.insert(file.file()).second)
+        return name + "is there twice";
+      uint64_t left = file.size();
+      for (uint64_t length : file.lengths()) {
+        if (length == 0 || length > left)
+          return name + "has chunks that do not fill it";
+        left -= length;
+      }
+      if (left)
+        return name + "has chunks that do not fill it";
+      if (file.hashes().size() != static_cast<size_t>(file.lengths_size()) * checkpoint::Hasher::bytes)
+        return name + "has another number of hashes than of chunks";
+    }
+    if (!manifest.parameters().empty() && !names.count(parameterFile))
+      return std::string("file '") + parameterFile + "' has no hashes";
+    for (const Adapter &adapter : manifest.adapters())
+      if (adapter.time() != BUILD && !names.count(adapter.file()))
+        return "file '" + adapter.file() + "' has no hashes";
     return "";
   }
 

@@ -11,6 +11,8 @@
 
 namespace adapter::runtime {
 
+constexpr const char *parameterFile = "parameters.safetensors";
+
 // Parses manifest.pb. `functions` is the number of functions of the code.
 checkpoint::Result<artifact::Manifest> parseManifest(const void *data, size_t size, uint64_t functions,
                                                      const std::string &where);

@@ -2,6 +2,7 @@
 //
 // The manifest as JSON, for `adapter-run info`. protobuf-lite has no reflection that could do it.
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Hash.h"
 #include "lib/Runtime/Manifest.h"
 
 namespace adapter::runtime {
@@ -156,7 +157,9 @@ Json manifestToJson(const Manifest &manifest) {
                  {"sites", each(manifest.sites(), siteJson)},
                  {"parameters", each(manifest.parameters(), parameterJson)},
                  {"files", each(manifest.files(), [](const FileHash &file) {
-                    return Json{{"file", file.file()}, {"hash", file.hash()}, {"size", file.size()}};
+                    // One that stands for those of all chunks.
+                    std::string hash = checkpoint::hashBytes(file.hashes().data(), file.hashes().size());
+                    return Json{{"file", file.file()}, {"hash", hash}, {"size", file.size()}};
                   })}};
   if (!manifest.expert_layers().empty())
     result["expert_layers"] = each(manifest.expert_layers(), [](const ExpertLayer &layer) {

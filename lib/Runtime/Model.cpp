@@ -8,8 +8,8 @@
 namespace adapter::runtime {
 
 Result<std::unique_ptr<Model>> Model::open(const std::string &folder, int threads, int64_t memoryLimit,
-                                           const adapter_collectives_v1 *collectives) {
-  Result<std::shared_ptr<const Artifact>> artifact = openArtifact(folder);
+                                           bool checks, const adapter_collectives_v1 *collectives) {
+  Result<std::shared_ptr<const Artifact>> artifact = openArtifact(folder, checks);
   if (!artifact)
     return artifact.error();
   std::unique_ptr<Model> model(new Model(*artifact, threads, memoryLimit));
@@ -61,6 +61,8 @@ Error Model::unknownAdapter(const Snapshot &state, const std::string &name) cons
 }
 
 Status Model::switchTo(const std::string &name) {
+  if (Status status = fileCheck().status(); !status)
+    return status;
   std::lock_guard<std::mutex> lock(writing);
   std::shared_ptr<Snapshot> next = copy();
   if (!name.empty()) {
@@ -72,6 +74,9 @@ Status Model::switchTo(const std::string &name) {
                    ", not at switch" +
                    (it->second.source->time == artifact::LOAD ? ": it acts until it is unloaded"
                                                               : "; name it in the call")};
+    if (std::optional<size_t> file = it->second.source->file)
+      if (Status status = fileCheck().finish(*file); !status)
+        return status;
   }
   next->switched = name;
   if (Status status = putIn(*next); !status)
@@ -83,6 +88,8 @@ Status Model::switchTo(const std::string &name) {
 Status Model::loadAdapter(const std::string &name, const std::string &path, const char *slot) {
   if (name.empty() || name == "-")
     return Error{"an adapter cannot be called '" + name + "'"};
+  if (Status status = fileCheck().status(); !status)
+    return status;
   std::lock_guard<std::mutex> lock(writing);
   std::shared_ptr<Snapshot> next = copy();
   if (next->switched == name)
@@ -105,6 +112,8 @@ Status Model::loadAdapter(const std::string &name, const std::string &path, cons
 }
 
 Status Model::unloadAdapter(const std::string &name) {
+  if (Status status = fileCheck().status(); !status)
+    return status;
   std::lock_guard<std::mutex> lock(writing);
   std::shared_ptr<Snapshot> next = copy();
   auto it = next->adapters.find(name);
@@ -121,6 +130,8 @@ Status Model::unloadAdapter(const std::string &name) {
 }
 
 Status Model::set(const std::string &property, double value) {
+  if (Status status = fileCheck().status(); !status)
+    return status;
   std::lock_guard<std::mutex> lock(writing);
   std::shared_ptr<Snapshot> next = copy();
   const auto &scalars = artifact->manifest.scalars();

@@ -65,6 +65,7 @@ struct CallResult {
 class Model {
 public:
   static Result<std::unique_ptr<Model>> open(const std::string &folder, int threads, int64_t memoryLimit,
+                                             bool checks = true,
                                              const adapter_collectives_v1 *collectives = nullptr);
 
   Result<CallResult> call(const CallRequest &request);
@@ -72,7 +73,8 @@ public:
   Status loadAdapter(const std::string &name, const std::string &path, const char *slot);
   Status unloadAdapter(const std::string &name);
   Status set(const std::string &property, double value);
-  Status verify() const { return verifyArtifact(*artifact); }
+  // The comparison of the artifact's files with their hashes.
+  FileCheck &fileCheck() const { return *artifact->check; }
   checkpoint::Json info() const;
   checkpoint::Json adapters() const;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Opening and verifying artifacts; see Sources.h.
+// Opening artifacts; see Sources.h.
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Hash.h"
@@ -14,12 +14,11 @@
 
 namespace adapter::runtime {
 
+using checkpoint::Hasher;
 using checkpoint::MappedFile;
 using checkpoint::Safetensors;
 
 namespace {
-
-constexpr const char *parameterFile = "parameters.safetensors";
 
 Status checkSizes(const Artifact &artifact) {
   for (const artifact::FileHash &file : artifact.manifest.files()) {
@@ -34,16 +33,37 @@ Status checkSizes(const Artifact &artifact) {
   return Done{};
 }
 
-Status mapParameters(Artifact &artifact) {
+// Maps a file of tensors. Its header is compared with its hashes, so that what it says about tensors is true.
+Status mapTensors(Artifact &artifact, const artifact::FileHash &hashes) {
+  std::string path = artifact.folder + "/" + hashes.file();
+  Result<Safetensors> file = checkpoint::readSafetensors(path, /*keepDescriptor=*/true);
+  if (!file)
+    return Error{file.error().message + "; the artifact is damaged"};
+  CheckedFile checked{path, file->file.descriptor, {}, hashes.hashes(), {}};
+  checked.lengths.assign(hashes.lengths().begin(), hashes.lengths().end());
+  for (const Tensor &tensor : file->tensors)
+    checked.tensors.emplace_back(tensor.data - file->file.data, tensor.key);
+  size_t number = artifact.check->add(std::move(checked));
+  uint64_t headerBytes = 0;
+  std::memcpy(&headerBytes, file->file.data, sizeof headerBytes);
+  artifact.tensorFiles.push_back(std::move(*file));
+  return artifact.check->finish(number, sizeof headerBytes + headerBytes);
+}
+
+// A file that was compared as a whole.
+void addWhole(FileCheck &check, const std::string &path, const MappedFile &file) {
+  Hasher hasher;
+  hasher.add(file.data, file.size);
+  check.add({path, file.descriptor, {file.size}, hasher.digest(), {}});
+}
+
+Status placeParameters(Artifact &artifact) {
   if (artifact.manifest.parameters().empty())
     return Done{};
   std::string path = artifact.folder + "/" + parameterFile;
-  Result<Safetensors> file = checkpoint::readSafetensors(path, /*keepDescriptor=*/true);
-  if (!file)
-    return file.error();
-  artifact.parameterFile = file->file;
+  const Safetensors &file = artifact.tensorFiles[fileNumber(artifact.manifest, parameterFile)];
   std::unordered_map<std::string, const Tensor *> byName;
-  for (const Tensor &tensor : file->tensors)
+  for (const Tensor &tensor : file.tensors)
     byName[tensor.key] = &tensor;
   for (const artifact::Parameter &parameter : artifact.manifest.parameters()) {
     auto it = byName.find(parameter.name());
@@ -68,14 +88,21 @@ Status mapParameters(Artifact &artifact) {
 
 } // namespace
 
-Result<std::shared_ptr<const Artifact>> openArtifact(const std::string &folder) {
+size_t fileNumber(const artifact::Manifest &manifest, const std::string &name) {
+  int number = 0;
+  while (number < manifest.files_size() && manifest.files(number).file() != name)
+    ++number;
+  return static_cast<size_t>(number);
+}
+
+Result<std::shared_ptr<const Artifact>> openArtifact(const std::string &folder, bool checks) {
   if (!checkpoint::isDirectory(folder))
     return Error{folder + (checkpoint::exists(folder) ? ": no artifact: not a folder" : ": does not exist")};
   std::string manifestPath = folder + "/manifest.pb";
   if (!checkpoint::exists(manifestPath) || !checkpoint::exists(folder + "/code.so"))
     return Error{folder + ": no artifact: it lacks manifest.pb or code.so; expected what `adapter-opt -o "
                           "model.adapt` writes"};
-  Result<MappedFile> bytes = checkpoint::mapFile(manifestPath);
+  Result<MappedFile> bytes = checkpoint::mapFile(manifestPath, /*keepDescriptor=*/true);
   if (!bytes)
     return bytes.error();
   // The manifest stands first, since it says whether this machine can run the code at all.
@@ -106,35 +133,18 @@ Result<std::shared_ptr<const Artifact>> openArtifact(const std::string &folder) 
   }
   if (Status status = checkSizes(*artifact); !status)
     return status.error();
-  if (Status status = mapParameters(*artifact); !status)
+  artifact->check = std::make_shared<FileCheck>();
+  for (const artifact::FileHash &file : artifact->manifest.files())
+    if (Status status = mapTensors(*artifact, file); !status)
+      return status.error();
+  addWhole(*artifact->check, manifestPath, *bytes);
+  addWhole(*artifact->check, folder + "/code.so", artifact->code.file);
+  addWhole(*artifact->check, folder + "/code.hash", artifact->code.hash);
+  if (Status status = placeParameters(*artifact); !status)
     return status.error();
+  if (checks)
+    artifact->check->start();
   return std::shared_ptr<const Artifact>(std::move(artifact));
-}
-
-Status verifyArtifact(const Artifact &artifact) {
-  if (Status status = checkSizes(artifact); !status)
-    return status;
-  Result<std::string> code = checkpoint::hashFile(artifact.folder + "/code.so");
-  Result<MappedFile> expected = checkpoint::mapFile(artifact.folder + "/code.hash");
-  if (!code)
-    return code.error();
-  if (!expected)
-    return expected.error();
-  if (expected->text().substr(0, code->size()) != *code)
-    return Error{artifact.folder + "/code.so: was changed since it was compiled"};
-  bool parameters = artifact.manifest.parameters().empty();
-  for (const artifact::FileHash &file : artifact.manifest.files()) {
-    Result<std::string> hash = checkpoint::hashFile(artifact.folder + "/" + file.file());
-    if (!hash)
-      return hash.error();
-    if (*hash != file.hash())
-      return Error{artifact.folder + "/" + file.file() + ": was changed since it was compiled: its hash is " +
-                   *hash + " instead of " + file.hash()};
-    parameters |= file.file() == parameterFile;
-  }
-  if (!parameters)
-    return Error{artifact.folder + ": the manifest has no hash of " + parameterFile};
-  return Done{};
 }
 
 } // namespace adapter::runtime

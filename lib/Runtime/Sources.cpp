@@ -3,8 +3,6 @@
 // Adapters in terms of an artifact's sites; see Sources.h.
 #include "lib/Runtime/Sources.h"
 #include "lib/Checkpoint/DType.h"
-#include "lib/Checkpoint/Hash.h"
-#include "lib/Checkpoint/Safetensors.h"
 #include "lib/Checkpoint/Skills.h"
 #include "lib/Runtime/BaseContents.h"
 #include "lib/Runtime/Manifest.h"
@@ -153,24 +151,18 @@ int64_t Source::tasks() const {
 
 Result<Source> readBuiltIn(const Artifact &artifact, const artifact::Adapter &adapter) {
   std::string path = artifact.folder + "/" + adapter.file();
-  for (const artifact::FileHash &file : artifact.manifest.files())
-    if (file.file() == adapter.file()) {
-      Result<std::string> hash = checkpoint::hashFile(path);
-      if (!hash)
-        return hash.error();
-      if (*hash != file.hash())
-        return Error{path + ": was changed since it was compiled"};
-    }
-  Result<Safetensors> file = checkpoint::readSafetensors(path);
-  if (!file)
-    return file.error();
-  Source source{adapter.name(), "artifact", adapter.time(), {}, {}};
+  size_t number = fileNumber(artifact.manifest, adapter.file());
+  if (adapter.time() != artifact::SWITCH)
+    if (Status status = artifact.check->finish(number); !status)
+      return status.error();
+  const Safetensors &file = artifact.tensorFiles[number];
+  Source source{adapter.name(), "artifact", adapter.time(), {}, {}, false, number};
   source.bound.assign(adapter.bound().begin(), adapter.bound().end());
   source.byToken = adapter.by_token();
   for (const artifact::AdapterUpdate &update : adapter.updates()) {
     std::map<std::string, Tensor> tensors;
     for (const artifact::AdapterTensor &tensor : update.tensors()) {
-      const Tensor *found = file->find(tensor.key());
+      const Tensor *found = file.find(tensor.key());
       if (!found)
         return Error{path + ": lacks tensor '" + tensor.key() + "'"};
       tensors[tensor.role()] = *found;
@@ -207,7 +199,7 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
   adapter->foldMasks();
   for (Update &update : adapter->updates)
     checkpoint::flattenConvolution(update, false);
-  Source source{name, path, room->time, {}, {}};
+  Source source{name, path, room->time, {}, {}, false, std::nullopt};
   if (room->slot) {
     source.bound.assign(room->slot->bound().begin(), room->slot->bound().end());
     source.byToken = room->slot->by_token();

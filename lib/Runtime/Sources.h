@@ -5,11 +5,12 @@
 #define ADAPTER_LIB_RUNTIME_SOURCES_H
 
 #include "lib/Checkpoint/Adapter.h"
-#include "lib/Checkpoint/File.h"
-#include "lib/Checkpoint/Tensor.h"
+#include "lib/Checkpoint/Safetensors.h"
 #include "lib/Runtime/Code.h"
+#include "lib/Runtime/FileCheck.h"
 #include "lib/Runtime/Host.h"
 #include <map>
+#include <optional>
 
 namespace adapter::runtime {
 
@@ -20,16 +21,19 @@ struct Artifact {
   std::string folder;
   artifact::Manifest manifest;
   Code code;
-  std::vector<Tensor> parameters;     // mapped, by row of the manifest's table
-  std::vector<const void *> pristine; // their data
-  checkpoint::MappedFile parameterFile;
+  std::vector<Tensor> parameters;                   // mapped, by row of the manifest's table
+  std::vector<const void *> pristine;               // their data
+  std::vector<checkpoint::Safetensors> tensorFiles; // in the order of the manifest's `files`
+  std::shared_ptr<FileCheck> check;                 // numbers the files in the same order
   int banks = 0;
   bool looksAtRows = false; // a form of a site looks at all positions of a row, so that rows stay apart
 };
 
-Result<std::shared_ptr<const Artifact>> openArtifact(const std::string &folder);
-// Hashes every file that the manifest names, and code.so.
-Status verifyArtifact(const Artifact &artifact);
+// Opens an artifact and, if so wished, starts comparing its files with their hashes in the background. What is parsed
+// or run here is compared first.
+Result<std::shared_ptr<const Artifact>> openArtifact(const std::string &folder, bool checks);
+// The number of a file of the manifest, which knows it.
+size_t fileNumber(const artifact::Manifest &manifest, const std::string &name);
 
 // One update, at one site of the artifact.
 struct SiteUpdate {
@@ -50,6 +54,7 @@ struct Source {
   std::vector<SiteUpdate> updates;
   std::vector<std::string> bound; // properties that come with the call
   bool byToken = false;           // of a row-bound one: it may act on some tokens of a row alone
+  std::optional<size_t> file;     // the artifact's, where it comes from there
 
   // Its switch or load functions write new weights; other adapters have entries in banks.
   bool inWeights() const { return time == artifact::SWITCH || time == artifact::LOAD; }
@@ -57,7 +62,8 @@ struct Source {
   int64_t tasks() const; // that it tells apart; 0: it does not
 };
 
-// An adapter that the artifact was built with.
+// An adapter that the artifact was built with. Its file is compared with its hashes first, but for one that waits to be
+// switched in.
 Result<Source> readBuiltIn(const Artifact &artifact, const artifact::Adapter &adapter);
 // A checkpoint, matched to the sites of a slot.
 Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name, const std::string &path,

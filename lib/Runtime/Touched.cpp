@@ -50,8 +50,9 @@ Result<TouchedCopies::Copy> TouchedCopies::pristineCopy(int parameter, const Sit
     return copy;
   }
   const Tensor &pristine = artifact->parameters[parameter];
-  const checkpoint::MappedFile &file = artifact->parameterFile;
-  if (file.descriptor && pristine.data >= file.data && pristine.data < file.data + file.size)
+  const checkpoint::MappedFile &file =
+      artifact->tensorFiles[fileNumber(artifact->manifest, parameterFile)].file;
+  if (pristine.data >= file.data && pristine.data < file.data + file.size)
     copy.memory = checkpoint::mapPrivately(file, pristine.data, pristine.bytes);
   if (!copy.memory) {
     copy.memory = takeShared(resources.cache, static_cast<int64_t>(pristine.bytes));

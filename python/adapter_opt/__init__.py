@@ -2,6 +2,7 @@
 """Compiles and runs models with adapters."""
 
 from adapter_opt.compiler import Adapter, Slot, check, compile, export, merge
+from adapter_opt.proof import verify
 from adapter_opt.runtime import Model, load
 
-__all__ = ["Adapter", "Model", "Slot", "check", "compile", "export", "load", "merge"]
+__all__ = ["Adapter", "Model", "Slot", "check", "compile", "export", "load", "merge", "verify"]

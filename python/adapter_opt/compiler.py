@@ -66,7 +66,8 @@ def _command():
     return found
 
 
-def _run(*arguments):
+def run(*arguments):
+    """Runs adapter-opt; returns what it prints."""
     done = subprocess.run([_command(), *map(os.fspath, arguments)], capture_output=True, text=True)
     if done.returncode:
         lines = [line.removeprefix("adapter-opt: error: ") for line in done.stderr.splitlines()]
@@ -107,7 +108,7 @@ def compile(base, adapters=None, target="cpu:native", threads=0, ignore_missing=
     artifact = os.path.join(folder.name, "model.adapt")
     ignored = [f"--ignore-missing={glob}" for glob in ignore_missing]
     arguments = [*_adapter_arguments(adapters), *_slot_arguments(slots), *ignored]
-    _run(base, *arguments, f"--target={target}", "-o", artifact)
+    run(base, *arguments, f"--target={target}", "-o", artifact)
     return CompiledModel(folder, artifact, threads)
 
 
@@ -126,13 +127,13 @@ class CompiledModel(Model):
 def merge(base, adapters, output, ignore_missing=()):
     """Writes `output`, an ONNX file with the adapters (a dict of paths or Adapter by name) folded in."""
     ignored = [f"--ignore-missing={glob}" for glob in ignore_missing]
-    _run(base, *_adapter_arguments(adapters), *ignored, "-o", output)
+    run(base, *_adapter_arguments(adapters), *ignored, "-o", output)
 
 
 def check(base, adapters, ignore_missing=()):
     """Where each update of the adapters goes, as a dict; a ValueError where something is left over."""
     ignored = [f"--ignore-missing={glob}" for glob in ignore_missing]
-    return json.loads(_run(base, *_adapter_arguments(adapters), *ignored, "--check", "--report=json"))
+    return json.loads(run(base, *_adapter_arguments(adapters), *ignored, "--check", "--report=json"))
 
 
 def export(folder, output):

@@ -12,20 +12,22 @@ import numpy as np
 from adapter_opt import _runtime
 
 
-def load(path, threads=0, memory_limit=0):
+def load(path, threads=0, memory_limit=0, check=True):
     """Opens an artifact (`model.adapt`). It is native code: open only what comes from a trusted source.
 
     threads: that work on one call; 0 means as many as there are processors.
     memory_limit: bytes that calls may use beside the weights; 0 means no limit.
+    check: compare the files with their hashes in the background. Once damage is found every call is a
+        ValueError that names it; finish_check() waits for the result.
     """
-    return Model(path, threads, memory_limit)
+    return Model(path, threads, memory_limit, check)
 
 
 class Model:
     """An open model. Its methods may be called from several threads at the same time."""
 
-    def __init__(self, path, threads=0, memory_limit=0):
-        self._model = _runtime.Model(os.fspath(path), threads, memory_limit)
+    def __init__(self, path, threads=0, memory_limit=0, check=True):
+        self._model = _runtime.Model(os.fspath(path), threads, memory_limit, check)
 
     def __call__(self, inputs=None, /, *, adapters=None, settings=None, **named):
         """Runs the model and returns its outputs as a dict of NumPy arrays by name.
@@ -77,8 +79,18 @@ class Model:
         """What the model is made of, as a dict."""
         return json.loads(self._model.info())
 
+    @property
+    def check_progress(self):
+        """How far comparing the files with their hashes is: "off", "running", "passed" or "failed"."""
+        return self._model.check_progress()
+
+    def finish_check(self):
+        """Returns once every file has been compared with its hashes; damage is a ValueError. What the model
+        answered before is then made of files as they were compiled."""
+        self._model.finish_check()
+
     def verify(self):
-        """Compares every file of the model with its hash; a damaged one is a ValueError."""
+        """The same, with every file read anew."""
         self._model.verify()
 
 

@@ -410,6 +410,25 @@ def test_other_inputs(block, tmp_path):
         assert done.returncode == 1 and "process 1 has another model, other inputs" in done.stderr
 
 
+@needs_mpirun
+def test_one_process_has_a_damaged_model(block, tmp_path):
+    """None answers, also where the others' copies are whole."""
+    product.opt(block / "block.onnx", "--partition-experts=ranks=2", "-o", tmp_path / "two.adapt")
+    shutil.copytree(tmp_path / "two.adapt", tmp_path / "bad.adapt")
+    weights = tmp_path / "bad.adapt" / "parameters.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-200] ^= 1
+    weights.write_bytes(content)
+    arguments = [*processes.inputs_of(feed_of(skewed(5)), tmp_path), "--output", tmp_path / "out.npz"]
+    good = processes.command(1, tmp_path / "two.adapt", *arguments)
+    bad = processes.command(1, tmp_path / "bad.adapt", *arguments)[2:]
+    done = subprocess.run(
+        [*good, ":", *bad], capture_output=True, text=True, timeout=60, env=processes.ENVIRONMENT
+    )
+    assert done.returncode == 1 and f"adapter-run: error: {weights}: tensor '" in done.stderr
+    assert not (tmp_path / "out.npz").exists()
+
+
 def is_running(pid):
     """Not so if all that is left is an exit code that nobody has fetched."""
     try:

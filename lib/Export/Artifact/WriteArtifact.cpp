@@ -2,6 +2,7 @@
 //
 // The folder of an artifact, written beside its place and exchanged with it.
 #include "lib/Export/Artifact/WriteArtifact.h"
+#include "lib/Artifact/Chunks.h"
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Checkpoint/Safetensors.h"
@@ -51,13 +52,10 @@ Status ArtifactFolder::writeTensors(const TensorFile &file, artifact::Manifest &
   fs::create_directories(fs::path(target).parent_path(), error);
   if (Status status = checkpoint::writeSafetensors(target, file.tensors); !status)
     return status;
-  Result<std::string> hash = checkpoint::hashFile(target);
-  if (!hash)
-    return hash.error();
-  artifact::FileHash &entry = *manifest.add_files();
-  entry.set_file(file.name);
-  entry.set_hash(*hash);
-  entry.set_size(fs::file_size(target, error));
+  Result<artifact::FileHash> hashes = artifact::hashTensorFile(target, file.name);
+  if (!hashes)
+    return hashes.error();
+  *manifest.add_files() = std::move(*hashes);
   return Done{};
 }
 

@@ -28,7 +28,7 @@ public:
 
   /// Where files are written before commit.
   const std::string &folder() const { return temporary; }
-  /// Writes a file of tensors and enters its hash into the manifest.
+  /// Writes a file of tensors and enters its hashes into the manifest.
   checkpoint::Status writeTensors(const TensorFile &file, artifact::Manifest &manifest);
   /// Writes the manifest and the hash of code.so, which must stand there, and moves everything into place.
   checkpoint::Status commit(const std::string &manifest);

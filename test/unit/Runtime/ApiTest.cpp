@@ -38,6 +38,8 @@ TEST_F(TinyModel, NullArguments) {
   EXPECT_EQ(adapter_rt_switch(nullptr, "a"), ADAPTER_RT_INVALID);
   EXPECT_EQ(adapter_rt_load_adapter(model, nullptr, nullptr, nullptr), ADAPTER_RT_INVALID);
   EXPECT_EQ(adapter_rt_verify(nullptr), ADAPTER_RT_INVALID);
+  EXPECT_EQ(adapter_rt_finish_check(nullptr), ADAPTER_RT_INVALID);
+  EXPECT_EQ(adapter_rt_check_progress(model, nullptr), ADAPTER_RT_INVALID);
   EXPECT_EQ(adapter_rt_info(model, nullptr), ADAPTER_RT_INVALID);
   EXPECT_EQ(adapter_rt_result_count(nullptr), 0u);
   adapter_rt_result_free(nullptr);
@@ -55,8 +57,12 @@ TEST_F(TinyModel, StructuresThatGrew) {
   EXPECT_TRUE(callY(2, &options).empty());
   failedWith("struct_size is too small");
   adapter_rt_model *other = nullptr;
-  adapter_rt_open_options open = {offsetof(adapter_rt_open_options, collectives), 1, 0, nullptr};
+  adapter_rt_open_options open = {offsetof(adapter_rt_open_options, collectives), 1, 0, nullptr, 0};
+  open.no_check = 1; // not to be read
   EXPECT_EQ(adapter_rt_open(TINY_ARTIFACT, &open, &other), ADAPTER_RT_OK);
+  adapter_rt_check progress = ADAPTER_RT_CHECK_OFF;
+  EXPECT_EQ(adapter_rt_check_progress(other, &progress), ADAPTER_RT_OK);
+  EXPECT_NE(progress, ADAPTER_RT_CHECK_OFF);
   adapter_rt_close(other);
   open.struct_size -= 1;
   EXPECT_EQ(adapter_rt_open(TINY_ARTIFACT, &open, &other), ADAPTER_RT_INVALID);
@@ -66,7 +72,7 @@ TEST_F(TinyModel, OneProcessForOne) {
   adapter_collectives_v1 two = {};
   two.struct_size = sizeof two;
   two.size = 2;
-  adapter_rt_open_options options = {sizeof options, 1, 0, &two};
+  adapter_rt_open_options options = {sizeof options, 1, 0, &two, 0};
   adapter_rt_close(model);
   model = nullptr;
   ASSERT_EQ(adapter_rt_open(TINY_ARTIFACT, &options, &model), ADAPTER_RT_OK);

@@ -20,14 +20,16 @@ protected:
     std::filesystem::copy(TINY_ARTIFACT, folder / "x", std::filesystem::copy_options::recursive);
   }
 
-  // What opening says, "" when it succeeds; then also what verifying says.
+  // What opening says, "" when it succeeds; then also what the check says.
   std::string problem() {
     adapter_rt_model *model = nullptr;
     std::string message;
     if (adapter_rt_open((folder / "x").c_str(), nullptr, &model) != ADAPTER_RT_OK)
       message = std::string("open: ") + adapter_rt_last_error();
-    else if (adapter_rt_verify(model) != ADAPTER_RT_OK)
-      message = std::string("verify: ") + adapter_rt_last_error();
+    else if (adapter_rt_finish_check(model) != ADAPTER_RT_OK)
+      message = std::string("check: ") + adapter_rt_last_error();
+    else
+      EXPECT_EQ(adapter_rt_verify(model), ADAPTER_RT_OK) << adapter_rt_last_error();
     adapter_rt_close(model);
     return message;
   }
@@ -71,6 +73,7 @@ TEST_F(BrokenArtifact, FlippedBits) {
                                                          {"x/code.hash", "open: "},
                                                          {"x/manifest.pb", "open: "},
                                                          {"x/adapters/r1.safetensors", "open: "},
+                                                         {"x/adapters/s1.safetensors", ": "},
                                                          {"x/parameters.safetensors", ": "}};
   for (const auto &[name, part] : cases)
     for (size_t at : {size_t(0), size_t(20), size_t(200), std::string::npos - 1}) {
@@ -88,6 +91,18 @@ TEST_F(BrokenArtifact, AnyFlippedByteOfTheManifest) {
     EXPECT_PROBLEM("open: ");
     flip("x/manifest.pb", at);
   }
+}
+
+// Every byte of the files of tensors, the headers and the padding too.
+TEST_F(BrokenArtifact, AnyFlippedByteOfTensors) {
+  for (const char *name :
+       {"x/parameters.safetensors", "x/adapters/r1.safetensors", "x/adapters/s1.safetensors"})
+    for (size_t at = 0, size = folder.read(name).size(); at < size; at += 5) {
+      flip(name, at);
+      EXPECT_PROBLEM(folder / name);
+      flip(name, at);
+    }
+  EXPECT_EQ(problem(), "");
 }
 
 TEST_F(BrokenArtifact, TruncatedFiles) {
@@ -168,4 +183,11 @@ TEST_F(BrokenArtifact, ContradictionsInTheManifest) {
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_slots(0)->set_sites(0, -1); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_files(0)->set_file("/etc/passwd"); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.clear_entries(); }));
+  EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_files(0)->set_size(1); }));
+  EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_files(0)->set_lengths(0, uint64_t(-1)); }));
+  EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_files(0)->add_lengths(0); }));
+  EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_files(0)->mutable_hashes()->pop_back(); }));
+  EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_files(1)->clear_hashes(); }));
+  EXPECT_TRUE(refuses([](artifact::Manifest &m) { *m.add_files() = m.files(0); }));
+  EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_files()->RemoveLast(); }));
 }

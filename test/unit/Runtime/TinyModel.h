@@ -22,7 +22,7 @@ protected:
   void TearDown() override { adapter_rt_close(model); }
   void open(int threads = 2, int64_t limit = 0) {
     adapter_rt_close(model);
-    adapter_rt_open_options options = {sizeof options, threads, limit, nullptr};
+    adapter_rt_open_options options = {sizeof options, threads, limit, nullptr, 0};
     ASSERT_EQ(adapter_rt_open(TINY_ARTIFACT, &options, &model), ADAPTER_RT_OK) << adapter_rt_last_error();
   }
 

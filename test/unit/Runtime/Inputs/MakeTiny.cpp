@@ -3,7 +3,7 @@
 // Writes the tiny artifact around TinyCode.cpp: `MakeTiny FOLDER` all but the code, `MakeTiny FOLDER hash`
 // the hash of the code, once it stands there.
 #include "adapter-rt/artifact.h"
-#include "lib/Artifact/manifest.pb.h"
+#include "lib/Artifact/Chunks.h"
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Checkpoint/Safetensors.h"
@@ -142,10 +142,10 @@ int main(int argc, char **argv) {
     std::string path = folder + "/" + name;
     if (!checkpoint::writeSafetensors(path, tensors))
       return 1;
-    artifact::FileHash &hash = *manifest.add_files();
-    hash.set_file(name);
-    hash.set_hash(*checkpoint::hashFile(path));
-    hash.set_size(std::filesystem::file_size(path));
+    auto hashes = artifact::hashTensorFile(path, name);
+    if (!hashes)
+      return 1;
+    *manifest.add_files() = std::move(*hashes);
   }
   return write(folder + "/manifest.pb", manifest.SerializeAsString()) ? 0 : 1;
 }
