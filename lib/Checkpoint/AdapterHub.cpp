@@ -6,6 +6,8 @@
 #include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/File.h"
+#include "lib/Checkpoint/PeftKeys.h"
+#include "lib/Checkpoint/Text.h"
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -191,8 +193,8 @@ Status HubReader::readPlacement() {
 }
 
 Status HubReader::place(const Tensor &tensor) {
-  const std::string mark = ".adapters." + *folder.text("name") + ".";
-  size_t at = tensor.key.rfind(mark);
+  const std::string mark = ".adapters." + *folder.text("name") + ".", key = withoutWrappers(tensor.key);
+  size_t at = key.rfind(mark);
   if (at == std::string::npos)
     return wrong(tensor, "has no place in a bottleneck adapter of the name '" + *folder.text("name") + "'");
   if (!isFloat(tensor.dtype))
@@ -220,18 +222,14 @@ Status HubReader::place(const Tensor &tensor) {
   }
   if (form.channel || learned)
     places["scaling"] = form.channel ? "channel" : "learned";
-  auto found = places.find(tensor.key.substr(at + mark.size()));
+  auto found = places.find(key.substr(at + mark.size()));
   if (found == places.end())
     return wrong(tensor, "has no place: nothing in " + config.path() + " explains it");
-  const Tensor *&slot = modules[tensor.key.substr(0, at)].roles[found->second];
+  const Tensor *&slot = modules[key.substr(0, at)].roles[found->second];
   if (slot && (slot->bytes != tensor.bytes || !std::equal(slot->data, slot->data + slot->bytes, tensor.data)))
     return wrong(tensor, "says another thing than '" + slot->key + "', which is the same norm");
   slot = &tensor;
   return Done{};
-}
-
-static bool endsWith(const std::string &text, const std::string &end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
 // Which of the configuration's places a module is at, and whether it may be there.

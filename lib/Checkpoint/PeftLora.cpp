@@ -85,24 +85,27 @@ Status LoraReader::checkMethod() const {
 // rank and scale as PEFT's update_layer computes them.
 Status LoraReader::scaleOf(const std::string &path, int64_t rank, const Tensor &a, double &scale) const {
   Result<double> r = config.number("r", 8), alpha = config.number("lora_alpha", 8);
-  Result<std::optional<double>> patternRank = config.pattern("rank_pattern", path),
-                                patternAlpha = config.pattern("alpha_pattern", path);
-  Result<bool> stabilised = config.boolean("use_rslora");
   if (!r)
     return r.error();
   if (!alpha)
     return alpha.error();
-  if (!patternRank)
-    return patternRank.error();
-  if (!patternAlpha)
-    return patternAlpha.error();
+  Result<std::vector<double>> ranks = config.pattern("rank_pattern", path, *r),
+                              alphas = config.pattern("alpha_pattern", path, *alpha);
+  Result<bool> stabilised = config.boolean("use_rslora");
+  if (!ranks)
+    return ranks.error();
+  if (!alphas)
+    return alphas.error();
   if (!stabilised)
     return stabilised.error();
-  double configured = patternRank->value_or(*r);
-  if (configured != static_cast<double>(rank))
+  if (std::find(ranks->begin(), ranks->end(), static_cast<double>(rank)) == ranks->end())
     return wrong(a, "has shape " + shapeText(a.shape) + ", rank " + std::to_string(rank) + ", but " +
-                        config.path() + " (r, rank_pattern) says " + Json(configured).dump());
-  scale = patternAlpha->value_or(*alpha) / (*stabilised ? std::sqrt(configured) : configured);
+                        config.path() + " (r, rank_pattern) says " + Json(ranks->back()).dump());
+  if (std::count(alphas->begin(), alphas->end(), alphas->back()) != static_cast<int64_t>(alphas->size()))
+    return config.error("alpha_pattern", "has a key before the one for '" + path +
+                                             "' that cannot be read as a regular expression here and may "
+                                             "match; write the module's path in full");
+  scale = alphas->back() / (*stabilised ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank));
   if (!std::isfinite(scale))
     return config.error("lora_alpha", "gives no finite scale");
   return Done{};
@@ -118,7 +121,7 @@ Status LoraReader::readLora(const std::string &path, const Module &module) {
   if (!a || !b)
     return wrong(a ? *a : *b,
                  std::string("has no counterpart lora_") + (embedding ? "embedding_" : "") + (a ? "B" : "A"));
-  Result<std::string> reason = config.whyNotTarget(path);
+  Result<std::string> reason = whyNotTarget(path, module);
   if (!reason)
     return reason.error();
   // With tied weights PEFT writes the head's factors too, but lists the embedding alone.
