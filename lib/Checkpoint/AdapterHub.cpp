@@ -3,6 +3,7 @@
 // Folders that AdapterHub's `adapters` writes (save_adapter), with a bottleneck adapter in them. Follows
 // adapters/methods/{bottleneck,modeling}.py of adapters 1.3; the formula is in Bottleneck.h.
 #include "lib/Checkpoint/AdapterHub.h"
+#include "lib/Checkpoint/AdapterTensors.h"
 #include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/File.h"
@@ -380,7 +381,7 @@ static Status readHead(const std::string &folder, Adapter &adapter, std::vector<
     error.message += without;
     return error;
   }
-  Result<Safetensors> tensors = readSafetensors(file);
+  Result<Safetensors> tensors = readAdapterTensors(file);
   if (!tensors)
     return tensors.error();
   files.insert(files.end(), {configFile, file});
@@ -415,11 +416,9 @@ Status readAdapterHub(const PeftConfig &config, const std::string &folder, Adapt
       return text.error();
   if (!config.isSet("name"))
     return config.error("name", "is missing");
-  Result<Safetensors> tensors = readSafetensors(file);
+  Result<Safetensors> tensors = readAdapterTensors(file);
   if (!tensors)
     return tensors.error();
-  if (Status status = checkTensors(file, *tensors); !status)
-    return status;
   adapter.method = "bottleneck";
   adapter.baseModel = *config.text("model_name");
   files.push_back(file);

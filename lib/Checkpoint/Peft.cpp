@@ -2,6 +2,7 @@
 //
 // readAdapter: finds the files of a folder and hands them to the reader of their library and method.
 #include "lib/Checkpoint/AdapterHub.h"
+#include "lib/Checkpoint/AdapterTensors.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Experts.h"
 #include "lib/Checkpoint/File.h"
@@ -12,19 +13,6 @@
 #include <map>
 
 namespace adapter::checkpoint {
-
-Status checkTensors(const std::string &file, const Safetensors &tensors) {
-  if (tensors.tensors.empty())
-    return Error{file + ": holds no tensors"};
-  for (const Tensor &tensor : tensors.tensors) {
-    if (tensor.bytes == 0)
-      return Error{file + ": tensor '" + tensor.key + "' is empty, of shape " + shapeText(tensor.shape) +
-                   "; parameters that were partitioned in training must be gathered before saving"};
-    if (!allFinite(tensor))
-      return Error{file + ": tensor '" + tensor.key + "' holds NaN or infinite values"};
-  }
-  return Done{};
-}
 
 // By peft_type in lower case.
 static const std::map<std::string, decltype(&readPeftLora)> readers = {
@@ -91,11 +79,9 @@ static Result<Adapter> readFolder(const std::string &folder, const char *only = 
     return type.error();
   if (type->empty())
     return config->error("peft_type", "is missing");
-  Result<Safetensors> tensors = readSafetensors(tensorFile);
+  Result<Safetensors> tensors = readAdapterTensors(tensorFile);
   if (!tensors)
     return tensors.error();
-  if (Status status = checkTensors(tensorFile, *tensors); !status)
-    return status.error();
 
   Adapter adapter;
   adapter.path = folder;

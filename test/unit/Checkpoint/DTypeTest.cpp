@@ -40,6 +40,31 @@ TEST(DType, ToF32KeepsAlignedMemoryAndCopiesTheRest) {
   EXPECT_FALSE(toF32(tensor<int32_t>(DType::I32, "c", {1}, {1})));
 }
 
+// Every value that is finite: by the formats' definitions, sign (-1)^s 2^(e - bias) (1 + m / 2^bits).
+TEST(DType, WidensFloatsOfEightBits) {
+  for (int bits = 0; bits < 256; ++bits) {
+    auto value = [&](int mantissaBits, int bias) {
+      int exponent = (bits & 0x7f) >> mantissaBits, mantissa = bits & ((1 << mantissaBits) - 1);
+      float fraction = static_cast<float>(mantissa) / static_cast<float>(1 << mantissaBits);
+      float size = exponent ? std::ldexp(1 + fraction, exponent - bias) : std::ldexp(fraction, 1 - bias);
+      return bits & 0x80 ? -size : size;
+    };
+    Tensor e4m3 = tensor<uint8_t>(DType::F8E4M3FN, "a", {1}, {static_cast<uint8_t>(bits)}),
+           e5m2 = tensor<uint8_t>(DType::F8E5M2, "a", {1}, {static_cast<uint8_t>(bits)});
+    float narrow = values<float>(*toF32(e4m3))[0], wide = values<float>(*toF32(e5m2))[0];
+    EXPECT_EQ(allFinite(e4m3), (bits & 0x7f) != 0x7f);
+    EXPECT_EQ(allFinite(e5m2), (bits & 0x7f) < 0x7c);
+    EXPECT_EQ(std::isfinite(narrow), allFinite(e4m3));
+    EXPECT_EQ(std::isfinite(wide), allFinite(e5m2));
+    if (allFinite(e4m3))
+      EXPECT_EQ(narrow, value(3, 7)) << bits;
+    if (allFinite(e5m2))
+      EXPECT_EQ(wide, value(2, 15)) << bits;
+  }
+  EXPECT_EQ(f8e4m3fnToF32(0x7e), 448.0f);
+  EXPECT_EQ(f8e5m2ToF32(0x7b), 57344.0f);
+}
+
 TEST(DType, ToI64Widens) {
   EXPECT_EQ(values<int64_t>(*toI64(tensor<int32_t>(DType::I32, "i", {2}, {-1, 7}))),
             (std::vector<int64_t>{-1, 7}));
