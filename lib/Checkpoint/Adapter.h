@@ -40,7 +40,7 @@ namespace adapter::checkpoint {
 // low-rank forms, rows, sparse and add.
 struct Update {
   std::string module;    // dotted path in the base model: "model.layers.0.self_attn.q_proj"
-  std::string parameter; // "weight", "bias", ...
+  std::string parameter; // "weight", "bias", ...; "in_proj_weight" of a torch.nn.MultiheadAttention
   std::string form;
   double scale = 1.0;
   // fan_in_fan_out: the module's weight is [in, out]. A hint only: PEFT ignores the field for nn.Linear and

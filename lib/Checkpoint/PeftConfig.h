@@ -74,6 +74,11 @@ Status readXlora(const PeftConfig &config, const std::string &file, const Safete
 Status readMosa(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
                 Adapter &adapter);
 
+// The rows of a module's embedding by ascending index, into `update`, which is tied where it was only if all modules
+// have the same indices.
+Status readTokenRows(const PeftConfig &config, const std::string &file, const std::string &path,
+                     const Tensor &rows, Update &update);
+
 } // namespace adapter::checkpoint
 
 #endif // ADAPTER_LIB_CHECKPOINT_PEFTCONFIG_H

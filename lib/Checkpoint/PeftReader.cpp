@@ -33,6 +33,9 @@ const std::set<std::string> commonFields = {"auto_mapping",
 Update &PeftReader::add(const std::string &path, const std::string &parameter, const std::string &form) {
   Update update;
   update.module = path;
+  // A layer of a layer that was wrapped itself: <attention>.base_layer.out_proj.
+  for (const std::string infix = ".base_layer."; size_t at = update.module.find(infix) + 1;)
+    update.module.erase(at, infix.size() - 1);
   update.parameter = parameter;
   update.form = form;
   adapter.updates.push_back(std::move(update));
