@@ -3,6 +3,7 @@
 // Folders that AdapterHub's `adapters` writes (save_adapter), with a bottleneck adapter in them. Follows
 // adapters/methods/{bottleneck,modeling}.py of adapters 1.3; the formula is in Bottleneck.h.
 #include "lib/Checkpoint/AdapterHub.h"
+#include "lib/Checkpoint/AdapterHubOld.h"
 #include "lib/Checkpoint/AdapterTensors.h"
 #include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/DType.h"
@@ -21,7 +22,8 @@ namespace {
 using Value = ModulePlacement::Value;
 
 // Fields without a bearing on the result: of training, or of what a field that is refused would switch on.
-const std::set<std::string> idleFields = {"dropout",
+const std::set<std::string> idleFields = {"attention_type", // of fusion, in old files
+                                          "dropout",
                                           "init_weights",
                                           "init_weights_seed",
                                           "inv_adapter_reduction_factor",
@@ -194,7 +196,8 @@ Status HubReader::readPlacement() {
 }
 
 Status HubReader::place(const Tensor &tensor) {
-  const std::string mark = ".adapters." + *folder.text("name") + ".", key = withoutWrappers(tensor.key);
+  const std::string mark = ".adapters." + *folder.text("name") + ".",
+                    key = currentHubKey(withoutWrappers(tensor.key));
   size_t at = key.rfind(mark);
   if (at == std::string::npos)
     return wrong(tensor, "has no place in a bottleneck adapter of the name '" + *folder.text("name") + "'");
@@ -402,8 +405,6 @@ static Status readHead(const std::string &folder, Adapter &adapter, std::vector<
 Status readAdapterHub(const PeftConfig &config, const std::string &folder, Adapter &adapter,
                       std::vector<std::string> &files) {
   std::string file = folder + "/adapter.safetensors";
-  if (!config.fields()["config"].is_object())
-    return config.error("config", "is no object; the folder holds no adapter that `adapters` saved");
   if (exists(folder + "/adapter_fusion_config.json"))
     return Error{folder + "/adapter_fusion_config.json: fusion of adapters is not supported"};
   if (!exists(file)) {
@@ -422,7 +423,10 @@ Status readAdapterHub(const PeftConfig &config, const std::string &folder, Adapt
   adapter.method = "bottleneck";
   adapter.baseModel = *config.text("model_name");
   files.push_back(file);
-  if (Status status = HubReader(config, config.part("config"), file, adapter).run(*tensors); !status)
+  Result<PeftConfig> fields = currentHubConfig(config, *tensors);
+  if (!fields)
+    return fields.error();
+  if (Status status = HubReader(config, *fields, file, adapter).run(*tensors); !status)
     return status;
   return readHead(folder, adapter, files);
 }

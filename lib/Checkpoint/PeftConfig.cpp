@@ -25,10 +25,10 @@ Result<PeftConfig> PeftConfig::read(const std::string &path) {
   return config;
 }
 
-PeftConfig PeftConfig::part(const std::string &field) const {
+PeftConfig PeftConfig::with(Json fields) const {
   PeftConfig result;
   result.file = file;
-  result.json = json.at(field);
+  result.json = std::move(fields);
   return result;
 }
 

@@ -19,7 +19,9 @@ public:
   static Result<PeftConfig> read(const std::string &path);
 
   // What a field of type object holds, as a configuration of the same file.
-  PeftConfig part(const std::string &field) const;
+  PeftConfig part(const std::string &field) const { return with(json.at(field)); }
+  // Other fields, as a configuration of the same file.
+  PeftConfig with(Json fields) const;
 
   const std::string &path() const { return file; }
   const Json &fields() const { return json; }
