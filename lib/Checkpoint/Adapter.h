@@ -39,7 +39,12 @@ namespace adapter::checkpoint {
 // The updates of one parameter of one module stand in the order in which they apply: replace, then the
 // low-rank forms, rows, sparse and add.
 struct Update {
-  std::string module;    // dotted path in the base model: "model.layers.0.self_attn.q_proj"
+  std::string module; // dotted path in the base model: "model.layers.0.self_attn.q_proj"
+  // The dots of `module` are written as underscores, so that its components cannot be told apart.
+  bool flattened = false;
+  // Which model of a pipeline has the module, as diffusers calls them: "unet", "transformer", "text_encoder",
+  // "text_encoder_2", ...; "": the only one, or not said.
+  std::string part;
   std::string parameter; // "weight", "bias", ...; "in_proj_weight" of a torch.nn.MultiheadAttention
   std::string form;
   double scale = 1.0;
@@ -83,9 +88,9 @@ struct Adapter {
   void foldMasks();
 };
 
-// Reads a PEFT folder (adapter_config.json, adapter_model.safetensors); `path` may also be the latter file. A
-// configuration field that changes the result and is not supported, and a tensor that has no place, are
-// errors that name them.
+// Reads an adapter, a folder or a file in one of the formats of docs/checkpoints.md. A configuration field that changes
+// the result and is not supported, and a tensor that has no place, are errors that name them; so is what is not an
+// adapter, with what it is.
 Result<Adapter> readAdapter(const std::string &path);
 
 // An update of a convolution's weight [out, in, k...] as that of the matrix [out, in k...] that multiplies patches.
@@ -99,6 +104,12 @@ bool pathsMatch(const std::string &candidate, const std::string &module);
 // Those of `paths` that a checkpoint's module could mean: the equal one; else those that end with it
 // (wrapped models); else the longest that is its end (parts of models).
 std::vector<std::string> matchingPaths(const std::vector<std::string> &paths, const std::string &module);
+
+// The same for an update, whose module may be flattened and a part of a pipeline. A flattened module means a path that
+// is the same with its dots as underscores, or that ends so behind one of its dots. Of several paths those in which the
+// part is a component are meant.
+bool pathsMatch(const std::string &candidate, const Update &update);
+std::vector<std::string> matchingPaths(const std::vector<std::string> &paths, const Update &update);
 
 } // namespace adapter::checkpoint
 

@@ -8,6 +8,7 @@
 #include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/File.h"
+#include "lib/Checkpoint/Formats.h"
 #include "lib/Checkpoint/PeftKeys.h"
 #include "lib/Checkpoint/Text.h"
 #include <algorithm>
@@ -355,13 +356,6 @@ bool isAdapterHub(const PeftConfig &config) {
   return !config.fields().contains("peft_type") && config.fields().contains("config");
 }
 
-static Error pickled(const std::string &file, const std::string &target) {
-  return Error{file +
-               ": a pickle, which can run any code and is never read; convert it where it is trusted: "
-               "safetensors.torch.save_file({k: v.clone() for k, v in torch.load('" +
-               file.substr(file.rfind('/') + 1) + "', weights_only=True).items()}, '" + target + "')"};
-}
-
 // The head that was saved along, as whole parameters.
 static Status readHead(const std::string &folder, Adapter &adapter, std::vector<std::string> &files) {
   std::string configFile = folder + "/head_config.json", file = folder + "/model_head.safetensors";
@@ -380,7 +374,7 @@ static Status readHead(const std::string &folder, Adapter &adapter, std::vector<
     std::string pickle = folder + "/pytorch_model_head.bin";
     if (!exists(pickle))
       return Error{configFile + ": there is no model_head.safetensors beside it" + without};
-    Error error = pickled(pickle, "model_head.safetensors");
+    Error error = describePickle(pickle, "model_head.safetensors");
     error.message += without;
     return error;
   }
@@ -409,7 +403,7 @@ Status readAdapterHub(const PeftConfig &config, const std::string &folder, Adapt
     return Error{folder + "/adapter_fusion_config.json: fusion of adapters is not supported"};
   if (!exists(file)) {
     std::string pickle = folder + "/pytorch_adapter.bin";
-    return exists(pickle) ? pickled(pickle, "adapter.safetensors")
+    return exists(pickle) ? describePickle(pickle, "adapter.safetensors")
                           : Error{folder + ": no adapter.safetensors there"};
   }
   for (const char *field : {"name", "version", "model_name"})

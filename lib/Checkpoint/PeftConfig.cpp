@@ -19,17 +19,7 @@ Result<PeftConfig> PeftConfig::read(const std::string &path) {
     return json.error();
   if (!json->is_object())
     return Error{path + ": no JSON object"};
-  PeftConfig config;
-  config.file = path;
-  config.json = std::move(*json);
-  return config;
-}
-
-PeftConfig PeftConfig::with(Json fields) const {
-  PeftConfig result;
-  result.file = file;
-  result.json = std::move(fields);
-  return result;
+  return PeftConfig(path, std::move(*json));
 }
 
 Error PeftConfig::error(const std::string &field, const std::string &problem) const {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace adapter::checkpoint {
@@ -17,11 +18,13 @@ namespace adapter::checkpoint {
 class PeftConfig {
 public:
   static Result<PeftConfig> read(const std::string &path);
+  // Of an object that was read already; `path` names it in messages.
+  PeftConfig(std::string path, Json object) : file(std::move(path)), json(std::move(object)) {}
 
   // What a field of type object holds, as a configuration of the same file.
   PeftConfig part(const std::string &field) const { return with(json.at(field)); }
   // Other fields, as a configuration of the same file.
-  PeftConfig with(Json fields) const;
+  PeftConfig with(Json fields) const { return PeftConfig(file, std::move(fields)); }
 
   const std::string &path() const { return file; }
   const Json &fields() const { return json; }

@@ -144,7 +144,7 @@ Result<std::vector<int>> matchSites(const Artifact &artifact, const Room &room, 
     if (site.parameter_name() == update.parameter)
       modules.insert(site.module());
   }
-  std::vector<std::string> found = checkpoint::matchingPaths({modules.begin(), modules.end()}, update.module);
+  std::vector<std::string> found = checkpoint::matchingPaths({modules.begin(), modules.end()}, update);
   if (found.empty())
     return Error{where + ": the artifact has no room for '" + update.module + "." + update.parameter +
                  "'; it has room at: " + listOf(all)};
