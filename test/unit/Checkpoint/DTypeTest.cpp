@@ -106,3 +106,30 @@ TEST(Paths, MatchBehindADottedPrefix) {
   EXPECT_FALSE(pathsMatch("xq", "q"));
   EXPECT_FALSE(pathsMatch("q", ""));
 }
+
+// A flattened module's underscores may be dots or underscores of the graph's path.
+TEST(Paths, Flattened) {
+  Update update;
+  update.module = "down_blocks_0_to_q";
+  update.flattened = true;
+  EXPECT_TRUE(pathsMatch("down_blocks.0.to_q", update));
+  EXPECT_TRUE(pathsMatch("unet.down_blocks.0.to_q", update));
+  EXPECT_FALSE(pathsMatch("xdown_blocks.0.to_q", update));
+  EXPECT_FALSE(pathsMatch("un_down_blocks.0.to_q", update));
+  EXPECT_FALSE(pathsMatch("to_q", update));
+  EXPECT_FALSE(pathsMatch("down_blocks.0.to_k", update));
+  using Paths = std::vector<std::string>;
+  EXPECT_EQ(matchingPaths({"down_blocks.0.to_q", "x.down_blocks.0.to_q"}, update),
+            Paths{"down_blocks.0.to_q"});
+  EXPECT_EQ(matchingPaths({"down.blocks.0.to_q", "down_blocks.0.to_q"}, update).size(), 2u);
+  EXPECT_EQ(matchingPaths({"a.down_blocks.0.to_q", "b.down_blocks.0.to_q"}, update).size(), 2u);
+  update.part = "b";
+  EXPECT_EQ(matchingPaths({"a.down_blocks.0.to_q", "b.down_blocks.0.to_q"}, update),
+            Paths{"b.down_blocks.0.to_q"});
+  update.part = "c";
+  EXPECT_EQ(matchingPaths({"a.down_blocks.0.to_q", "b.down_blocks.0.to_q"}, update).size(), 2u);
+  update.flattened = false;
+  update.module = "q";
+  update.part = "text_encoder_2";
+  EXPECT_EQ(matchingPaths({"text_encoder.q", "text_encoder_2.q"}, update), Paths{"text_encoder_2.q"});
+}
