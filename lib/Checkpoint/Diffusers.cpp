@@ -45,8 +45,10 @@ constexpr Place places[] = {{".lora_A.weight", &LowRank::down},
 
 // "unet" of "unet.down_blocks...."; "" where there is none.
 std::string partOf(const std::string &key) {
-  static const std::set<std::string> parts = {"unet",         "transformer",    "transformer_2",
-                                              "text_encoder", "text_encoder_2", "text_encoder_3"};
+  // "diffusion_model" is what ComfyUI and trainers for it call the U-Net or transformer.
+  static const std::set<std::string> parts = {"unet",           "transformer",    "transformer_2",
+                                              "text_encoder",   "text_encoder_2", "text_encoder_3",
+                                              "diffusion_model"};
   std::string first = key.substr(0, key.find('.'));
   return first.size() < key.size() && parts.count(first) ? first : "";
 }

@@ -40,6 +40,29 @@ TEST_F(Diffusers, NamesOfAllVersions) {
   }
 }
 
+TEST_F(Diffusers, ComfyUI) {
+  lora("diffusion_model.blocks.0.q.lora_A.weight", "diffusion_model.blocks.0.q.lora_B.weight");
+  tensors.push_back(floats("diffusion_model.blocks.0.q.alpha", {}, {4}));
+  std::vector<Update> all = updates();
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0].module, "blocks.0.q");
+  EXPECT_EQ(all[0].part, "diffusion_model");
+  EXPECT_EQ(all[0].scale, 2.0);
+  tensors.push_back(counting("diffusion_model.blocks.0.q.diff_b", {3}));
+  EXPECT_TEXT(error(), "diff_b' has no place");
+}
+
+// A model of its own, saved without a part in front: the configuration has none either.
+TEST_F(Diffusers, MetadataWithoutParts) {
+  lora("blocks.0.q.lora_A.weight", "blocks.0.q.lora_B.weight");
+  metadata["lora_adapter_metadata"] = R"({"r": 2, "lora_alpha": 4, "target_modules": ["q"]})";
+  std::vector<Update> all = updates();
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0].module, "blocks.0.q");
+  EXPECT_EQ(all[0].part, "");
+  EXPECT_EQ(all[0].scale, 2.0);
+}
+
 TEST_F(Diffusers, BiasAndMagnitude) {
   lora("unet.a.lora_A.weight", "unet.a.lora_B.weight");
   tensors.push_back(counting("unet.a.lora_B.bias", {3}));
