@@ -74,7 +74,8 @@ struct Classifier {
   bool again = false;                            // a softmax over the weights of what was chosen
 };
 
-// An adapter: every tensor of its checkpoint stands in exactly one update, or in the classifier.
+// An adapter: every tensor of its checkpoint stands in exactly one update, or in the classifier, or is known to have no
+// effect (the counter of a BatchNorm that was saved whole).
 struct Adapter {
   std::string method; // PEFT's peft_type, lower case: "lora"
   std::string path;
