@@ -73,9 +73,13 @@ Status place(const std::string &file, const Tensor &tensor, std::map<std::string
   for (const auto &[name, role] : roles)
     if (end == name) {
       Module &module = modules[tensor.key.substr(0, dot)];
-      module.path =
-          tensor.key.substr(std::string(prefix->first).size(), dot - std::string(prefix->first).size());
+      size_t start = std::string(prefix->first).size();
+      module.path = tensor.key.substr(start, dot - start);
       module.part = prefix->second;
+      // CLIP's modules stand in a text_model or not, by the version of Transformers: what ends so is meant.
+      const std::string container = "text_model_";
+      if (startsWith(module.part, "text_encoder") && startsWith(module.path, container))
+        module.path.erase(0, container.size());
       module.parts.*role = &tensor;
       return Done{};
     }
@@ -131,7 +135,11 @@ Status readKohya(const std::string &file, const Safetensors &tensors, Adapter &a
   for (const Tensor &tensor : tensors.tensors)
     if (Status status = place(file, tensor, modules); !status)
       return status;
+  std::map<std::pair<std::string, std::string>, std::string> seen;
   for (const auto &[name, module] : modules) {
+    auto [other, isNew] = seen.emplace(std::pair(module.part, module.path), name);
+    if (!isNew)
+      return Error{file + ": '" + name + "' and '" + other->second + "' are the same module"};
     Result<Update> update = lowRankUpdate(file, module.path, module.parts);
     if (!update)
       return update.error();

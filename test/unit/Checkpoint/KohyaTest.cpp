@@ -26,7 +26,7 @@ TEST_F(Kohya, Linears) {
   metadata = {{"ss_network_dim", "2"}, {"ss_network_args", R"({"conv_dim": 4, "rs_lora": "False"})"}};
   std::vector<Update> all = updates();
   ASSERT_EQ(all.size(), 2u);
-  EXPECT_EQ(all[0].module, "text_model_encoder_layers_0_mlp_fc1");
+  EXPECT_EQ(all[0].module, "encoder_layers_0_mlp_fc1");
   EXPECT_EQ(all[0].part, "text_encoder_2");
   EXPECT_EQ(all[0].scale, 1.0);
   EXPECT_EQ(all[1].module, "down_blocks_0_attentions_1_to_q");
@@ -74,6 +74,9 @@ TEST_F(Kohya, Refused) {
     EXPECT_TEXT(error(), std::string("tensor '") + name + "' has no place");
     tensors.pop_back();
   }
+  lora("lora_te_text_model_x");
+  lora("lora_te1_x");
+  EXPECT_TEXT(error(), "'lora_te_text_model_x' and 'lora_te1_x' are the same module");
   metadata = {{"ss_network_args", R"({"rs_lora": "True"})"}};
   EXPECT_TEXT(error(), "rs_lora");
   metadata = {{"ss_network_args", "{"}};
