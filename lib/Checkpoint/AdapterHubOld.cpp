@@ -54,7 +54,7 @@ Result<PeftConfig> currentHubConfig(const PeftConfig &folder, const Safetensors 
     if (nested->is_object() && nested->contains("block_type") && !config.contains("inv_adapter"))
       config["inv_adapter"] = (*nested)["block_type"];
     else if (!nested->is_null())
-      return folder.error("config.invertible_adapter", "is no dictionary with block_type, or inv_adapter "
+      return folder.error("config.invertible_adapter", "is not a dictionary with block_type, or inv_adapter "
                                                        "stands beside it");
     config.erase("invertible_adapter");
   }
