@@ -27,9 +27,10 @@ using checkpoint::Update;
 // three times as long as wide.
 static std::vector<ModuleParameter *> findParameter(const ModuleTable &table, const std::string &path,
                                                     const std::string &parameter) {
-  std::vector<ModuleParameter *> found = table.find(path, parameter);
-  bool isPacked = parameter == "in_proj_weight";
-  if (!found.empty() || (!isPacked && parameter != "out_proj.weight"))
+  bool isPacked = parameter == "in_proj_weight", isOutput = parameter == "out_proj.weight";
+  std::vector<ModuleParameter *> found =
+      isOutput ? table.find(path + ".out_proj", "weight") : table.find(path, parameter);
+  if (!found.empty() || (!isPacked && !isOutput))
     return found;
   for (ModuleParameter *each : table.find(path, "weight")) {
     bool isLong = each->shape.size() == 2 && each->shape[0] == 3 * each->shape[1];
@@ -60,10 +61,13 @@ enum class Way { Itself, Fused, Split };
 } // namespace
 
 // What the checkpoint would call the module that a path stands for in some way; "" where it is none.
-static std::string nameIn(Way way, const std::string &spelling, const std::string &module) {
+static std::string nameIn(Way way, const std::string &spelling, const Update &update) {
+  const std::string &module = update.module;
   StringRef own = lastName(module), name = lastName(spelling);
   if (way == Way::Itself)
-    return spelling;
+    return checkpoint::pathsMatch(spelling, update) ? checkpoint::spelledFor(spelling, update) : "";
+  if (update.flattened)
+    return "";
   if (way == Way::Fused) {
     std::optional<FusedName> fused = fusedNameOf(own);
     return fused && fused->whole == name ? besides(spelling, own) : "";
@@ -86,16 +90,22 @@ bool Claims::fits(const Item &item, const ModuleParameter &parameter, bool byCon
 
 // A path that stands for the module itself counts before one that is fused, which counts before a split one.
 void Claims::addCandidates(size_t index, MatchItem &item, bool byContents) {
-  const ModuleTable &table = *tables[index];
+  ModuleTable &table = *tables[index];
+  const Update &update = *updates.at({item.module, item.parameter}).front();
+  if (!checkpoint::canHoldPart(table.getModel().getSymName().str(), update.part))
+    return;
+  bool hasPart = !update.part.empty() && llvm::any_of(table.modules(), [&](const auto &each) {
+    return checkpoint::isInPart(each.first, update.part);
+  });
   for (Way way : {Way::Itself, Way::Fused, Way::Split})
     for (size_t spelling = 0; spelling < 4 && item.candidates.empty(); ++spelling)
       for (const auto &[path, parameters] : table.modules()) {
         std::vector<std::string> spellings = spellingsOf(path);
-        if (spelling >= spellings.size())
+        if (spelling >= spellings.size() || (hasPart && !checkpoint::isInPart(path, update.part)))
           continue;
-        std::string name = nameIn(way, spellings[spelling], item.module);
-        if (name.empty() || !checkpoint::pathsMatch(name, item.module) ||
-            !hasParameter(table, path, item.parameter))
+        std::string name = nameIn(way, spellings[spelling], update);
+        bool isMeant = !name.empty() && (way == Way::Itself || checkpoint::pathsMatch(name, item.module));
+        if (!isMeant || !hasParameter(table, path, item.parameter))
           continue;
         std::vector<ModuleParameter *> found = findParameter(table, path, item.parameter);
         bool isFit = way != Way::Itself || found.empty() ||
@@ -122,13 +132,14 @@ void Claims::takePaths(size_t index, const MatchResult &match) {
   ModuleTable &table = *tables[index];
   for (size_t i = 0; i < items.size(); ++i) {
     const std::string &module = items[i].first, &parameter = items[i].second;
+    const Update &update = *updates.at(items[i]).front();
     Claim claim;
     claim.problem = match.problems[i];
     leftOut[index][items[i]] = match.paths[i].size() < module.size();
     for (Way way : {Way::Itself, Way::Fused, Way::Split})
       for (const auto &[path, parameters] : table.modules()) {
         bool isMeant = llvm::any_of(spellingsOf(path), [&](const std::string &spelling) {
-          return !match.paths[i].empty() && nameIn(way, spelling, module) == match.paths[i];
+          return !match.paths[i].empty() && nameIn(way, spelling, update) == match.paths[i];
         });
         if (!isMeant || !claim.none() || !hasParameter(table, path, parameter))
           continue;

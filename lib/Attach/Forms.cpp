@@ -142,6 +142,12 @@ std::string adapter::whyUncertain(const Update &update, const ModuleParameter &p
   if (evidence == Evidence::Contents)
     return "";
   std::string node = " (" + parameter.nodeName() + ")";
+  bool runs = !parameter.readByParent || update.form == "replace" || update.parameter == "out_proj.weight";
+  if (!runs)
+    return "the module above it multiplies by its weight itself" + node +
+           ", so that this module does not run and what an adapter adds to its output has no effect; train "
+           "the "
+           "adapter on the module above";
   if (parameter.folded)
     return "a normalisation is folded into this " + stringifySiteKind(parameter.kind).str() + node +
            ", so the graph does not hold the tensor that the adapter acts on; export without folding (in "

@@ -105,6 +105,16 @@ static void settleOrientation(ModuleParameter &entry, onnxir::NodeOp node, const
   entry.orientationKnown = isTorchExport(node->getParentOfType<onnxir::ModelOp>());
 }
 
+// The rest of a tensor's path below a module of the graph: "out_proj" of "layers.0.attention.out_proj" in
+// "model.layers.0.attention"; "" where it is not below it.
+static std::string pathWithin(const std::string &path, const std::string &module) {
+  for (size_t dot = path.find('.'); dot != std::string::npos && !module.empty();
+       dot = path.find('.', dot + 1))
+    if (checkpoint::pathsMatch(path.substr(0, dot), module))
+      return path.substr(dot + 1);
+  return "";
+}
+
 void ModuleTable::readNode(onnxir::NodeOp node) {
   // What only rearranges a parameter is on the way to the node that uses it.
   if (!isKnownDomain(node) || onlyRearranges(node))
@@ -124,6 +134,10 @@ void ModuleTable::readOperand(onnxir::NodeOp node, unsigned operand, const std::
   std::optional<Role> role = roleOf(node, operand);
   TensorName name = splitName(parameter.getKey());
   bool keyAgrees = !name.module.empty() && (path.empty() || checkpoint::pathsMatch(name.module, path));
+  // torch's MultiheadAttention multiplies by the weight of its out_proj itself: that module does not run.
+  std::string inner = keyAgrees ? "" : pathWithin(name.module, path);
+  bool readByParent = !inner.empty() && role && name.parameter == role->parameter;
+  keyAgrees |= readByParent;
   if (!role && !keyAgrees)
     return;
   bool isMatrix = role && (role->kind == SiteKind::Linear || role->kind == SiteKind::Embedding);
@@ -131,7 +145,8 @@ void ModuleTable::readOperand(onnxir::NodeOp node, unsigned operand, const std::
       (role && role->kind == SiteKind::Convolution && type.getRank() < 3) || type.getNumElements() == 0)
     return;
   ModuleParameter entry;
-  entry.module = path.empty() ? name.module : path;
+  entry.module = path.empty() ? name.module : readByParent ? path + "." + inner : path;
+  entry.readByParent = readByParent;
   if (entry.module.empty() && !role)
     return;
   entry.isStructural = role && (role->isStructural || isBehindProduct(node, operand, path));

@@ -92,6 +92,8 @@ std::optional<Role> adapter::roleOf(onnxir::NodeOp node, unsigned operand) {
            : operand == 2 ? std::optional(Role{SiteKind::Vector, "bias"})
                           : std::nullopt;
   case Family::Norm:
+    if (node.getOpType() == "BatchNormalization" && (operand == 3 || operand == 4))
+      return Role{SiteKind::Vector, operand == 3 ? "running_mean" : "running_var", false, false};
     return roleOfNorm(operand, 1, true);
   case Family::SkipNorm:
     return roleOfNorm(operand, 2, true);

@@ -39,8 +39,13 @@ namespace adapter::checkpoint {
 // The updates of one parameter of one module stand in the order in which they apply: replace, then the
 // low-rank forms, rows, sparse and add.
 struct Update {
-  std::string module;    // dotted path in the base model: "model.layers.0.self_attn.q_proj"
-  std::string parameter; // "weight", "bias", ...
+  std::string module; // dotted path in the base model: "model.layers.0.self_attn.q_proj"
+  // The dots of `module` are written as underscores, so that its components cannot be told apart.
+  bool flattened = false;
+  // Which model of a pipeline has the module, as diffusers calls them: "unet", "transformer", "text_encoder",
+  // "text_encoder_2", ...; "": the only one, or not said.
+  std::string part;
+  std::string parameter; // "weight", "bias", ...; "in_proj_weight" of a torch.nn.MultiheadAttention
   std::string form;
   double scale = 1.0;
   // fan_in_fan_out: the module's weight is [in, out]. A hint only: PEFT ignores the field for nn.Linear and
@@ -69,7 +74,8 @@ struct Classifier {
   bool again = false;                            // a softmax over the weights of what was chosen
 };
 
-// An adapter: every tensor of its checkpoint stands in exactly one update, or in the classifier.
+// An adapter: every tensor of its checkpoint stands in exactly one update, or in the classifier, or is known to have no
+// effect (the counter of a BatchNorm that was saved whole).
 struct Adapter {
   std::string method; // PEFT's peft_type, lower case: "lora"
   std::string path;
@@ -84,9 +90,9 @@ struct Adapter {
   void foldMasks();
 };
 
-// Reads a PEFT folder (adapter_config.json, adapter_model.safetensors); `path` may also be the latter file. A
-// configuration field that changes the result and is not supported, and a tensor that has no place, are
-// errors that name them.
+// Reads an adapter, a folder or a file in one of the formats of docs/checkpoints.md. A configuration field that changes
+// the result and is not supported, and a tensor that has no place, are errors that name them; so is what is not an
+// adapter, with what it is.
 Result<Adapter> readAdapter(const std::string &path);
 
 // An update of a convolution's weight [out, in, k...] as that of the matrix [out, in k...] that multiplies patches.
@@ -100,6 +106,14 @@ bool pathsMatch(const std::string &candidate, const std::string &module);
 // Those of `paths` that a checkpoint's module could mean: the equal one; else those that end with it
 // (wrapped models); else the longest that is its end (parts of models).
 std::vector<std::string> matchingPaths(const std::vector<std::string> &paths, const std::string &module);
+
+// The same for an update, whose module may be flattened and a part of a pipeline. A flattened module means a path that
+// is the same with its dots as underscores, or that ends so behind one of its dots.
+bool pathsMatch(const std::string &candidate, const Update &update);
+// A graph's path as an update's module is written: with its dots as underscores where that is flattened.
+std::string spelledFor(std::string path, const Update &update);
+// Whether a graph's path leads through a part of a pipeline.
+bool isInPart(const std::string &path, const std::string &part);
 
 } // namespace adapter::checkpoint
 

@@ -3,9 +3,14 @@
 // Folders that AdapterHub's `adapters` writes (save_adapter), with a bottleneck adapter in them. Follows
 // adapters/methods/{bottleneck,modeling}.py of adapters 1.3; the formula is in Bottleneck.h.
 #include "lib/Checkpoint/AdapterHub.h"
+#include "lib/Checkpoint/AdapterHubOld.h"
+#include "lib/Checkpoint/AdapterTensors.h"
 #include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/File.h"
+#include "lib/Checkpoint/Formats.h"
+#include "lib/Checkpoint/PeftKeys.h"
+#include "lib/Checkpoint/Text.h"
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -18,7 +23,8 @@ namespace {
 using Value = ModulePlacement::Value;
 
 // Fields without a bearing on the result: of training, or of what a field that is refused would switch on.
-const std::set<std::string> idleFields = {"dropout",
+const std::set<std::string> idleFields = {"attention_type", // of fusion, in old files
+                                          "dropout",
                                           "init_weights",
                                           "init_weights_seed",
                                           "inv_adapter_reduction_factor",
@@ -191,8 +197,9 @@ Status HubReader::readPlacement() {
 }
 
 Status HubReader::place(const Tensor &tensor) {
-  const std::string mark = ".adapters." + *folder.text("name") + ".";
-  size_t at = tensor.key.rfind(mark);
+  const std::string mark = ".adapters." + *folder.text("name") + ".",
+                    key = currentHubKey(withoutWrappers(tensor.key));
+  size_t at = key.rfind(mark);
   if (at == std::string::npos)
     return wrong(tensor, "has no place in a bottleneck adapter of the name '" + *folder.text("name") + "'");
   if (!isFloat(tensor.dtype))
@@ -220,18 +227,14 @@ Status HubReader::place(const Tensor &tensor) {
   }
   if (form.channel || learned)
     places["scaling"] = form.channel ? "channel" : "learned";
-  auto found = places.find(tensor.key.substr(at + mark.size()));
+  auto found = places.find(key.substr(at + mark.size()));
   if (found == places.end())
     return wrong(tensor, "has no place: nothing in " + config.path() + " explains it");
-  const Tensor *&slot = modules[tensor.key.substr(0, at)].roles[found->second];
+  const Tensor *&slot = modules[key.substr(0, at)].roles[found->second];
   if (slot && (slot->bytes != tensor.bytes || !std::equal(slot->data, slot->data + slot->bytes, tensor.data)))
     return wrong(tensor, "says another thing than '" + slot->key + "', which is the same norm");
   slot = &tensor;
   return Done{};
-}
-
-static bool endsWith(const std::string &text, const std::string &end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
 // Which of the configuration's places a module is at, and whether it may be there.
@@ -353,13 +356,6 @@ bool isAdapterHub(const PeftConfig &config) {
   return !config.fields().contains("peft_type") && config.fields().contains("config");
 }
 
-static Error pickled(const std::string &file, const std::string &target) {
-  return Error{file +
-               ": a pickle, which can run any code and is never read; convert it where it is trusted: "
-               "safetensors.torch.save_file({k: v.clone() for k, v in torch.load('" +
-               file.substr(file.rfind('/') + 1) + "', weights_only=True).items()}, '" + target + "')"};
-}
-
 // The head that was saved along, as whole parameters.
 static Status readHead(const std::string &folder, Adapter &adapter, std::vector<std::string> &files) {
   std::string configFile = folder + "/head_config.json", file = folder + "/model_head.safetensors";
@@ -378,11 +374,11 @@ static Status readHead(const std::string &folder, Adapter &adapter, std::vector<
     std::string pickle = folder + "/pytorch_model_head.bin";
     if (!exists(pickle))
       return Error{configFile + ": there is no model_head.safetensors beside it" + without};
-    Error error = pickled(pickle, "model_head.safetensors");
+    Error error = describePickle(pickle, "model_head.safetensors");
     error.message += without;
     return error;
   }
-  Result<Safetensors> tensors = readSafetensors(file);
+  Result<Safetensors> tensors = readAdapterTensors(file);
   if (!tensors)
     return tensors.error();
   files.insert(files.end(), {configFile, file});
@@ -403,13 +399,11 @@ static Status readHead(const std::string &folder, Adapter &adapter, std::vector<
 Status readAdapterHub(const PeftConfig &config, const std::string &folder, Adapter &adapter,
                       std::vector<std::string> &files) {
   std::string file = folder + "/adapter.safetensors";
-  if (!config.fields()["config"].is_object())
-    return config.error("config", "is no object; the folder holds no adapter that `adapters` saved");
   if (exists(folder + "/adapter_fusion_config.json"))
     return Error{folder + "/adapter_fusion_config.json: fusion of adapters is not supported"};
   if (!exists(file)) {
     std::string pickle = folder + "/pytorch_adapter.bin";
-    return exists(pickle) ? pickled(pickle, "adapter.safetensors")
+    return exists(pickle) ? describePickle(pickle, "adapter.safetensors")
                           : Error{folder + ": no adapter.safetensors there"};
   }
   for (const char *field : {"name", "version", "model_name"})
@@ -417,15 +411,16 @@ Status readAdapterHub(const PeftConfig &config, const std::string &folder, Adapt
       return text.error();
   if (!config.isSet("name"))
     return config.error("name", "is missing");
-  Result<Safetensors> tensors = readSafetensors(file);
+  Result<Safetensors> tensors = readAdapterTensors(file);
   if (!tensors)
     return tensors.error();
-  if (Status status = checkTensors(file, *tensors); !status)
-    return status;
   adapter.method = "bottleneck";
   adapter.baseModel = *config.text("model_name");
   files.push_back(file);
-  if (Status status = HubReader(config, config.part("config"), file, adapter).run(*tensors); !status)
+  Result<PeftConfig> fields = currentHubConfig(config, *tensors);
+  if (!fields)
+    return fields.error();
+  if (Status status = HubReader(config, *fields, file, adapter).run(*tensors); !status)
     return status;
   return readHead(folder, adapter, files);
 }

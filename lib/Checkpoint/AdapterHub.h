@@ -17,9 +17,6 @@ bool isAdapterHub(const PeftConfig &config);
 Status readAdapterHub(const PeftConfig &config, const std::string &folder, Adapter &adapter,
                       std::vector<std::string> &files);
 
-// What every reader demands of a file's tensors: there are some, none is empty, all are finite.
-Status checkTensors(const std::string &file, const Safetensors &tensors);
-
 } // namespace adapter::checkpoint
 
 #endif // ADAPTER_LIB_CHECKPOINT_ADAPTERHUB_H

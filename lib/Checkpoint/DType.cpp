@@ -88,6 +88,8 @@ bool isFloat(DType dtype) {
   return dtype == DType::F32 || dtype == DType::F16 || dtype == DType::BF16 || dtype == DType::F64;
 }
 
+bool isFloat8(DType dtype) { return dtype == DType::F8E4M3FN || dtype == DType::F8E5M2; }
+
 std::optional<DType> dtypeFromSafetensors(std::string_view name) {
   for (const Info &info : infos)
     if (!name.empty() && name == info.safetensors)
@@ -146,6 +148,18 @@ float bf16ToF32(uint16_t bits) {
   return value;
 }
 
+float f8e4m3fnToF32(uint8_t bits) {
+  int exponent = (bits >> 3) & 0xf, mantissa = bits & 7;
+  float value = exponent ? std::ldexp(static_cast<float>(8 + mantissa), exponent - 10)
+                         : std::ldexp(static_cast<float>(mantissa), -9);
+  if (exponent == 0xf && mantissa == 7) // there are no infinities
+    value = std::numeric_limits<float>::quiet_NaN();
+  return bits & 0x80 ? -value : value;
+}
+
+// The upper half of an f16.
+float f8e5m2ToF32(uint8_t bits) { return f16ToF32(static_cast<uint16_t>(bits << 8)); }
+
 Tensor allocateTensor(DType dtype, std::vector<int64_t> shape) {
   std::optional<size_t> bytes = tensorBytes(dtype, shape);
   if (!bytes || *bytes > std::numeric_limits<size_t>::max() - 64)
@@ -169,7 +183,7 @@ std::byte *mutableData(Tensor &tensor) { return const_cast<std::byte *>(tensor.d
 Result<Tensor> toF32(const Tensor &tensor) {
   if (tensor.dtype == DType::F32 && aligned(tensor))
     return tensor;
-  if (!isFloat(tensor.dtype))
+  if (!isFloat(tensor.dtype) && !isFloat8(tensor.dtype))
     return Error{"tensor '" + tensor.key + "' is " + dtypeName(tensor.dtype) +
                  ", but float16, bfloat16, float32 or float64 was expected"};
   Tensor result = allocateTensor(DType::F32, tensor.shape);
@@ -183,6 +197,12 @@ Result<Tensor> toF32(const Tensor &tensor) {
     break;
   case DType::F64:
     convert<double, float>(tensor, result, [](double value) { return static_cast<float>(value); });
+    break;
+  case DType::F8E4M3FN:
+    convert<uint8_t, float>(tensor, result, f8e4m3fnToF32);
+    break;
+  case DType::F8E5M2:
+    convert<uint8_t, float>(tensor, result, f8e5m2ToF32);
     break;
   default:
     std::memcpy(mutableData(result), tensor.data, tensor.bytes);
@@ -228,7 +248,7 @@ Result<Tensor> toI64(const Tensor &tensor) {
 
 bool allFinite(const Tensor &tensor) {
   int64_t n = tensor.elements();
-  // An exponent of all ones is a NaN or an infinity.
+  // An exponent of all ones is a NaN or an infinity; in float8_e4m3fn, with a mantissa of all ones, a NaN.
   auto none = [&](auto example, auto mask) {
     using T = decltype(example);
     for (int64_t i = 0; i < n; ++i)
@@ -245,6 +265,10 @@ bool allFinite(const Tensor &tensor) {
     return none(uint32_t(), 0x7f800000u);
   case DType::F64:
     return none(uint64_t(), 0x7ff0000000000000ull);
+  case DType::F8E4M3FN:
+    return none(uint8_t(), 0x7f);
+  case DType::F8E5M2:
+    return none(uint8_t(), 0x7c);
   default:
     return true;
   }

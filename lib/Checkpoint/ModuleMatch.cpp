@@ -278,6 +278,16 @@ void Matcher::refuseTwins() {
 
 } // namespace
 
+bool canHoldPart(const std::string &graphName, const std::string &part) {
+  std::string longest;
+  for (const char *known : {"unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3", "vae",
+                            "vae_encoder", "vae_decoder", "prior", "controlnet", "image_encoder"})
+    if (size_t length = namesPart(graphName, known); length > longest.size())
+      longest = known;
+  return part.empty() || longest.empty() || longest == part ||
+         (part == "diffusion_model" && (longest == "unet" || longest == "transformer"));
+}
+
 MatchResult matchModules(const std::vector<MatchItem> &items, const std::string &graphName,
                          const std::set<std::string> &elsewhere) {
   return Matcher(items, graphName, elsewhere).run();

@@ -46,6 +46,10 @@ struct MatchResult {
 MatchResult matchModules(const std::vector<MatchItem> &items, const std::string &graphName,
                          const std::set<std::string> &elsewhere = {});
 
+/// Whether a graph's file, by its name, can hold a part of a pipeline ("unet", "text_encoder_2"). A name that says
+/// nothing, and no part, rule nothing out.
+bool canHoldPart(const std::string &graphName, const std::string &part);
+
 /// Applies renamings "OLD=NEW" to a path: OLD is a path, or the first names of one, and may have '*' for any text,
 /// which stands for '*' in NEW. `used` counts the paths that each renaming changed.
 struct Renaming {

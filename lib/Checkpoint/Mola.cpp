@@ -85,7 +85,7 @@ Status MolaReader::readTuned(const std::string &path, const Module &module) {
   if (router->shape.size() != 2 || router->shape[0] > maxExperts)
     return wrong(*router, "has shape " + shapeText(router->shape) + "; expected [experts, in], " +
                               std::to_string(maxExperts) + " experts at most");
-  Result<std::string> reason = config.whyNotTarget(path);
+  Result<std::string> reason = whyNotTarget(path, module);
   Result<double> alpha = config.number("lora_alpha", 8);
   Result<int64_t> rank = ofLayer("r", path, 8), top = ofLayer("top_k", path, 2),
                   count = ofLayer("number_experts", path, router->shape[0]);

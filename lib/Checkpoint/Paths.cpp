@@ -2,6 +2,7 @@
 //
 // Module paths; see Adapter.h.
 #include "lib/Checkpoint/Adapter.h"
+#include <algorithm>
 
 namespace adapter::checkpoint {
 
@@ -28,6 +29,29 @@ std::vector<std::string> matchingPaths(const std::vector<std::string> &paths, co
       part = {path};
   }
   return wrapped.empty() ? part : wrapped;
+}
+
+// Whether a path is a flattened module, or ends with it behind a dot.
+static bool flattensTo(std::string path, const std::string &module) {
+  size_t start = path.size() - std::min(path.size(), module.size());
+  if (module.empty() || (start > 0 && path[start - 1] != '.'))
+    return false;
+  std::replace(path.begin(), path.end(), '.', '_');
+  return path.compare(start, std::string::npos, module) == 0;
+}
+
+bool pathsMatch(const std::string &candidate, const Update &update) {
+  return update.flattened ? flattensTo(candidate, update.module) : pathsMatch(candidate, update.module);
+}
+
+std::string spelledFor(std::string path, const Update &update) {
+  if (update.flattened)
+    std::replace(path.begin(), path.end(), '.', '_');
+  return path;
+}
+
+bool isInPart(const std::string &path, const std::string &part) {
+  return ("." + path).find("." + part + ".") != std::string::npos;
 }
 
 } // namespace adapter::checkpoint

@@ -3,23 +3,10 @@
 // adapter_config.json; see PeftConfig.h.
 #include "lib/Checkpoint/PeftConfig.h"
 #include "lib/Checkpoint/File.h"
-#include <regex>
+#include "lib/Checkpoint/Regex.h"
+#include "lib/Checkpoint/Text.h"
 
 namespace adapter::checkpoint {
-
-static bool endsWith(const std::string &text, const std::string &end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
-Result<bool> regexMatches(const std::string &pattern, const std::string &text) {
-  // The polynomial matcher of libstdc++ neither hangs nor recurses deeply, whatever the pattern.
-  try {
-    std::regex regex(pattern, std::regex::ECMAScript | std::regex_constants::__polynomial);
-    return std::regex_match(text, regex);
-  } catch (const std::regex_error &) {
-    return Error{"'" + pattern + "' is no regular expression that can be read here"};
-  }
-}
 
 Result<PeftConfig> PeftConfig::read(const std::string &path) {
   Result<MappedFile> file = mapFile(path);
@@ -32,17 +19,7 @@ Result<PeftConfig> PeftConfig::read(const std::string &path) {
     return json.error();
   if (!json->is_object())
     return Error{path + ": no JSON object"};
-  PeftConfig config;
-  config.file = path;
-  config.json = std::move(*json);
-  return config;
-}
-
-PeftConfig PeftConfig::part(const std::string &field) const {
-  PeftConfig result;
-  result.file = file;
-  result.json = json.at(field);
-  return result;
+  return PeftConfig(path, std::move(*json));
 }
 
 Error PeftConfig::error(const std::string &field, const std::string &problem) const {
@@ -102,40 +79,40 @@ Result<std::vector<std::string>> PeftConfig::names(const std::string &field) con
   return result;
 }
 
-Result<std::optional<double>> PeftConfig::pattern(const std::string &field, const std::string &module) const {
+Result<std::vector<double>> PeftConfig::pattern(const std::string &field, const std::string &module,
+                                                double missing) const {
+  std::vector<double> values;
   auto it = json.find(field);
   if (it == json.end() || it->is_null())
-    return std::optional<double>();
+    return std::vector<double>{missing};
   if (!it->is_object())
     return error(field, "is no dictionary of numbers by module");
   for (const auto &[key, value] : it->items()) {
-    Result<bool> matches = regexMatches("(.*\\.)?(" + key + ")", module);
-    if (!matches)
-      return error(field, "has the key " + matches.error().message);
-    if (!*matches)
+    std::optional<bool> matches = regexMatches("(.*\\.)?(" + key + ")", module);
+    if (matches && !*matches)
       continue;
     if (!value.is_number())
       return error(field, "has no number under '" + key + "'");
-    return std::optional<double>(value.get<double>());
+    values.push_back(value.get<double>());
+    if (matches)
+      return values;
   }
-  return std::optional<double>();
+  values.push_back(missing);
+  return values;
 }
 
 // A text is a regular expression for the whole path; a list holds suffixes of whole components.
-Result<bool> PeftConfig::namesModule(const std::string &field, const std::string &module) const {
-  if (json.at(field).is_string()) {
-    Result<bool> matches = regexMatches(json.at(field).get<std::string>(), module);
-    if (!matches)
-      return error(field, "holds " + matches.error().message);
-    return *matches;
-  }
+Result<std::optional<bool>> PeftConfig::namesModule(const std::string &field,
+                                                    const std::string &module) const {
+  if (json.at(field).is_string())
+    return regexMatches(json.at(field).get<std::string>(), module);
   Result<std::vector<std::string>> list = names(field);
   if (!list)
     return list.error();
   for (const std::string &name : *list)
     if (module == name || endsWith(module, "." + name))
-      return true;
-  return false;
+      return std::optional<bool>(true);
+  return std::optional<bool>(false);
 }
 
 Result<bool> PeftConfig::layerSelected(const std::string &module) const {
@@ -155,9 +132,9 @@ Result<bool> PeftConfig::layerSelected(const std::string &module) const {
     if (number.empty() || number.size() > 9 || number.find_first_not_of("0123456789") != std::string::npos)
       continue;
     for (const std::string &prefix : prefixes) {
-      Result<bool> matches = regexMatches(prefix, module.substr(0, dot + 1));
+      std::optional<bool> matches = regexMatches(prefix, module.substr(0, dot + 1));
       if (!matches)
-        return error("layers_pattern", "holds " + matches.error().message);
+        return true;
       if (*matches)
         index = number;
     }
@@ -176,17 +153,17 @@ Result<bool> PeftConfig::layerSelected(const std::string &module) const {
 
 Result<std::string> PeftConfig::whyNotTarget(const std::string &module) const {
   if (isSet("exclude_modules")) {
-    Result<bool> excluded = namesModule("exclude_modules", module);
+    Result<std::optional<bool>> excluded = namesModule("exclude_modules", module);
     if (!excluded)
       return excluded.error();
-    if (*excluded)
+    if (excluded->value_or(false))
       return std::string("exclude_modules excludes it");
   }
   if (isSet("target_modules") && json["target_modules"] != "all-linear") {
-    Result<bool> targeted = namesModule("target_modules", module);
+    Result<std::optional<bool>> targeted = namesModule("target_modules", module);
     if (!targeted)
       return targeted.error();
-    if (!*targeted)
+    if (!targeted->value_or(true))
       return std::string("target_modules does not name it");
   }
   bool listed = isSet("target_modules") && json["target_modules"].is_array();

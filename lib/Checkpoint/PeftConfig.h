@@ -10,19 +10,21 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace adapter::checkpoint {
 
-// Python's re.fullmatch, or re.match(pattern + "$") with `prefix` in front.
-Result<bool> regexMatches(const std::string &pattern, const std::string &text);
-
 class PeftConfig {
 public:
   static Result<PeftConfig> read(const std::string &path);
+  // Of an object that was read already; `path` names it in messages.
+  PeftConfig(std::string path, Json object) : file(std::move(path)), json(std::move(object)) {}
 
   // What a field of type object holds, as a configuration of the same file.
-  PeftConfig part(const std::string &field) const;
+  PeftConfig part(const std::string &field) const { return with(json.at(field)); }
+  // Other fields, as a configuration of the same file.
+  PeftConfig with(Json fields) const { return PeftConfig(file, std::move(fields)); }
 
   const std::string &path() const { return file; }
   const Json &fields() const { return json; }
@@ -35,18 +37,22 @@ public:
   Result<std::string> text(const std::string &field) const;
   Result<std::vector<std::string>> names(const std::string &field) const; // a list, or one name alone
 
-  // The value of a pattern dictionary for a module: the first key k for which (.*\.)?(k)$ matches.
-  Result<std::optional<double>> pattern(const std::string &field, const std::string &module) const;
+  // The value of a pattern dictionary for a module: that of the first key k for which (.*\.)?(k)$ matches, or `missing`.
+  // Keys that cannot be read as regular expressions may match or not, so that there can be several.
+  Result<std::vector<double>> pattern(const std::string &field, const std::string &module,
+                                      double missing) const;
 
   // Whether target_modules, exclude_modules, layers_to_transform and layers_pattern let an adapter act on
-  // the module; the reason why not, or an empty text.
+  // the module; the reason why not, or an empty text. Regular expressions that cannot be read here count as naming
+  // it: the tensors say which modules there are, this is a check of them.
   Result<std::string> whyNotTarget(const std::string &module) const;
   // Whether a path lies in a module that modules_to_save names, by PEFT's rule: some leading part of the
   // path ends with an entry.
   Result<bool> isSaved(const std::string &path) const;
 
 private:
-  Result<bool> namesModule(const std::string &field, const std::string &module) const;
+  // Nothing where the expression cannot be read.
+  Result<std::optional<bool>> namesModule(const std::string &field, const std::string &module) const;
   Result<bool> layerSelected(const std::string &module) const;
 
   std::string file;
@@ -72,6 +78,11 @@ Status readXlora(const PeftConfig &config, const std::string &file, const Safete
                  Adapter &adapter);
 Status readMosa(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
                 Adapter &adapter);
+
+// The rows of a module's embedding by ascending index, into `update`, which is tied where it was only if all modules
+// have the same indices.
+Status readTokenRows(const PeftConfig &config, const std::string &file, const std::string &path,
+                     const Tensor &rows, Update &update);
 
 } // namespace adapter::checkpoint
 

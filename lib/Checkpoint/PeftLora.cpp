@@ -4,9 +4,10 @@
 // PEFT 0.21.
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/PeftReader.h"
+#include "lib/Checkpoint/Regex.h"
+#include "lib/Checkpoint/Text.h"
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 namespace adapter::checkpoint {
 
@@ -62,6 +63,11 @@ private:
   Status checkMethod() const override;
   Status readTuned(const std::string &path, const Module &module) override;
   Status readLora(const std::string &path, const Module &module);
+  Status checkFactors(const std::string &path, const Module &module, const Tensor &a, const Tensor &b,
+                      bool embedding) const;
+  Status checkCompanions(const std::string &path, const Module &module, bool embedding) const;
+  std::string attentionOf(const std::string &path) const;
+  Status setAttention(const std::string &attention, const std::string &path, Update &update) const;
   Status readRows(const std::string &path, const Module &module);
   Status scaleOf(const std::string &path, int64_t rank, const Tensor &a, double &scale) const;
 };
@@ -85,40 +91,36 @@ Status LoraReader::checkMethod() const {
 // rank and scale as PEFT's update_layer computes them.
 Status LoraReader::scaleOf(const std::string &path, int64_t rank, const Tensor &a, double &scale) const {
   Result<double> r = config.number("r", 8), alpha = config.number("lora_alpha", 8);
-  Result<std::optional<double>> patternRank = config.pattern("rank_pattern", path),
-                                patternAlpha = config.pattern("alpha_pattern", path);
-  Result<bool> stabilised = config.boolean("use_rslora");
   if (!r)
     return r.error();
   if (!alpha)
     return alpha.error();
-  if (!patternRank)
-    return patternRank.error();
-  if (!patternAlpha)
-    return patternAlpha.error();
+  Result<std::vector<double>> ranks = config.pattern("rank_pattern", path, *r),
+                              alphas = config.pattern("alpha_pattern", path, *alpha);
+  Result<bool> stabilised = config.boolean("use_rslora");
+  if (!ranks)
+    return ranks.error();
+  if (!alphas)
+    return alphas.error();
   if (!stabilised)
     return stabilised.error();
-  double configured = patternRank->value_or(*r);
-  if (configured != static_cast<double>(rank))
+  if (std::find(ranks->begin(), ranks->end(), static_cast<double>(rank)) == ranks->end())
     return wrong(a, "has shape " + shapeText(a.shape) + ", rank " + std::to_string(rank) + ", but " +
-                        config.path() + " (r, rank_pattern) says " + Json(configured).dump());
-  scale = patternAlpha->value_or(*alpha) / (*stabilised ? std::sqrt(configured) : configured);
+                        config.path() + " (r, rank_pattern) says " + Json(ranks->back()).dump());
+  if (std::count(alphas->begin(), alphas->end(), alphas->back()) != static_cast<int64_t>(alphas->size()))
+    return config.error("alpha_pattern", "has a key before the one for '" + path +
+                                             "' that cannot be read as a regular expression here and may "
+                                             "match; write the module's path in full");
+  scale = alphas->back() / (*stabilised ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank));
   if (!std::isfinite(scale))
     return config.error("lora_alpha", "gives no finite scale");
   return Done{};
 }
 
-Status LoraReader::readLora(const std::string &path, const Module &module) {
-  bool embedding = module.role("embeddingA") || module.role("embeddingB");
-  if ((module.role("A") || module.role("B")) && embedding)
-    return Error{file + ": module '" + path + "' has factors of a linear layer and of an embedding"};
-  const Tensor *a = module.role(embedding ? "embeddingA" : "A");
-  const Tensor *b = module.role(embedding ? "embeddingB" : "B");
-  const Tensor *biasDelta = module.role("bias"), *length = module.role("magnitude");
-  if (!a || !b)
-    return wrong(a ? *a : *b,
-                 std::string("has no counterpart lora_") + (embedding ? "embedding_" : "") + (a ? "B" : "A"));
-  Result<std::string> reason = config.whyNotTarget(path);
+// The factors' shapes, and whether the configuration lets them be there.
+Status LoraReader::checkFactors(const std::string &path, const Module &module, const Tensor &a,
+                                const Tensor &b, bool embedding) const {
+  Result<std::string> reason = whyNotTarget(path, module);
   if (!reason)
     return reason.error();
   // With tied weights PEFT writes the head's factors too, but lists the embedding alone.
@@ -126,33 +128,32 @@ Status LoraReader::readLora(const std::string &path, const Module &module) {
   if (!tying)
     return tying.error();
   if (!reason->empty() && !*tying)
-    return wrong(*a, "does not fit its configuration: " + *reason);
+    return wrong(a, "does not fit its configuration: " + *reason);
 
-  bool convolution = a->shape.size() > 2;
+  bool convolution = a.shape.size() > 2;
   // PEFT's B beside a grouped convolution has the groups, its A has not: their product mixes what the groups keep apart.
-  if (convolution && b->shape.size() == a->shape.size() && b->shape[1] > 0 && b->shape[1] < a->shape[0] &&
-      a->shape[0] % b->shape[1] == 0)
-    return wrong(*b, "has shape " + shapeText(b->shape) + " for rank " + std::to_string(a->shape[0]) +
-                         ": LoRA beside a convolution of " + std::to_string(a->shape[0] / b->shape[1]) +
-                         " groups, which no weight of such a convolution can hold (PEFT does not merge it "
-                         "either); not supported, train the adapter without this module (exclude_modules)");
-  if (a->shape.size() < 2 || b->shape.size() != a->shape.size() || (embedding && convolution) ||
-      a->shape[0] != b->shape[1])
-    return wrong(*b, "has shape " + shapeText(b->shape) + ", which does not fit the shape " +
-                         shapeText(a->shape) + " of '" + a->key + "'");
-  for (size_t i = 2; i < b->shape.size(); ++i)
-    if (b->shape[i] != 1)
-      return wrong(*b, "has shape " + shapeText(b->shape) + "; expected [out, rank, 1...]");
-  int64_t rank = a->shape[0], out = b->shape[0];
-  double scale = 0;
-  if (Status status = scaleOf(path, rank, *a, scale); !status)
-    return status;
-  Result<bool> dora = config.boolean("use_dora"), transposed = config.boolean("fan_in_fan_out"),
-               biased = config.boolean("lora_bias");
+  if (convolution && b.shape.size() == a.shape.size() && b.shape[1] > 0 && b.shape[1] < a.shape[0] &&
+      a.shape[0] % b.shape[1] == 0)
+    return wrong(b, "has shape " + shapeText(b.shape) + " for rank " + std::to_string(a.shape[0]) +
+                        ": LoRA beside a convolution of " + std::to_string(a.shape[0] / b.shape[1]) +
+                        " groups, which no weight of such a convolution can hold (PEFT does not merge it "
+                        "either); not supported, train the adapter without this module (exclude_modules)");
+  if (a.shape.size() < 2 || b.shape.size() != a.shape.size() || (embedding && convolution) ||
+      a.shape[0] != b.shape[1])
+    return wrong(b, "has shape " + shapeText(b.shape) + ", which does not fit the shape " +
+                        shapeText(a.shape) + " of '" + a.key + "'");
+  for (size_t i = 2; i < b.shape.size(); ++i)
+    if (b.shape[i] != 1)
+      return wrong(b, "has shape " + shapeText(b.shape) + "; expected [out, rank, 1...]");
+  return Done{};
+}
+
+// What stands beside the factors is what the configuration says.
+Status LoraReader::checkCompanions(const std::string &path, const Module &module, bool embedding) const {
+  const Tensor *biasDelta = module.role("bias"), *length = module.role("magnitude");
+  Result<bool> dora = config.boolean("use_dora"), biased = config.boolean("lora_bias");
   if (!dora)
     return dora.error();
-  if (!transposed)
-    return transposed.error();
   if (!biased)
     return biased.error();
   if (*dora && !length)
@@ -164,15 +165,77 @@ Status LoraReader::readLora(const std::string &path, const Module &module) {
     return config.error("lora_bias", "is true, but " + file + " has no lora_B.bias for '" + path + "'");
   if (!*biased && biasDelta)
     return wrong(*biasDelta, "is there, but lora_bias is not true in " + config.path());
+  return Done{};
+}
 
+// The torch.nn.MultiheadAttention that a path means: itself, or the one that it is the out_proj of. PEFT adapts both of
+// its weights or none, so that factors of the second tell a MultiheadAttention from a linear.
+std::string LoraReader::attentionOf(const std::string &path) const {
+  const std::string output = ".base_layer.out_proj";
+  std::string owner = endsWith(path, output) ? path.substr(0, path.size() - output.size()) : path;
+  for (const std::string &part : {owner, owner + output})
+    if (auto it = modules.find(part); it == modules.end() || !it->second.role("A"))
+      return "";
+  return owner;
+}
+
+// Of a MultiheadAttention: `update` is that of in_proj_weight [3 d, d], the three projections one behind the other, or
+// that of out_proj. PEFT adds the latter twice, in its forward pass as in merging (MultiheadAttention.merge, then the
+// merge of the linear in it), up to 0.21 at least; what was trained that way is right only that way.
+Status LoraReader::setAttention(const std::string &attention, const std::string &path, Update &update) const {
+  const Tensor &a = update.tensors.at("A"), &b = update.tensors.at("B");
+  for (const char *field : {"use_dora", "lora_bias", "fan_in_fan_out"})
+    if (config.isSet(field))
+      return config.error(field,
+                          "is true, which is not supported beside '" + attention + "', a MultiheadAttention");
+  if (path != attention) {
+    Result<std::string> version = config.text("peft_version");
+    if (!version)
+      return version.error();
+    if (regexMatches("0\\.(2[2-9]|[3-9]\\d|\\d{3,})\\..*|[1-9].*", *version).value_or(false))
+      return config.error("peft_version", "is '" + *version +
+                                              "'; up to 0.21 PEFT applies the LoRA of a MultiheadAttention's "
+                                              "out_proj ('" +
+                                              a.key + "') twice, of later versions this is not known");
+    update.module = attention;
+    update.parameter = "out_proj.weight";
+    update.scale *= 2;
+  } else {
+    update.parameter = "in_proj_weight";
+    if (a.shape.size() != 2 || b.shape[0] % 3 || b.shape[0] / 3 != a.shape[1])
+      return wrong(b, "has shape " + shapeText(b.shape) + "; expected [" + std::to_string(3 * a.shape[1]) +
+                          ", " + std::to_string(a.shape[0]) + "] for a MultiheadAttention");
+  }
+  return Done{};
+}
+
+Status LoraReader::readLora(const std::string &path, const Module &module) {
+  bool embedding = module.role("embeddingA") || module.role("embeddingB");
+  if ((module.role("A") || module.role("B")) && embedding)
+    return Error{file + ": module '" + path + "' has factors of a linear layer and of an embedding"};
+  const Tensor *a = module.role(embedding ? "embeddingA" : "A");
+  const Tensor *b = module.role(embedding ? "embeddingB" : "B");
+  if (!a || !b)
+    return wrong(a ? *a : *b,
+                 std::string("has no counterpart lora_") + (embedding ? "embedding_" : "") + (a ? "B" : "A"));
+  std::string attention = attentionOf(path), named = attention.empty() ? path : attention;
+  if (Status status = checkFactors(named, modules.at(named), *a, *b, embedding); !status)
+    return status;
+  if (Status status = checkCompanions(path, module, embedding); !status)
+    return status;
+  Result<bool> transposed = config.boolean("fan_in_fan_out");
+  if (!transposed)
+    return transposed.error();
+  bool convolution = a->shape.size() > 2;
   std::string form = embedding ? "lora_embedding" : convolution ? "lora_conv" : "lora";
-  Update &update = add(path, "weight", form + (*dora ? "+dora" : ""));
-  update.scale = scale;
-  update.rank = rank;
+  const Tensor *length = module.role("magnitude");
+  Update &update = add(path, "weight", form + (length ? "+dora" : ""));
+  update.rank = a->shape[0];
   update.transposed = *transposed && !embedding && !convolution;
   update.tensors["A"] = *a;
   update.tensors["B"] = *b;
-  if (*dora) {
+  if (length) {
+    int64_t out = b->shape[0];
     Tensor magnitude = *length;
     if (magnitude.elements() != out)
       return wrong(magnitude, "has shape " + shapeText(magnitude.shape) + "; expected " +
@@ -180,57 +243,19 @@ Status LoraReader::readLora(const std::string &path, const Module &module) {
     magnitude.shape = {out};
     update.tensors["magnitude"] = std::move(magnitude);
   }
-  return Done{};
+  if (Status status = scaleOf(named, update.rank, *a, update.scale); !status)
+    return status;
+  return attention.empty() ? Status(Done{}) : setAttention(attention, path, update);
 }
 
 Status LoraReader::readRows(const std::string &path, const Module &module) {
-  const Tensor &rows = *module.role("rows");
-  const Json &fields = config.fields();
-  if (!config.isSet("trainable_token_indices"))
-    return wrong(rows, "is there, but trainable_token_indices is not set in " + config.path());
-  const Json &setting = fields.at("trainable_token_indices");
-  const Json *list = setting.is_array() ? &setting : nullptr;
-  bool sameEverywhere = true;
-  if (setting.is_object())
-    for (const auto &[name, value] : setting.items()) {
-      bool ends =
-          path.size() >= name.size() && path.compare(path.size() - name.size(), name.size(), name) == 0;
-      if (!list && ends)
-        list = &value;
-      sameEverywhere &= value == *setting.begin();
-    }
-  if (!list || !list->is_array())
-    return config.error("trainable_token_indices", "has no list of indices for '" + path + "'");
-  int64_t count = static_cast<int64_t>(list->size());
-  if (rows.shape.size() != 2 || rows.shape[0] != count)
-    return wrong(rows, "has shape " + shapeText(rows.shape) + ", but trainable_token_indices has " +
-                           std::to_string(count) + " indices");
-  std::map<int64_t, int64_t> order; // index -> row
-  for (int64_t i = 0; i < count; ++i) {
-    const Json &index = (*list)[i];
-    if (!index.is_number_unsigned() || index.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX) ||
-        !order.emplace(static_cast<int64_t>(index.get<uint64_t>()), i).second)
-      return config.error("trainable_token_indices",
-                          "holds an index that is negative, no integer or there twice");
-  }
-  Tensor indices = allocateTensor(DType::I64, {count}), sorted = allocateTensor(rows.dtype, rows.shape);
-  indices.key = rows.key + " (indices)";
-  sorted.key = rows.key;
-  size_t rowBytes = rows.bytes / count, next = 0;
-  for (const auto &[index, row] : order) {
-    std::memcpy(mutableData(indices) + next * 8, &index, 8);
-    std::memcpy(mutableData(sorted) + next * rowBytes, rows.data + row * rowBytes, rowBytes);
-    ++next;
-  }
   // PEFT lets a tied output head follow the embedding, unless the two are given different indices. A head
   // with rows of its own is no follower.
   int64_t owners = std::count_if(modules.begin(), modules.end(),
                                  [](const auto &each) { return each.second.role("rows"); });
   Update &update = add(path, "weight", "rows");
-  update.tied = sameEverywhere && owners == 1;
-  update.tensors["indices"] = std::move(indices);
-  update.tensors["rows"] = std::move(sorted);
-  return Done{};
+  update.tied = owners == 1;
+  return readTokenRows(config, file, path, *module.role("rows"), update);
 }
 
 Status LoraReader::readTuned(const std::string &path, const Module &module) {

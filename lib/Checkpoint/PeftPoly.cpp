@@ -57,7 +57,7 @@ private:
       update.skills[role] = *tensor;
     }
     const Tensor &a = *module.role("A");
-    Result<std::string> reason = config.whyNotTarget(path);
+    Result<std::string> reason = whyNotTarget(path, module);
     if (!reason)
       return reason.error();
     if (!reason->empty())

@@ -4,6 +4,8 @@
 // with a warning or in silence, this is an error.
 #include "lib/Checkpoint/PeftReader.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/PeftKeys.h"
+#include "lib/Checkpoint/Text.h"
 
 namespace adapter::checkpoint {
 
@@ -26,18 +28,14 @@ const std::set<std::string> commonFields = {"auto_mapping",
                                             "target_modules",
                                             "task_type"};
 
-bool strip(std::string &text, const std::string &end) {
-  if (text.size() <= end.size() || text.compare(text.size() - end.size(), end.size(), end))
-    return false;
-  text.resize(text.size() - end.size());
-  return true;
-}
-
 } // namespace
 
 Update &PeftReader::add(const std::string &path, const std::string &parameter, const std::string &form) {
   Update update;
   update.module = path;
+  // A layer of a layer that was wrapped itself: <attention>.base_layer.out_proj.
+  for (const std::string infix = ".base_layer."; size_t at = update.module.find(infix) + 1;)
+    update.module.erase(at, infix.size() - 1);
   update.parameter = parameter;
   update.form = form;
   adapter.updates.push_back(std::move(update));
@@ -62,26 +60,64 @@ Status PeftReader::checkFields() const {
   return checkMethod();
 }
 
-Status PeftReader::place(const Tensor &tensor) {
-  std::string path = tensor.key;
-  const std::string prefix = "base_model.model.";
-  if (path.rfind(prefix, 0) == 0)
-    path.erase(0, prefix.size());
-  bool isValue = isFloat(tensor.dtype);
-  for (const Place &each : places())
-    if (strip(path, each.end)) {
-      // Files saved on Windows hold indices as float32.
-      if (!isValue && !each.integers)
-        return wrong(tensor, "is " + dtypeName(tensor.dtype) + "; expected float16, bfloat16 or float32");
-      const Tensor *&slot = modules[path].tuned[each.role];
-      if (slot)
-        return wrong(tensor, "says the same as '" + slot->key + "'");
-      slot = &tensor;
-      return Done{};
-    }
-  if (!isValue)
+Result<std::string> PeftReader::whyNotTarget(const std::string &path, const Module &module) const {
+  Result<std::string> reason = config.whyNotTarget(path);
+  if (!reason || reason->empty() || module.named.empty() || module.named == path)
+    return reason;
+  Result<std::string> other = config.whyNotTarget(module.named);
+  return other && !other->empty() ? reason : other;
+}
+
+// Keys of several adapters would be parts of different ones that look like one.
+Status PeftReader::checkName(const std::string &name, const Tensor &tensor) {
+  if (name.empty() || (firstNamed && name == adapterName))
+    return Done{};
+  if (firstNamed)
+    return wrong(tensor, "is of an adapter '" + name + "', but '" + firstNamed->key + "' of '" + adapterName +
+                             "': two adapters in one file; save the one that is meant alone, "
+                             "save_pretrained(..., selected_adapters=['" +
+                             adapterName + "'])");
+  firstNamed = &tensor;
+  adapterName = name;
+  return Done{};
+}
+
+Status PeftReader::put(const Tensor *&slot, const Tensor &tensor) const {
+  if (slot)
+    return wrong(tensor, "says the same as '" + slot->key + "'");
+  slot = &tensor;
+  return Done{};
+}
+
+Status PeftReader::placeTuned(const Tensor &tensor, const Place &place, const std::string &path,
+                              const std::string &named) {
+  // Files saved on Windows hold indices as float32.
+  if (!isFloat(tensor.dtype) && !place.integers)
     return wrong(tensor, "is " + dtypeName(tensor.dtype) + "; expected float16, bfloat16 or float32");
-  // What remains is a parameter of the base: <module>[.base_layer | .modules_to_save[.<adapter>]].<parameter>
+  Module &module = modules[path];
+  module.named = named;
+  return put(module.tuned[place.role], tensor);
+}
+
+Status PeftReader::place(const Tensor &tensor) {
+  const std::string path = withoutWrappers(tensor.key), prefix = "base_model.model.";
+  std::string named = startsWith(tensor.key, prefix) ? tensor.key.substr(prefix.size()) : tensor.key;
+  // Without an adapter's name first: "weight" could be one.
+  for (bool withName : {false, true})
+    for (const Place &each : places()) {
+      std::string module = path, name;
+      if (!stripEnd(module, each.end, name) || name.empty() == withName)
+        continue;
+      if (Status status = checkName(name, tensor); !status)
+        return status;
+      stripEnd(named, each.end, name);
+      return placeTuned(tensor, each, module, named);
+    }
+  return placeWhole(tensor, path);
+}
+
+// A parameter of the base: <module>[.base_layer | .modules_to_save[.<adapter>]].<parameter>
+Status PeftReader::placeWhole(const Tensor &tensor, std::string path) {
   for (const char *mark : {".lora_", ".original_module.", ".token_adapter."})
     if (path.find(mark) != std::string::npos)
       return wrong(tensor, "has no place in an adapter of type " + adapter.method);
@@ -90,18 +126,48 @@ Status PeftReader::place(const Tensor &tensor) {
     return wrong(tensor, "has no place: its name has no module path");
   std::string parameter = path.substr(dot + 1);
   path.resize(dot);
-  const std::string infix = ".modules_to_save";
+  auto Module::*where = &Module::plain;
+  const std::string infix = ".modules_to_save", base = ".base_layer";
   if (size_t at = path.find(infix + "."); at != std::string::npos) {
     // A saved module may hold modules of its own behind the adapter's name.
-    size_t inner = path.find('.', at + infix.size() + 1);
+    size_t start = at + infix.size() + 1, inner = path.find('.', start);
+    if (Status status = checkName(path.substr(start, std::min(inner, path.size()) - start), tensor); !status)
+      return status;
     path = path.substr(0, at) + (inner == std::string::npos ? "" : path.substr(inner));
-    modules[path].saved[parameter] = &tensor;
-  } else if (strip(path, infix)) {
-    modules[path].saved[parameter] = &tensor;
-  } else if (strip(path, ".base_layer")) {
-    modules[path].base[parameter] = &tensor;
-  } else {
-    modules[path].plain[parameter] = &tensor;
+    where = &Module::saved;
+  } else if (endsWith(path, infix)) {
+    path.resize(path.size() - infix.size());
+    where = &Module::saved;
+  } else if (endsWith(path, base)) {
+    path.resize(path.size() - base.size());
+    where = &Module::base;
+  }
+  if (!isFloat(tensor.dtype))
+    where = &Module::buffers;
+  return put((modules[path].*where)[parameter], tensor);
+}
+
+// Buffers of modules that were saved whole and hold integers: none is trained, but a graph may have others.
+Status PeftReader::checkBuffers(const std::string &path, const Module &module) const {
+  for (const auto &[parameter, tensor] : module.buffers) {
+    Result<bool> saved = config.isSaved(path);
+    if (!saved)
+      return saved.error();
+    // Of a BatchNorm: how many batches training has seen.
+    auto has = [&](const char *name) { return module.plain.count(name) || module.saved.count(name); };
+    if (*saved && parameter == "num_batches_tracked" && has("running_mean"))
+      continue;
+    // In the models of transformers always 0, 1, 2, ...
+    Result<Tensor> numbers = toI64(*tensor);
+    bool counts = *saved && parameter == "position_ids" && numbers;
+    const auto *values = counts ? reinterpret_cast<const int64_t *>(numbers->data) : nullptr;
+    for (int64_t i = 0; counts && i < numbers->elements(); ++i)
+      counts = values[i] == i;
+    if (!counts)
+      return wrong(*tensor,
+                   "is " + dtypeName(tensor->dtype) +
+                       "; expected float16, bfloat16 or float32. If it is a buffer that the graph has "
+                       "as it is here, leave it out of the file");
   }
   return Done{};
 }
@@ -117,9 +183,10 @@ Status PeftReader::checkPlain(const std::string &path, const std::string &parame
   // Embeddings and heads are saved along whole when they are adapted or the vocabulary was resized, also
   // under names that the configuration does not list.
   bool table = module.plain.count("weight") && module.plain.at("weight")->shape.size() == 2;
+  // PEFT's "all" is whatever has "bias" in its name, as in_proj_bias of a MultiheadAttention has.
   if (*saved || (parameter == "weight" && table) || (parameter == "bias" && table) ||
-      (parameter == "bias" &&
-       (*bias == "all" || (*bias == adapter.method + "_only" && !module.tuned.empty()))))
+      (*bias == "all" && endsWith(parameter, "bias")) ||
+      (parameter == "bias" && *bias == adapter.method + "_only" && !module.tuned.empty()))
     return Done{};
   return wrong(tensor, "has no place: neither modules_to_save nor bias in " + config.path() + " explains it");
 }
@@ -131,6 +198,8 @@ Status PeftReader::readWhole(const std::string &path, const Module &module) {
     for (const auto &[parameter, tensor] : *more)
       if (!whole.emplace(parameter, tensor).second)
         return wrong(*tensor, "says the same as '" + whole[parameter]->key + "'");
+  if (Status status = checkBuffers(path, module); !status)
+    return status;
   for (const auto &[parameter, tensor] : module.plain)
     if (Status status = checkPlain(path, parameter, module); !status)
       return status;

@@ -23,10 +23,12 @@ public:
 protected:
   // The tensors of one module, by their place in the file.
   struct Module {
-    std::map<std::string, const Tensor *> tuned; // the method's own, by role
-    std::map<std::string, const Tensor *> base;  // <module>.base_layer.<parameter>
-    std::map<std::string, const Tensor *> saved; // <module>.modules_to_save.<parameter>
-    std::map<std::string, const Tensor *> plain; // <module>.<parameter>
+    std::map<std::string, const Tensor *> tuned;   // the method's own, by role
+    std::map<std::string, const Tensor *> base;    // <module>.base_layer.<parameter>
+    std::map<std::string, const Tensor *> saved;   // <module>.modules_to_save.<parameter>
+    std::map<std::string, const Tensor *> plain;   // <module>.<parameter>
+    std::map<std::string, const Tensor *> buffers; // integers in any of these places but the first
+    std::string named; // the path with its wrappers, as the configuration may name it
 
     const Tensor *role(const std::string &name) const {
       auto it = tuned.find(name);
@@ -52,6 +54,8 @@ protected:
     return Error{file + ": tensor '" + tensor.key + "' " + problem};
   }
   Update &add(const std::string &path, const std::string &parameter, const std::string &form);
+  // PeftConfig's, of a module with and without the wrappers around it.
+  Result<std::string> whyNotTarget(const std::string &path, const Module &module) const;
 
   const PeftConfig &config;
   const std::string &file;
@@ -61,8 +65,17 @@ protected:
 private:
   Status checkFields() const;
   Status place(const Tensor &tensor);
+  Status placeTuned(const Tensor &tensor, const Place &place, const std::string &path,
+                    const std::string &named);
+  Status placeWhole(const Tensor &tensor, std::string path);
+  Status put(const Tensor *&slot, const Tensor &tensor) const;
+  Status checkName(const std::string &name, const Tensor &tensor);
+  Status checkBuffers(const std::string &path, const Module &module) const;
   Status readWhole(const std::string &path, const Module &module);
   Status checkPlain(const std::string &path, const std::string &parameter, const Module &module) const;
+
+  std::string adapterName; // in the keys, if so
+  const Tensor *firstNamed = nullptr;
 };
 
 } // namespace adapter::checkpoint

@@ -30,7 +30,7 @@ private:
     if (!values || !indices)
       return wrong(values ? *values : *indices,
                    std::string("has no counterpart shira_") + (values ? "indices" : "weight"));
-    Result<std::string> reason = config.whyNotTarget(path);
+    Result<std::string> reason = whyNotTarget(path, module);
     Result<double> r = config.number("r", 32);
     if (!reason)
       return reason.error();

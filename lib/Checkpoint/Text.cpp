@@ -43,4 +43,12 @@ std::string printable(std::string_view text) {
   return result;
 }
 
+bool startsWith(std::string_view text, std::string_view start) {
+  return text.size() >= start.size() && text.compare(0, start.size(), start) == 0;
+}
+
+bool endsWith(std::string_view text, std::string_view end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
 } // namespace adapter::checkpoint

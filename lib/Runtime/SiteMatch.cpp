@@ -64,7 +64,7 @@ public:
 
 private:
   void run();
-  std::vector<MatchItem> candidatesIn(const std::vector<int> &sites) const;
+  std::vector<MatchItem> candidatesIn(const std::string &graph, const std::vector<int> &sites) const;
 
   const artifact::Manifest &manifest;
   std::map<std::string, std::vector<int>> graphs; // sites by graph
@@ -72,16 +72,26 @@ private:
   std::map<Item, std::vector<const Update *>> byItem;
 };
 
-std::vector<MatchItem> SiteMatcher::candidatesIn(const std::vector<int> &sites) const {
+std::vector<MatchItem> SiteMatcher::candidatesIn(const std::string &graph,
+                                                 const std::vector<int> &sites) const {
   std::vector<MatchItem> result;
   for (const Item &item : items) {
     result.push_back({item.first, item.second, {}});
+    const Update &update = *byItem.at(item).front();
+    if (!checkpoint::canHoldPart(graph, update.part))
+      continue;
+    bool hasPart = !update.part.empty() && std::any_of(sites.begin(), sites.end(), [&](int index) {
+      return checkpoint::isInPart(manifest.sites(index).module(), update.part);
+    });
     std::set<std::string> seen;
     for (int index : sites) {
       const artifact::Site &site = manifest.sites(index);
-      if (site.parameter_name() == item.second && checkpoint::pathsMatch(site.module(), item.first) &&
+      if (hasPart && !checkpoint::isInPart(site.module(), update.part))
+        continue;
+      if (site.parameter_name() == item.second && checkpoint::pathsMatch(site.module(), update) &&
           seen.insert(site.module()).second)
-        result.back().candidates.push_back({site.module(), fits(site, byItem.at(item))});
+        result.back().candidates.push_back(
+            {checkpoint::spelledFor(site.module(), update), fits(site, byItem.at(item))});
     }
   }
   return result;
@@ -95,7 +105,7 @@ void SiteMatcher::run() {
     return graph.empty() && manifest.entries_size() == 1 ? manifest.entries(0).name() : graph;
   };
   for (const auto &[graph, sites] : graphs) {
-    candidates[graph] = candidatesIn(sites);
+    candidates[graph] = candidatesIn(nameOf(graph), sites);
     matches[graph] = checkpoint::matchModules(candidates[graph], nameOf(graph));
     if (!matches[graph].root.empty())
       chosen.insert(matches[graph].root);
@@ -109,8 +119,8 @@ void SiteMatcher::run() {
         problems[items[i]] = match.problems[i];
       for (int index : graphs[graph]) {
         const artifact::Site &site = manifest.sites(index);
-        if (!match.paths[i].empty() && site.module() == match.paths[i] &&
-            site.parameter_name() == items[i].second)
+        std::string name = checkpoint::spelledFor(site.module(), *byItem.at(items[i]).front());
+        if (!match.paths[i].empty() && name == match.paths[i] && site.parameter_name() == items[i].second)
           found[items[i]].push_back(index);
       }
     }

@@ -142,7 +142,7 @@ CONFIG = {
     "alpha_is_list": {"lora_alpha": [1]},
     "alpha_is_infinite": b'{"peft_type": "LORA", "r": 4, "lora_alpha": 1e999}',
     "pattern_is_text": {"rank_pattern": "q"},
-    "pattern_is_no_regex": {"rank_pattern": {"(((": 4}},
+    "pattern_is_no_regex": {"alpha_pattern": {"(((": 3}},
     "bias_is_odd": {"bias": "some"},
     "no_such_type": {"peft_type": "NOPE"},
     "type_is_number": {"peft_type": 4},

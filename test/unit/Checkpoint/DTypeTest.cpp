@@ -40,6 +40,31 @@ TEST(DType, ToF32KeepsAlignedMemoryAndCopiesTheRest) {
   EXPECT_FALSE(toF32(tensor<int32_t>(DType::I32, "c", {1}, {1})));
 }
 
+// Every value that is finite: by the formats' definitions, sign (-1)^s 2^(e - bias) (1 + m / 2^bits).
+TEST(DType, WidensFloatsOfEightBits) {
+  for (int bits = 0; bits < 256; ++bits) {
+    auto value = [&](int mantissaBits, int bias) {
+      int exponent = (bits & 0x7f) >> mantissaBits, mantissa = bits & ((1 << mantissaBits) - 1);
+      float fraction = static_cast<float>(mantissa) / static_cast<float>(1 << mantissaBits);
+      float size = exponent ? std::ldexp(1 + fraction, exponent - bias) : std::ldexp(fraction, 1 - bias);
+      return bits & 0x80 ? -size : size;
+    };
+    Tensor e4m3 = tensor<uint8_t>(DType::F8E4M3FN, "a", {1}, {static_cast<uint8_t>(bits)}),
+           e5m2 = tensor<uint8_t>(DType::F8E5M2, "a", {1}, {static_cast<uint8_t>(bits)});
+    float narrow = values<float>(*toF32(e4m3))[0], wide = values<float>(*toF32(e5m2))[0];
+    EXPECT_EQ(allFinite(e4m3), (bits & 0x7f) != 0x7f);
+    EXPECT_EQ(allFinite(e5m2), (bits & 0x7f) < 0x7c);
+    EXPECT_EQ(std::isfinite(narrow), allFinite(e4m3));
+    EXPECT_EQ(std::isfinite(wide), allFinite(e5m2));
+    if (allFinite(e4m3))
+      EXPECT_EQ(narrow, value(3, 7)) << bits;
+    if (allFinite(e5m2))
+      EXPECT_EQ(wide, value(2, 15)) << bits;
+  }
+  EXPECT_EQ(f8e4m3fnToF32(0x7e), 448.0f);
+  EXPECT_EQ(f8e5m2ToF32(0x7b), 57344.0f);
+}
+
 TEST(DType, ToI64Widens) {
   EXPECT_EQ(values<int64_t>(*toI64(tensor<int32_t>(DType::I32, "i", {2}, {-1, 7}))),
             (std::vector<int64_t>{-1, 7}));
@@ -80,4 +105,25 @@ TEST(Paths, MatchBehindADottedPrefix) {
   EXPECT_FALSE(pathsMatch("model.layers.10.q", "0.q"));
   EXPECT_FALSE(pathsMatch("xq", "q"));
   EXPECT_FALSE(pathsMatch("q", ""));
+}
+
+// A flattened module's underscores may be dots or underscores of the graph's path.
+TEST(Paths, Flattened) {
+  Update update;
+  update.module = "down_blocks_0_to_q";
+  update.flattened = true;
+  EXPECT_TRUE(pathsMatch("down_blocks.0.to_q", update));
+  EXPECT_TRUE(pathsMatch("unet.down_blocks.0.to_q", update));
+  EXPECT_FALSE(pathsMatch("xdown_blocks.0.to_q", update));
+  EXPECT_FALSE(pathsMatch("un_down_blocks.0.to_q", update));
+  EXPECT_FALSE(pathsMatch("to_q", update));
+  EXPECT_FALSE(pathsMatch("down_blocks.0.to_k", update));
+  EXPECT_EQ(spelledFor("x.down_blocks.0.to_q", update), "x_down_blocks_0_to_q");
+  update.flattened = false;
+  EXPECT_EQ(spelledFor("x.down_blocks.0.to_q", update), "x.down_blocks.0.to_q");
+}
+
+TEST(Paths, PartsOfPipelines) {
+  EXPECT_TRUE(isInPart("text_encoder_2.layers.0.q", "text_encoder_2"));
+  EXPECT_FALSE(isInPart("text_encoder.layers.0.q", "text_encoder_2"));
 }

@@ -53,7 +53,7 @@ TEST_F(PeftInvalid, FieldsThatChangeTheResult) {
                                                   {"use_dora", "yes"},
                                                   {"lora_alpha", "big"},
                                                   {"rank_pattern", {{"q_proj", "x"}}},
-                                                  {"rank_pattern", {{"(", 2}}},
+                                                  {"alpha_pattern", {{"(", 2}}},
                                                   {"target_modules", {1}},
                                                   {"modules_to_save", 7}};
   for (const auto &[name, value] : fields) {
@@ -88,7 +88,7 @@ TEST_F(PeftInvalid, TargetsDisagree) {
 TEST_F(PeftInvalid, TensorsWithoutAPlace) {
   lora(q);
   for (const char *name :
-       {".lora_C.weight", ".lora_A.default.weight", ".hada_w1_a", ".lora_diag", ".weight"}) {
+       {".lora_C.weight", ".lora_A.one.two.weight", ".hada_w1_a", ".lora_diag", ".weight"}) {
     tensors.push_back(counting(q + name, {2}));
     EXPECT_ERROR(q + name);
     tensors.pop_back();

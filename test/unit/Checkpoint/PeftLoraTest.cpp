@@ -202,6 +202,18 @@ TEST_F(PeftFolder, ATiedHeadNeedsNoTarget) {
   EXPECT_EQ(updates().size(), 1u);
 }
 
+TEST_F(PeftFolder, FactorsOfEightBits) {
+  tensors = {tensor<uint8_t>(DType::F8E4M3FN, q + ".lora_A.weight", {2, 1}, {0x38, 0xb8}),
+             tensor<uint8_t>(DType::F8E5M2, q + ".lora_B.weight", {1, 2}, {0x3c, 0x40})};
+  std::vector<Update> all = updates();
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0].tensors.at("A").dtype, DType::F32);
+  EXPECT_EQ(values<float>(all[0].tensors.at("A")), (std::vector<float>{1, -1}));
+  EXPECT_EQ(values<float>(all[0].tensors.at("B")), (std::vector<float>{1, 2}));
+  tensors[0] = tensor<uint8_t>(DType::F8E4M3FN, q + ".lora_A.weight", {2, 1}, {0x38, 0x7f});
+  EXPECT_ERROR("holds NaN");
+}
+
 TEST_F(PeftFolder, FieldsWithoutABearingAreRead) {
   lora(q);
   config["init_lora_weights"] = "eva";
