@@ -87,8 +87,8 @@ DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site) {
   checkpoint::flattenConvolution(update, site.getKind() == SiteKind::Linear);
   NamedAttrList tensors;
   for (const auto &[role, tensor] : update.skills.empty() ? update.tensors : update.skills) {
-    std::string key = tensorKey(update, role);
-    ParameterStore::get(builder.getContext()).set(request.name, key, tensor);
+    std::string key =
+        ParameterStore::get(builder.getContext()).add(request.name, tensorKey(update, role), tensor);
     tensors.set(role, onnxir::TensorAttr::get(builder.getContext(), request.name, key,
                                               onnxproto::tensorTypeOf(tensor, builder.getContext()),
                                               ElementsAttr(), StringAttr()));

@@ -299,8 +299,8 @@ Value FormBuilder::tensor(const char *role, std::optional<Shape> shape) {
 
 Value FormBuilder::parameterOf(const std::string &key, Tensor tensor) {
   auto type = RankedTensorType::get(tensor.shape, elementTypeOf(tensor.dtype, b.getContext()));
-  ParameterStore::get(b.getContext()).set(scope, key, std::move(tensor));
-  return ParameterOp::create(b, type, b.getStringAttr(scope), b.getStringAttr(key), ElementsAttr(),
+  std::string bound = ParameterStore::get(b.getContext()).add(scope, key, std::move(tensor));
+  return ParameterOp::create(b, type, b.getStringAttr(scope), b.getStringAttr(bound), ElementsAttr(),
                              StringAttr());
 }
 

@@ -63,6 +63,7 @@ private:
   Status checkMethod() const override;
   Status readTuned(const std::string &path, const Module &module) override;
   Status readLora(const std::string &path, const Module &module);
+  bool isTied(const Tensor &table) const;
   Status checkFactors(const std::string &path, const Module &module, const Tensor &a, const Tensor &b,
                       bool embedding) const;
   Status checkCompanions(const std::string &path, const Module &module, bool embedding) const;
@@ -209,6 +210,16 @@ Status LoraReader::setAttention(const std::string &attention, const std::string 
   return Done{};
 }
 
+// Whether the output head follows a table, whose factor [r, vocabulary] this is: where weights are tied and no module has
+// factors of a head's shape, which PEFT writes.
+bool LoraReader::isTied(const Tensor &table) const {
+  bool hasHead = std::any_of(modules.begin(), modules.end(), [&](const auto &each) {
+    const Tensor *up = each.second.role("B");
+    return up && up->shape.size() == 2 && up->shape[0] == table.shape[1];
+  });
+  return config.isSet("ensure_weight_tying") && !hasHead;
+}
+
 Status LoraReader::readLora(const std::string &path, const Module &module) {
   bool embedding = module.role("embeddingA") || module.role("embeddingB");
   if ((module.role("A") || module.role("B")) && embedding)
@@ -243,6 +254,7 @@ Status LoraReader::readLora(const std::string &path, const Module &module) {
     magnitude.shape = {out};
     update.tensors["magnitude"] = std::move(magnitude);
   }
+  update.tied = embedding && isTied(*a);
   if (Status status = scaleOf(named, update.rank, *a, update.scale); !status)
     return status;
   return attention.empty() ? Status(Done{}) : setAttention(attention, path, update);

@@ -13,6 +13,7 @@ namespace {
 
 // Fields of every method without a bearing on the result, and those that are obeyed for every method.
 const std::set<std::string> commonFields = {"auto_mapping",
+                                            "base_digest",
                                             "base_model_name_or_path",
                                             "bias",
                                             "exclude_modules",

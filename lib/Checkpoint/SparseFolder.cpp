@@ -2,16 +2,18 @@
 //
 // The sparse folder that `adapter-opt diff --as sparse` writes, for tensors of any name and shape, which PEFT has no
 // type for: <module>.<parameter>.sparse_indices [rank of the tensor, n], integers, and ...sparse_values [n]; `mode` in
-// the configuration says whether values are added (the default) or overwrite.
+// the configuration says whether values are added (the default) or overwrite, and `tied` lists the modules whose tables
+// an output head follows where the graph ties it to them.
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/PeftReader.h"
 #include "lib/Checkpoint/Sparse.h"
+#include <algorithm>
 
 namespace adapter::checkpoint {
 
 namespace {
 
-const std::set<std::string> known = {"mode"};
+const std::set<std::string> known = {"mode", "tied"};
 const std::map<std::string, const char *> refused = {};
 
 class SparseReader final : public PeftReader {
@@ -44,6 +46,10 @@ private:
     bool overwrite = *config.text("mode") == "overwrite";
     Update &update =
         add(path.substr(0, dot), path.substr(dot + 1), overwrite ? "sparse+overwrite" : "sparse");
+    Result<std::vector<std::string>> tied = config.names("tied");
+    if (!tied)
+      return tied.error();
+    update.tied = std::find(tied->begin(), tied->end(), update.module) != tied->end();
     return setSparse(file, *indices, *values, update);
   }
 };

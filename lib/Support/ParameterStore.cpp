@@ -4,6 +4,7 @@
 #include "lib/Support/ParameterStore.h"
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/ONNX/IR/ONNXOps.h"
+#include <cstring>
 
 using namespace mlir;
 using namespace adapter;
@@ -18,6 +19,21 @@ ParameterStore &ParameterStore::get(MLIRContext *context) {
 
 void ParameterStore::set(StringRef scope, StringRef key, checkpoint::Tensor tensor) {
   scopes[scope][key] = std::move(tensor);
+}
+
+std::string ParameterStore::add(StringRef scope, StringRef key, checkpoint::Tensor tensor) {
+  std::string wanted = key.str(), name = wanted;
+  for (int i = 1;; ++i) {
+    const checkpoint::Tensor *known = lookup(scope, name);
+    bool isSame = known && known->dtype == tensor.dtype && known->shape == tensor.shape &&
+                  known->bytes == tensor.bytes &&
+                  (known->data == tensor.data || std::memcmp(known->data, tensor.data, tensor.bytes) == 0);
+    if (!known)
+      set(scope, name, std::move(tensor));
+    if (!known || isSame)
+      return name;
+    name = wanted + "_" + std::to_string(i);
+  }
 }
 
 const checkpoint::Tensor *ParameterStore::lookup(StringRef scope, StringRef key) const {

@@ -73,8 +73,8 @@ ResultRange NodeBuilder::nodes(StringRef operation, ValueRange inputs, TypeRange
 Value NodeBuilder::parameter(StringRef key, Tensor tensor) {
   Type element = adapter::elementTypeOf(tensor.dtype, builder.getContext());
   auto type = RankedTensorType::get(tensor.shape, element);
-  ParameterStore::get(builder.getContext()).set(scope, key, std::move(tensor));
-  return ParameterOp::create(builder, loc, type, builder.getStringAttr(scope), builder.getStringAttr(key),
+  std::string bound = ParameterStore::get(builder.getContext()).add(scope, key, std::move(tensor));
+  return ParameterOp::create(builder, loc, type, builder.getStringAttr(scope), builder.getStringAttr(bound),
                              ElementsAttr(), StringAttr());
 }
 
