@@ -50,6 +50,9 @@ typedef struct adapter_rt_open_options {
   const struct adapter_collectives_v1 *collectives;
   /* Not 0: the files are not compared with their hashes in the background. What is read at opening is. */
   int32_t no_check;
+  /* Not 0: adapters are loaded also where they say that they were made of another base than the model was compiled
+   * with. */
+  int32_t allow_other_base;
 } adapter_rt_open_options;
 
 /* How far the comparison of an artifact's files with their hashes is. */

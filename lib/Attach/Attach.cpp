@@ -246,6 +246,8 @@ void Attacher::listSlots(ModuleOp module, const std::vector<SlotRequest> &slots)
     if (slot.byToken)
       fields.set("by_token", builder.getUnitAttr());
     fields.set("bound", stringsAttr(slot.bound));
+    if (!plan.slotBase.empty())
+      fields.set("base_digest", builder.getStringAttr(plan.slotBase));
     all.push_back(fields.getDictionary(builder.getContext()));
   }
   if (!all.empty())

@@ -482,6 +482,13 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
   for (const SlotRequest &slot : slots)
     if (Status status = makeRoom(slot, plan, report); !status)
       return status;
+  if (!slots.empty() && !options.base.empty()) {
+    Result<checkpoint::BaseModel> base = checkpoint::BaseModel::open(options.base);
+    if (!base)
+      return Error{"--base " + base.error().message};
+    if (Status status = checkRooms(*base, options, plan); !status)
+      return status;
+  }
   chooseTimes(plan, options, report);
   return Done{};
 }

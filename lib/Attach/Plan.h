@@ -7,6 +7,7 @@
 #include "lib/Attach/Attach.h"
 #include "lib/Attach/ModuleTable.h"
 #include "lib/Attach/ResidualSums.h"
+#include "lib/Checkpoint/BaseModel.h"
 #include <deque>
 
 namespace adapter {
@@ -56,6 +57,7 @@ struct AttachPlan {
   std::vector<std::unique_ptr<LoadedAdapter>> adapters;
   std::vector<std::unique_ptr<PlannedParameter>> parameters;
   std::vector<std::unique_ptr<PlannedModules>> modules;
+  std::string slotBase; ///< digest of the base with which what slots have room at was compared
 
 private:
   std::map<std::pair<ModuleParameter *, ModuleParameter *>, PlannedParameter *> byParameter;
@@ -69,6 +71,10 @@ std::vector<ModuleParameter *> tiedWeights(const ModuleTable &table, const Modul
 
 /// Why no graph has what an update acts on: what is nearest, and what to do.
 std::string whyMissing(const AttachPlan &plan, const checkpoint::Update &update, bool hasBase);
+
+/// Compares every parameter at which slots have room with the base checkpoint, as far as that has it.
+checkpoint::Status checkRooms(const checkpoint::BaseModel &base, const AttachOptions &options,
+                              AttachPlan &plan);
 
 /// Sites for a slot wherever the graphs have a place for one of its forms.
 checkpoint::Status makeRoom(const SlotRequest &slot, AttachPlan &plan, AttachReport &report);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Room for adapters that arrive later: at every parameter that a form of the slot could act on with certainty.
+#include "lib/Attach/Derivations.h"
 #include "lib/Attach/Forms.h"
 #include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Plan.h"
@@ -77,5 +78,39 @@ Status adapter::makeRoom(const SlotRequest &slot, AttachPlan &plan, AttachReport
   if (!sites)
     return Error{"slot '" + slot.name + "': the graph has no place for " + llvm::join(slot.forms, ", ")};
   report.slots.push_back({slot.name, slot.time, slot.forms, slot.rank, sites});
+  return Done{};
+}
+
+Status adapter::checkRooms(const checkpoint::BaseModel &base, const AttachOptions &options,
+                           AttachPlan &plan) {
+  std::vector<ModuleParameter *> parameters;
+  std::vector<checkpoint::MatchItem> items;
+  for (const auto &planned : plan.parameters) {
+    if (planned->rooms.empty() || !planned->parameter || planned->parameter->module.empty())
+      continue;
+    parameters.push_back(planned->parameter);
+    items.push_back({planned->parameter->module, planned->parameter->parameter, {}});
+    for (const checkpoint::Tensor *tensor : base.tensors()) {
+      StringRef key = tensor->key;
+      if (key.consume_back("." + planned->parameter->parameter) &&
+          checkpoint::pathsMatch(key.str(), planned->parameter->module))
+        items.back().candidates.push_back({key.str(), true});
+    }
+  }
+  checkpoint::MatchResult match = checkpoint::matchModules(items, "");
+  std::string differing;
+  for (size_t i = 0; i < items.size(); ++i) {
+    const checkpoint::Tensor *expected =
+        match.paths[i].empty() ? nullptr : base.find(match.paths[i] + "." + items[i].parameter);
+    if (!expected)
+      continue;
+    Comparison comparison = compareWithBase({parameters[i], 0, parameters[i]->shape[0]}, *expected);
+    if (comparison.problem.empty() && !comparison.derivation)
+      differing += (differing.empty() ? "'" : ", '") + expected->key + "'";
+  }
+  if (!differing.empty() && !options.allowOtherBase)
+    return Error{"the graph is not what " + base.path() + " holds: " + differing +
+                 " differ; export that model, or say with --allow-other-base that it is meant"};
+  plan.slotBase = base.digest();
   return Done{};
 }

@@ -79,9 +79,10 @@ struct Classifier {
 struct Adapter {
   std::string method; // PEFT's peft_type, lower case: "lora"
   std::string path;
-  std::string baseModel; // base_model_name_or_path, may be empty
+  std::string baseModel;    // base_model_name_or_path, may be empty
   std::string baseRevision; // of it, may be empty
-  std::string hash;      // XXH3-128 of tensors and configuration, hexadecimal
+  std::string baseDigest;   // BaseModel::digest of the base that it was made of; empty where it does not say
+  std::string hash;         // XXH3-128 of tensors and configuration, hexadecimal
   std::vector<Update> updates;
   std::optional<Classifier> classifier;
 

@@ -40,10 +40,13 @@ Result<Adapter> readPeft(const PeftConfig &config, const std::string &folder, co
   Adapter adapter;
   adapter.path = folder;
   adapter.baseModel = *base;
-  Result<std::string> revision = config.text("revision");
-  if (!revision)
-    return revision.error();
-  adapter.baseRevision = *revision;
+  for (auto [field, into] :
+       {std::pair("revision", &adapter.baseRevision), {"base_digest", &adapter.baseDigest}}) {
+    Result<std::string> text = config.text(field);
+    if (!text)
+      return text.error();
+    *into = *text;
+  }
   adapter.method = lowerCase(*type);
   if (only && adapter.method != only)
     return config.error("peft_type", "is '" + *type + "'; an expert of a mixture can be a plain LoRA only");

@@ -109,6 +109,8 @@ Status ManifestBuilder::addSlot(ModuleOp module, DictionaryAttr attr) {
     slot.add_forms(form.getValue().str());
   slot.set_by_token(attr.contains("by_token"));
   slot.set_max_rank(attr.getAs<IntegerAttr>("rank").getInt());
+  if (auto digest = attr.getAs<StringAttr>("base_digest"))
+    slot.set_base_digest(digest.getValue().str());
   for (int64_t site : slotSites[name])
     slot.add_sites(site);
   for (auto property : attr.getAs<ArrayAttr>("bound").getAsRange<StringAttr>())

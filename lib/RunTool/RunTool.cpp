@@ -235,6 +235,9 @@ struct CommandLine {
     for (CLI::App *each : {run, bench, switching, info, profile})
       each->add_flag("--no-check", options.noCheck,
                      "Answer without having compared all files with their hashes; damage may go unseen");
+    for (CLI::App *each : {run, bench, switching, info, profile})
+      each->add_flag("--allow-other-base", options.allowOtherBase,
+                     "Load adapters also where they say that they were made of another base");
     for (CLI::App *each : {run, bench})
       each->add_option("--collectives", options.collectives,
                        "How processes that share the experts talk; default: mpi under mpirun")

@@ -21,8 +21,8 @@ static Status check(adapter_rt_status status) {
 
 Result<std::unique_ptr<Session>> Session::open(const Options &options) {
   std::unique_ptr<Session> session(new Session(options));
-  adapter_rt_open_options open = {sizeof open, options.threads, options.memoryLimit, options.processes,
-                                  options.noCheck};
+  adapter_rt_open_options open = {sizeof open,       options.threads, options.memoryLimit,
+                                  options.processes, options.noCheck, options.allowOtherBase};
   adapter_rt_model *model = nullptr;
   if (Status status = check(adapter_rt_open(options.model.c_str(), &open, &model)); !status)
     return status.error();

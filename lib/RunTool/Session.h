@@ -35,7 +35,7 @@ struct Options {
   std::vector<std::pair<std::string, double>> settings;
   std::vector<std::pair<std::string, std::string>> inputs; // name, file
   std::string entry, output;
-  bool noCheck = false;
+  bool noCheck = false, allowOtherBase = false;
   int threads = 0;
   int runs = 0; // of bench and switch
   long long memoryLimit = 0;

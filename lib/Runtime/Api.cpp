@@ -134,13 +134,15 @@ adapter_rt_status adapter_rt_open(const char *path, const adapter_rt_open_option
     uint32_t size = options ? options->struct_size : 0;
     const adapter_collectives_v1 *collectives =
         size >= offsetof(adapter_rt_open_options, no_check) ? options->collectives : nullptr;
-    bool checks = size < sizeof(adapter_rt_open_options) || !options->no_check;
+    bool checks = size < offsetof(adapter_rt_open_options, allow_other_base) || !options->no_check;
+    bool allowsOtherBase = size >= sizeof(adapter_rt_open_options) && options->allow_other_base;
     if (collectives && collectives->struct_size < sizeof(adapter_collectives_v1))
       return Error{"collectives->struct_size is too small"};
     Result<std::unique_ptr<Model>> opened = Model::open(
         path, options ? options->threads : 0, options ? options->memory_limit : 0, checks, collectives);
     if (!opened)
       return opened.error();
+    (*opened)->allowOtherBase(allowsOtherBase);
     *model = new adapter_rt_model{std::move(*opened)};
     return Done{};
   });

@@ -4,6 +4,7 @@
 // Variants.cpp.
 #include "lib/Runtime/Model.h"
 #include "lib/Runtime/Manifest.h"
+#include <set>
 
 namespace adapter::runtime {
 
@@ -85,6 +86,21 @@ Status Model::switchTo(const std::string &name) {
   return Done{};
 }
 
+// Adapters that adapter-opt made record the base that they were made of.
+Status Model::checkBase(const Source &source) const {
+  std::set<std::string> known;
+  for (const artifact::Attachment &each : artifact->manifest.attachments())
+    known.insert(each.base_digest());
+  for (const artifact::Slot &each : artifact->manifest.slots())
+    known.insert(each.base_digest());
+  known.erase("");
+  if (allowsOtherBase || source.baseDigest.empty() || known.empty() || known.count(source.baseDigest))
+    return Done{};
+  return Error{source.origin + ": made of another base (" + source.baseDigest +
+               ") than the one that the model was compiled with (" + *known.begin() +
+               "); --allow-other-base loads it all the same"};
+}
+
 Status Model::loadAdapter(const std::string &name, const std::string &path, const char *slot) {
   if (name.empty() || name == "-")
     return Error{"an adapter cannot be called '" + name + "'"};
@@ -97,6 +113,8 @@ Status Model::loadAdapter(const std::string &name, const std::string &path, cons
   Result<Source> source = readCheckpoint(*artifact, name, path, slot);
   if (!source)
     return source.error();
+  if (Status status = checkBase(*source); !status)
+    return status;
   // A known name becomes a new generation.
   bool reloads = source->time == artifact::LOAD;
   if (auto it = next->adapters.find(name); it != next->adapters.end()) {

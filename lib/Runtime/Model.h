@@ -70,6 +70,8 @@ public:
 
   Result<CallResult> call(const CallRequest &request);
   Status switchTo(const std::string &name); // empty: the base
+  // Whether adapters that say they are of another base may be loaded. Not to be called while others use the model.
+  void allowOtherBase(bool allowed) { allowsOtherBase = allowed; }
   Status loadAdapter(const std::string &name, const std::string &path, const char *slot);
   Status unloadAdapter(const std::string &name);
   Status set(const std::string &property, double value);
@@ -106,7 +108,10 @@ private:
                                        const std::vector<int32_t> &dtypes, const Listener &listener);
   Status checkProcesses() const;
 
+  Status checkBase(const Source &source) const;
+
   std::shared_ptr<const Artifact> artifact;
+  bool allowsOtherBase = false;
   Resources resources;
   std::mutex opening; // of `device`, which the first call does
   std::shared_ptr<Device> device;

@@ -200,6 +200,7 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
   for (Update &update : adapter->updates)
     checkpoint::flattenConvolution(update, false);
   Source source{name, path, room->time, {}, {}, false, std::nullopt};
+  source.baseDigest = adapter->baseDigest;
   if (room->slot) {
     source.bound.assign(room->slot->bound().begin(), room->slot->bound().end());
     source.byToken = room->slot->by_token();

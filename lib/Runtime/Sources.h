@@ -55,6 +55,7 @@ struct Source {
   std::vector<std::string> bound; // properties that come with the call
   bool byToken = false;           // of a row-bound one: it may act on some tokens of a row alone
   std::optional<size_t> file;     // the artifact's, where it comes from there
+  std::string baseDigest;         // of the base that it was made of, where its folder says so
 
   // Its switch or load functions write new weights; other adapters have entries in banks.
   bool inWeights() const { return time == artifact::SWITCH || time == artifact::LOAD; }
