@@ -63,8 +63,8 @@ const char *orNull(const std::optional<std::string> &text) { return text ? text-
 
 class Model {
 public:
-  Model(const std::string &path, int threads, int64_t memoryLimit, bool check) {
-    adapter_rt_open_options options = {sizeof options, threads, memoryLimit, nullptr, !check};
+  Model(const std::string &path, int threads, int64_t memoryLimit, bool check, bool allowOtherBase) {
+    adapter_rt_open_options options = {sizeof options, threads, memoryLimit, nullptr, !check, allowOtherBase};
     ::check(released([&] { return adapter_rt_open(path.c_str(), &options, &model); }));
   }
   ~Model() { adapter_rt_close(model); }
@@ -167,7 +167,7 @@ private:
 
 NB_MODULE(_runtime, module) {
   nb::class_<Model>(module, "Model")
-      .def(nb::init<const std::string &, int, int64_t, bool>(), nb::arg("path"), nb::arg("threads"),
+      .def(nb::init<const std::string &, int, int64_t, bool, bool>(), nb::arg("path"), nb::arg("threads"),
            nb::arg("memory_limit"), nb::arg("check"))
       .def("call", &Model::call, nb::arg("inputs"), nb::arg("entry").none(), nb::arg("adapter").none(),
            nb::arg("row_adapters").none(), nb::arg("settings"), nb::arg("tokens"))

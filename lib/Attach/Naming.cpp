@@ -14,7 +14,7 @@ static StringRef operatorOf(const ModuleParameter &parameter) {
   return const_cast<onnxir::NodeOp &>(parameter.uses.front().node).getOpType();
 }
 
-// A tensor under another parameter's name is one that was merged with it only where that parameter is read by the same
+// A weight under another parameter's name is one that was merged with it only where that parameter is read by the same
 // operator: a norm's weight of ones and a constant 1 + weight of zeros are equal too. And where a module has a tensor
 // under its own name, what else stands in such a place is no parameter: GroupNorm is written as a normalisation by ones
 // and zeros, then the product with its weight.
@@ -30,7 +30,8 @@ void ModuleTable::settleNaming() {
       if (each->kind != SiteKind::Vector)
         continue;
       auto isLike = [&](const ModuleParameter *owner) { return operatorOf(*owner) == operatorOf(*each); };
-      if (each->naming == Naming::Shared && !each->isStructural && !llvm::any_of(owners[each->value], isLike))
+      if (each->naming == Naming::Shared && each->parameter == "weight" && !each->isStructural &&
+          !llvm::any_of(owners[each->value], isLike))
         each->naming = Naming::Made;
       auto [known, isFirst] = best.try_emplace(each->parameter, each->naming);
       known->second = std::min(known->second, each->naming);

@@ -98,16 +98,42 @@ def _adapter_arguments(adapters):
     return arguments
 
 
-def compile(base, adapters=None, target="cpu:native", threads=0, ignore_missing=(), slots=None):
+def _claim_arguments(
+    ignore_missing=(),
+    renamed=None,
+    checkpoint=None,
+    no_base=False,
+    allow_other_base=False,
+    require_proof=False,
+):
+    """How adapters find their modules (docs/attach.md).
+
+    ignore_missing: globs of modules that the graph is known not to hold.
+    renamed: a dict of paths of modules, or of their first names, as the adapters and as the graph have them.
+    checkpoint: the base model's checkpoint, a .safetensors file or a folder, with which claims are compared;
+        by itself the one that an adapter names is, where it is on this machine, unless no_base.
+    allow_other_base: attach to a graph that holds other numbers than the checkpoint.
+    require_proof: refuse what the checkpoint does not prove.
+    """
+    arguments = [f"--ignore-missing={glob}" for glob in ignore_missing]
+    arguments += [f"--map={old}={new}" for old, new in (renamed or {}).items()]
+    if checkpoint is not None:
+        arguments.append(f"--base={os.fspath(checkpoint)}")
+    flags = {"--no-base": no_base, "--allow-other-base": allow_other_base, "--require-proof": require_proof}
+    return arguments + [flag for flag, wanted in flags.items() if wanted]
+
+
+def compile(base, adapters=None, target="cpu:native", threads=0, slots=None, **claims):
     """Compiles an ONNX file with its adapters (a dict of Adapter or paths by name) and room for more (a dict
     of Slot by name); returns the model, open.
 
-    Its method save(path) keeps the artifact. target and ignore_missing are adapter-opt's options.
+    Its method save(path) keeps the artifact. target is adapter-opt's option, claims are the keywords
+    ignore_missing, renamed, checkpoint, no_base, allow_other_base and require_proof: how adapters find
+    their modules (docs/attach.md).
     """
     folder = tempfile.TemporaryDirectory(prefix="adapter-opt-")
     artifact = os.path.join(folder.name, "model.adapt")
-    ignored = [f"--ignore-missing={glob}" for glob in ignore_missing]
-    arguments = [*_adapter_arguments(adapters), *_slot_arguments(slots), *ignored]
+    arguments = [*_adapter_arguments(adapters), *_slot_arguments(slots), *_claim_arguments(**claims)]
     run(base, *arguments, f"--target={target}", "-o", artifact)
     return CompiledModel(folder, artifact, threads)
 
@@ -124,16 +150,23 @@ class CompiledModel(Model):
         shutil.copytree(self._artifact, path)
 
 
-def merge(base, adapters, output, ignore_missing=()):
-    """Writes `output`, an ONNX file with the adapters (a dict of paths or Adapter by name) folded in."""
-    ignored = [f"--ignore-missing={glob}" for glob in ignore_missing]
-    run(base, *_adapter_arguments(adapters), *ignored, "-o", output)
+def merge(base, adapters, output, **claims):
+    """Writes `output`, an ONNX file with the adapters (a dict of paths or Adapter by name) folded in.
+
+    claims: as for compile.
+    """
+    run(base, *_adapter_arguments(adapters), *_claim_arguments(**claims), "-o", output)
 
 
-def check(base, adapters, ignore_missing=()):
-    """Where each update of the adapters goes, as a dict; a ValueError where something is left over."""
-    ignored = [f"--ignore-missing={glob}" for glob in ignore_missing]
-    return json.loads(run(base, *_adapter_arguments(adapters), *ignored, "--check", "--report=json"))
+def check(base, adapters, **claims):
+    """Where each update of the adapters goes and what proves it, as a dict; a ValueError where something is
+    left over.
+
+    claims: as for compile.
+    """
+    return json.loads(
+        run(base, *_adapter_arguments(adapters), *_claim_arguments(**claims), "--check", "--report=json")
+    )
 
 
 def export(folder, output):

@@ -12,22 +12,23 @@ import numpy as np
 from adapter_opt import _runtime
 
 
-def load(path, threads=0, memory_limit=0, check=True):
+def load(path, threads=0, memory_limit=0, check=True, allow_other_base=False):
     """Opens an artifact (`model.adapt`). It is native code: open only what comes from a trusted source.
 
     threads: that work on one call; 0 means as many as there are processors.
     memory_limit: bytes that calls may use beside the weights; 0 means no limit.
     check: compare the files with their hashes in the background. Once damage is found every call is a
         ValueError that names it; finish_check() waits for the result.
+    allow_other_base: adapters may be loaded that say they were made of another base than the model's.
     """
-    return Model(path, threads, memory_limit, check)
+    return Model(path, threads, memory_limit, check, allow_other_base)
 
 
 class Model:
     """An open model. Its methods may be called from several threads at the same time."""
 
-    def __init__(self, path, threads=0, memory_limit=0, check=True):
-        self._model = _runtime.Model(os.fspath(path), threads, memory_limit, check)
+    def __init__(self, path, threads=0, memory_limit=0, check=True, allow_other_base=False):
+        self._model = _runtime.Model(os.fspath(path), threads, memory_limit, check, allow_other_base)
 
     def __call__(self, inputs=None, /, *, adapters=None, settings=None, **named):
         """Runs the model and returns its outputs as a dict of NumPy arrays by name.

@@ -11,7 +11,7 @@
 
 // As graph builders name and fuse modules: each update acts in its outputs of one weight, as one low-rank update.
 // TABLE: layers.0.self_attn.o_proj {{.*}} /model/layers.0/attn/o_proj/MatMul
-// TABLE: layers.0.mlp.up_proj {{.*}} /model/layers.0/mlp/gate_up_proj/MatMul {{ *}}outputs 3 to 5
+// TABLE: layers.0.mlp.up_proj {{.*}} /model/layers.0/mlp/gate_up_proj/MatMul {{ *}}names {{ *}}outputs 3 to 5
 // TABLE: layers.0.self_attn.q_proj {{.*}} lora {{ *}}2 {{.*}} outputs 0 to 3
 // TABLE: layers.0.self_attn.v_proj {{.*}} lora {{ *}}2 {{.*}} outputs 6 to 7
 // CHECK-LABEL: onnx.model @m

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Draws small models, the graphs that exporters could make of them, and adapters that hit what is hard to attach:
-equal weights, tied tables, folded constants, names of other tools, parts of models. What is right is arithmetic.
+"""Draws small models, the graphs that exporters could make of them, and adapters that hit what is hard to
+attach: equal weights, tied tables, folded constants, names of other tools, parts of models. What is right is
+arithmetic.
 
-A model is a chain of modules; `Drawn` has its parameters as a framework stores them, writes the graph, the base
-checkpoint and the adapter, and computes what the graph must answer with the adapter applied.
+A model is a chain of modules; `Drawn` has its parameters as a framework stores them, writes the graph, the
+base checkpoint and the adapter, and computes what the graph must answer with the adapter applied.
 """
 
 import json

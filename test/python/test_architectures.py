@@ -97,7 +97,7 @@ def test_folded_norms_are_refused(tmp_path, exporter):
     """The graph holds a convolution's weight times its norm's scale: adding to it would be wrong."""
     case = Case("resnet", exporter, tmp_path)
     a = adapter("resnet", tmp_path / "a", 1)
-    mentions = ["convolution", "folded a normalisation"]
+    mentions = ["convolution", "normalisation is folded"]
     product.refused("adapter-opt", case.base, f"--adapter=a={a[0]}", "--check", mentions=mentions)
 
 

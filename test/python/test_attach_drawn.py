@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Graphs and adapters drawn at random (drawn.py): each is applied as arithmetic says, or refused with a message."""
+"""Graphs and adapters drawn at random (drawn.py): each is applied as arithmetic says, or refused."""
 
 import numpy as np
 import onnxruntime

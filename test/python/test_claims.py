@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""That a tensor of a graph is a parameter of a module is a claim: by which evidence it is taken, and when refused."""
+"""That a tensor of a graph is a parameter of a module is a claim: by which evidence it is taken, and when it
+is refused."""
 
 import json
 import shutil
@@ -566,3 +567,68 @@ def test_the_loss_of_a_narrow_merge_is_on_record(tmp_path):
     product.opt(graph, "--adapter", f"x={folder}", "-o", tmp_path / "merged.onnx")
     (record,) = json.loads(onnx.load(tmp_path / "merged.onnx").metadata_props[0].value)
     assert 0 < record["parameters"][0]["retained_error"] < 0.1
+
+
+def test_an_adapter_of_another_base_is_not_loaded(tmp_path):
+    """Of adapters that record their base, as those of adapter-opt diff do."""
+    w = tiny.numbers(4, 4)
+    graph = tiny.graph(tmp_path / "m.onnx", [tiny.matmul("/fc/MatMul", "w")], {"w": w.T})
+    save_file({"fc.weight": w}, tmp_path / "base.safetensors")
+    save_file({"fc.weight": w + 1}, tmp_path / "other.safetensors")
+    changed = w.copy()
+    changed[1] += tiny.numbers(4, seed=3)
+    save_file({"fc.weight": changed}, tmp_path / "tuned.safetensors")
+    for base in ("base", "other"):
+        files = [tmp_path / f"{base}.safetensors", tmp_path / "tuned.safetensors"]
+        product.opt("diff", *files, "--as", "lora,rank=4", "-o", tmp_path / f"delta-{base}")
+    np.save(tmp_path / "x.npy", X)
+    arguments = ["--row-adapters", "a,a,a", "--input", f"x={tmp_path}/x.npy"]
+    product.opt(
+        graph,
+        "--adapter-slot",
+        "s:lora@row",
+        "--base",
+        tmp_path / "base.safetensors",
+        "-o",
+        tmp_path / "m.adapt",
+    )
+    got = product.run(
+        tmp_path / "m.adapt",
+        {"x": X},
+        tmp_path,
+        "--load",
+        f"a={tmp_path}/delta-base",
+        "--row-adapters",
+        "a,a,a",
+    )
+    tiny.close(got["y"], X @ changed.T)
+    load = ["--load", f"a={tmp_path}/delta-other"]
+    product.refused("adapter-run", tmp_path / "m.adapt", *load, *arguments, mentions=["another base"])
+    done = product.call("adapter-run", tmp_path / "m.adapt", *load, *arguments, "--allow-other-base")
+    assert done.returncode == 0, done.stderr
+    ao = product.package()
+    with pytest.raises(ValueError, match="another base"):
+        ao.load(tmp_path / "m.adapt").load_adapter("a", tmp_path / "delta-other")
+    ao.load(tmp_path / "m.adapt", allow_other_base=True).load_adapter("a", tmp_path / "delta-other")
+
+
+def test_room_is_compared_with_the_base(tmp_path):
+    graph = tiny.graph(tmp_path / "m.onnx", [tiny.matmul("/fc/MatMul", "w")], {"w": tiny.numbers(4, 4)})
+    save_file({"fc.weight": tiny.numbers(4, 4, seed=2)}, tmp_path / "base.safetensors")
+    arguments = [graph, "--adapter-slot", "s:lora@row", "--base", tmp_path / "base.safetensors"]
+    product.refused("adapter-opt", *arguments, "-o", tmp_path / "m.adapt", mentions=["fc.weight"])
+    product.opt(*arguments, "--allow-other-base", "-o", tmp_path / "m.adapt")
+
+
+def test_python_says_the_same(plain, tmp_path):
+    graph, folder, want = plain
+    ao = product.package()
+    found = ao.check(graph, {"x": folder}, checkpoint=tmp_path / "right", require_proof=True)
+    assert (found["proved"], found["parameters"]) == (1, 1)
+    assert found["updates"][0]["evidence"] == "contents"
+    with pytest.raises(ValueError, match="--allow-other-base"):
+        ao.merge(graph, {"x": folder}, tmp_path / "merged.onnx", checkpoint=tmp_path / "other")
+    ao.merge(
+        graph, {"x": folder}, tmp_path / "merged.onnx", checkpoint=tmp_path / "other", allow_other_base=True
+    )
+    tiny.close(tiny.answer(tmp_path / "merged.onnx", {"x": X}), want)
