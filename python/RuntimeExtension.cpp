@@ -168,7 +168,7 @@ private:
 NB_MODULE(_runtime, module) {
   nb::class_<Model>(module, "Model")
       .def(nb::init<const std::string &, int, int64_t, bool, bool>(), nb::arg("path"), nb::arg("threads"),
-           nb::arg("memory_limit"), nb::arg("check"))
+           nb::arg("memory_limit"), nb::arg("check"), nb::arg("allow_other_base"))
       .def("call", &Model::call, nb::arg("inputs"), nb::arg("entry").none(), nb::arg("adapter").none(),
            nb::arg("row_adapters").none(), nb::arg("settings"), nb::arg("tokens"))
       .def("switch", &Model::switchTo, nb::arg("name").none())
