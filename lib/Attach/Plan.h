@@ -84,6 +84,9 @@ checkpoint::Status planAttach(mlir::ModuleOp module, const std::vector<AdapterRe
                               const std::vector<SlotRequest> &slots, const AttachOptions &options,
                               AttachPlan &plan, AttachReport &report);
 
+/// Says in each model what was placed there and what proves it (adapter.attachment).
+void recordPlacements(const AttachPlan &plan, const AttachReport &report);
+
 /// Settles the times that requests leave open, once every update has its place; fills the report.
 void chooseTimes(AttachPlan &plan, const AttachOptions &options, AttachReport &report);
 

@@ -5,12 +5,12 @@
 // compilation serves every layer that is adapted in the same way.
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "dialects/ONNX/IR/ONNXOps.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Compile/Evaluate.h"
 #include "lib/Compile/Passes.h"
 #include "lib/Compile/Rounding.h"
 #include "lib/Conversion/Passes.h"
-#include "dialects/ONNX/IR/ONNXOps.h"
 #include "lib/Support/ParameterStore.h"
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// See Planner.h. Claims say where a parameter is, forms whether the update fits there.
+#include "lib/Attach/Planner.h"
+#include "lib/Attach/Forms.h"
+#include "lib/Attach/Match.h"
+#include "lib/Attach/Mixtures.h"
+#include "lib/Attach/Modules.h"
+#include "lib/Checkpoint/Bottleneck.h"
+
+using namespace mlir;
+using namespace adapter;
+using checkpoint::Done;
+using checkpoint::Error;
+using checkpoint::Result;
+using checkpoint::Status;
+using checkpoint::Update;
+
+Status Planner::readOptions() {
+  for (const std::string &text : options.ignoreMissing) {
+    llvm::Expected<llvm::GlobPattern> glob = llvm::GlobPattern::create(text);
+    if (!glob)
+      return Error{"--ignore-missing '" + text + "' is not a glob: " + llvm::toString(glob.takeError())};
+    globs.push_back(std::move(*glob));
+  }
+  return Done{};
+}
+
+bool Planner::isIgnored(const std::string &module) const {
+  return llvm::any_of(globs, [&](const llvm::GlobPattern &glob) { return glob.match(module); });
+}
+
+void Planner::leaveOver(const Update &update, const std::string &why) {
+  report.leftOver.push_back("adapter '" + adapter->request->name + "': module '" + update.module + "' (" +
+                            update.parameter + ", " + update.form + "): " + why);
+}
+
+//===----------------------------------------------------------------------===//
+// One update at one parameter
+//===----------------------------------------------------------------------===//
+
+// Why an update cannot act on a tensor together with what acts there already; "" where it can.
+std::string Planner::whyTaken(const Update &update, const Target &target) {
+  bool isTied = target.note == "tied";
+  auto [owner, isFirst] = owners.try_emplace(
+      {target.parameter ? target.parameter : target.biasless, target.parameter ? 0 : 1}, update.module);
+  if (!isFirst && !isTied && owner->second != update.module)
+    return "the graph has it in the tensor of '" + owner->second +
+           "' of the same adapter; --map 'OLD=NEW' says which is meant";
+  bool isBuild = adapter->time == BindingTime::Build;
+  for (const PlannedUpdate &other : plan.planned(target.parameter, target.biasless).updates) {
+    if (update.form == "replace" && isBuild && other.update->form == "replace" &&
+        other.adapter->time == BindingTime::Build)
+      return "adapter '" + other.adapter->request->name +
+             "' replaces the same tensor; bind one of them at another time";
+    if (checkpoint::isMixtureForm(other.update->form) && !actsBehindMixtures(update.form))
+      return "adapter '" + other.adapter->request->name +
+             "' is a mixture there, so that there is no weight which '" + update.form +
+             "' could replace or rescale; give the mixture last";
+  }
+  return "";
+}
+
+void Planner::placeAt(const Update &update, const Target &target, const std::vector<PartUpdate> *parts) {
+  const ModuleParameter &parameter = target.parameter ? *target.parameter : missingBias(*target.biasless);
+  bool unchanged = target.parameter && changesNothing(update, parameter);
+  std::string why = unchanged ? "" : whyUncertain(update, parameter, target.proof.evidence);
+  bool isMixture = checkpoint::isMixtureForm(update.form);
+  const ModuleTable &table = *plan.planned(target.parameter, target.biasless).table;
+  if (why.empty())
+    why = isMixture ? whyMixtureUnfit({adapter, &update}, parameter, table) : whyUnfit(update, parameter);
+  if (why.empty())
+    why = whyTaken(update, target);
+  if (!why.empty())
+    return leaveOver(update, why);
+  if (!unchanged) {
+    PlannedParameter &entry = plan.planned(target.parameter, target.biasless);
+    if (entry.updates.empty() && target.parameter)
+      entry.tied = tiedWeights(*entry.table, *target.parameter);
+    entry.updates.push_back({adapter, &update});
+  }
+  reportAt(update, target, unchanged, parts);
+}
+
+void Planner::reportAt(const Update &update, const Target &target, bool unchanged,
+                       const std::vector<PartUpdate> *parts) {
+  const ModuleParameter &parameter = target.parameter ? *target.parameter : missingBias(*target.biasless);
+  Placement row;
+  row.adapter = adapter->request->name;
+  row.module = update.module;
+  row.parameter = update.parameter;
+  row.graphModule = parameter.module;
+  row.node = parameter.nodeName();
+  row.model = parameter.model().getSymName().str();
+  row.key = parameter.value ? const_cast<ParameterOp &>(parameter.value).getKey().str() : "";
+  row.kind = parameter.kind;
+  row.form = update.form;
+  row.rank = update.rank;
+  bool scales = update.form != "replace" && update.form != "rows";
+  row.scale = scales ? update.scale * adapter->request->scale : 1.0;
+  row.transposed = parameter.transposed;
+  row.note = unchanged ? "unchanged" : target.note;
+  row.evidence = unchanged ? Evidence::Contents : target.proof.evidence;
+  row.derivation = target.proof.derivation.text(update.module + "." + update.parameter);
+  if (!parts) {
+    report.placements.push_back(std::move(row));
+    return;
+  }
+  for (const PartUpdate &each : *parts) {
+    row.module = each.update->module;
+    row.rank = each.update->rank;
+    row.scale = scales ? each.update->scale * adapter->request->scale : 1.0;
+    row.evidence = each.evidence;
+    row.note = "outputs " + std::to_string(each.part.offset) + " to " +
+               std::to_string(each.part.offset + each.part.size - 1);
+    report.placements.push_back(row);
+  }
+}
+
+// A whole tensor, or a part of a fused one, as far as the base proves it.
+void Planner::placePart(const Update &update, FusedPart part, const std::string &note) {
+  Proof proof = claims.prove(update, part);
+  const Update *carried = &update;
+  if (proof.derivation.kind != Derivation::Itself) {
+    Result<Update> made = carryThrough(update, proof.derivation, update.module + "." + update.parameter,
+                                       part.parameter->storedTransposed);
+    if (!made)
+      return leaveOver(update, made.error().message);
+    adapter->made.push_back(std::move(*made));
+    carried = &adapter->made.back();
+  }
+  if (part.isWhole())
+    return placeAt(*carried, {part.parameter, nullptr, std::move(proof), note});
+  if (checkpoint::isMixtureForm(update.form))
+    return leaveOver(update, "a mixture cannot act on a part of a fused weight (" +
+                                 part.parameter->nodeName() + "); export the modules apart");
+  if (outputsOf(update) != part.size)
+    return leaveOver(update, "it has " + std::to_string(outputsOf(update)) + " outputs, the base's module " +
+                                 std::to_string(part.size));
+  fused[{part.parameter, StringRef(carried->form)}].parts.push_back({carried, part, proof.evidence});
+}
+
+void Planner::placeFused() {
+  for (auto &[key, entry] : fused) {
+    Result<Update> whole = fuseUpdates(entry.parts);
+    if (!whole) {
+      leaveOver(*entry.parts.front().update, whole.error().message);
+      continue;
+    }
+    adapter->made.push_back(std::move(*whole));
+    Target target{key.first, nullptr, {}, ""};
+    target.proof.evidence = entry.parts.front().evidence;
+    placeAt(adapter->made.back(), target, &entry.parts);
+  }
+  fused.clear();
+}
+
+// One module that the graph holds in several.
+void Planner::placeSplit(const Update &update, const Claim &claim) {
+  std::vector<int64_t> sizes;
+  for (ModuleParameter *parameter : claim.split)
+    sizes.push_back(parameter->shape[0]);
+  Result<std::vector<Update>> parts = splitUpdate(update, sizes);
+  if (!parts)
+    return leaveOver(update, parts.error().message);
+  for (size_t i = 0; i < parts->size(); ++i) {
+    adapter->made.push_back(std::move((*parts)[i]));
+    Proof proof;
+    proof.evidence = claim.split[i]->evidence;
+    placeAt(adapter->made.back(), {claim.split[i], nullptr, proof, "part " + std::to_string(i + 1)});
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// One update in all graphs
+//===----------------------------------------------------------------------===//
+
+bool Planner::placeClaim(const Update &update, size_t index) {
+  const Claim &claim = claims.find(index, update);
+  if (claim.none())
+    return false;
+  if (claim.biasless) {
+    Proof proof;
+    proof.evidence = claim.biasless->evidence;
+    placeAt(update, {nullptr, claim.biasless, proof, "new bias"});
+    return true;
+  }
+  if (!claim.split.empty()) {
+    placeSplit(update, claim);
+    return true;
+  }
+  for (const FusedPart &part : claim.parts)
+    placePart(update, part, claim.byContents ? "by contents" : "");
+  if (!update.tied)
+    return true;
+  const FusedPart &first = claim.parts.front();
+  for (ModuleParameter *weight : tiedWeights(*plan.tables[index], *first.parameter)) {
+    bool isFound = llvm::any_of(claim.parts, [&](const FusedPart &part) { return part.parameter == weight; });
+    if (isFound)
+      continue;
+    Result<Update> own = ofTiedHead(update);
+    if (!own) {
+      leaveOver(update, own.error().message);
+      continue;
+    }
+    adapter->made.push_back(std::move(*own));
+    placePart(adapter->made.back(), {weight, 0, weight->shape[0]}, "tied");
+  }
+  return true;
+}
+
+// Token rows follow ties, so it does not matter which of the modules that share a table the checkpoint names.
+bool Planner::placeTable(const Update &update, const ModuleTable &table) {
+  std::vector<ModuleParameter *> found = embeddingsCalled(table, update.module);
+  for (ModuleParameter *parameter : found)
+    placePart(update, {parameter, 0, parameter->shape[0]}, "");
+  return !found.empty();
+}
+
+void Planner::place(const Update &update) {
+  if (isIgnored(update.module)) {
+    if (!llvm::is_contained(report.ignored, update.module))
+      report.ignored.push_back(update.module);
+    return;
+  }
+  if (checkpoint::isModuleForm(update.form))
+    return placeModule(update);
+  bool anywhere = false;
+  for (size_t index = 0; index < plan.tables.size(); ++index) {
+    bool here = placeClaim(update, index);
+    if (!here && update.tied)
+      here = placeTable(update, *plan.tables[index]);
+    anywhere |= here;
+  }
+  if (!anywhere)
+    leaveOver(update, explainMissing(update));
+}
+
+std::string Planner::explainMissing(const Update &update) const {
+  for (size_t index = 0; index < plan.tables.size(); ++index)
+    if (const Claim &claim = claims.find(index, update); !claim.problem.empty())
+      return claim.problem;
+  return whyMissing(plan, update, claims.base() != nullptr);
+}
+
+Status Planner::placeAll(LoadedAdapter &loaded) {
+  adapter = &loaded;
+  owners.clear();
+  firstPlacement = report.placements.size();
+  if (Status status =
+          claims.settle(loaded.contents, [&](const std::string &module) { return isIgnored(module); });
+      !status)
+    return status;
+  for (const Update &update : loaded.contents.updates)
+    place(update);
+  placeFused();
+  if (std::string why = claims.whyOtherBase(); !why.empty())
+    report.leftOver.insert(report.leftOver.begin(), "adapter '" + loaded.request->name + "': " + why);
+  if (const checkpoint::BaseModel *base = claims.base())
+    report.bases.push_back({loaded.request->name, base->path(), base->digest()});
+  if (std::string why = whyUnproved(); !why.empty())
+    report.leftOver.push_back("adapter '" + loaded.request->name + "': " + why);
+  return Done{};
+}
+
+// Of --require-proof.
+std::string Planner::whyUnproved() const {
+  if (!options.requireProof)
+    return "";
+  std::string list;
+  size_t count = 0;
+  for (size_t i = firstPlacement; i < report.placements.size(); ++i) {
+    const Placement &row = report.placements[i];
+    if (row.evidence == Evidence::Contents || row.note == "new bias" || row.kind == SiteKind::Bottleneck)
+      continue;
+    if (++count <= 3)
+      list += (list.empty() ? "'" : ", '") + row.module + "." + row.parameter + "'";
+  }
+  if (!count)
+    return "";
+  return "--require-proof: " + std::to_string(count) + " parameters are not proved by contents (" + list +
+         (count > 3 ? ", ..." : "") + "); " +
+         (claims.base() ? claims.base()->path() + " has no tensors for them"
+                        : "name the base checkpoint with --base");
+}
+
+// A module stands at a residual sum; of a bottleneck `down` says how wide that is.
+void Planner::placeModule(const Update &update) {
+  bool anywhere = false;
+  for (const auto &sums : plan.sums) {
+    Result<ResidualSum *> found = sums->find(update.module, update.tensors.at("down").shape[1]);
+    if (!found) {
+      leaveOver(update, found.error().message);
+      return;
+    }
+    if (!*found)
+      continue;
+    anywhere = true;
+    auto known = llvm::find_if(plan.modules, [&](const auto &each) { return each->sum == *found; });
+    if (known == plan.modules.end()) {
+      plan.modules.push_back(std::make_unique<PlannedModules>(PlannedModules{*found, {}}));
+      known = std::prev(plan.modules.end());
+    }
+    PlannedUpdate planned{adapter, &update};
+    if (std::string why = whyModuleUnfit(planned, **known); !why.empty())
+      return leaveOver(update, why);
+    (*known)->updates.push_back(planned);
+    Placement row;
+    row.adapter = adapter->request->name;
+    row.module = update.module;
+    row.parameter = update.parameter;
+    row.graphModule = (*found)->module;
+    row.node = (*found)->nodeName();
+    row.model = sums->getModel().getSymName().str();
+    row.kind = SiteKind::Bottleneck;
+    row.form = update.form;
+    row.rank = update.rank;
+    row.scale = update.scale * adapter->request->scale;
+    report.placements.push_back(std::move(row));
+  }
+  if (anywhere)
+    return;
+  leaveOver(update, explainMissing(update));
+}
