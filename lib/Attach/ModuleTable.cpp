@@ -115,6 +115,14 @@ static std::string pathWithin(const std::string &path, const std::string &module
   return "";
 }
 
+static bool namesOtherOperand(onnxir::NodeOp node, unsigned operand, StringRef parameter) {
+  for (unsigned other = 0; other < node.getInputs().size(); ++other)
+    if (std::optional<Role> role = roleOf(node, other);
+        other != operand && role && role->parameter == parameter)
+      return true;
+  return false;
+}
+
 void ModuleTable::readNode(onnxir::NodeOp node) {
   // What only rearranges a parameter is on the way to the node that uses it.
   if (!isKnownDomain(node) || onlyRearranges(node))
@@ -134,6 +142,9 @@ void ModuleTable::readOperand(onnxir::NodeOp node, unsigned operand, const std::
   std::optional<Role> role = roleOf(node, operand);
   TensorName name = splitName(parameter.getKey());
   bool keyAgrees = !name.module.empty() && (path.empty() || checkpoint::pathsMatch(name.module, path));
+  // Equal tensors of one module are merged too, under a name that says what another operand is.
+  bool isMerged = keyAgrees && role && name.parameter != role->parameter &&
+                  namesOtherOperand(node, operand, name.parameter);
   // torch's MultiheadAttention multiplies by the weight of its out_proj itself: that module does not run.
   std::string inner = keyAgrees ? "" : pathWithin(name.module, path);
   bool readByParent = !inner.empty() && role && name.parameter == role->parameter;
@@ -158,10 +169,10 @@ void ModuleTable::readOperand(onnxir::NodeOp node, unsigned operand, const std::
     entry.module = name.module;
   // A tensor under its own name says which parameter it is; where exporters merged or renamed it, the
   // operator does.
-  bool isOther = role && name.parameter == role->parameter && !name.module.empty();
-  entry.naming = keyAgrees ? Naming::Own : isOther ? Naming::Shared : Naming::Made;
+  bool isOther = isMerged || (role && name.parameter == role->parameter && !name.module.empty());
+  entry.naming = keyAgrees && !isMerged ? Naming::Own : isOther ? Naming::Shared : Naming::Made;
   entry.evidence = hasModuleMetadata(node) ? Evidence::Metadata : Evidence::Names;
-  entry.parameter = keyAgrees ? name.parameter : role->parameter;
+  entry.parameter = keyAgrees && !isMerged ? name.parameter : role->parameter;
   entry.kind = role ? role->kind : SiteKind::Vector;
   entry.value = parameter;
   if (isMatrix)

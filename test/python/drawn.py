@@ -48,6 +48,21 @@ class Norm:
         return x * (1 + weight if self.plus_one else weight)
 
 
+class LayerNorm:
+    """y = (x - mean) / deviation * w + b."""
+
+    def __init__(self, path, weight, bias):
+        self.path, self.weight, self.bias = path, weight, bias
+
+    def parameters(self):
+        yield "weight", self.weight
+        yield "bias", self.bias
+
+    def run(self, x, p):
+        normal = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
+        return normal * p[self.path + ".weight"] + p[self.path + ".bias"]
+
+
 class Embedding:
     """A lookup in a table [vocabulary, width]; perhaps tied to the last module, a head."""
 
@@ -95,7 +110,11 @@ class Drawn:
             path = f"{part}layers.{layer}."
             if self.chance(0.5):
                 weight = self.pick(self.numbers(width), np.zeros(width, "f4"), np.ones(width, "f4"))
-                modules.append(Norm(path + "norm", weight, self.chance(0.4)))
+                if self.chance(0.3):
+                    bias = self.pick(self.numbers(width), np.zeros(width, "f4"))
+                    modules.append(LayerNorm(path + "norm", weight, bias))
+                else:
+                    modules.append(Norm(path + "norm", weight, self.chance(0.4)))
             for name in ("q", "k")[: self.pick(1, 2)]:
                 weight = same.copy() if self.chance(0.25) else self.numbers(width, width)
                 bias = self.pick(None, self.numbers(width), np.zeros(width, "f4"))
@@ -237,6 +256,11 @@ class Drawn:
         else:
             name = self.constant(weight, own)
         return self.node(module, "Mul", [x, name] if self.chance(0.5) else [name, x])
+
+    def export_layernorm(self, module, x):
+        own = self.graph_path(module.path)
+        names = [self.constant(module.weight, own + ".weight"), self.constant(module.bias, own + ".bias")]
+        return self.node(module, "LayerNormalization", [x, *names])
 
     def export_embedding(self, module, ids):
         return self.node(

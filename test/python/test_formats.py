@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Adapters in the formats of other tools answer as the PEFT adapter does that they were made of."""
 
+import copy
+
 import formats
 import onnxruntime
 import peft
@@ -41,7 +43,7 @@ def loaded(slots, adapter, tmp_path):
     return product.run(slots, {"x": X.numpy()}, tmp_path, f"--load=x={adapter}", row)["y"]
 
 
-@pytest.mark.parametrize("write", formats.WRITERS, ids=lambda write: write.__name__)
+@pytest.mark.parametrize("write", [*formats.WRITERS, formats.kohya], ids=lambda write: write.__name__)
 def test_merged(base, tmp_path, write):
     model = formats.adapted()
     y = merged(base, write(model, tmp_path / "a"), tmp_path)
@@ -122,6 +124,7 @@ def test_what_peft_saves_of_a_batch_norm(tmp_path):
     model = torch.nn.Sequential(torch.nn.Linear(4, 4), tanh, norm, tanh, torch.nn.Linear(4, 2)).eval()
     names = dict(input_names=["x"], output_names=["y"], dynamo=True, external_data=False, verbose=False)
     torch.onnx.export(model, (torch.randn(3, 4),), str(tmp_path / "base.onnx"), **names)
+    original = copy.deepcopy(model)
     tuned = peft.get_peft_model(
         model, peft.LoraConfig(target_modules=["0"], modules_to_save=["2"], init_lora_weights=False)
     )
@@ -133,10 +136,13 @@ def test_what_peft_saves_of_a_batch_norm(tmp_path):
         "num_batches_tracked" in key
         for key in safetensors.torch.load_file(tmp_path / "a/adapter_model.safetensors")
     )
-    done = product.call("adapter-opt", tmp_path / "base.onnx", f"--adapter=x={tmp_path / 'a'}", "--check")
-    said = done.stdout + done.stderr
-    assert "running_mean" in said and "running_var" in said
-    assert "num_batches_tracked" not in said
+    path = tmp_path / "base.onnx"
+    x = torch.randn(3, 4)
+    product.opt(path, f"--adapter=x={tmp_path / 'a'}", "-o", tmp_path / "merged.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "merged.onnx"), providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        want, before = tuned(x).numpy(), original(x).numpy()
+    assert_agrees(session.run(["y"], {"x": x.numpy()})[0], want, before)
 
 
 def test_multihead_attention_counts_out_proj_twice(tmp_path):
@@ -157,3 +163,54 @@ def test_multihead_attention_counts_out_proj_twice(tmp_path):
         plain.in_proj_weight += 3.0 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
         plain.out_proj.weight += 2 * 3.0 * output.lora_B["default"].weight @ output.lora_A["default"].weight
         assert_agrees(plain(x, x, x)[0].numpy(), expected.numpy())
+
+
+class Attending(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attn, self.fc = torch.nn.MultiheadAttention(8, 2, batch_first=True), torch.nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.fc(self.attn(x, x, x, need_weights=False)[0])
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_multihead_attention(tmp_path, exporter):
+    """torch computes it from the weights, without running out_proj: both weights are found all the same."""
+    torch.manual_seed(0)
+    model, x = Attending().eval(), torch.randn(2, 5, 8)
+    names = dict(input_names=["x"], output_names=["y"], verbose=False)
+    if exporter == "dynamo":
+        names |= dict(dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},))
+    else:
+        names |= dict(dynamo=False, dynamic_axes={"x": {0: "batch"}})
+    torch.onnx.export(model, (x,), str(tmp_path / "base.onnx"), **names)
+    config = peft.LoraConfig(r=2, lora_alpha=4, target_modules=["attn", "fc"], init_lora_weights=False)
+    tuned = peft.get_peft_model(copy.deepcopy(model), config).eval()
+    tuned.save_pretrained(tmp_path / "a")
+    with torch.no_grad():
+        want, before = tuned(x).numpy(), model(x).numpy()
+    product.opt(tmp_path / "base.onnx", f"--adapter=x={tmp_path / 'a'}", "-o", tmp_path / "merged.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "merged.onnx"), providers=["CPUExecutionProvider"])
+    assert_agrees(session.run(["y"], {"x": x.numpy()})[0], want, before)
+    for time, arguments in (("switch", ["--adapter=x"]), ("row", ["--row-adapters=x,x"])):
+        artifact = tmp_path / f"{time}.adapt"
+        product.opt(tmp_path / "base.onnx", f"--adapter=x={tmp_path / 'a'}@{time}", "-o", artifact)
+        assert_agrees(product.run(artifact, {"x": x.numpy()}, tmp_path, *arguments)["y"], want, before)
+
+
+def test_out_proj_alone_does_not_run(tmp_path):
+    """PEFT's adapter on a MultiheadAttention's out_proj has no effect; what would have one is refused."""
+    torch.manual_seed(0)
+    model, x = Attending().eval(), torch.randn(2, 5, 8)
+    names = dict(input_names=["x"], output_names=["y"], verbose=False, dynamo=True)
+    torch.onnx.export(model, (x,), str(tmp_path / "base.onnx"), **names)
+    config = peft.LoraConfig(r=2, lora_alpha=4, target_modules=["out_proj"], init_lora_weights=False)
+    peft.get_peft_model(copy.deepcopy(model), config).save_pretrained(tmp_path / "a")
+    product.refused(
+        "adapter-opt",
+        tmp_path / "base.onnx",
+        f"--adapter=x={tmp_path / 'a'}",
+        "--check",
+        mentions=["attn.out_proj", "does not run"],
+    )
