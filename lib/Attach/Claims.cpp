@@ -110,7 +110,7 @@ void Claims::addCandidates(size_t index, MatchItem &item, bool byContents) {
         std::vector<ModuleParameter *> found = findParameter(table, path, item.parameter);
         bool isFit = way != Way::Itself || found.empty() ||
                      fits({item.module, item.parameter}, *found.front(), byContents);
-        item.candidates.push_back({name, isFit});
+        item.candidates.push_back({name, isFit, path});
       }
 }
 
@@ -127,41 +127,63 @@ std::vector<MatchItem> Claims::candidatesIn(size_t table, bool byContents) {
 // Names
 //===----------------------------------------------------------------------===//
 
+// What a path of the graph has of an update's parameter: the module's own tensors, a part of a fused one, or those of the
+// modules that it is split into.
+void Claims::fillClaim(Claim &claim, ModuleTable &table, const std::string &path,
+                       const Update &update) const {
+  std::vector<ModuleParameter *> found = findParameter(table, path, update.parameter);
+  StringRef own = lastName(update.module), name = lastName(path);
+  std::optional<FusedName> fused = fusedNameOf(own);
+  ArrayRef<const char *> parts = partNamesOf(own);
+  if (fused && fused->whole == name && !update.flattened) {
+    if (found.size() == 1)
+      if (std::optional<FusedPart> part = partOf(*found.front(), update, *fused))
+        claim.parts.push_back(*part);
+    return;
+  }
+  if (!parts.empty() && name == parts.front() && !update.flattened) {
+    for (const char *each : parts)
+      if (std::vector<ModuleParameter *> piece = table.find(besides(path, each), update.parameter);
+          piece.size() == 1)
+        claim.split.push_back(piece.front());
+    if (claim.split.size() != parts.size())
+      claim.split.clear();
+    return;
+  }
+  fillOwn(claim, found, update);
+  if (found.empty())
+    claim.biasless = table.findBiasless(path);
+}
+
+// Nodes without names that read one tensor as a table and as a weight: the tensor's name is that of one of the two.
+void Claims::fillOwn(Claim &claim, const std::vector<ModuleParameter *> &found, const Update &update) const {
+  bool isMixed = llvm::any_of(found, [&](ModuleParameter *each) {
+    return each->kind != found.front()->kind && each->kind != SiteKind::Vector &&
+           found.front()->kind != SiteKind::Vector;
+  });
+  std::optional<SiteKind> kind = kindOf({update.module, update.parameter});
+  if (isMixed && !kind && !update.tied) {
+    claim.problem = "the graph reads the tensor as a table and as a weight (" + found.front()->nodeName() +
+                    ", " + found.back()->nodeName() + "), in nodes that name no module; export with names";
+    return;
+  }
+  for (ModuleParameter *each : found)
+    if (!isMixed || !kind || each->kind == *kind)
+      claim.parts.push_back({each, 0, each->shape[0]});
+}
+
 // Fills the claim of each item whose path is settled.
 void Claims::takePaths(size_t index, const MatchResult &match) {
   ModuleTable &table = *tables[index];
   for (size_t i = 0; i < items.size(); ++i) {
-    const std::string &module = items[i].first, &parameter = items[i].second;
+    const std::string &module = items[i].first;
     const Update &update = *updates.at(items[i]).front();
     Claim claim;
     claim.problem = match.problems[i];
+    claim.isElsewhere = match.isElsewhere[i];
     leftOut[index][items[i]] = match.paths[i].size() < module.size();
-    for (Way way : {Way::Itself, Way::Fused, Way::Split})
-      for (const auto &[path, parameters] : table.modules()) {
-        bool isMeant = llvm::any_of(spellingsOf(path), [&](const std::string &spelling) {
-          return !match.paths[i].empty() && nameIn(way, spelling, update) == match.paths[i];
-        });
-        if (!isMeant || !claim.none() || !hasParameter(table, path, parameter))
-          continue;
-        std::vector<ModuleParameter *> found = findParameter(table, path, parameter);
-        if (way == Way::Itself) {
-          for (ModuleParameter *each : found)
-            claim.parts.push_back({each, 0, each->shape[0]});
-          if (found.empty())
-            claim.biasless = table.findBiasless(path);
-        } else if (way == Way::Fused && found.size() == 1) {
-          if (std::optional<FusedPart> part =
-                  partOf(*found.front(), *updates.at(items[i]).front(), *fusedNameOf(lastName(module))))
-            claim.parts.push_back(*part);
-        } else if (way == Way::Split) {
-          for (const char *name : partNamesOf(lastName(module)))
-            if (std::vector<ModuleParameter *> each = table.find(besides(path, name), parameter);
-                each.size() == 1)
-              claim.split.push_back(each.front());
-          if (claim.split.size() != partNamesOf(lastName(module)).size())
-            claim.split.clear();
-        }
-      }
+    if (!match.places[i].empty())
+      fillClaim(claim, table, match.places[i], update);
     claims[index][items[i]] = std::move(claim);
   }
 }

@@ -20,7 +20,8 @@ struct Claim {
       split; ///< instead: those that hold it together, in the order of their outputs
   ModuleParameter *biasless = nullptr; ///< instead: the weight that a missing bias belongs to
   bool byContents = false;
-  std::string problem; ///< why a tensor that could be meant was not taken
+  std::string problem;      ///< why a tensor that could be meant was not taken
+  bool isElsewhere = false; ///< that is only since this graph is another part of the model
 
   bool none() const { return parts.empty() && split.empty() && !biasless; }
 };
@@ -45,6 +46,8 @@ public:
   const Claim &find(size_t table, const checkpoint::Update &update) const;
   /// Compares a claim with the base checkpoint, where there is one; sets how the framework stores a matrix.
   Proof prove(const checkpoint::Update &update, const FusedPart &part);
+  /// The same of a bias that the graph lacks beside a weight.
+  Proof proveMissing(const checkpoint::Update &update, const ModuleParameter &weight) const;
 
   /// The base checkpoint of this adapter; null where none is at hand.
   const checkpoint::BaseModel *base() const { return current ? current->model.get() : nullptr; }
@@ -66,6 +69,10 @@ private:
   void addCandidates(size_t table, checkpoint::MatchItem &item, bool byContents);
   void settleNames();
   void takePaths(size_t table, const checkpoint::MatchResult &match);
+  void fillClaim(Claim &claim, ModuleTable &table, const std::string &path,
+                 const checkpoint::Update &update) const;
+  void fillOwn(Claim &claim, const std::vector<ModuleParameter *> &found,
+               const checkpoint::Update &update) const;
   ContentIndex::Place findTiedHead(size_t table, const Item &item);
   void settleContents(size_t table);
   void refuseDifferent();

@@ -121,7 +121,7 @@ static std::optional<std::vector<double>> scalesOf(const View &graph, const View
     return true;
   });
   for (int64_t i = 0; i < count; ++i)
-    if (support[i] == 1 || !std::isfinite(scales[i]) || scales[i] == 0)
+    if (support[i] < 2 || !std::isfinite(scales[i]) || scales[i] == 0)
       return std::nullopt;
   bool holds = allPairs(graph, base, [&](int64_t row, int64_t column, float g, float w) {
     return isNear(g, scales[slice(row, column)] * w, precision);
@@ -140,19 +140,21 @@ static std::optional<Derivation> recognise(const View &graph, const View &base, 
     if (isItself(graph, base, round))
       return result;
   double precision = precisionOf(dtype);
-  if (isVector && isOnePlus(graph, base, precision)) {
+  bool isRaised = isVector && isOnePlus(graph, base, precision);
+  if (isRaised)
     result.kind = Derivation::OnePlus;
-    return result;
-  }
   if (!hasNumbers(base))
-    return std::nullopt;
+    return isRaised ? std::optional(result) : std::nullopt;
   if (auto one = scalesOf(graph, base, 1, precision, [](int64_t, int64_t) { return 0; })) {
+    // A vector of one number can be both: 2 is 1 + 1 and 2 * 1.
+    if (isRaised)
+      return std::nullopt;
     result.kind = Derivation::Scaled;
     result.factor = one->front();
     return result;
   }
   if (isVector)
-    return std::nullopt;
+    return isRaised ? std::optional(result) : std::nullopt;
   if (auto rows = scalesOf(graph, base, graph.rows, precision, [](int64_t row, int64_t) { return row; })) {
     result.kind = Derivation::RowsScaled;
     result.scales = std::move(*rows);
@@ -222,7 +224,8 @@ Comparison adapter::compareWithBase(const FusedPart &part, const Tensor &base) {
     double difference = differenceOf(graph, view);
     result.difference = result.difference > 0 ? std::min(result.difference, difference) : difference;
   }
-  if (!asIs && !turned)
+  result.isOtherShape = !asIs && !turned;
+  if (result.isOtherShape)
     result.problem = "'" + base.key + "' of the base has shape " + checkpoint::shapeText(base.shape);
   return result;
 }

@@ -35,8 +35,9 @@ struct Derivation {
 struct Comparison {
   std::optional<Derivation> derivation; ///< nothing: the numbers differ
   bool storedTransposed = false;        ///< the base holds a matrix as [in, out]
-  double difference = 0; ///< else the largest difference, relative to the base's largest number
-  std::string problem;   ///< why they cannot be compared; "" where they can
+  double difference = 0;     ///< else the largest difference, relative to the base's largest number
+  std::string problem;       ///< why they cannot be compared; "" where they can
+  bool isOtherShape = false; ///< the problem is that the shapes differ
 };
 
 /// Compares outputs [part.offset, part.offset + part.size) of a parameter with a tensor of the base checkpoint.

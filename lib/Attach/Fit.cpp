@@ -51,10 +51,23 @@ static std::string wrongShape(const Tensor &tensor, const std::string &expected,
          " (" + parameter.nodeName() + ")";
 }
 
+// Vectors stand in graphs with unit dimensions, and so do tensors of more dimensions that no operator explains.
+static bool fitsVector(const Tensor &value, const ModuleParameter &parameter) {
+  auto withoutUnits = [](ArrayRef<int64_t> shape) {
+    Shape result;
+    llvm::copy_if(shape, std::back_inserter(result), [](int64_t size) { return size != 1; });
+    return result;
+  };
+  if (!parameter.value)
+    return value.elements() == parameter.shape[0];
+  ParameterOp stored = parameter.value;
+  return withoutUnits(value.shape) == withoutUnits(cast<RankedTensorType>(stored.getType()).getShape());
+}
+
 static std::string whyWholeUnfit(const Update &update, const ModuleParameter &parameter) {
   const Tensor &value = tensorOf(update, "value");
   Shape logical(parameter.shape.begin(), parameter.shape.end());
-  bool fits = parameter.kind == SiteKind::Vector ? value.elements() == logical[0]
+  bool fits = parameter.kind == SiteKind::Vector ? fitsVector(value, parameter)
               : parameter.kind == SiteKind::Linear
                   ? value.shape == logical || value.shape == exchanged(logical)
                   : value.shape == logical;
@@ -127,14 +140,54 @@ static std::string whySparseUnfit(const Update &update, const ModuleParameter &p
 // Whether a form reads or writes elements by their place in the checkpoint's tensor.
 static bool dependsOnOrientation(StringRef form) { return form == "replace" || form.starts_with("sparse"); }
 
+// Whether nothing but evidence tells a tensor from its transpose.
 static bool isSquare(const ModuleParameter &parameter) {
-  return parameter.kind == SiteKind::Linear && parameter.shape[0] == parameter.shape[1];
+  if (parameter.kind == SiteKind::Linear)
+    return parameter.shape[0] == parameter.shape[1] && !parameter.orientationKnown;
+  ParameterOp value = parameter.value;
+  auto type = value ? cast<RankedTensorType>(value.getType()) : RankedTensorType();
+  return parameter.kind == SiteKind::Vector && type && type.getRank() == 2 &&
+         type.getDimSize(0) == type.getDimSize(1) && type.getDimSize(0) > 1;
+}
+
+// Whether a constant of as many numbers as a product has outputs is added to its result.
+static bool meetsConstant(const ModuleParameter &bias) {
+  SmallVector<Value> work;
+  for (const ParameterUse &use : bias.uses)
+    work.push_back(onnxir::NodeOp(use.node)->getResult(0));
+  while (!work.empty())
+    for (OpOperand &use : work.pop_back_val().getUses()) {
+      auto node = dyn_cast<onnxir::NodeOp>(use.getOwner());
+      if (!node)
+        continue;
+      if (onlyRearranges(node)) {
+        work.push_back(node->getResult(0));
+        continue;
+      }
+      bool adds = node.getOpType() == "Add" || node.getOpType() == "Sub" || node.getOpType() == "Sum";
+      for (Value other : node.getInputs()) {
+        Operation *source = other.getDefiningOp();
+        auto type = dyn_cast<RankedTensorType>(other.getType());
+        auto constant = dyn_cast_or_null<onnxir::NodeOp>(source);
+        bool isConstant = isa_and_nonnull<ParameterOp, MaterializeOp>(source) ||
+                          (constant && constant.getOpType() == "Constant");
+        if (adds && isConstant && type && type.hasStaticShape() && type.getNumElements() == bias.shape[0])
+          return true;
+      }
+    }
+  return false;
 }
 
 std::string adapter::whyUncertain(const Update &update, const ModuleParameter &parameter, Evidence evidence) {
   if (evidence == Evidence::Contents)
     return "";
   std::string node = " (" + parameter.nodeName() + ")";
+  if (parameter.isScaled)
+    return "its operator multiplies by a number beside it" + node +
+           ", which may be a part of the parameter or not; --base CHECKPOINT tells";
+  if (!parameter.value && update.form == "replace" && meetsConstant(parameter))
+    return "the graph adds a constant behind this product" + node +
+           " that may be the bias, in a node that does not say so; --base CHECKPOINT tells";
   bool runs = !parameter.readByParent || update.form == "replace" || update.parameter == "out_proj.weight";
   if (!runs)
     return "the module above it multiplies by its weight itself" + node +
@@ -152,7 +205,7 @@ std::string adapter::whyUncertain(const Update &update, const ModuleParameter &p
     return "the graph has a constant there" + node + " under a name that says nothing, '" +
            (parameter.value ? const_cast<ParameterOp &>(parameter.value).getKey().str() : "") +
            "': it may be the parameter or computed from it, as 1 + weight is; --base CHECKPOINT tells";
-  if (dependsOnOrientation(update.form) && isSquare(parameter) && !parameter.orientationKnown)
+  if (dependsOnOrientation(update.form) && isSquare(parameter))
     return "the graph multiplies by a square tensor under the parameter's own name" + node +
            ", which may be the parameter or its transpose; --base CHECKPOINT tells";
   return "";

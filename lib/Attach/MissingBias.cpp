@@ -16,7 +16,11 @@ static bool takesAdd(onnxir::NodeOp node) {
 }
 
 static bool takesBias(const ParameterUse &use) {
-  StringRef type = const_cast<onnxir::NodeOp &>(use.node).getOpType();
+  onnxir::NodeOp node = use.node;
+  StringRef type = node.getOpType();
+  auto beta = dyn_cast_or_null<FloatAttr>(node.getNodeAttr("beta"));
+  if (use.operand != 1 || (beta && beta.getValueAsDouble() != 1))
+    return false;
   return takesAdd(use.node) || type == "Gemm" || type == "FusedGemm" || type == "Conv" ||
          type == "FusedConv" || type == "LayerNormalization";
 }
@@ -24,23 +28,24 @@ static bool takesBias(const ParameterUse &use) {
 ModuleParameter *ModuleTable::findBiasless(const std::string &module) const {
   if (!find(module, "bias").empty())
     return nullptr;
-  for (ModuleParameter *weight : find(module, "weight"))
-    if (llvm::all_of(weight->uses, takesBias))
-      return weight;
-  return nullptr;
+  std::vector<ModuleParameter *> weights = find(module, "weight");
+  bool all =
+      llvm::all_of(weights, [](ModuleParameter *weight) { return llvm::all_of(weight->uses, takesBias); });
+  return all && !weights.empty() ? weights.front() : nullptr;
 }
 
 // A parameter of zeros, under a name that is not taken. All nodes of the graph see it, those of branches and loops too.
-static ParameterOp zeroParameter(ParameterOp like, const std::string &key, int64_t size) {
+static ParameterOp zeroParameter(ParameterOp like, const std::string &key, ArrayRef<int64_t> shape,
+                                 Type element) {
   OpBuilder builder(like);
   if (auto graph = like->getParentOfType<onnxir::GraphOp>(); graph && like->getParentOp() != graph)
     builder.setInsertionPointToStart(&graph.getBody().front());
   ParameterStore &store = ParameterStore::get(like.getContext());
-  auto type = RankedTensorType::get(size, cast<RankedTensorType>(like.getType()).getElementType());
+  auto type = RankedTensorType::get(shape, element);
   std::string unique = key;
   for (int i = 1; store.lookup(like.getScope(), unique); ++i)
     unique = key + "_" + std::to_string(i);
-  checkpoint::Tensor zeros = checkpoint::allocateTensor(dtypeOf(type.getElementType()), {size});
+  checkpoint::Tensor zeros = checkpoint::allocateTensor(dtypeOf(element), shape.vec());
   zeros.key = unique;
   store.set(like.getScope(), unique, zeros);
   return ParameterOp::create(builder, NameLoc::get(builder.getStringAttr(unique)), type, like.getScopeAttr(),
@@ -67,7 +72,16 @@ static onnxir::NodeOp addBehind(onnxir::NodeOp node, Value bias) {
 }
 
 ModuleParameter *ModuleTable::addBias(ModuleParameter &weight) {
-  ParameterOp zeros = zeroParameter(weight.value, weight.module + ".bias", weight.shape[0]);
+  // Of the type that the product computes in, which need not be the stored weight's; a norm's bias is shaped as its weight.
+  onnxir::NodeOp reader = weight.uses.front().node;
+  auto stored = cast<RankedTensorType>(weight.value.getType());
+  auto result = dyn_cast<RankedTensorType>(reader->getResult(0).getType());
+  Type element =
+      result && isa<FloatType>(result.getElementType()) ? result.getElementType() : stored.getElementType();
+  SmallVector<int64_t> shape{weight.shape[0]};
+  if (reader.getOpType() == "LayerNormalization")
+    shape.assign(stored.getShape().begin(), stored.getShape().end());
+  ParameterOp zeros = zeroParameter(weight.value, weight.module + ".bias", shape, element);
   ModuleParameter entry;
   entry.module = weight.module;
   entry.parameter = "bias";

@@ -113,6 +113,9 @@ ParameterOp adapter::parameterBehind(Value value, ParameterUse &use, bool &trans
     auto after = dyn_cast<RankedTensorType>(node.getResult(0).getType());
     if (!after || squeezed(after.getShape()) != squeezed(shape))
       return {};
+    // [1, n] as [n, 1] is the transpose.
+    if (shape.size() == 2 && after.getRank() == 2 && after.getShape() != ArrayRef<int64_t>(shape))
+      transposed = !transposed;
     shape.assign(after.getShape().begin(), after.getShape().end());
   }
   // A matrix arrives as one; of a vector only the elements' order counts.

@@ -70,15 +70,45 @@ static bool isFolded(onnxir::NodeOp node, StringRef key, const TensorName &name,
   return !keyAgrees && !name.module.empty() && scopes.contains("batch_norm");
 }
 
-// Whether what an Add reads beside a parameter is the result of a product of the same module, so that the parameter is
-// the product's bias.
-static bool isBehindProduct(onnxir::NodeOp node, unsigned operand, const std::string &path) {
-  if (node.getOpType() != "Add" || node.getInputs().size() != 2)
+// The product whose result a node adds an operand to: an Add, or an operator into which ONNX Runtime fused one.
+static onnxir::NodeOp productBefore(onnxir::NodeOp node, unsigned operand) {
+  StringRef type = node.getOpType();
+  SmallVector<unsigned, 2> others;
+  if (type == "Add" && node.getInputs().size() == 2)
+    others = {1 - operand};
+  else if ((type == "BiasGelu" || type == "FastGelu") && operand == 1)
+    others = {0};
+  else if (type == "SkipLayerNormalization" && operand == 4)
+    others = {0, 1};
+  for (unsigned other : others) {
+    auto before = node.getInputs()[other].getDefiningOp<onnxir::NodeOp>();
+    while (before && onlyRearranges(before) && !before.getInputs().empty())
+      before = before.getInputs().front().getDefiningOp<onnxir::NodeOp>();
+    if (before && isProduct(before))
+      return before;
+  }
+  return {};
+}
+
+// Whether a constant has one number for each output of a product, along the axis of the outputs.
+static bool isAlongOutputs(RankedTensorType type, onnxir::NodeOp product) {
+  int64_t axis = type.getRank() - 1;
+  if (product.getOpType().ends_with("Conv")) {
+    auto weight = dyn_cast<RankedTensorType>(product.getInputs()[1].getType());
+    axis = weight ? type.getRank() - 1 - (weight.getRank() - 2) : -1;
+  }
+  for (int64_t dim = 0; dim < type.getRank(); ++dim)
+    if (type.getDimSize(dim) != 1 && dim != axis)
+      return false;
+  return axis >= 0 || type.getNumElements() == 1;
+}
+
+// Whether an operator multiplies what it makes of the operand by a number.
+static bool isScaledByOperator(onnxir::NodeOp node, unsigned operand) {
+  if (!isProduct(node))
     return false;
-  auto before = node.getInputs()[1 - operand].getDefiningOp<onnxir::NodeOp>();
-  while (before && onlyRearranges(before) && !before.getInputs().empty())
-    before = before.getInputs().front().getDefiningOp<onnxir::NodeOp>();
-  return before && isProduct(before) && modulePathOf(before) == path;
+  auto factor = dyn_cast_or_null<FloatAttr>(node.getNodeAttr(operand == 2 ? "beta" : "alpha"));
+  return factor && factor.getValueAsDouble() != 1;
 }
 
 // torch's exporters leave a tensor its name only where they leave it as it is.
@@ -132,7 +162,7 @@ void ModuleTable::readNode(onnxir::NodeOp node) {
     readOperand(node, operand, path);
 }
 
-void ModuleTable::readOperand(onnxir::NodeOp node, unsigned operand, const std::string &path) {
+void ModuleTable::readOperand(onnxir::NodeOp node, unsigned operand, std::string path) {
   ParameterUse use{node, operand, {}};
   bool flipped = false;
   ParameterOp parameter = parameterBehind(node.getInputs()[operand], use, flipped);
@@ -140,6 +170,12 @@ void ModuleTable::readOperand(onnxir::NodeOp node, unsigned operand, const std::
     return;
   auto type = cast<RankedTensorType>(parameter.getType());
   std::optional<Role> role = roleOf(node, operand);
+  // What is added to a product in a node that names no module is added in the product's.
+  onnxir::NodeOp product = productBefore(node, operand);
+  if (product && (path.empty() || node.getOpType() != "Add"))
+    path = modulePathOf(product);
+  onnxir::NodeOp adds = product ? product : node;
+  bool isBias = role && StringRef(role->parameter) == "bias" && (product || isProduct(node));
   TensorName name = splitName(parameter.getKey());
   bool keyAgrees = !name.module.empty() && (path.empty() || checkpoint::pathsMatch(name.module, path));
   // Equal tensors of one module are merged too, under a name that says what another operand is.
@@ -149,6 +185,8 @@ void ModuleTable::readOperand(onnxir::NodeOp node, unsigned operand, const std::
   std::string inner = keyAgrees ? "" : pathWithin(name.module, path);
   bool readByParent = !inner.empty() && role && name.parameter == role->parameter;
   keyAgrees |= readByParent;
+  if (isBias && !isAlongOutputs(type, adds) && !keyAgrees)
+    return;
   if (!role && !keyAgrees)
     return;
   bool isMatrix = role && (role->kind == SiteKind::Linear || role->kind == SiteKind::Embedding);
@@ -160,7 +198,8 @@ void ModuleTable::readOperand(onnxir::NodeOp node, unsigned operand, const std::
   entry.readByParent = readByParent;
   if (entry.module.empty() && !role)
     return;
-  entry.isStructural = role && (role->isStructural || isBehindProduct(node, operand, path));
+  entry.isStructural = role && (role->isStructural || (product && modulePathOf(product) == path));
+  entry.isScaled = isScaledByOperator(node, operand);
   // Numbers that a graph computes with stand everywhere; a parameter of one element needs more than its place.
   if (type.getNumElements() == 1 && !entry.isStructural && (!keyAgrees || type.getRank() == 0))
     return;
@@ -198,4 +237,41 @@ std::vector<ModuleParameter *> ModuleTable::find(const std::string &module, Stri
       if (each->parameter == parameter || (!each->alias.empty() && each->alias == parameter))
         result.push_back(each.get());
   return result;
+}
+
+std::vector<ParameterUse> ModuleTable::readersOf(ParameterOp parameter) {
+  std::vector<ParameterUse> readers;
+  SmallVector<Value> work{parameter.getResult()};
+  while (!work.empty())
+    for (OpOperand &use : work.pop_back_val().getUses()) {
+      auto node = dyn_cast<onnxir::NodeOp>(use.getOwner());
+      if (!node || node.getOpType() == "Shape" || node.getOpType() == "Size")
+        continue;
+      if (onlyRearranges(node) && use.getOperandNumber() == 0)
+        work.push_back(node->getResult(0));
+      else if (!onlyRearranges(node))
+        readers.push_back({node, use.getOperandNumber(), {}});
+    }
+  return readers;
+}
+
+std::string ModuleTable::unknownReader(const ModuleParameter &parameter) const {
+  if (!parameter.value || parameter.kind == SiteKind::Vector)
+    return "";
+  auto isOf = [](const ModuleParameter &entry, const ParameterUse &reader) {
+    return llvm::any_of(entry.uses, [&](const ParameterUse &use) {
+      return use.node == reader.node && use.operand == reader.operand;
+    });
+  };
+  for (ParameterUse &reader : readersOf(parameter.value)) {
+    bool isKnown = isOf(parameter, reader);
+    // A node without a name may be of this module, unless it reads the tensor as something else.
+    forEach([&](ModuleParameter &entry) {
+      isKnown |= isOf(entry, reader) && (!entry.module.empty() || entry.kind != parameter.kind);
+    });
+    std::string path = modulePathOf(reader.node);
+    if (!isKnown && (path.empty() || path == parameter.module))
+      return nodeNameOf(reader.node) + " (" + reader.node.getOpType().str() + ")";
+  }
+  return "";
 }

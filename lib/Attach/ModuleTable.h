@@ -54,6 +54,7 @@ struct ModuleParameter {
   bool transposed = false;       ///< the graph's tensor is [in, out]
   bool storedTransposed = false; ///< the framework's tensor is [in, out]
   bool orientationKnown = true;  ///< whether the graph says how the framework stores the tensor
+  bool isScaled = false;         ///< its operator multiplies by a number beside it (Gemm's alpha)
   bool readByParent = false;     ///< the module above it uses it; the module itself does not run
   bool folded = false;           ///< not the module's own tensor, but one that an exporter computed from it
 
@@ -79,6 +80,10 @@ public:
   void forEach(llvm::function_ref<void(ModuleParameter &)> visit) const;
   /// A module's tensors of that name or alias.
   std::vector<ModuleParameter *> find(const std::string &module, llvm::StringRef parameter) const;
+  /// Nodes that read a tensor, perhaps by way of nodes that only rearrange, but for those that look at its shape alone.
+  static std::vector<ParameterUse> readersOf(ParameterOp parameter);
+  /// A node that reads a matrix, may be of its module, and is not known as one of its uses; "" where there is none.
+  std::string unknownReader(const ModuleParameter &parameter) const;
   /// The weight to which a missing bias can be added, or null.
   ModuleParameter *findBiasless(const std::string &module) const;
   /// Adds a bias of zeros that the graph lacks to the readers of `weight`.
@@ -86,7 +91,7 @@ public:
 
 private:
   void readNode(onnxir::NodeOp node);
-  void readOperand(onnxir::NodeOp node, unsigned operand, const std::string &path);
+  void readOperand(onnxir::NodeOp node, unsigned operand, std::string path);
   void joinRepeatedCalls();
   void settleNaming();
   void nameOnlyProducts();

@@ -74,6 +74,13 @@ static std::optional<Role> roleOfNorm(unsigned operand, unsigned first, bool has
   return std::nullopt;
 }
 
+// Whether a Gather picks rows of a table.
+static bool isFirstAxis(onnxir::NodeOp node) {
+  auto type = dyn_cast<RankedTensorType>(node.getInputs().front().getType());
+  int64_t axis = integerAttr(node, "axis", 0);
+  return axis == 0 || (type && axis == -type.getRank());
+}
+
 std::optional<Role> adapter::roleOf(onnxir::NodeOp node, unsigned operand) {
   switch (familyOf(node)) {
   case Family::MatMul:
@@ -96,6 +103,8 @@ std::optional<Role> adapter::roleOf(onnxir::NodeOp node, unsigned operand) {
       return Role{SiteKind::Vector, operand == 3 ? "running_mean" : "running_var", false, false};
     return roleOfNorm(operand, 1, true);
   case Family::SkipNorm:
+    if (operand == 4) // of the product before it
+      return Role{SiteKind::Vector, "bias", false, false};
     return roleOfNorm(operand, 2, true);
   case Family::SkipRmsNorm:
     return roleOfNorm(operand, 2, false);
@@ -111,7 +120,7 @@ std::optional<Role> adapter::roleOf(onnxir::NodeOp node, unsigned operand) {
   if (!node.getDomain().empty())
     return std::nullopt;
   StringRef type = node.getOpType();
-  if (type == "Gather" && operand == 0 && integerAttr(node, "axis", 0) == 0)
+  if (type == "Gather" && operand == 0 && isFirstAxis(node))
     return Role{SiteKind::Embedding, "weight"};
   if (type == "Mul")
     return Role{SiteKind::Vector, "weight", false, false};

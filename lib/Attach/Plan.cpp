@@ -34,10 +34,10 @@ std::vector<ModuleParameter *> adapter::tiedWeights(const ModuleTable &table,
                                                     const ModuleParameter &embedding) {
   std::vector<ModuleParameter *> result;
   if (embedding.kind == SiteKind::Embedding)
-    for (const auto &[path, parameters] : table.modules())
-      for (const auto &parameter : parameters)
-        if (holdSameNumbers(embedding, *parameter))
-          result.push_back(parameter.get());
+    table.forEach([&](ModuleParameter &parameter) {
+      if (holdSameNumbers(embedding, parameter))
+        result.push_back(&parameter);
+    });
   return result;
 }
 

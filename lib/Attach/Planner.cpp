@@ -69,6 +69,10 @@ void Planner::placeAt(const Update &update, const Target &target, const std::vec
   const ModuleTable &table = *plan.planned(target.parameter, target.biasless).table;
   if (why.empty())
     why = isMixture ? whyMixtureUnfit({adapter, &update}, parameter, table) : whyUnfit(update, parameter);
+  if (std::string reader = target.parameter && !unchanged ? table.unknownReader(parameter) : "";
+      why.empty() && !reader.empty())
+    why = "the graph reads the tensor also in " + reader +
+          ", of which it is not known whether it is a part of the module; export with names";
   if (why.empty())
     why = whyTaken(update, target);
   if (!why.empty())
@@ -175,14 +179,40 @@ void Planner::placeSplit(const Update &update, const Claim &claim) {
 // One update in all graphs
 //===----------------------------------------------------------------------===//
 
+// An update that follows a tie reaches every reader of the table, or is refused.
+std::string Planner::whyNotFollowed(const Update &update, const ModuleTable &table,
+                                    const Claim &claim) const {
+  std::vector<const ModuleParameter *> reached;
+  for (const FusedPart &part : claim.parts) {
+    reached.push_back(part.parameter);
+    for (ModuleParameter *weight : tiedWeights(table, *part.parameter))
+      reached.push_back(weight);
+  }
+  if (!claim.parts.front().parameter->value)
+    return "";
+  for (const ParameterUse &reader : ModuleTable::readersOf(claim.parts.front().parameter->value)) {
+    bool isReached = llvm::any_of(reached, [&](const ModuleParameter *parameter) {
+      return llvm::any_of(parameter->uses, [&](const ParameterUse &use) {
+        return use.node == reader.node && use.operand == reader.operand;
+      });
+    });
+    if (!isReached)
+      return "the graph reads the table also in " + nodeNameOf(reader.node) +
+             ", which is tied to it and cannot follow; export with the tie undone";
+  }
+  return "";
+}
+
 bool Planner::placeClaim(const Update &update, size_t index) {
   const Claim &claim = claims.find(index, update);
   if (claim.none())
     return false;
   if (claim.biasless) {
-    Proof proof;
-    proof.evidence = claim.biasless->evidence;
-    placeAt(update, {nullptr, claim.biasless, proof, "new bias"});
+    Proof proof = claims.proveMissing(update, *claim.biasless);
+    if (!proof.why.empty())
+      leaveOver(update, proof.why);
+    else
+      placeAt(update, {nullptr, claim.biasless, proof, "new bias"});
     return true;
   }
   if (!claim.split.empty()) {
@@ -193,7 +223,11 @@ bool Planner::placeClaim(const Update &update, size_t index) {
     placePart(update, part, claim.byContents ? "by contents" : "");
   if (!update.tied)
     return true;
+  if (claim.parts.empty())
+    return true;
   const FusedPart &first = claim.parts.front();
+  if (std::string why = whyNotFollowed(update, *plan.tables[index], claim); !why.empty())
+    leaveOver(update, why);
   for (ModuleParameter *weight : tiedWeights(*plan.tables[index], *first.parameter)) {
     bool isFound = llvm::any_of(claim.parts, [&](const FusedPart &part) { return part.parameter == weight; });
     if (isFound)
@@ -227,6 +261,9 @@ void Planner::place(const Update &update) {
     return placeModule(update);
   bool anywhere = false;
   for (size_t index = 0; index < plan.tables.size(); ++index) {
+    const Claim &claim = claims.find(index, update);
+    if (claim.none() && !claim.problem.empty() && !claim.isElsewhere)
+      return leaveOver(update, claim.problem);
     bool here = placeClaim(update, index);
     if (!here && update.tied)
       here = placeTable(update, *plan.tables[index]);

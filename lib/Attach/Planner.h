@@ -24,6 +24,8 @@ private:
   void place(const checkpoint::Update &update);
   bool placeClaim(const checkpoint::Update &update, size_t table);
   bool placeTable(const checkpoint::Update &update, const ModuleTable &table);
+  std::string whyNotFollowed(const checkpoint::Update &update, const ModuleTable &table,
+                             const Claim &claim) const;
   void placePart(const checkpoint::Update &update, FusedPart part, const std::string &note);
   void placeSplit(const checkpoint::Update &update, const Claim &claim);
   void placeModule(const checkpoint::Update &update);

@@ -2,7 +2,10 @@
 //
 // The base checkpoint of an adapter, and what it proves of claims; see Claims.h.
 #include "lib/Attach/Claims.h"
+#include "lib/Checkpoint/DType.h"
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 using namespace mlir;
 using namespace adapter;
@@ -81,7 +84,7 @@ bool Claims::isTiedInBase(const FusedPart &part) const {
   });
 }
 
-// What the graph holds of the weight beside a bias, where a norm is folded into both.
+// What the graph holds of the weight beside a bias, where that is scaled.
 std::optional<Derivation> Claims::weightBeside(const FusedPart &bias, StringRef key) const {
   if (!key.consume_back(".bias") || !bias.isWhole())
     return std::nullopt;
@@ -91,10 +94,36 @@ std::optional<Derivation> Claims::weightBeside(const FusedPart &bias, StringRef 
       continue;
     for (ModuleParameter *weight : table->find(bias.parameter->module, "weight"))
       if (Comparison comparison = compareWithBase({weight, 0, weight->shape[0]}, *expected);
-          comparison.derivation && comparison.derivation->kind == Derivation::RowsScaled)
+          comparison.derivation && (comparison.derivation->kind == Derivation::RowsScaled ||
+                                    comparison.derivation->kind == Derivation::Scaled)) {
+        if (comparison.derivation->kind == Derivation::Scaled)
+          comparison.derivation->scales.assign(weight->shape[0], comparison.derivation->factor);
         return comparison.derivation;
+      }
   }
   return std::nullopt;
+}
+
+static bool isZero(const Tensor &tensor) {
+  Result<Tensor> wide = checkpoint::toF32(tensor);
+  const float *values = wide ? reinterpret_cast<const float *>(wide->data) : nullptr;
+  return values && std::all_of(values, values + wide->elements(), [](float value) { return value == 0; });
+}
+
+Proof Claims::proveMissing(const Update &update, const ModuleParameter &weight) const {
+  Proof proof;
+  proof.evidence = weight.evidence;
+  const Tensor *expected = baseTensor(update.module, update.parameter);
+  if (expected && !isZero(*expected) && !options.allowOtherBase)
+    proof.why = "the base has a bias there ('" + expected->key + "'), but the graph shows none beside " +
+                weight.nodeName() + "; export without folding it, or with names";
+  if (expected)
+    proof.evidence = Evidence::Contents;
+  FusedPart like{const_cast<ModuleParameter *>(&weight), 0, weight.shape[0]};
+  if (expected && weightBeside(like, expected->key))
+    proof.why = "the graph holds the weight beside it scaled (" + weight.nodeName() +
+                "), and no bias that would say whether it is scaled too; export without folding";
+  return proof;
 }
 
 Proof Claims::prove(const Update &update, const FusedPart &part) {
@@ -113,10 +142,14 @@ Proof Claims::prove(const Update &update, const FusedPart &part) {
     return proof;
   }
   Comparison comparison = compareWithBase(part, *expected);
-  if (!comparison.problem.empty())
+  if (!comparison.problem.empty()) {
+    if (!options.allowOtherBase && comparison.isOtherShape)
+      differing.push_back({update.module + "." + update.parameter, std::numeric_limits<double>::infinity()});
     return proof;
+  }
   ++compared;
-  if (!comparison.derivation)
+  // Of a bias of zeros nothing shows whether it is scaled as its weight is.
+  if (!comparison.derivation || isZero(*expected))
     if (std::optional<Derivation> weight = weightBeside(part, expected->key))
       comparison.derivation = affineOf(part, *expected, *weight);
   if (!comparison.derivation) {
@@ -143,7 +176,10 @@ std::string Claims::whyOtherBase() const {
   std::string list;
   for (size_t i = 0; i < sorted.size() && i < 3; ++i) {
     char text[64];
-    std::snprintf(text, sizeof text, " by %.2g", sorted[i].second);
+    if (std::isinf(sorted[i].second))
+      std::snprintf(text, sizeof text, " in shape");
+    else
+      std::snprintf(text, sizeof text, " by %.2g", sorted[i].second);
     list += (i ? ", '" : "'") + sorted[i].first + "'" + text;
   }
   return "the graph is not what " + base()->path() + " holds: of " + std::to_string(compared) +

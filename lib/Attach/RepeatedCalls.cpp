@@ -73,8 +73,12 @@ void ModuleTable::joinRepeatedCalls() {
     auto first = table.end();
     for (const std::string &path : firstCalls(it->first)) {
       auto candidate = table.find(path);
+      // A path in metadata is the module's own, and so is one under which a tensor has its name.
+      bool isCall = llvm::none_of(later, [](const auto &parameter) {
+        return parameter->evidence == Evidence::Metadata || parameter->naming == Naming::Own;
+      });
       bool all =
-          candidate != table.end() && llvm::all_of(later, [&](const auto &parameter) {
+          isCall && candidate != table.end() && llvm::all_of(later, [&](const auto &parameter) {
             return llvm::any_of(candidate->second, [&](const auto &own) { return isSame(*own, *parameter); });
           });
       if (all)

@@ -41,9 +41,12 @@ public:
       : items(items), graphName(graphName), elsewhere(elsewhere) {
     result.paths.resize(items.size());
     result.problems.resize(items.size());
+    result.places.resize(items.size());
+    result.isElsewhere.resize(items.size());
   }
 
   MatchResult run() {
+    refuseAlike();
     takeEqual();
     collectRoots();
     takeAdded();
@@ -53,6 +56,11 @@ public:
   }
 
 private:
+  void refuseAlike();
+  void take(size_t item, const Candidate &candidate) {
+    result.paths[item] = candidate.path;
+    result.places[item] = candidate.place;
+  }
   void takeEqual();
   void collectRoots();
   void takeAdded();
@@ -62,7 +70,7 @@ private:
   std::string chooseLeftOut(std::vector<std::string> roots) const;
   std::string nameHint(const std::vector<std::string> &roots) const;
   bool isOtherPart(const std::string &root) const;
-  void refuse(const std::vector<std::string> &roots, const std::string &why);
+  void refuse(const std::vector<std::string> &roots, const std::string &why, bool isElsewhere = false);
 
   const std::vector<MatchItem> &items;
   const std::string &graphName;
@@ -71,17 +79,29 @@ private:
   MatchResult result;
 };
 
+// Two modules of the graph that a checkpoint would write alike cannot be told apart.
+void Matcher::refuseAlike() {
+  for (size_t i = 0; i < items.size(); ++i) {
+    std::map<std::string, std::string> places;
+    for (const Candidate &candidate : items[i].candidates)
+      if (const std::string &known = places.emplace(candidate.path, candidate.place).first->second;
+          known != candidate.place)
+        result.problems[i] = "several modules of the graph could be meant: " + quoted(known) + ", " +
+                             quoted(candidate.place) + "; --map 'OLD=NEW' says which";
+  }
+}
+
 void Matcher::takeEqual() {
   for (size_t i = 0; i < items.size(); ++i)
     for (const Candidate &candidate : items[i].candidates)
-      if (candidate.path == items[i].module)
-        result.paths[i] = candidate.path;
+      if (candidate.path == items[i].module && result.problems[i].empty())
+        take(i, candidate);
 }
 
 // Of the paths that are the end of a module's, the longest counts.
 void Matcher::collectRoots() {
   for (size_t i = 0; i < items.size(); ++i) {
-    if (!result.paths[i].empty())
+    if (!result.paths[i].empty() || !result.problems[i].empty())
       continue;
     const Candidate *longest = nullptr;
     bool isWrapped = false;
@@ -97,13 +117,15 @@ void Matcher::collectRoots() {
   }
 }
 
-void Matcher::refuse(const std::vector<std::string> &roots, const std::string &why) {
+void Matcher::refuse(const std::vector<std::string> &roots, const std::string &why, bool isElsewhere) {
   for (const std::string &root : roots)
     for (const Roots *all : {&added, &leftOut})
       if (auto found = all->find(root); found != all->end())
         for (const auto &[item, candidate] : found->second)
-          if (result.paths[item].empty())
+          if (result.paths[item].empty()) {
             result.problems[item] = why;
+            result.isElsewhere[item] = isElsewhere;
+          }
 }
 
 // One of several roots must hold all modules that have a place under any of them, and be the only one.
@@ -124,7 +146,7 @@ void Matcher::takeAdded() {
   std::vector<std::string> &left = fitting.empty() ? all : fitting;
   if (left.size() == 1) {
     for (const auto &[item, candidate] : added[left[0]])
-      result.paths[item] = candidate->path;
+      take(item, *candidate);
     return;
   }
   for (size_t item : wanted) {
@@ -218,9 +240,11 @@ void Matcher::takeLeftOut() {
     return;
   std::string chosen = roots.size() == 1 ? roots[0] : chooseLeftOut(roots);
   if (roots.size() == 1 && isOtherPart(chosen)) {
-    refuse(roots, "the graph has such a module, but its name, " + quoted(graphName) +
-                      ", says that it is another part of the model than " + quoted(chosen) + "; --map '" +
-                      chosen + ".*=*' says that it is meant");
+    refuse(roots,
+           "the graph has such a module, but its name, " + quoted(graphName) +
+               ", says that it is another part of the model than " + quoted(chosen) + "; --map '" + chosen +
+               ".*=*' says that it is meant",
+           /*isElsewhere=*/true);
     return;
   }
   if (chosen.empty()) {
@@ -240,11 +264,13 @@ void Matcher::takeLeftOut() {
   }
   result.root = chosen;
   for (const auto &[item, candidate] : leftOut.at(chosen))
-    result.paths[item] = candidate->path;
+    take(item, *candidate);
   roots.erase(std::find(roots.begin(), roots.end(), chosen));
-  refuse(roots, "the graph is " + quoted(chosen) +
-                    " of the adapter's model, not what this module is in; "
-                    "--ignore-missing takes such modules out");
+  refuse(roots,
+         "the graph is " + quoted(chosen) +
+             " of the adapter's model, not what this module is in; "
+             "--ignore-missing takes such modules out",
+         /*isElsewhere=*/true);
 }
 
 // Two modules never have one place.
@@ -252,26 +278,29 @@ void Matcher::refuseTwins() {
   std::map<std::pair<std::string, std::string>, std::vector<size_t>> owners;
   for (size_t i = 0; i < items.size(); ++i)
     if (!result.paths[i].empty())
-      owners[{result.paths[i], items[i].parameter}].push_back(i);
+      owners[{result.places[i], items[i].parameter}].push_back(i);
   for (const auto &[place, all] : owners) {
-    bool hasEqual =
-        std::any_of(all.begin(), all.end(), [&](size_t i) { return items[i].module == place.first; });
+    std::string equal; // the module that is called as the graph's is
+    for (size_t i : all)
+      if (items[i].module == result.paths[i])
+        equal = items[i].module;
     std::set<std::string> modules;
     for (size_t i : all)
       modules.insert(items[i].module);
     if (modules.size() == 1)
       continue;
     for (size_t i : all) {
-      if (hasEqual && items[i].module == place.first)
+      if (items[i].module == equal)
         continue;
       std::string other;
       for (const std::string &module : modules)
-        if (module != items[i].module && (!hasEqual || module == place.first))
+        if (module != items[i].module && (equal.empty() || module == equal))
           other = module;
       result.problems[i] = "the graph's module " + quoted(place.first) + " could be it, but also " +
                            quoted(other) +
                            " of the same adapter; --map 'OLD=NEW' says which, --ignore-missing takes one out";
       result.paths[i].clear();
+      result.places[i].clear();
     }
   }
 }

@@ -18,8 +18,9 @@ namespace adapter::checkpoint {
 
 /// A path of the graph that a module of the checkpoint could be.
 struct Candidate {
-  std::string path;
-  bool fits = true; ///< its shape, and its contents where those are known
+  std::string path;         ///< as the checkpoint would write it
+  bool fits = true;         ///< its shape, and its contents where those are known
+  std::string place = path; ///< the graph's own path: two of them may be written alike
 };
 
 /// A parameter of a checkpoint's module, with every path of the graph that ends as its module's does, or the other
@@ -34,6 +35,10 @@ struct MatchResult {
   std::vector<std::string> paths;
   /// By item: why a path that could be meant was not taken, and what to do; "" otherwise.
   std::vector<std::string> problems;
+  /// By item: the graph's own path; "" where there is none.
+  std::vector<std::string> places;
+  /// By item: whether its problem is only that the graph is another part of the model, so that another graph may have it.
+  std::vector<bool> isElsewhere;
   /// What is left out in front of the checkpoint's paths ("decoder"); "" where nothing is.
   std::string root;
   /// Where several such roots could be meant and nothing tells which: all of them, none of them taken.

@@ -15,7 +15,7 @@ static const Json *listFor(const Json &setting, const std::string &path, bool &s
   sameEverywhere = true;
   if (setting.is_object())
     for (const auto &[name, value] : setting.items()) {
-      if (!list && endsWith(path, name))
+      if (!list && (path == name || endsWith(path, "." + name)))
         list = &value;
       sameEverywhere &= value == *setting.begin();
     }

@@ -61,6 +61,7 @@ public:
 
   std::map<Item, std::vector<int>> found;
   std::map<Item, std::string> problems;
+  std::map<Item, bool> isUnclear; // whether more than another part of the model is the problem
 
 private:
   void run();
@@ -91,7 +92,7 @@ std::vector<MatchItem> SiteMatcher::candidatesIn(const std::string &graph,
       if (site.parameter_name() == item.second && checkpoint::pathsMatch(site.module(), update) &&
           seen.insert(site.module()).second)
         result.back().candidates.push_back(
-            {checkpoint::spelledFor(site.module(), update), fits(site, byItem.at(item))});
+            {checkpoint::spelledFor(site.module(), update), fits(site, byItem.at(item)), site.module()});
     }
   }
   return result;
@@ -115,12 +116,14 @@ void SiteMatcher::run() {
       match = checkpoint::matchModules(candidates[graph], nameOf(graph), chosen);
   for (const auto &[graph, match] : matches)
     for (size_t i = 0; i < items.size(); ++i) {
-      if (!match.problems[i].empty())
+      if (!match.problems[i].empty()) {
         problems[items[i]] = match.problems[i];
+        isUnclear[items[i]] = isUnclear[items[i]] || !match.isElsewhere[i];
+      }
       for (int index : graphs[graph]) {
         const artifact::Site &site = manifest.sites(index);
-        std::string name = checkpoint::spelledFor(site.module(), *byItem.at(items[i]).front());
-        if (!match.paths[i].empty() && name == match.paths[i] && site.parameter_name() == items[i].second)
+        if (!match.places[i].empty() && site.module() == match.places[i] &&
+            site.parameter_name() == items[i].second)
           found[items[i]].push_back(index);
       }
     }
@@ -139,7 +142,7 @@ std::vector<Result<std::vector<int>>> matchSites(const Artifact &artifact, const
   for (const Update &update : updates) {
     auto found = matcher.found.find({update.module, update.parameter});
     auto problem = matcher.problems.find({update.module, update.parameter});
-    if (found == matcher.found.end()) {
+    if (found == matcher.found.end() || matcher.isUnclear[{update.module, update.parameter}]) {
       result.push_back(Error{where + ": '" + update.module + "." + update.parameter + "': " +
                              (problem != matcher.problems.end()
                                   ? problem->second
