@@ -85,6 +85,10 @@ DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site) {
   const AdapterRequest &request = *planned.adapter->request;
   Update update = *planned.update;
   checkpoint::flattenConvolution(update, site.getKind() == SiteKind::Linear);
+  // The site of a vector has no unit dimensions.
+  if (auto value = update.tensors.find("value");
+      site.getKind() == SiteKind::Vector && value != update.tensors.end())
+    value->second.shape = {value->second.elements()};
   NamedAttrList tensors;
   for (const auto &[role, tensor] : update.skills.empty() ? update.tensors : update.skills) {
     std::string key =

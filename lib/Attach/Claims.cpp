@@ -216,23 +216,6 @@ void Claims::settleNames() {
     takePaths(table, matches[table]);
 }
 
-static bool holdEqualNumbers(const ModuleParameter &x, const ModuleParameter &y) {
-  if (x.shape != y.shape)
-    return false;
-  std::optional<Tensor> a = floatContents(x), b = floatContents(y);
-  if (!a || !b)
-    return true; // nothing to compare
-  const float *p = reinterpret_cast<const float *>(a->data), *q = reinterpret_cast<const float *>(b->data);
-  if (x.transposed == y.transposed)
-    return std::memcmp(p, q, a->bytes) == 0;
-  int64_t rows = a->shape[0], columns = a->shape[1];
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j)
-      if (p[i * columns + j] != q[j * rows + i])
-        return false;
-  return true;
-}
-
 // A parameter has one value. Tensors of different numbers are not the same parameter, in one graph or in several.
 void Claims::refuseDifferent() {
   for (const Item &item : items) {
@@ -336,6 +319,7 @@ Status Claims::settle(const checkpoint::Adapter &adapter,
   baseKeys.clear();
   differing.clear();
   compared = 0;
+  hasPlaces = false;
   claims.assign(tables.size(), {});
   leftOut.assign(tables.size(), {});
   for (const Update &update : adapter.updates) {

@@ -30,7 +30,8 @@ struct Claim {
 struct Proof {
   Evidence evidence = Evidence::Names;
   Derivation derivation;
-  std::string why; ///< of a refusal: what is wrong
+  bool storedTransposed = false; ///< where contents prove it: the base holds a matrix as [in, out]
+  std::string why;               ///< of a refusal: what is wrong
 };
 
 class Claims {
@@ -94,6 +95,7 @@ private:
   std::vector<std::map<Item, bool>> leftOut; // by table: whether the path leaves out a part of the module's
   std::vector<std::pair<std::string, double>> differing;
   int64_t compared = 0;
+  bool hasPlaces = false; // whether there was anything to compare
 };
 
 } // namespace adapter

@@ -115,6 +115,37 @@ static Operation *readerOf(const FusedPart &part) {
   return onnxir::NodeOp(part.parameter->uses.front().node);
 }
 
+// Numbers that are all equal may stand in a graph for anything.
+static bool isConstant(const Tensor &tensor) {
+  const float *values = reinterpret_cast<const float *>(tensor.data);
+  return std::all_of(values, values + tensor.elements(), [&](float value) { return value == values[0]; });
+}
+
+static bool haveSeveralTensors(const std::vector<FusedPart> &parts) {
+  return llvm::any_of(
+      parts, [&](const FusedPart &part) { return part.parameter->value != parts[0].parameter->value; });
+}
+
+static constexpr const char *sameEverywhere =
+    "the graph has several tensors of these numbers, which are all equal, and no name tells them apart";
+
+// Whether a node's result depends on another's.
+static bool runsBehind(Operation *later, Operation *earlier) {
+  DenseSet<Operation *> seen;
+  SmallVector<Operation *> work{later};
+  while (!work.empty()) {
+    Operation *op = work.pop_back_val();
+    if (op == earlier)
+      return true;
+    for (Value operand : op->getOperands())
+      if (Operation *source = operand.getDefiningOp(); source && source->getBlock() == earlier->getBlock() &&
+                                                       !source->isBeforeInBlock(earlier) &&
+                                                       seen.insert(source).second)
+        work.push_back(source);
+  }
+  return false;
+}
+
 // Whether all nodes are in one block, whose order is then the order in which they run.
 static bool sortAsRun(std::vector<FusedPart> &parts) {
   for (const FusedPart &part : parts)
@@ -124,6 +155,10 @@ static bool sortAsRun(std::vector<FusedPart> &parts) {
     Operation *x = readerOf(a), *y = readerOf(b);
     return x == y ? a.offset < b.offset : x->isBeforeInBlock(y);
   });
+  // Layers follow one another; what runs side by side has no order.
+  for (size_t i = 1; i < parts.size(); ++i)
+    if (!runsBehind(readerOf(parts[i]), readerOf(parts[i - 1])))
+      return false;
   return true;
 }
 
@@ -160,6 +195,8 @@ ContentIndex::Place ContentIndex::findMatrix(const std::string &key, const Tenso
     bool mixed = llvm::any_of(place.parts, [&](const FusedPart &part) {
       return part.parameter->kind != place.parts.front().parameter->kind;
     });
+    if (isConstant(tensor) && haveSeveralTensors(place.parts))
+      return {{}, sameEverywhere};
     if (mixed)
       place = {{},
                "the graph looks it up as a table and multiplies by it as a weight (" +
@@ -235,6 +272,8 @@ ContentIndex::Place ContentIndex::findVector(const std::string &key, const Tenso
     if (floatContents(*vector) && floatContents(*vector)->bytes == tensor.bytes && holds(*vector, 0, tensor))
       place.parts.push_back({vector, 0, vector->shape[0]});
   std::vector<std::string> equal = twins(key);
+  if (equal.size() == 1 && !place.parts.empty() && isConstant(tensor) && haveSeveralTensors(place.parts))
+    return {{}, sameEverywhere};
   if (place.parts.empty() || equal.size() == 1)
     return place;
   if (std::vector<FusedPart> named = partsNamed(place.parts, key); !named.empty())

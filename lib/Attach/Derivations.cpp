@@ -241,3 +241,22 @@ Derivation adapter::affineOf(const FusedPart &bias, const Tensor &base, const De
                              weight.scales[i] * reinterpret_cast<const float *>(wide->data)[i]);
   return result;
 }
+
+bool adapter::holdEqualNumbers(const ModuleParameter &x, const ModuleParameter &y) {
+  if (x.shape != y.shape)
+    return false;
+  std::optional<Tensor> a = floatContents(x), b = floatContents(y);
+  if (!a || !b)
+    return true; // nothing to compare
+  auto dtypeIn = [](ParameterOp value) {
+    return dtypeOf(cast<RankedTensorType>(value.getType()).getElementType());
+  };
+  FusedPart first{const_cast<ModuleParameter *>(&x), 0, x.shape[0]},
+      second{const_cast<ModuleParameter *>(&y), 0, y.shape[0]};
+  View p = viewOf(first, *a), q = viewOf(second, *b);
+  if (dtypeIn(x.value) == dtypeIn(y.value))
+    return isItself(p, q, keep);
+  // One of them was rounded to a narrow type.
+  return isItself(p, q, toF16AndBack) || isItself(q, p, toF16AndBack) || isItself(p, q, toBF16AndBack) ||
+         isItself(q, p, toBF16AndBack);
+}

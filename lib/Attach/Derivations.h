@@ -55,6 +55,9 @@ checkpoint::Result<checkpoint::Update> carryThrough(const checkpoint::Update &up
 /// An update of a table as one of the output head that is tied to it.
 checkpoint::Result<checkpoint::Update> ofTiedHead(const checkpoint::Update &update);
 
+/// Whether two tensors of graphs can be one parameter: equal numbers, but for rounding where their types differ.
+bool holdEqualNumbers(const ModuleParameter &x, const ModuleParameter &y);
+
 /// Contents of a graph's parameter as f32; nothing where it has none or they are no floats.
 std::optional<checkpoint::Tensor> floatContents(const ModuleParameter &parameter);
 

@@ -121,13 +121,20 @@ static Result<Update> fuseValues(const std::vector<PartUpdate> &parts, Update re
     Result<Tensor> wide = checkpoint::toF32(own);
     if (!wide)
       return wide.error();
-    if (own.elements() != each.part.size * width)
+    // A part may be stored [in, out]; of a square one its contents in the base tell.
+    bool turned =
+        width > 1 && own.shape.size() == 2 &&
+        (each.storedTransposed || (own.shape[0] != each.part.size && own.shape[1] == each.part.size));
+    if (own.elements() != each.part.size * width || (width > 1 && own.shape.size() != 2) ||
+        (width > 1 && own.shape[turned ? 1 : 0] != each.part.size))
       return Error{"'" + own.key + "' has shape " + checkpoint::shapeText(own.shape) + ", expected " +
                    std::to_string(each.part.size) + " of the " + std::to_string(outputs) + " outputs of '" +
                    parameter.module + "'"};
-    for (int64_t i = 0; i < own.elements(); ++i)
+    for (int64_t i = 0; i < own.elements(); ++i) {
+      int64_t from = turned ? i % width * each.part.size + i / width : i;
       mutableFloats(value)[each.part.offset * width + i] =
-          static_cast<float>(adds ? each.update->scale * floatsOf(*wide)[i] : floatsOf(*wide)[i]);
+          static_cast<float>(adds ? each.update->scale * floatsOf(*wide)[from] : floatsOf(*wide)[from]);
+    }
   }
   // A square tensor's orientation is taken from what the module stored, which is not known here.
   if (width > 1 && width == outputs)

@@ -28,6 +28,7 @@ struct PartUpdate {
   const checkpoint::Update *update;
   FusedPart part;
   Evidence evidence = Evidence::Names;
+  bool storedTransposed = false; ///< the checkpoint's own tensor of the part is [in, out]
 };
 
 /// One update of a whole parameter from those of its parts, all of one form.

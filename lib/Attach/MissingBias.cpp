@@ -2,6 +2,7 @@
 //
 // Biases that an adapter trains and the graph lacks.
 #include "lib/Attach/ModuleTable.h"
+#include "lib/Attach/OperandRoles.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Support/ParameterStore.h"
 
@@ -21,6 +22,8 @@ static bool takesBias(const ParameterUse &use) {
   auto beta = dyn_cast_or_null<FloatAttr>(node.getNodeAttr("beta"));
   if (use.operand != 1 || (beta && beta.getValueAsDouble() != 1))
     return false;
+  if (!takesAdd(node) && node.getInputOrNull(2))
+    return false; // something is there already
   return takesAdd(use.node) || type == "Gemm" || type == "FusedGemm" || type == "Conv" ||
          type == "FusedConv" || type == "LayerNormalization";
 }
@@ -71,13 +74,25 @@ static onnxir::NodeOp addBehind(onnxir::NodeOp node, Value bias) {
   return add;
 }
 
+// The type that a node computes in, where it reads a stored weight by way of a Cast.
+static Type computedElement(const ParameterUse &use, Type stored) {
+  onnxir::NodeOp node = use.node;
+  auto result = dyn_cast<RankedTensorType>(node->getResult(0).getType());
+  if (result && isa<FloatType>(result.getElementType()))
+    return result.getElementType();
+  for (onnxir::NodeOp each : llvm::reverse(use.chain))
+    if (each.getOpType() == "Cast")
+      if (Type type =
+              elementTypeOf(static_cast<checkpoint::DType>(integerAttr(each, "to", 0)), stored.getContext()))
+        return type;
+  return stored;
+}
+
 ModuleParameter *ModuleTable::addBias(ModuleParameter &weight) {
   // Of the type that the product computes in, which need not be the stored weight's; a norm's bias is shaped as its weight.
   onnxir::NodeOp reader = weight.uses.front().node;
   auto stored = cast<RankedTensorType>(weight.value.getType());
-  auto result = dyn_cast<RankedTensorType>(reader->getResult(0).getType());
-  Type element =
-      result && isa<FloatType>(result.getElementType()) ? result.getElementType() : stored.getElementType();
+  Type element = computedElement(weight.uses.front(), stored.getElementType());
   SmallVector<int64_t> shape{weight.shape[0]};
   if (reader.getOpType() == "LayerNormalization")
     shape.assign(stored.getShape().begin(), stored.getShape().end());

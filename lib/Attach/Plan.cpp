@@ -68,15 +68,21 @@ static Status settleTask(const AdapterRequest &request, checkpoint::Adapter &con
   return Done{};
 }
 
-// Modules under the names that --map gives them.
-static void renameModules(checkpoint::Adapter &contents, const std::vector<checkpoint::Renaming> &renamings,
-                          std::vector<bool> &isUsed) {
-  for (Update &update : contents.updates)
+// Modules under the names that --map gives them. Two modules never become one.
+static Status renameModules(checkpoint::Adapter &contents, const std::vector<checkpoint::Renaming> &renamings,
+                            std::vector<bool> &isUsed) {
+  std::map<std::string, std::string> before; // by name after it
+  for (Update &update : contents.updates) {
+    std::string old = update.module;
     for (size_t i = 0; i < renamings.size(); ++i)
       if (checkpoint::rename(renamings[i], update.module)) {
         isUsed[i] = true;
         break;
       }
+    if (const std::string &other = before.emplace(update.module, old).first->second; other != old)
+      return Error{"--map makes one module, '" + update.module + "', of '" + other + "' and '" + old + "'"};
+  }
+  return Done{};
 }
 
 Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &requests,
@@ -99,7 +105,8 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
       return contents.error();
     if (Status status = settleTask(request, *contents); !status)
       return status;
-    renameModules(*contents, options.renamings, isUsed);
+    if (Status status = renameModules(*contents, options.renamings, isUsed); !status)
+      return status;
     if (request.time != BindingTime::Build)
       contents->foldMasks();
     plan.adapters.push_back(

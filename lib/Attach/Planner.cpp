@@ -7,6 +7,7 @@
 #include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Modules.h"
 #include "lib/Checkpoint/Bottleneck.h"
+#include <set>
 
 using namespace mlir;
 using namespace adapter;
@@ -39,6 +40,19 @@ void Planner::leaveOver(const Update &update, const std::string &why) {
 // One update at one parameter
 //===----------------------------------------------------------------------===//
 
+// Whether two updates set the same rows of a table.
+static bool haveCommonRows(const Update &a, const Update &b) {
+  if (a.form != "rows")
+    return false;
+  auto rowsOf = [](const Update &update) {
+    const checkpoint::Tensor &indices = update.tensors.at("indices");
+    const int64_t *first = reinterpret_cast<const int64_t *>(indices.data);
+    return std::set<int64_t>(first, first + indices.elements());
+  };
+  std::set<int64_t> known = rowsOf(a);
+  return llvm::any_of(rowsOf(b), [&](int64_t row) { return known.count(row) > 0; });
+}
+
 // Why an update cannot act on a tensor together with what acts there already; "" where it can.
 std::string Planner::whyTaken(const Update &update, const Target &target) {
   bool isTied = target.note == "tied";
@@ -49,10 +63,16 @@ std::string Planner::whyTaken(const Update &update, const Target &target) {
            "' of the same adapter; --map 'OLD=NEW' says which is meant";
   bool isBuild = adapter->time == BindingTime::Build;
   for (const PlannedUpdate &other : plan.planned(target.parameter, target.biasless).updates) {
-    if (update.form == "replace" && isBuild && other.update->form == "replace" &&
-        other.adapter->time == BindingTime::Build)
-      return "adapter '" + other.adapter->request->name +
-             "' replaces the same tensor; bind one of them at another time";
+    bool isOther = isBuild && other.adapter->time == BindingTime::Build && other.adapter != adapter;
+    const std::string &name = other.adapter->request->name;
+    if (isOther && update.form == "replace" && other.update->form == "replace")
+      return "adapter '" + name + "' replaces the same tensor; bind one of them at another time";
+    if (isOther && update.form == "replace")
+      return "adapter '" + name +
+             "' acts there already, and would be lost under what replaces the tensor; give the one that "
+             "replaces first";
+    if (isOther && update.form == other.update->form && haveCommonRows(update, *other.update))
+      return "adapter '" + name + "' replaces some of the same rows; bind one of them at another time";
     if (checkpoint::isMixtureForm(other.update->form) && !actsBehindMixtures(update.form))
       return "adapter '" + other.adapter->request->name +
              "' is a mixture there, so that there is no weight which '" + update.form +
@@ -141,11 +161,39 @@ void Planner::placePart(const Update &update, FusedPart part, const std::string 
   if (outputsOf(update) != part.size)
     return leaveOver(update, "it has " + std::to_string(outputsOf(update)) + " outputs, the base's module " +
                                  std::to_string(part.size));
-  fused[{part.parameter, StringRef(carried->form)}].parts.push_back({carried, part, proof.evidence});
+  fused[{part.parameter, StringRef(carried->form)}].parts.push_back(
+      {carried, part, proof.evidence, proof.storedTransposed});
+}
+
+// Parts of a fused tensor that claim the same outputs contradict each other.
+static std::string whyOverlapping(ArrayRef<PartUpdate> parts) {
+  for (const PartUpdate &a : parts)
+    for (const PartUpdate &b : parts) {
+      bool isSame = a.update->module == b.update->module;
+      bool overlaps =
+          a.part.offset < b.part.offset + b.part.size && b.part.offset < a.part.offset + a.part.size;
+      if (!isSame && overlaps)
+        return "it and '" + b.update->module + "' would have the same outputs of " +
+               a.part.parameter->nodeName() + "; their sizes do not fit the fused weight";
+    }
+  return "";
 }
 
 void Planner::placeFused() {
-  for (auto &[key, entry] : fused) {
+  // Whole values come first, as in one module.
+  std::vector<std::pair<std::pair<ModuleParameter *, StringRef>, Fused>> sorted;
+  for (bool replaces : {true, false})
+    for (auto &[key, entry] : fused)
+      if ((key.second == "replace") == replaces)
+        sorted.push_back({key, entry});
+  std::map<ModuleParameter *, std::vector<PartUpdate>> all;
+  for (auto &[key, entry] : sorted)
+    llvm::append_range(all[key.first], entry.parts);
+  for (auto &[key, entry] : sorted) {
+    if (std::string why = whyOverlapping(all[key.first]); !why.empty()) {
+      leaveOver(*entry.parts.front().update, why);
+      continue;
+    }
     Result<Update> whole = fuseUpdates(entry.parts);
     if (!whole) {
       leaveOver(*entry.parts.front().update, whole.error().message);

@@ -51,7 +51,12 @@ Status Claims::openBase(const checkpoint::Adapter &adapter) {
 // Modules of the adapter and keys of the base are matched as modules and graphs are.
 void Claims::matchBaseKeys() {
   std::vector<MatchItem> wanted;
-  for (const Item &item : items) {
+  // Beside a bias its weight, which says whether both are scaled.
+  std::vector<Item> all = items;
+  for (const Item &item : items)
+    if (Item weight{item.first, "weight"}; item.second == "bias" && !llvm::is_contained(all, weight))
+      all.push_back(weight);
+  for (const Item &item : all) {
     wanted.push_back({item.first, item.second, {}});
     for (const Tensor *tensor : current->model->tensors()) {
       StringRef key = tensor->key;
@@ -60,9 +65,9 @@ void Claims::matchBaseKeys() {
     }
   }
   MatchResult match = checkpoint::matchModules(wanted, "");
-  for (size_t i = 0; i < items.size(); ++i)
+  for (size_t i = 0; i < all.size(); ++i)
     if (!match.paths[i].empty())
-      baseKeys[items[i]] = match.paths[i] + "." + items[i].second;
+      baseKeys[all[i]] = match.paths[i] + "." + all[i].second;
 }
 
 const Tensor *Claims::baseTensor(const std::string &module, const std::string &parameter) const {
@@ -120,7 +125,11 @@ Proof Claims::proveMissing(const Update &update, const ModuleParameter &weight) 
   if (expected)
     proof.evidence = Evidence::Contents;
   FusedPart like{const_cast<ModuleParameter *>(&weight), 0, weight.shape[0]};
-  if (expected && weightBeside(like, expected->key))
+  auto key = baseKeys.find({update.module, "weight"});
+  StringRef path = key == baseKeys.end() ? StringRef() : StringRef(key->second).rsplit('.').first;
+  if (!path.empty())
+    proof.evidence = Evidence::Contents;
+  if (!path.empty() && weightBeside(like, (path + ".bias").str()))
     proof.why = "the graph holds the weight beside it scaled (" + weight.nodeName() +
                 "), and no bias that would say whether it is scaled too; export without folding";
   return proof;
@@ -128,6 +137,7 @@ Proof Claims::proveMissing(const Update &update, const ModuleParameter &weight) 
 
 Proof Claims::prove(const Update &update, const FusedPart &part) {
   Proof proof;
+  hasPlaces = true;
   proof.evidence = part.parameter->evidence;
   const Tensor *expected = baseTensor(update.module, update.parameter);
   if (!part.parameter->value)
@@ -159,6 +169,7 @@ Proof Claims::prove(const Update &update, const FusedPart &part) {
   }
   proof.evidence = Evidence::Contents;
   proof.derivation = *comparison.derivation;
+  proof.storedTransposed = comparison.storedTransposed;
   if (part.parameter->kind == SiteKind::Linear && part.isWhole()) {
     part.parameter->storedTransposed = comparison.storedTransposed;
     part.parameter->orientationKnown = true;
@@ -167,6 +178,10 @@ Proof Claims::prove(const Update &update, const FusedPart &part) {
 }
 
 std::string Claims::whyOtherBase() const {
+  // What the user names must be about the adapter; what was found by itself may lack what it touches.
+  if (differing.empty() && base() && !baseWasFound() && !compared && hasPlaces)
+    return "--base " + base()->path() +
+           " was compared with nothing: it has no tensors of floats for the modules that the adapter touches";
   if (differing.empty())
     return "";
   std::vector<std::pair<std::string, double>> sorted = differing;

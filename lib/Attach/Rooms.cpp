@@ -26,6 +26,52 @@ static bool matchesEnd(const llvm::GlobPattern &glob, StringRef path) {
   return true;
 }
 
+// Whether a module has several tensors of different numbers for a parameter, of which none can be it.
+static bool isUnclear(const std::vector<std::unique_ptr<ModuleParameter>> &parameters,
+                      const ModuleParameter &one) {
+  return llvm::any_of(parameters, [&](const auto &other) {
+    return other->parameter == one.parameter && other->kind == one.kind && other->value && one.value &&
+           !holdEqualNumbers(*other, one);
+  });
+}
+
+// Trained tokens reach every reader of their table: those that hold its numbers get room too, and where one cannot follow
+// there is no room for tokens.
+static void followTies(const SlotRequest &slot, AttachPlan &plan) {
+  for (size_t i = 0, count = plan.parameters.size(); i < count; ++i) {
+    PlannedParameter &planned = *plan.parameters[i];
+    auto room = llvm::find_if(planned.rooms, [&](const PlannedRoom &each) {
+      return each.slot == &slot && llvm::is_contained(each.forms, "rows");
+    });
+    if (room == planned.rooms.end() || !planned.parameter || planned.parameter->kind != SiteKind::Embedding)
+      continue;
+    std::vector<const ModuleParameter *> reached{planned.parameter};
+    llvm::append_range(reached, planned.tied);
+    bool follows =
+        llvm::all_of(ModuleTable::readersOf(planned.parameter->value), [&](const ParameterUse &reader) {
+          return llvm::any_of(reached, [&](const ModuleParameter *each) {
+            return llvm::any_of(each->uses, [&](const ParameterUse &use) {
+              return use.node == reader.node && use.operand == reader.operand;
+            });
+          });
+        });
+    if (!follows) {
+      llvm::erase(room->forms, "rows");
+      if (room->forms.empty())
+        planned.rooms.erase(room);
+      continue;
+    }
+    for (ModuleParameter *weight : std::vector<ModuleParameter *>(planned.tied)) {
+      PlannedParameter &follower = plan.planned(weight, nullptr);
+      auto own = llvm::find_if(follower.rooms, [&](const PlannedRoom &each) { return each.slot == &slot; });
+      if (own == follower.rooms.end())
+        follower.rooms.push_back({&slot, {"rows"}});
+      else if (!llvm::is_contained(own->forms, "rows"))
+        own->forms.push_back("rows");
+    }
+  }
+}
+
 Status adapter::makeRoom(const SlotRequest &slot, AttachPlan &plan, AttachReport &report) {
   std::vector<llvm::GlobPattern> wanted;
   for (const std::string &text : slot.modules) {
@@ -68,10 +114,12 @@ Status adapter::makeRoom(const SlotRequest &slot, AttachPlan &plan, AttachReport
       if (!isWanted)
         continue;
       for (const auto &parameter : parameters)
-        makeRoomAt(*table, *parameter, parameter.get(), nullptr);
+        if (!isUnclear(parameters, *parameter) && table->unknownReader(*parameter).empty())
+          makeRoomAt(*table, *parameter, parameter.get(), nullptr);
       if (ModuleParameter *weight = table->findBiasless(path))
         makeRoomAt(*table, missingBias(*weight), nullptr, weight);
     }
+  followTies(slot, plan);
   for (size_t i = 0; i < wanted.size(); ++i)
     if (!used.count(i))
       return Error{"slot '" + slot.name + "': the graph has no module '" + slot.modules[i] + "'"};

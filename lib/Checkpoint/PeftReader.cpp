@@ -31,12 +31,16 @@ const std::set<std::string> commonFields = {"auto_mapping",
 
 } // namespace
 
+// A layer of a layer that was wrapped itself: <attention>.base_layer.out_proj.
+static std::string withoutBaseLayers(std::string path) {
+  for (const std::string infix = ".base_layer."; size_t at = path.find(infix) + 1;)
+    path.erase(at, infix.size() - 1);
+  return path;
+}
+
 Update &PeftReader::add(const std::string &path, const std::string &parameter, const std::string &form) {
   Update update;
-  update.module = path;
-  // A layer of a layer that was wrapped itself: <attention>.base_layer.out_proj.
-  for (const std::string infix = ".base_layer."; size_t at = update.module.find(infix) + 1;)
-    update.module.erase(at, infix.size() - 1);
+  update.module = withoutBaseLayers(path);
   update.parameter = parameter;
   update.form = form;
   adapter.updates.push_back(std::move(update));
@@ -215,6 +219,10 @@ Status PeftReader::run(const Safetensors &tensors) {
   for (const Tensor &tensor : tensors.tensors)
     if (Status status = place(tensor); !status)
       return status;
+  std::map<std::string, std::string> written; // by module
+  for (const auto &[path, module] : modules)
+    if (const std::string &other = written.emplace(withoutBaseLayers(path), path).first->second; other != path)
+      return Error{file + ": '" + other + "' and '" + path + "' are one module"};
   for (const auto &[path, module] : modules) {
     if (Status status = readWhole(path, module); !status)
       return status;

@@ -66,6 +66,7 @@ private:
   bool noteTie(const Tensor &tensor);
   // Whether a module's weight is [in, out], as GPT-2's. Its bias tells, of square weights the file's others.
   bool isTransposed(const std::string &module, const Tensor &weight) const;
+  bool isUnclear(const Tensor &weight) const;
   Json configuration() const;
   void push(std::string key, Tensor tensor) {
     tensor.key = std::move(key);
@@ -79,7 +80,7 @@ private:
   std::map<std::string, int64_t> ranks; // by module
   std::vector<const Tensor *> wholes;
   std::vector<std::string> saved, tied;
-  bool anyTransposed = false, biases = false;
+  bool anyTransposed = false, anyStraight = false, biases = false;
   Report report;
 };
 
@@ -181,6 +182,13 @@ bool Extractor::isTransposed(const std::string &module, const Tensor &weight) co
   return bias->shape[0] == weight.shape[1];
 }
 
+// Whether nothing tells how a square weight lies: biases tell of the others, and those must agree.
+bool Extractor::isUnclear(const Tensor &weight) const {
+  const Tensor *bias = tuned->find(moduleOf(weight) + ".bias");
+  return weight.shape[0] == weight.shape[1] && weight.shape[0] > 1 && bias && bias->shape.size() == 1 &&
+         anyTransposed == anyStraight;
+}
+
 Status Extractor::addLowRank(const Tensor &after, std::vector<double> delta) {
   std::string module = moduleOf(after);
   bool embedding = isTable(after);
@@ -244,7 +252,7 @@ Status Extractor::compare(const Tensor &before, const Tensor &after) {
   bool isWeight = endsWith(after.key, ".weight");
   if (options.form == Form::Sparse)
     return addSparse(before, after, delta);
-  if (isWeight && after.shape.size() == 2)
+  if (isWeight && after.shape.size() == 2 && (isTable(after) || !isUnclear(after)))
     return addLowRank(after, std::move(delta));
   report.changes.push_back({after.key, "whole", after.elements(), 1.0, all});
   wholes.push_back(&after);
@@ -300,8 +308,10 @@ Result<Report> Extractor::run(const std::string &folder) {
   if (Status status = checkSame(); !status)
     return status.error();
   for (const Tensor *tensor : tuned->tensors())
-    if (tensor->shape.size() == 2 && endsWith(tensor->key, ".weight"))
-      anyTransposed |= isTransposed(moduleOf(*tensor), *tensor);
+    if (const Tensor *bias = tuned->find(moduleOf(*tensor) + ".bias");
+        bias && bias->shape.size() == 1 && tensor->shape.size() == 2 && endsWith(tensor->key, ".weight") &&
+        tensor->shape[0] != tensor->shape[1])
+      (bias->shape[0] == tensor->shape[1] ? anyTransposed : anyStraight) = true;
   for (const Tensor *after : tuned->tensors())
     if (Status status = compare(*base->find(after->key), *after); !status)
       return status.error();
