@@ -167,8 +167,8 @@ SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Locatio
   for (int64_t size : ArrayRef(parameter.shape).drop_front())
     columns *= size;
   SiteOp site =
-      newSite(parameter.model(), module, parameter.parameter, convolution ? SiteKind::Linear : parameter.kind,
-              time, parameter.shape[0], columns, loc);
+      newSite(parameter.model(), module, parameter.alias.empty() ? parameter.parameter : parameter.alias,
+              convolution ? SiteKind::Linear : parameter.kind, time, parameter.shape[0], columns, loc);
   site.setTransposed(parameter.transposed);
   site.setStoredTransposed(parameter.storedTransposed);
   site.setFormsAttr(builder.getArrayAttr(forms.getArrayRef()));

@@ -165,16 +165,20 @@ void Planner::placePart(const Update &update, FusedPart part, const std::string 
       {carried, part, proof.evidence, proof.storedTransposed});
 }
 
-// Parts of a fused tensor that claim the same outputs contradict each other.
-static std::string whyOverlapping(ArrayRef<PartUpdate> parts) {
+// Parts of a fused tensor that claim the same outputs contradict each other, and so do sizes of parts behind the first that
+// differ where names alone say where they lie.
+static std::string whyContradicting(ArrayRef<PartUpdate> parts) {
   for (const PartUpdate &a : parts)
     for (const PartUpdate &b : parts) {
-      bool isSame = a.update->module == b.update->module;
+      if (a.update->module == b.update->module)
+        continue;
       bool overlaps =
           a.part.offset < b.part.offset + b.part.size && b.part.offset < a.part.offset + a.part.size;
-      if (!isSame && overlaps)
-        return "it and '" + b.update->module + "' would have the same outputs of " +
-               a.part.parameter->nodeName() + "; their sizes do not fit the fused weight";
+      bool differs = a.evidence != Evidence::Contents && a.part.offset > 0 && b.part.offset > 0 &&
+                     a.part.size != b.part.size;
+      if (overlaps || differs)
+        return "its outputs and those of '" + b.update->module + "' do not fit the fused weight together (" +
+               a.part.parameter->nodeName() + "); --base CHECKPOINT tells where they lie";
     }
   return "";
 }
@@ -190,7 +194,7 @@ void Planner::placeFused() {
   for (auto &[key, entry] : sorted)
     llvm::append_range(all[key.first], entry.parts);
   for (auto &[key, entry] : sorted) {
-    if (std::string why = whyOverlapping(all[key.first]); !why.empty()) {
+    if (std::string why = whyContradicting(all[key.first]); !why.empty()) {
       leaveOver(*entry.parts.front().update, why);
       continue;
     }
@@ -339,6 +343,7 @@ Status Planner::placeAll(LoadedAdapter &loaded) {
   for (const Update &update : loaded.contents.updates)
     place(update);
   placeFused();
+  refuseIgnored();
   if (std::string why = claims.whyOtherBase(); !why.empty())
     report.leftOver.insert(report.leftOver.begin(), "adapter '" + loaded.request->name + "': " + why);
   if (const checkpoint::BaseModel *base = claims.base())
@@ -346,6 +351,22 @@ Status Planner::placeAll(LoadedAdapter &loaded) {
   if (std::string why = whyUnproved(); !why.empty())
     report.leftOver.push_back("adapter '" + loaded.request->name + "': " + why);
   return Done{};
+}
+
+// What is said to be missing must not be there: a glob that takes out more than was meant leaves an adapter half applied.
+// Parts of models are no such case, whose modules end as those of the graph do.
+void Planner::refuseIgnored() {
+  for (const Update &update : adapter->contents.updates) {
+    if (!isIgnored(update.module) || checkpoint::isModuleForm(update.form))
+      continue;
+    for (const auto &table : plan.tables)
+      for (ModuleParameter *parameter : matchModule(*table, update.module, update.parameter).found) {
+        bool isTaken = owners.count({parameter, 0}) > 0;
+        if (!isTaken && parameter->module.size() >= update.module.size())
+          return leaveOver(update, "--ignore-missing takes it out, but the graph has it (" +
+                                       parameter->nodeName() + "); give a glob of what is missing alone");
+      }
+  }
 }
 
 // Of --require-proof.

@@ -30,6 +30,7 @@ private:
   void placeSplit(const checkpoint::Update &update, const Claim &claim);
   void placeModule(const checkpoint::Update &update);
   void placeFused();
+  void refuseIgnored();
   struct Target {
     ModuleParameter *parameter = nullptr, *biasless = nullptr;
     Proof proof;

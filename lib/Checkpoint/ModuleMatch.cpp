@@ -278,7 +278,7 @@ void Matcher::refuseTwins() {
   std::map<std::pair<std::string, std::string>, std::vector<size_t>> owners;
   for (size_t i = 0; i < items.size(); ++i)
     if (!result.paths[i].empty())
-      owners[{result.places[i], items[i].parameter}].push_back(i);
+      owners[{result.paths[i], items[i].parameter}].push_back(i);
   for (const auto &[place, all] : owners) {
     std::string equal; // the module that is called as the graph's is
     for (size_t i : all)

@@ -15,6 +15,7 @@
 #include <numeric>
 #include <optional>
 #include <regex>
+#include <set>
 
 namespace adapter::diff {
 
@@ -51,6 +52,9 @@ bool isTable(const Tensor &tensor) {
   return isNamed && tensor.shape.size() == 2 && endsWith(tensor.key, ".weight");
 }
 
+// The first name of a path: encoder and decoder may store their weights otherwise.
+std::string partOf(const std::string &path) { return path.substr(0, path.find('.')); }
+
 class Extractor {
 public:
   Extractor(std::string baseFile, std::string tunedFile, const Options &options)
@@ -80,7 +84,9 @@ private:
   std::map<std::string, int64_t> ranks; // by module
   std::vector<const Tensor *> wholes;
   std::vector<std::string> saved, tied;
-  bool anyTransposed = false, anyStraight = false, biases = false;
+  // Weights whose biases tell how they lie, by part of the model: its first name.
+  std::set<std::string> transposed, straight;
+  bool anyTransposed = false, biases = false;
   Report report;
 };
 
@@ -178,7 +184,7 @@ bool Extractor::isTransposed(const std::string &module, const Tensor &weight) co
   if (!bias || bias->shape.size() != 1)
     return false;
   if (weight.shape[0] == weight.shape[1])
-    return anyTransposed;
+    return transposed.count(partOf(module)) > 0;
   return bias->shape[0] == weight.shape[1];
 }
 
@@ -186,7 +192,7 @@ bool Extractor::isTransposed(const std::string &module, const Tensor &weight) co
 bool Extractor::isUnclear(const Tensor &weight) const {
   const Tensor *bias = tuned->find(moduleOf(weight) + ".bias");
   return weight.shape[0] == weight.shape[1] && weight.shape[0] > 1 && bias && bias->shape.size() == 1 &&
-         anyTransposed == anyStraight;
+         transposed.count(partOf(weight.key)) == straight.count(partOf(weight.key));
 }
 
 Status Extractor::addLowRank(const Tensor &after, std::vector<double> delta) {
@@ -311,7 +317,8 @@ Result<Report> Extractor::run(const std::string &folder) {
     if (const Tensor *bias = tuned->find(moduleOf(*tensor) + ".bias");
         bias && bias->shape.size() == 1 && tensor->shape.size() == 2 && endsWith(tensor->key, ".weight") &&
         tensor->shape[0] != tensor->shape[1])
-      (bias->shape[0] == tensor->shape[1] ? anyTransposed : anyStraight) = true;
+      (bias->shape[0] == tensor->shape[1] ? transposed : straight).insert(partOf(tensor->key));
+  anyTransposed = !transposed.empty();
   for (const Tensor *after : tuned->tensors())
     if (Status status = compare(*base->find(after->key), *after); !status)
       return status.error();

