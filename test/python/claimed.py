@@ -147,6 +147,14 @@ class Case:
         where = self.made.part(self.model, part)
         assert_answers(self.place / "merged.onnx", where, self.want, self.base, tolerance)
 
+    def assert_half(self, path, part, is_changed):
+        """The graph of a part that the adapter changes, or leaves as it is."""
+        where = self.made.part(self.model, part)
+        if is_changed:
+            assert_answers(path, where, self.want, self.base)
+        else:
+            assert_agrees(tiny.answer(path, where.numpy(path)), where.output(self.base))
+
     def refused(self, graph, *arguments, mentions=()):
         out = self.place / ("refused" if graph.is_dir() else "refused.onnx")
         given = (graph, f"--adapter=x={self.folder}", *arguments, "-o", out)

@@ -170,3 +170,20 @@ _LANGUAGE = {
 
 def part(model, name="whole"):
     return _PARTS.get(model, _LANGUAGE)[name]
+
+
+# Linears, and the parts that are graphs of their own, with the path of each in the whole model.
+SPLIT = {
+    "bart": (["q_proj", "v_proj", "fc1"], ("encoder", "decoder")),
+    "t5": (["q", "v", "wi"], ("encoder", "decoder")),
+    "clip": (["q_proj", "v_proj", "out_proj", "fc1"], ("text", "vision")),
+}
+PLACES = {"encoder": "encoder", "decoder": "decoder", "text": "text_model", "vision": "vision_model"}
+
+
+def side(model, half):
+    """Linears of one half, or of both."""
+    linears, halves = SPLIT[model]
+    if half == "both":
+        return {"target_modules": linears}
+    return {"target_modules": rf".*\b{PLACES[halves[half == 'second']]}\..*\.({'|'.join(linears)})"}
