@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Claims (test_claims.py) on models of two halves, BART, T5 and CLIP: an adapter on one graph, on a graph for each
-half, and on one half alone, against PEFT."""
+"""Claims (test_claims.py) on models of two halves, BART, T5 and CLIP: an adapter on one graph, on a graph for
+each half, and on one half alone, against PEFT."""
 
 import onnx
 import product
