@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Fixtures of the end-to-end tests. `pytest test/python` needs the tools in build/bin (see product.py)."""
 
+import claimed
+import claimed_models
 import pytest
 import torch
 from modules import PYTHON, HubOracle
@@ -33,3 +35,9 @@ def hub(tmp_path_factory):
 def small(oracle):
     """(path of a small ONNX export, folder of an adapter that fits it), for tests about other things."""
     return oracle.export("vit", "torchscript"), oracle.adapter("vit", "plain").folder
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """Exports and checkpoints of the models in claimed_models.py."""
+    return claimed.Session(tmp_path_factory.mktemp("claims"), claimed_models.MAKERS, claimed_models.part)
