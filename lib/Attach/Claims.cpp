@@ -195,22 +195,24 @@ void Claims::settleNames() {
   auto nameOf = [&](size_t table) { return tables[table]->getModel().getSymName().str(); };
   for (size_t table = 0; table < tables.size(); ++table) {
     candidates[table] = candidatesIn(table, /*byContents=*/false);
-    matches[table] = checkpoint::matchModules(candidates[table], nameOf(table));
+    matches[table] = checkpoint::matchModules(candidates[table], nameOf(table), ignoredRoots);
     bool isClear =
         llvm::all_of(matches[table].problems, [](const std::string &text) { return text.empty(); });
     if (isClear || !base())
       continue;
     candidates[table] = candidatesIn(table, /*byContents=*/true);
-    matches[table] = checkpoint::matchModules(candidates[table], nameOf(table));
+    matches[table] =
+        checkpoint::matchModules(candidates[table], nameOf(table), ignoredRoots, /*byContents=*/true);
   }
   for (size_t round = 0; round < tables.size(); ++round) {
-    std::set<std::string> chosen;
+    std::set<std::string> chosen = ignoredRoots;
     for (const MatchResult &match : matches)
       if (!match.root.empty())
         chosen.insert(match.root);
     for (size_t table = 0; table < tables.size(); ++table)
       if (!matches[table].rivals.empty())
-        matches[table] = checkpoint::matchModules(candidates[table], nameOf(table), chosen);
+        matches[table] =
+            checkpoint::matchModules(candidates[table], nameOf(table), chosen, base() != nullptr);
   }
   for (size_t table = 0; table < tables.size(); ++table)
     takePaths(table, matches[table]);
@@ -320,9 +322,14 @@ Status Claims::settle(const checkpoint::Adapter &adapter,
   differing.clear();
   compared = 0;
   hasPlaces = false;
+  ignoredRoots.clear();
   claims.assign(tables.size(), {});
   leftOut.assign(tables.size(), {});
   for (const Update &update : adapter.updates) {
+    if (isIgnored(update.module))
+      for (size_t dot = update.module.find('.'); dot != std::string::npos;
+           dot = update.module.find('.', dot + 1))
+        ignoredRoots.insert(update.module.substr(0, dot));
     if (checkpoint::isModuleForm(update.form) || isIgnored(update.module))
       continue;
     Item item{update.module, update.parameter};

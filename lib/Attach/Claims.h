@@ -89,6 +89,7 @@ private:
   std::map<std::string, std::unique_ptr<Base>> bases; // by path
   Base *current = nullptr;
   std::vector<Item> items;
+  std::set<std::string> ignoredRoots; // everything in front of modules that are said to be missing
   std::map<Item, std::vector<const checkpoint::Update *>> updates;
   std::map<Item, std::string> baseKeys;
   std::vector<std::map<Item, Claim>> claims; // by table

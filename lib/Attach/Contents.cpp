@@ -5,6 +5,7 @@
 // contents. Equal contents of several parameters prove nothing by themselves, see find.
 #include "lib/Attach/Contents.h"
 #include "lib/Attach/Derivations.h"
+#include "lib/Attach/OperandRoles.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Hash.h"
 #include <algorithm>
@@ -229,13 +230,15 @@ ContentIndex::Place ContentIndex::findMatrix(const std::string &key, const Tenso
 // Vectors
 //===----------------------------------------------------------------------===//
 
-// Whether a vector is read by a product of the matrix, or by what reads such a product's result.
+// Whether a vector is read by a product of the matrix, or by what reads such a product's result and is not another
+// product, whose own bias it would be.
 static bool isBeside(const ModuleParameter &vector, const ModuleParameter &weight) {
   return llvm::any_of(vector.uses, [&](const ParameterUse &use) {
-    Operation *reader = onnxir::NodeOp(use.node);
+    onnxir::NodeOp reader = use.node;
     return llvm::any_of(weight.uses, [&](const ParameterUse &own) {
-      Operation *product = onnxir::NodeOp(own.node);
-      return product == reader || llvm::is_contained(product->getUsers(), reader);
+      onnxir::NodeOp product = own.node;
+      return product == reader ||
+             (!isProduct(reader) && llvm::is_contained(product->getUsers(), reader.getOperation()));
     });
   });
 }

@@ -24,9 +24,10 @@ std::vector<std::string> adapter::spellingsOf(const std::string &path) {
   // A builder's name, and what checkpoints say.
   static constexpr std::pair<const char *, const char *> renamed[] = {{"attn", "self_attn"},
                                                                       {"attn", "self_attention"}};
-  std::vector<std::string> result = {path};
+  std::vector<std::string> result;
   if (std::string shortened = withoutRepeats(path); shortened != path)
     result.push_back(shortened);
+  result.push_back(path);
   SmallVector<StringRef> parts;
   StringRef(path).split(parts, '.');
   for (auto [builder, theirs] : renamed)

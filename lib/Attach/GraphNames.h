@@ -12,8 +12,8 @@
 
 namespace adapter {
 
-/// A graph's path as a checkpoint could have it, the likeliest first: as it is; without the repetition that the
-/// TorchScript exporter makes of a called list ("layer/layer.0"); with "self_attn" for a graph builder's "attn".
+/// A graph's path as a checkpoint could have it, the likeliest first: without the repetition that the TorchScript
+/// exporter makes of a called list ("layer/layer.0"); as it is; with "self_attn" for a graph builder's "attn".
 std::vector<std::string> spellingsOf(const std::string &path);
 
 /// Where a module's outputs lie in a fused one of the same parent.

@@ -195,6 +195,7 @@ void ModuleTable::readOperand(onnxir::NodeOp node, unsigned operand, std::string
     return;
   ModuleParameter entry;
   entry.module = path.empty() ? name.module : readByParent ? path + "." + inner : path;
+  entry.isNamedByTensor = path.empty();
   entry.readByParent = readByParent;
   if (entry.module.empty() && !role)
     return;
@@ -208,6 +209,9 @@ void ModuleTable::readOperand(onnxir::NodeOp node, unsigned operand, std::string
     entry.module = name.module;
   // A tensor under its own name says which parameter it is; where exporters merged or renamed it, the
   // operator does.
+  // Whatever a tool calls the third operand of a product, it is the bias.
+  bool isRenamed = keyAgrees && isBias && role->isStructural && name.parameter != role->parameter;
+  isMerged |= isRenamed;
   bool isOther = isMerged || (role && name.parameter == role->parameter && !name.module.empty());
   entry.naming = keyAgrees && !isMerged ? Naming::Own : isOther ? Naming::Shared : Naming::Made;
   entry.evidence = hasModuleMetadata(node) ? Evidence::Metadata : Evidence::Names;

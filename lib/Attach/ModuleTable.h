@@ -54,6 +54,7 @@ struct ModuleParameter {
   bool transposed = false;       ///< the graph's tensor is [in, out]
   bool storedTransposed = false; ///< the framework's tensor is [in, out]
   bool orientationKnown = true;  ///< whether the graph says how the framework stores the tensor
+  bool isNamedByTensor = false;  ///< no node says of which module it is, the tensor's name alone does
   bool isScaled = false;         ///< its operator multiplies by a number beside it (Gemm's alpha)
   bool readByParent = false;     ///< the module above it uses it; the module itself does not run
   bool folded = false;           ///< not the module's own tensor, but one that an exporter computed from it

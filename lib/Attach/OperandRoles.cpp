@@ -142,9 +142,9 @@ TensorName adapter::splitName(StringRef key) {
 }
 
 // ONNX Runtime's ConvBnFusion_W_..., ConvMulFusion_W_..., ConvAddFusion_Add_B_..., MatMulBnFusion_GemmB_...; the
-// TorchScript exporter's onnx::Conv_66.
+// TorchScript exporter's onnx::Conv_66, and the bias that torch's default exporter makes of a norm, conv.weight_bias.
 bool adapter::isFoldedName(StringRef key) {
-  if (key.starts_with("onnx::Conv_"))
+  if (key.starts_with("onnx::Conv_") || key.ends_with(".weight_bias"))
     return true;
   size_t at = key.find("Fusion_");
   return at != StringRef::npos && llvm::all_of(key.take_front(at), [](char c) { return std::isalnum(c); });

@@ -81,6 +81,26 @@ std::string Planner::whyTaken(const Update &update, const Target &target) {
   return "";
 }
 
+// Exporters keep one of the two names of a tied tensor. Where no node says of which module it is, that name does not say
+// which side of the tie an update means, unless its form does.
+static std::string whyTieUnclear(const Update &update, const ModuleParameter &parameter,
+                                 const ModuleTable &table) {
+  bool isKnown = !parameter.isNamedByTensor || update.tied || update.form != "replace";
+  if (isKnown || !parameter.value || parameter.kind == SiteKind::Vector)
+    return "";
+  std::string other;
+  table.forEach([&](ModuleParameter &each) {
+    bool isTied =
+        each.kind != parameter.kind && (holdSameNumbers(parameter, each) || holdSameNumbers(each, parameter));
+    if (isTied && !each.uses.empty())
+      other = each.nodeName();
+  });
+  if (other.empty())
+    return "";
+  return "the graph holds these numbers as a table and as a weight (" + parameter.nodeName() + ", " + other +
+         "), in nodes that name no module; export with names";
+}
+
 void Planner::placeAt(const Update &update, const Target &target, const std::vector<PartUpdate> *parts) {
   const ModuleParameter &parameter = target.parameter ? *target.parameter : missingBias(*target.biasless);
   bool unchanged = target.parameter && changesNothing(update, parameter);
@@ -93,6 +113,8 @@ void Planner::placeAt(const Update &update, const Target &target, const std::vec
       why.empty() && !reader.empty())
     why = "the graph reads the tensor also in " + reader +
           ", of which it is not known whether it is a part of the module; export with names";
+  if (why.empty() && !unchanged)
+    why = whyTieUnclear(update, parameter, table);
   if (why.empty())
     why = whyTaken(update, target);
   if (!why.empty())
@@ -271,16 +293,22 @@ bool Planner::placeClaim(const Update &update, size_t index) {
     placeSplit(update, claim);
     return true;
   }
+  placeOwn(update, *plan.tables[index], claim);
+  return true;
+}
+
+// The module's own tensors, and where an update follows ties, those that hold the same numbers.
+void Planner::placeOwn(const Update &update, const ModuleTable &table, const Claim &claim) {
   for (const FusedPart &part : claim.parts)
     placePart(update, part, claim.byContents ? "by contents" : "");
   if (!update.tied)
-    return true;
+    return;
   if (claim.parts.empty())
-    return true;
+    return;
   const FusedPart &first = claim.parts.front();
-  if (std::string why = whyNotFollowed(update, *plan.tables[index], claim); !why.empty())
+  if (std::string why = whyNotFollowed(update, table, claim); !why.empty())
     leaveOver(update, why);
-  for (ModuleParameter *weight : tiedWeights(*plan.tables[index], *first.parameter)) {
+  for (ModuleParameter *weight : tiedWeights(table, *first.parameter)) {
     bool isFound = llvm::any_of(claim.parts, [&](const FusedPart &part) { return part.parameter == weight; });
     if (isFound)
       continue;
@@ -292,15 +320,16 @@ bool Planner::placeClaim(const Update &update, size_t index) {
     adapter->made.push_back(std::move(*own));
     placePart(adapter->made.back(), {weight, 0, weight->shape[0]}, "tied");
   }
-  return true;
 }
 
 // Token rows follow ties, so it does not matter which of the modules that share a table the checkpoint names.
 bool Planner::placeTable(const Update &update, const ModuleTable &table) {
-  std::vector<ModuleParameter *> found = embeddingsCalled(table, update.module);
-  for (ModuleParameter *parameter : found)
-    placePart(update, {parameter, 0, parameter->shape[0]}, "");
-  return !found.empty();
+  Claim claim;
+  for (ModuleParameter *parameter : embeddingsCalled(table, update.module))
+    claim.parts.push_back({parameter, 0, parameter->shape[0]});
+  if (!claim.parts.empty())
+    placeOwn(update, table, claim);
+  return !claim.parts.empty();
 }
 
 void Planner::place(const Update &update) {

@@ -23,6 +23,7 @@ public:
 private:
   void place(const checkpoint::Update &update);
   bool placeClaim(const checkpoint::Update &update, size_t table);
+  void placeOwn(const checkpoint::Update &update, const ModuleTable &table, const Claim &claim);
   bool placeTable(const checkpoint::Update &update, const ModuleTable &table);
   std::string whyNotFollowed(const checkpoint::Update &update, const ModuleTable &table,
                              const Claim &claim) const;

@@ -37,8 +37,8 @@ size_t namesPart(const std::string &graphName, const std::string &part) {
 class Matcher {
 public:
   Matcher(const std::vector<MatchItem> &items, const std::string &graphName,
-          const std::set<std::string> &elsewhere)
-      : items(items), graphName(graphName), elsewhere(elsewhere) {
+          const std::set<std::string> &elsewhere, bool byContents)
+      : items(items), graphName(graphName), elsewhere(elsewhere), byContents(byContents) {
     result.paths.resize(items.size());
     result.problems.resize(items.size());
     result.places.resize(items.size());
@@ -69,12 +69,13 @@ private:
   bool isComplete(const std::string &root) const;
   std::string chooseLeftOut(std::vector<std::string> roots) const;
   std::string nameHint(const std::vector<std::string> &roots) const;
-  bool isOtherPart(const std::string &root) const;
+  bool isUnsaidPart(const std::string &root) const;
   void refuse(const std::vector<std::string> &roots, const std::string &why, bool isElsewhere = false);
 
   const std::vector<MatchItem> &items;
   const std::string &graphName;
   const std::set<std::string> &elsewhere;
+  bool byContents;
   Roots added, leftOut;
   MatchResult result;
 };
@@ -218,17 +219,19 @@ std::string Matcher::chooseLeftOut(std::vector<std::string> roots) const {
   return nameHint(roots);
 }
 
-// Whether the graph's name says that it is another part of the model than the root's.
-bool Matcher::isOtherPart(const std::string &root) const {
-  static const std::vector<std::vector<std::string>> parts = {
-      {"encoder", "decoder"}, {"text_model", "vision_model"}, {"text", "vision"}, {"text_encoder", "unet"}};
-  for (const std::vector<std::string> &family : parts)
-    for (const std::string &part : family)
-      if (lastName(root) == part && !namesPart(graphName, part))
-        for (const std::string &other : family)
-          if (other != part && namesPart(graphName, other))
-            return true;
-  return false;
+// Whether a root is one of several parts of a model that are built alike, of which nothing says that the graph is this one:
+// neither its name nor contents.
+bool Matcher::isUnsaidPart(const std::string &root) const {
+  static const std::set<std::string> parts = {"encoder",      "decoder",      "text_model",
+                                              "vision_model", "text_encoder", "text_encoder_2"};
+  const auto &places = leftOut.at(root);
+  bool fits = std::all_of(places.begin(), places.end(), [](const auto &each) { return each.second->fits; });
+  // Where the other part has its own graph, or is said to be missing, this one is meant.
+  bool isLeft = std::any_of(elsewhere.begin(), elsewhere.end(), [&](const std::string &other) {
+    return parts.count(lastName(other)) && lastName(other) != lastName(root);
+  });
+  return parts.count(lastName(root)) && !isLeft && !namesPart(graphName, lastName(root)) &&
+         !(byContents && fits);
 }
 
 void Matcher::takeLeftOut() {
@@ -239,11 +242,11 @@ void Matcher::takeLeftOut() {
   if (roots.empty())
     return;
   std::string chosen = roots.size() == 1 ? roots[0] : chooseLeftOut(roots);
-  if (roots.size() == 1 && isOtherPart(chosen)) {
+  if (roots.size() == 1 && isUnsaidPart(chosen)) {
     refuse(roots,
-           "the graph has such a module, but its name, " + quoted(graphName) +
-               ", says that it is another part of the model than " + quoted(chosen) + "; --map '" + chosen +
-               ".*=*' says that it is meant",
+           "the graph has such a module, but nothing says that it is the part " + quoted(chosen) +
+               " of the adapter's model: not its name, " + quoted(graphName) +
+               "; --base CHECKPOINT tells, or --map '" + chosen + ".*=*' says so",
            /*isElsewhere=*/true);
     return;
   }
@@ -318,8 +321,8 @@ bool canHoldPart(const std::string &graphName, const std::string &part) {
 }
 
 MatchResult matchModules(const std::vector<MatchItem> &items, const std::string &graphName,
-                         const std::set<std::string> &elsewhere) {
-  return Matcher(items, graphName, elsewhere).run();
+                         const std::set<std::string> &elsewhere, bool byContents) {
+  return Matcher(items, graphName, elsewhere, byContents).run();
 }
 
 // Matches `pattern`, in which '*' is any text, with the start of `text`; `whole`: with all of it.

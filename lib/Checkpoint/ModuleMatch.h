@@ -47,9 +47,9 @@ struct MatchResult {
 
 /// Matches all items of one checkpoint with one graph. `graphName` is what the graph's file is called, which decides
 /// between an encoder and a decoder where nothing else does. Items of the roots in `elsewhere` are known to have their
-/// place in another graph.
+/// place in another graph. `byContents`: `fits` says that the contents are those of the base.
 MatchResult matchModules(const std::vector<MatchItem> &items, const std::string &graphName,
-                         const std::set<std::string> &elsewhere = {});
+                         const std::set<std::string> &elsewhere = {}, bool byContents = false);
 
 /// Whether a graph's file, by its name, can hold a part of a pipeline ("unet", "text_encoder_2"). A name that says
 /// nothing, and no part, rule nothing out.

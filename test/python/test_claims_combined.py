@@ -253,7 +253,7 @@ def test_transposed_weights_that_are_all_square(tmp_path, based):
 
 @pytest.mark.parametrize("kind", ["a builder's name", "another parameter's name", "fused"])
 def test_what_can_be_loaded(tmp_path, kind):
-    """The runtime knows modules by the graph's names; what builders rename or fuse, the compiler alone finds."""
+    """The runtime knows modules by the graph's names; the compiler alone what builders rename or fuse."""
     path, key, module = {
         "a builder's name": ("/layers.0/attn/q/MatMul", "w", "layers.0.self_attn.q"),
         "another parameter's name": ("/fc/MatMul", "fc.kernel", "fc"),

@@ -367,3 +367,24 @@ def test_python_says_the_same(plain, tmp_path):
         graph, {"x": folder}, tmp_path / "merged.onnx", checkpoint=tmp_path / "other", allow_other_base=True
     )
     tiny.close(tiny.answer(tmp_path / "merged.onnx", {"x": X}), want)
+
+
+def test_a_bias_of_the_next_product_is_not_this_ones(tmp_path):
+    """Both are zero, and the exporter dropped the first."""
+    w, w2, zero, b = (
+        tiny.numbers(4, 4),
+        tiny.numbers(4, 4, seed=1),
+        np.zeros(4, "f4"),
+        tiny.numbers(4, seed=2),
+    )
+    nodes = [tiny.matmul("a", "t0", y="h"), tiny.node("Gemm", ["h", "t1", "t2"], "y", "b")]
+    graph = tiny.graph(tmp_path / "m.onnx", nodes, {"t0": w, "t1": w2, "t2": zero})
+    folder = tiny.adapter(tmp_path / "lora", {"q.weight": w.T, "q.bias": b}, modules_to_save=["q"])
+    arguments = base_of(tmp_path, {"q.weight": w.T, "q.bias": zero, "k.weight": w2.T, "k.bias": zero})
+    done = product.call(
+        "adapter-opt", graph, "--adapter", f"x={folder}", *arguments, "-o", tmp_path / "o.onnx"
+    )
+    if done.returncode == 0:
+        tiny.close(tiny.answer(tmp_path / "o.onnx", {"x": X}), (X @ w + b) @ w2)
+    else:
+        assert "q" in done.stderr and done.returncode == 1

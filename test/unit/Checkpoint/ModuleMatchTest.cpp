@@ -48,9 +48,9 @@ TEST(ModuleMatch, DifferentWrappersContradictEachOther) {
 }
 
 TEST(ModuleMatch, PartOfAModel) {
-  MatchResult match = matchModules(items({{"decoder.q", {{"q"}}}, {"head", {}}}), "m");
+  MatchResult match = matchModules(items({{"model.q", {{"q"}}}, {"head", {}}}), "m");
   EXPECT_EQ(match.paths, (Paths{"q", ""}));
-  EXPECT_EQ(match.root, "decoder");
+  EXPECT_EQ(match.root, "model");
 }
 
 TEST(ModuleMatch, TwoPartsNeverShareAPlace) {
@@ -87,10 +87,17 @@ TEST(ModuleMatch, TheFilesNameDecides) {
   EXPECT_EQ(matchModules(towers, "text_encoder_2").root, "text_encoder_2");
 }
 
-TEST(ModuleMatch, AFileOfTheOtherPartIsNotTaken) {
-  MatchResult match = matchModules(items({{"decoder.q", {{"q"}}}}), "encoder_model");
-  EXPECT_EQ(match.paths, Paths{""});
-  EXPECT_NE(match.problems[0].find("another part"), std::string::npos);
+TEST(ModuleMatch, OneOfSeveralPartsNeedsMoreThanItsPaths) {
+  std::vector<MatchItem> one = items({{"decoder.q", {{"q"}}}});
+  for (const char *name : {"m", "encoder_model"}) {
+    MatchResult match = matchModules(one, name);
+    EXPECT_EQ(match.paths, Paths{""});
+    EXPECT_NE(match.problems[0].find("nothing says that it is the part 'decoder'"), std::string::npos);
+  }
+  EXPECT_EQ(matchModules(one, "decoder_model").paths, Paths{"q"});
+  EXPECT_EQ(matchModules(one, "m", {}, /*byContents=*/true).paths, Paths{"q"});
+  one[0].candidates[0].fits = false;
+  EXPECT_EQ(matchModules(one, "m", {}, /*byContents=*/true).paths, Paths{""});
 }
 
 TEST(ModuleMatch, WhatIsElsewhereIsOut) {
@@ -100,7 +107,7 @@ TEST(ModuleMatch, WhatIsElsewhereIsOut) {
 }
 
 TEST(ModuleMatch, AnEqualPathKeepsOthersOut) {
-  MatchResult match = matchModules(items({{"q", {{"q"}}}, {"decoder.q", {{"q"}}}}), "m");
+  MatchResult match = matchModules(items({{"q", {{"q"}}}, {"model.q", {{"q"}}}}), "m");
   EXPECT_EQ(match.paths, (Paths{"q", ""}));
   EXPECT_NE(match.problems[1].find("could be it, but also 'q'"), std::string::npos);
 }
