@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import onnx
+import onnxruntime
 import peft
 import product
 import pytest
@@ -213,3 +214,51 @@ def test_refusals(tmp_path, base):
         product.refused("adapter-opt", "diff", *files, "--as", form, *end, code=2, mentions=["--as"])
     product.refused("adapter-opt", "diff", files[0], code=2)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("form", ["sparse", "sparse,mode=overwrite", "lora,rank=4"])
+def test_a_tied_table(tmp_path, form):
+    """The checkpoint lists the table alone, and the graph multiplies by it too."""
+    rng = np.random.default_rng(0)
+    before, after = (rng.standard_normal((6, 4)).astype(np.float32) for _ in range(2))
+    save_file({"embed_tokens.weight": before}, tmp_path / "a.safetensors")
+    save_file({"embed_tokens.weight": after}, tmp_path / "b.safetensors")
+    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    said = product.opt("diff", *files, "--as", form, "-o", tmp_path / "delta")
+    assert "a tied output head follows it" in said and "holds 1.0000 of the change" in said
+    nodes = [
+        helper.make_node("Gather", ["embed_tokens.weight", "i"], ["h"], name="/embed_tokens/Gather"),
+        helper.make_node("Transpose", ["embed_tokens.weight"], ["t"], name="/lm_head/Transpose"),
+        helper.make_node("MatMul", ["h", "t"], ["y"], name="/lm_head/MatMul"),
+    ]
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("i", TensorProto.INT64, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 6])],
+        [numpy_helper.from_array(before, "embed_tokens.weight")],
+    )
+    onnx.save(
+        helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9),
+        tmp_path / "m.onnx",
+    )
+    product.opt(tmp_path / "m.onnx", "--adapter", f"x={tmp_path / 'delta'}", "-o", tmp_path / "merged.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "merged.onnx"), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"i": np.arange(6)})[0], after @ after.T, atol=1e-5)
+
+
+def test_folders_of_shards(tmp_path):
+    rng = np.random.default_rng(0)
+    tensors = {name: rng.standard_normal((4, 5)).astype(np.float32) for name in ("a.weight", "b.weight")}
+    for folder, change in (("before", 0), ("after", 1)):
+        (tmp_path / folder).mkdir()
+        for i, (name, tensor) in enumerate(tensors.items(), 1):
+            shard = tmp_path / folder / f"model-0000{i}-of-00002.safetensors"
+            save_file({name: tensor + np.float32(change)}, shard)
+    said = product.opt(
+        "diff", tmp_path / "before", tmp_path / "after", "--as", "lora,rank=1", "-o", tmp_path / "d"
+    )
+    assert "2 tensors changed" in said
+    shards = [tmp_path / folder / "model-00001-of-00002.safetensors" for folder in ("before", "after")]
+    arguments = ["--as", "sparse", "-o", tmp_path / "e"]
+    product.refused("adapter-opt", "diff", *shards, *arguments, mentions=["one of several files", "folder"])
