@@ -76,6 +76,18 @@ static std::string nameIn(Way way, const std::string &spelling, const Update &up
   return !parts.empty() && name == parts.front() ? besides(spelling, own) : "";
 }
 
+// The last name of paths that can stand for a module in some way; "" where any can.
+static StringRef lastNameIn(Way way, const Update &update) {
+  StringRef own = lastName(update.module);
+  if (update.flattened)
+    return "";
+  if (way == Way::Itself)
+    return own;
+  if (way == Way::Split)
+    return partNamesOf(own).empty() ? "-" : partNamesOf(own).front();
+  return wholeNameOf(own).empty() ? "-" : wholeNameOf(own);
+}
+
 bool Claims::fits(const Item &item, const ModuleParameter &parameter, bool byContents) const {
   for (const Update *update : updates.at(item))
     if (!whyUnfit(*update, parameter).empty())
@@ -97,13 +109,14 @@ void Claims::addCandidates(size_t index, MatchItem &item, bool byContents) {
   bool hasPart = !update.part.empty() && llvm::any_of(table.modules(), [&](const auto &each) {
     return checkpoint::isInPart(each.first, update.part);
   });
-  for (Way way : {Way::Itself, Way::Fused, Way::Split})
-    for (size_t spelling = 0; spelling < 4 && item.candidates.empty(); ++spelling)
-      for (const auto &[path, parameters] : table.modules()) {
-        std::vector<std::string> spellings = spellingsOf(path);
-        if (spelling >= spellings.size() || (hasPart && !checkpoint::isInPart(path, update.part)))
+  for (Way way : {Way::Itself, Way::Fused, Way::Split}) {
+    std::vector<const Spelling *> spellings = spellingsFor(index, lastNameIn(way, update));
+    for (size_t rank = 0; rank < maxSpellings && item.candidates.empty(); ++rank)
+      for (const Spelling *spelling : spellings) {
+        const std::string &path = *spelling->path;
+        if (spelling->rank != rank || (hasPart && !checkpoint::isInPart(path, update.part)))
           continue;
-        std::string name = nameIn(way, spellings[spelling], update);
+        std::string name = nameIn(way, spelling->text, update);
         bool isMeant = !name.empty() && (way == Way::Itself || checkpoint::pathsMatch(name, item.module));
         if (!isMeant || !hasParameter(table, path, item.parameter))
           continue;
@@ -112,6 +125,24 @@ void Claims::addCandidates(size_t index, MatchItem &item, bool byContents) {
                      fits({item.module, item.parameter}, *found.front(), byContents);
         item.candidates.push_back({name, isFit, path});
       }
+  }
+}
+
+// All spellings of a graph's paths that end with a name; "": all of them, in the order of the paths.
+std::vector<const Claims::Spelling *> Claims::spellingsFor(size_t table, StringRef lastName) {
+  std::map<std::string, std::vector<Spelling>> &known = spelled[table];
+  if (known.empty())
+    for (const auto &[path, parameters] : tables[table]->modules()) {
+      std::vector<std::string> texts = spellingsOf(path);
+      for (size_t rank = 0; rank < texts.size(); ++rank)
+        known[::lastName(texts[rank]).str()].push_back({&path, rank, texts[rank]});
+    }
+  std::vector<const Spelling *> result;
+  for (auto &[name, all] : known)
+    if (lastName.empty() || lastName == name)
+      for (const Spelling &each : all)
+        result.push_back(&each);
+  return result;
 }
 
 std::vector<MatchItem> Claims::candidatesIn(size_t table, bool byContents) {
@@ -323,6 +354,7 @@ Status Claims::settle(const checkpoint::Adapter &adapter,
   compared = 0;
   hasPlaces = false;
   ignoredRoots.clear();
+  spelled.resize(tables.size());
   claims.assign(tables.size(), {});
   leftOut.assign(tables.size(), {});
   for (const Update &update : adapter.updates) {

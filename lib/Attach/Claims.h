@@ -63,9 +63,16 @@ private:
     std::vector<std::unique_ptr<ContentIndex>> contents; ///< by table
   };
   using Item = std::pair<std::string, std::string>; // module and parameter
+  /// A graph's path as a checkpoint could have it, see spellingsOf; the lowest rank is the likeliest.
+  struct Spelling {
+    const std::string *path;
+    size_t rank;
+    std::string text;
+  };
 
   checkpoint::Status openBase(const checkpoint::Adapter &adapter);
   void matchBaseKeys();
+  std::vector<const Spelling *> spellingsFor(size_t table, llvm::StringRef lastName);
   std::vector<checkpoint::MatchItem> candidatesIn(size_t table, bool byContents);
   void addCandidates(size_t table, checkpoint::MatchItem &item, bool byContents);
   void settleNames();
@@ -88,6 +95,7 @@ private:
   const AttachOptions &options;
   std::map<std::string, std::unique_ptr<Base>> bases; // by path
   Base *current = nullptr;
+  std::vector<std::map<std::string, std::vector<Spelling>>> spelled; // by table and last name
   std::vector<Item> items;
   std::set<std::string> ignoredRoots; // everything in front of modules that are said to be missing
   std::map<Item, std::vector<const checkpoint::Update *>> updates;

@@ -59,6 +59,14 @@ std::optional<adapter::FusedName> adapter::fusedNameOf(StringRef name) {
   return std::nullopt;
 }
 
+StringRef adapter::wholeNameOf(StringRef name) {
+  for (const Fusion &fusion : fusions)
+    for (int64_t place = 0; place < fusion.count; ++place)
+      if (name == fusion.parts[place])
+        return fusion.whole;
+  return "";
+}
+
 ArrayRef<const char *> adapter::partNamesOf(StringRef whole) {
   for (const Fusion &fusion : fusions)
     if (whole == fusion.whole)

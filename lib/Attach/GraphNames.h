@@ -16,6 +16,8 @@ namespace adapter {
 /// exporter makes of a called list ("layer/layer.0"); as it is; with "self_attn" for a graph builder's "attn".
 std::vector<std::string> spellingsOf(const std::string &path);
 
+inline constexpr size_t maxSpellings = 4;
+
 /// Where a module's outputs lie in a fused one of the same parent.
 struct FusedName {
   std::string whole; ///< "qkv_proj"
@@ -24,6 +26,8 @@ struct FusedName {
 };
 /// What graph builders fuse a module of that name into: "k_proj" is the second of three in "qkv_proj".
 std::optional<FusedName> fusedNameOf(llvm::StringRef name);
+/// The fused module's name alone; "" where there is none.
+llvm::StringRef wholeNameOf(llvm::StringRef name);
 /// The modules that a fused one consists of, in the order of their outputs; none for another name.
 llvm::ArrayRef<const char *> partNamesOf(llvm::StringRef whole);
 

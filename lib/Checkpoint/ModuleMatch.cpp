@@ -260,7 +260,8 @@ void Matcher::takeLeftOut() {
         break;
       }
     refuse(roots, "the adapter has " + modules + ", and the graph could be any of the parts " + list +
-                      "; take the others out with --ignore-missing '" + roots.back() +
+                      (byContents ? "; " : "; --base CHECKPOINT tells, or ") +
+                      "take the others out with --ignore-missing '" + roots.back() +
                       ".*' or say which is meant with --map '" + roots.front() + ".*=*'");
     result.rivals = roots;
     return;
