@@ -67,9 +67,10 @@ class Page(html.parser.HTMLParser):
 def test_the_page_shows_what_the_table_shows(oracle):
     base, folder = oracle.export("llama", "dynamo"), oracle.adapter("llama", "plain").folder
     arguments = [base, "--adapter", f"x={folder}", "--check"]
-    rows = Page(product.opt(*arguments, "--report=html")).rows
-    table = [line.split() for line in product.opt(*arguments).splitlines()]
-    assert [" ".join(row).split() for row in rows] == table
+    page = product.opt(*arguments, "--report=html")
+    *table, proof = product.opt(*arguments).splitlines()
+    assert [" ".join(row).split() for row in Page(page).rows] == [line.split() for line in table]
+    assert "parameters proved by contents" in proof and html.escape(proof) in page
 
 
 def test_the_page_escapes_what_adapters_name(small, tmp_path):
