@@ -191,7 +191,9 @@ def test_absolute_paths(exports, tmp_path):
     for output in ("relative.onnx", "absolute.onnx"):
         product.opt(exports("llama"), f"--adapter=x={folder}", "-o", tmp_path / output)
         _config(folder, adapters={name: str((folder / path).resolve()) for name, path in given.items()})
-    assert (tmp_path / "relative.onnx").read_bytes() == (tmp_path / "absolute.onnx").read_bytes()
+    # Beside the graph stands the hash of the folder, whose configuration differs.
+    graphs = [onnx.load(tmp_path / f"{name}.onnx").graph for name in ("relative", "absolute")]
+    assert graphs[0].SerializeToString() == graphs[1].SerializeToString()
 
 
 def test_no_hidden_state(exports, tmp_path):
