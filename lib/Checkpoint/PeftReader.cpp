@@ -221,7 +221,8 @@ Status PeftReader::run(const Safetensors &tensors) {
       return status;
   std::map<std::string, std::string> written; // by module
   for (const auto &[path, module] : modules)
-    if (const std::string &other = written.emplace(withoutBaseLayers(path), path).first->second; other != path)
+    if (const std::string &other = written.emplace(withoutBaseLayers(path), path).first->second;
+        other != path)
       return Error{file + ": '" + other + "' and '" + path + "' are one module"};
   for (const auto &[path, module] : modules) {
     if (Status status = readWhole(path, module); !status)
