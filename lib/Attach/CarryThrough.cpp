@@ -4,6 +4,7 @@
 // what replaces is computed as the graph's tensor was.
 #include "lib/Attach/Derivations.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/LowRank.h"
 #include <cmath>
 #include <cstring>
 
@@ -166,14 +167,8 @@ static Result<Tensor> transposed(const Tensor &matrix) {
   Result<Tensor> wide = checkpoint::toF32(matrix);
   if (!wide)
     return wide;
-  int64_t rows = matrix.shape[0], columns = matrix.shape[1];
-  Tensor turned = checkpoint::allocateTensor(checkpoint::DType::F32, {columns, rows});
+  Tensor turned = checkpoint::transposedMatrix(*wide);
   turned.key = matrix.key;
-  const float *from = reinterpret_cast<const float *>(wide->data);
-  float *to = reinterpret_cast<float *>(checkpoint::mutableData(turned));
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j)
-      to[j * rows + i] = from[i * columns + j];
   return turned;
 }
 

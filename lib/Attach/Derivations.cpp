@@ -129,7 +129,7 @@ static std::optional<std::vector<double>> scalesOf(const View &graph, const View
   return holds ? std::optional(std::move(scales)) : std::nullopt;
 }
 
-// Scales that are all of one sign of a matrix of zeros would fit anything: what has no numbers proves nothing.
+// A matrix of zeros fits any scales, so a fit with it proves nothing.
 static bool hasNumbers(const View &base) {
   return !allPairs(base, base, [](int64_t, int64_t, float w, float) { return w == 0; });
 }

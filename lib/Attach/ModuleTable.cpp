@@ -259,19 +259,20 @@ std::vector<ParameterUse> ModuleTable::readersOf(ParameterOp parameter) {
   return readers;
 }
 
+bool ModuleParameter::isReadBy(const ParameterUse &reader) const {
+  return llvm::any_of(uses, [&](const ParameterUse &use) {
+    return use.node == reader.node && use.operand == reader.operand;
+  });
+}
+
 std::string ModuleTable::unknownReader(const ModuleParameter &parameter) const {
   if (!parameter.value || parameter.kind == SiteKind::Vector)
     return "";
-  auto isOf = [](const ModuleParameter &entry, const ParameterUse &reader) {
-    return llvm::any_of(entry.uses, [&](const ParameterUse &use) {
-      return use.node == reader.node && use.operand == reader.operand;
-    });
-  };
   for (ParameterUse &reader : readersOf(parameter.value)) {
-    bool isKnown = isOf(parameter, reader);
+    bool isKnown = parameter.isReadBy(reader);
     // A node without a name may be of this module, unless it reads the tensor as something else.
     forEach([&](ModuleParameter &entry) {
-      isKnown |= isOf(entry, reader) && (!entry.module.empty() || entry.kind != parameter.kind);
+      isKnown |= entry.isReadBy(reader) && (!entry.module.empty() || entry.kind != parameter.kind);
     });
     std::string path = modulePathOf(reader.node);
     if (!isKnown && (path.empty() || path == parameter.module))

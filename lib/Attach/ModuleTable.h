@@ -62,6 +62,8 @@ struct ModuleParameter {
   onnxir::ModelOp model() const;
   /// Whether a convolution's channels are in groups, so that it is no product with patches.
   bool grouped() const;
+  /// Whether `reader` is one of its uses.
+  bool isReadBy(const ParameterUse &reader) const;
   /// Name of the first node that reads it.
   std::string nodeName() const;
 };

@@ -265,11 +265,8 @@ std::string Planner::whyNotFollowed(const Update &update, const ModuleTable &tab
   if (!claim.parts.front().parameter->value)
     return "";
   for (const ParameterUse &reader : ModuleTable::readersOf(claim.parts.front().parameter->value)) {
-    bool isReached = llvm::any_of(reached, [&](const ModuleParameter *parameter) {
-      return llvm::any_of(parameter->uses, [&](const ParameterUse &use) {
-        return use.node == reader.node && use.operand == reader.operand;
-      });
-    });
+    bool isReached =
+        llvm::any_of(reached, [&](const ModuleParameter *parameter) { return parameter->isReadBy(reader); });
     if (!isReached)
       return "the graph reads the table also in " + nodeNameOf(reader.node) +
              ", which is tied to it and cannot follow; export with the tie undone";

@@ -49,11 +49,7 @@ static void followTies(const SlotRequest &slot, AttachPlan &plan) {
     llvm::append_range(reached, planned.tied);
     bool follows =
         llvm::all_of(ModuleTable::readersOf(planned.parameter->value), [&](const ParameterUse &reader) {
-          return llvm::any_of(reached, [&](const ModuleParameter *each) {
-            return llvm::any_of(each->uses, [&](const ParameterUse &use) {
-              return use.node == reader.node && use.operand == reader.operand;
-            });
-          });
+          return llvm::any_of(reached, [&](const ModuleParameter *each) { return each->isReadBy(reader); });
         });
     if (!follows) {
       llvm::erase(room->forms, "rows");

@@ -326,7 +326,7 @@ MatchResult matchModules(const std::vector<MatchItem> &items, const std::string 
   return Matcher(items, graphName, elsewhere, byContents).run();
 }
 
-// Matches `pattern`, in which '*' is any text, with the start of `text`; `whole`: with all of it.
+// Matches `pattern`, in which '*' is any text, with the start of `text`.
 static bool matchStart(const std::string &pattern, const std::string &text, std::vector<std::string> &stars,
                        size_t &length) {
   size_t star = pattern.find('*');

@@ -56,7 +56,7 @@ MatchResult matchModules(const std::vector<MatchItem> &items, const std::string 
 bool canHoldPart(const std::string &graphName, const std::string &part);
 
 /// Applies renamings "OLD=NEW" to a path: OLD is a path, or the first names of one, and may have '*' for any text,
-/// which stands for '*' in NEW. `used` counts the paths that each renaming changed.
+/// which stands for '*' in NEW.
 struct Renaming {
   std::string from, to;
 };
