@@ -90,9 +90,7 @@ static std::string whyTieUnclear(const Update &update, const ModuleParameter &pa
     return "";
   std::string other;
   table.forEach([&](ModuleParameter &each) {
-    bool isTied =
-        each.kind != parameter.kind && (holdSameNumbers(parameter, each) || holdSameNumbers(each, parameter));
-    if (isTied && !each.uses.empty())
+    if (each.kind != parameter.kind && !each.uses.empty() && holdSameNumbers(parameter, each))
       other = each.nodeName();
   });
   if (other.empty())
@@ -262,8 +260,19 @@ std::string Planner::whyNotFollowed(const Update &update, const ModuleTable &tab
     for (ModuleParameter *weight : tiedWeights(table, *part.parameter))
       reached.push_back(weight);
   }
-  if (!claim.parts.front().parameter->value)
+  const ModuleParameter &first = *claim.parts.front().parameter;
+  if (!first.value)
     return "";
+  // PEFT lets others follow only where the adapter is on the model's input embeddings.
+  std::string other;
+  table.forEach([&](ModuleParameter &each) {
+    bool isTable = each.kind == SiteKind::Embedding && !llvm::is_contained(reached, &each);
+    if (isTable && holdSameNumbers(first, each))
+      other = each.module.empty() ? each.nodeName() : each.module;
+  });
+  if (!other.empty())
+    return "the graph holds the same table in '" + other +
+           "', and nothing says whether that and the output head follow; export with the tie undone";
   for (const ParameterUse &reader : ModuleTable::readersOf(claim.parts.front().parameter->value)) {
     bool isReached =
         llvm::any_of(reached, [&](const ModuleParameter *parameter) { return parameter->isReadBy(reader); });
