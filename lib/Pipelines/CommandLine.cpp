@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// From words to what they mean, and what the command line alone decides about adapters.
+#include "lib/Pipelines/CommandLine.h"
+#include "lib/Pipelines/Compile.h"
+#include "lib/Pipelines/Files.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+
+using namespace adapter;
+using checkpoint::Done;
+using checkpoint::Error;
+using checkpoint::Result;
+using checkpoint::Status;
+using llvm::StringRef;
+
+bool CommandLine::isCode() const {
+  StringRef file = output;
+  return file.ends_with(".adapt") || file.ends_with(".ll") || file.ends_with(".s") || file.ends_with(".o") ||
+         file.ends_with(".ptx") || file.ends_with(".hsaco") || file.ends_with(".spv");
+}
+
+bool CommandLine::isMerged() const {
+  FileKind kind = fileKindOf(output);
+  return kind == FileKind::ONNX || (kind == FileKind::Unknown && !isCode());
+}
+
+static bool isOneFile(const CommandLine &line) {
+  return line.inputs.size() == 1 && !llvm::sys::fs::is_directory(line.inputs.front());
+}
+
+bool CommandLine::isText() const {
+  return isOneFile(*this) && fileKindOf(inputs.front()) != FileKind::ONNX && output == "-" &&
+         compileTo.empty() && !hasAdapters() && !partition.ranks;
+}
+
+// What the command line alone decides about adapters; "" where all is well.
+static std::string whyWrong(const CommandLine &line) {
+  if (line.report != "text" && line.report != "json" && line.report != "html")
+    return "--report=" + line.report + ": the reports are text, json and html";
+  bool isPlanned = line.plan && !line.partition.ranks;
+  if (!line.hasAdapters() && (line.attach.checkOnly || isPlanned || !line.attach.ignoreMissing.empty()))
+    return "--check, --plan and --ignore-missing are about adapters, and there is no --adapter";
+  if (!line.hasAdapters() && (!line.attach.base.empty() || !line.attach.renamings.empty() ||
+                              line.attach.noBase || line.attach.allowOtherBase || line.attach.requireProof))
+    return "--base, --no-base, --allow-other-base, --require-proof and --map say where adapters go, and "
+           "there is no --adapter";
+  if (line.attach.noBase && !line.attach.base.empty())
+    return "--no-base and --base contradict each other";
+  if (line.attach.checkOnly && (line.output != "-" || !line.compileTo.empty()))
+    return "--check writes nothing; leave out -o and --compile-to";
+  if (line.partition.ranks && !line.endsWithPlan() &&
+      (line.attach.checkOnly || (!line.isCode() && line.compileTo.empty()) || line.endsBefore("optimise")))
+    return "--partition-experts is about compiled code; write an .adapt, or see what it does with --plan";
+  if (Result<Target> target = resolveTarget(line.target);
+      line.partition.ranks && target && isDevice(target->codegen.kind))
+    return "--partition-experts: experts are partitioned over processors, not over devices; leave out "
+           "--target";
+  if (!line.isMerged() || line.endsWithPlan())
+    return "";
+  for (const AdapterRequest &request : line.adapters.adapters)
+    if (request.time != BindingTime::Build && !request.automatic)
+      return "adapter '" + request.name + "' acts at " + stringifyBindingTime(request.time).str() +
+             ", but in an .onnx file adapters can only be merged; write an .adapt, or leave the time out";
+  for (const SlotRequest &slot : line.adapters.slots)
+    return "slot '" + slot.name + "' is room in an .adapt; an .onnx file has none";
+  return "";
+}
+
+// OLD=NEW and INPUT=N.
+static Status readPairs(const Words &words, CommandLine &line) {
+  for (const std::string &text : words.renamings) {
+    auto [from, to] = StringRef(text).split('=');
+    if (from.empty() || !StringRef(text).contains('='))
+      return Error{"--map " + text + ": expected OLD=NEW, two paths of modules"};
+    line.attach.renamings.push_back({from.str(), to.str()});
+  }
+  if (words.rowAxis.empty())
+    return Done{};
+  auto [input, axis] = StringRef(words.rowAxis).rsplit('=');
+  if (input.empty() || axis.getAsInteger(10, line.rowAxis) || line.rowAxis < 0)
+    return Error{"--row-axis " + words.rowAxis + ": expected INPUT=N with N an axis, counted from 0"};
+  line.rowInput = input.str();
+  return Done{};
+}
+
+static Status readExtendedOptions(const Words &words, CommandLine &line) {
+  if (Status status = readPairs(words, line); !status)
+    return status;
+  Result<AdapterOptions> requests = parseAdapterOptions({words.adapters, words.slots, words.bindings});
+  if (!requests)
+    return requests.error();
+  line.adapters = std::move(*requests);
+  if (!words.partition)
+    return Done{};
+  Result<PartitionOptions> parsed = parsePartitionOptions(*words.partition);
+  if (!parsed)
+    return parsed.error();
+  line.partition = std::move(*parsed);
+  line.partition.plan = words.plan;
+  return Done{};
+}
+
+Result<CommandLine> adapter::interpret(const Words &words) {
+  CommandLine line;
+  line.inputs = words.inputs;
+  line.output = words.output;
+  line.target = words.target;
+  line.compileTo = words.compileTo;
+  line.report = words.report;
+  line.allowLossyMerge = words.lossy;
+  line.plan = words.plan;
+  line.attach.ignoreMissing = words.ignoreMissing;
+  line.attach.base = words.base;
+  line.attach.noBase = words.noBase;
+  line.attach.allowOtherBase = words.allowOtherBase;
+  line.attach.requireProof = words.requireProof;
+  line.attach.checkOnly = words.check;
+  line.attach.mergeOnly = line.isMerged();
+  if (Status status = readExtendedOptions(words, line); !status)
+    return status.error();
+  if (std::string wrong = whyWrong(line); !wrong.empty())
+    return Error{wrong};
+  Result<Target> resolved = resolveTarget(line.target);
+  TargetKind kind = resolved ? resolved->codegen.kind : TargetKind::CPU;
+  line.attach.onDevice = isDevice(kind);
+  std::vector<StringRef> phases = compilePhases(kind);
+  if (!line.compileTo.empty() && !llvm::is_contained(phases, line.compileTo))
+    return Error{"--compile-to=" + line.compileTo + ": the phases are " + llvm::join(phases, ", ")};
+  if (line.inputs.empty())
+    line.inputs.push_back("-");
+  if (isOneFile(line) && !line.isCode() && fileKindOf(line.output) == FileKind::Unknown &&
+      !llvm::sys::fs::is_directory(line.output))
+    return Error{line.output + ": the output's suffix is none of .onnx, .mlir, .mlirbc, .ll, .s, .o, "
+                               ".ptx, .hsaco, .spv and .adapt"};
+  return line;
+}
