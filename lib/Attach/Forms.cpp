@@ -125,6 +125,8 @@ Value FormBuilder::parameterOf(const std::string &key, Tensor tensor) {
 Value FormBuilder::vectorIndices(ArrayRef<int64_t> shape) {
   const Tensor &plain = tensorOf(update, "indices");
   int64_t rank = shape.size(), count = plain.shape[1];
+  if (plain.shape[0] == rank)
+    return tensor("indices");
   int64_t along = std::max_element(shape.begin(), shape.end()) - shape.begin();
   Tensor indices = checkpoint::allocateTensor(plain.dtype, {rank, count});
   indices.key = plain.key;

@@ -153,8 +153,8 @@ ONE_TABLE = {
 @pytest.mark.parametrize("model", cases([("bart",), ("t5",)], ("t5",)))
 @pytest.mark.parametrize("what", ONE_TABLE)
 def test_modules_that_share_a_table(made, tmp_path, model, what):
-    """PEFT changes the module that is named, and lets others follow tokens of the input embeddings alone. Nobody calls
-    `shared` itself."""
+    """PEFT changes the module that is named, and lets others follow tokens of the input embeddings alone.
+    Nobody calls `shared` itself."""
     fields, mentions, arguments = ONE_TABLE[what]
     case = Case(made, model, tmp_path, **dict(target_modules=SPLIT[model][0]) | fields)
     if mentions:
