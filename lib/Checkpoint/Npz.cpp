@@ -58,13 +58,14 @@ Status writeNpz(const std::string &path, const std::vector<Tensor> &tensors) {
   zip_source_keep(memory);
   Status status = fillArchive(archive, tensors);
   if (!status) {
+    status = Error{path + ": " + status.error().message};
     zip_discard(archive);
   } else if (zip_close(archive)) {
-    status = Error{zip_strerror(archive)};
+    status = Error{path + ": " + zip_strerror(archive)};
     zip_discard(archive);
   }
   if (status && (zip_source_open(memory) || zip_source_seek(memory, 0, SEEK_END)))
-    status = Error{"the archive cannot be read back"};
+    status = Error{path + ": the archive cannot be read back"};
   if (status) {
     zip_int64_t size = zip_source_tell(memory);
     zip_source_seek(memory, 0, SEEK_SET);
@@ -72,14 +73,14 @@ Status writeNpz(const std::string &path, const std::vector<Tensor> &tensors) {
     for (zip_int64_t done = 0; status && done < size;) {
       zip_int64_t got = zip_source_read(memory, chunk.data(), chunk.size());
       status = got > 0 ? (*file)->write(chunk.data(), static_cast<size_t>(got))
-                       : Error{"the archive is cut short"};
+                       : Error{path + ": the archive is cut short"};
       done += got;
     }
     zip_source_close(memory);
   }
   zip_source_free(memory);
   if (!status)
-    return Error{path + ": " + status.error().message};
+    return status;
   return (*file)->commit();
 }
 

@@ -125,8 +125,9 @@ Result<Safetensors> readSafetensors(const std::string &path, bool keepDescriptor
   return result;
 }
 
-Status writeSafetensors(const std::string &path, const std::vector<Tensor> &tensors,
-                        const std::map<std::string, std::string> &metadata) {
+Result<std::unique_ptr<AtomicFile>> prepareSafetensors(const std::string &path,
+                                                       const std::vector<Tensor> &tensors,
+                                                       const std::map<std::string, std::string> &metadata) {
   Json header = Json::object();
   if (!metadata.empty())
     header["__metadata__"] = metadata;
@@ -166,7 +167,15 @@ Status writeSafetensors(const std::string &path, const std::vector<Tensor> &tens
     if (status && tensor.bytes % alignment)
       status = (*file)->write(zeros, alignment - tensor.bytes % alignment);
   }
-  return status ? (*file)->commit() : status;
+  if (!status)
+    return status.error();
+  return file;
+}
+
+Status writeSafetensors(const std::string &path, const std::vector<Tensor> &tensors,
+                        const std::map<std::string, std::string> &metadata) {
+  Result<std::unique_ptr<AtomicFile>> file = prepareSafetensors(path, tensors, metadata);
+  return file ? (*file)->commit() : Status(file.error());
 }
 
 } // namespace adapter::checkpoint

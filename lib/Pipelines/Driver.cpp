@@ -11,6 +11,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -140,11 +141,27 @@ static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &lin
   return reportOnly ? std::optional(done) : std::nullopt;
 }
 
+// The output must not take an input's place. Files that the inputs refer to are seen when they are written.
+static std::string whyDestructive(const CommandLine &line, llvm::ArrayRef<std::string> inputs) {
+  for (const std::string &input : inputs) {
+    StringRef folder = llvm::sys::path::parent_path(input);
+    if (line.output == "-" || input == "-")
+      continue;
+    if (llvm::sys::fs::equivalent(line.output, input))
+      return line.output + ": the output is an input; name another output";
+    if (llvm::sys::fs::equivalent(line.output, folder.empty() ? "." : folder))
+      return line.output + ": the output's folder holds the input " + input + "; name another output";
+  }
+  return "";
+}
+
 ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &registry,
                               const MlirOptMainConfig &config, const Console &console) {
   Result<std::vector<std::string>> inputs = expandInputs(line.inputs);
   if (!inputs)
     return console.fail(inputAtFault, inputs.error().message);
+  if (std::string why = whyDestructive(line, *inputs); !why.empty())
+    return console.fail(inputAtFault, why);
   MLIRContext context(registry);
   context.allowUnregisteredDialects(config.shouldAllowUnregisteredDialects());
   context.printOpOnDiagnostic(false);
