@@ -128,8 +128,8 @@ Status flushStandardOutput() {
   return Done{};
 }
 
-Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const std::string &path) {
-  if (isMapped(path))
+Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const std::string &path, bool mayBeMapped) {
+  if (!mayBeMapped && isMapped(path))
     return Error{path + ": is read as an input; name another output"};
   Result<Temporary> made = Temporary::file(path);
   if (!made)

@@ -34,10 +34,10 @@ bool isDirectory(const std::string &path);
 bool exists(const std::string &path);
 
 // Writes beside the target and takes its place at commit(); without commit() nothing is left. A target that is mapped, an
-// input, is refused.
+// input, is refused unless it may be: what is mapped stays what it was.
 class AtomicFile {
 public:
-  static Result<std::unique_ptr<AtomicFile>> create(const std::string &path);
+  static Result<std::unique_ptr<AtomicFile>> create(const std::string &path, bool mayBeMapped = false);
   Status write(const void *data, size_t size);
   Status commit();
   const std::string &temporaryPath() const { return temporary.path(); }
