@@ -2,6 +2,7 @@
 //
 // Files; see File.h.
 #include "lib/Checkpoint/File.h"
+#include "lib/Checkpoint/Work.h"
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -85,20 +86,30 @@ Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const std::string &path) 
   }
   if (descriptor < 0)
     return systemError(path, "write");
+  if (Work *work = currentWork())
+    work->note(name);
   return std::unique_ptr<AtomicFile>(new AtomicFile(path, name, descriptor));
 }
 
 AtomicFile::~AtomicFile() {
   if (descriptor >= 0) {
     close(descriptor);
-    unlink(temporary.c_str());
+    removeTemporary();
   }
+}
+
+void AtomicFile::removeTemporary() {
+  unlink(temporary.c_str());
+  if (Work *work = currentWork())
+    work->forget(temporary);
 }
 
 Status AtomicFile::write(const void *data, size_t size) {
   const char *bytes = static_cast<const char *>(data);
   while (size) {
-    ssize_t written = ::write(descriptor, bytes, size < (1u << 30) ? size : (1u << 30));
+    if (isCancelled())
+      return cancelledError();
+    ssize_t written = ::write(descriptor, bytes, size < (1u << 26) ? size : (1u << 26));
     if (written < 0 && errno == EINTR)
       continue;
     if (written <= 0)
@@ -110,13 +121,17 @@ Status AtomicFile::write(const void *data, size_t size) {
 }
 
 Status AtomicFile::commit() {
+  if (isCancelled())
+    return cancelledError();
   int result = close(descriptor);
   descriptor = -1;
   if (result || rename(temporary.c_str(), path.c_str())) {
     Error error = systemError(path, "write");
-    unlink(temporary.c_str());
+    removeTemporary();
     return error;
   }
+  if (Work *work = currentWork())
+    work->forget(temporary);
   return Done{};
 }
 

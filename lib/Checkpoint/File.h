@@ -41,6 +41,7 @@ public:
 private:
   AtomicFile(std::string path, std::string temporary, int descriptor)
       : path(std::move(path)), temporary(std::move(temporary)), descriptor(descriptor) {}
+  void removeTemporary();
   std::string path, temporary;
   int descriptor;
 };

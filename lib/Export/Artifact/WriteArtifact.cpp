@@ -6,6 +6,7 @@
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Checkpoint/Safetensors.h"
+#include "lib/Checkpoint/Work.h"
 #include <cstdio>
 #include <fcntl.h>
 #include <filesystem>
@@ -30,6 +31,8 @@ Result<ArtifactFolder> ArtifactFolder::create(const std::string &path) {
   temporary += ".tmp" + std::to_string(::getpid());
   if (!fs::create_directory(temporary, error))
     return Error{"cannot create '" + temporary + "': " + error.message()};
+  if (checkpoint::Work *work = checkpoint::currentWork())
+    work->note(temporary);
   return ArtifactFolder(path, temporary);
 }
 
@@ -44,9 +47,13 @@ ArtifactFolder::~ArtifactFolder() {
   std::error_code ignored;
   if (!temporary.empty())
     fs::remove_all(temporary, ignored);
+  if (checkpoint::Work *work = checkpoint::currentWork(); work && !temporary.empty())
+    work->forget(temporary);
 }
 
 Status ArtifactFolder::writeTensors(const TensorFile &file, artifact::Manifest &manifest) {
+  if (checkpoint::isCancelled())
+    return checkpoint::cancelledError();
   std::string target = temporary + "/" + file.name;
   std::error_code error;
   fs::create_directories(fs::path(target).parent_path(), error);
@@ -76,11 +83,15 @@ Status ArtifactFolder::commit(const std::string &manifest) {
     return status;
   if (Status status = writeFile(temporary + "/manifest.pb", manifest); !status)
     return status;
+  if (checkpoint::isCancelled())
+    return checkpoint::cancelledError();
   std::error_code error;
   if (!fs::exists(path, error)) {
     fs::rename(temporary, path, error);
     if (error)
       return Error{"cannot move the artifact to '" + path + "': " + error.message()};
+    if (checkpoint::Work *work = checkpoint::currentWork())
+      work->forget(temporary);
     temporary.clear();
     return Done{};
   }
