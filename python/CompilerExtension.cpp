@@ -43,10 +43,8 @@ nb::tuple run(const Words &arguments, const nb::bytes &folder) {
   adapter_opt_job *started = nullptr;
   adapter_opt_status status =
       adapter_opt_start(pointers.data(), pointers.size(), folder.size() ? folder.c_str() : nullptr, &started);
-  if (status == ADAPTER_OPT_OUT_OF_MEMORY)
-    throw std::bad_alloc();
   if (status != ADAPTER_OPT_OK)
-    throw std::runtime_error("no thread can be started");
+    throw std::bad_alloc();
   std::unique_ptr<adapter_opt_job, void (*)(adapter_opt_job *)> job(started, adapter_opt_free);
   while (!waitReleased(started, poll))
     if (PyErr_CheckSignals()) {

@@ -33,7 +33,7 @@ typedef struct adapter_opt_job adapter_opt_job;
 
 /* Starts a run with the arguments of the command (docs: adapter-opt --help), without the program's name and without
  * options of MLIR; standard output becomes adapter_opt_output. `folder` may be NULL, or is removed with all that is in
- * it unless the run succeeds. Fails with ADAPTER_OPT_INTERNAL where the system gives no thread. */
+ * it unless the run succeeds. Fails with ADAPTER_OPT_OUT_OF_MEMORY alone, also where the system gives no thread. */
 ADAPTER_OPT_API adapter_opt_status adapter_opt_start(const char *const *arguments, size_t argument_count,
                                                      const char *folder, adapter_opt_job **job);
 

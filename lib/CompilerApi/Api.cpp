@@ -20,7 +20,7 @@ adapter_opt_status adapter_opt_start(const char *const *arguments, size_t argume
     auto started = std::make_unique<adapter_opt_job>();
     started->job = std::make_shared<Job>(std::move(words), folder ? folder : "");
     if (!Job::start(started->job))
-      return ADAPTER_OPT_INTERNAL;
+      return ADAPTER_OPT_OUT_OF_MEMORY;
     *job = started.release();
     return ADAPTER_OPT_OK;
   } catch (const std::bad_alloc &) {

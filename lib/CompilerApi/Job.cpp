@@ -119,8 +119,14 @@ bool Job::start(const std::shared_ptr<Job> &job) {
   pthread_t thread;
   bool started = pthread_create(&thread, &attributes, enter, own.get()) == 0;
   pthread_attr_destroy(&attributes);
-  started ? (void)own.release() : leave(job);
-  return started;
+  if (started) {
+    own.release();
+    return true;
+  }
+  job->status = ADAPTER_OPT_OUT_OF_MEMORY;
+  job->conclude();
+  leave(job);
+  return false;
 }
 
 void *Job::enter(void *job) {

@@ -141,10 +141,8 @@ static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &lin
   return reportOnly ? std::optional(done) : std::nullopt;
 }
 
-// Lets no pass begin once the work is called off; what is left then is thrown away. On one thread: passes within
-// functions are a small part, and what another thread throws nobody catches.
+// Lets no pass begin once the work is called off; what is left then is thrown away.
 static void watch(MLIRContext &context, const checkpoint::Work &work) {
-  context.disableMultithreading();
   context.registerActionHandler([&work](llvm::function_ref<void()> run, const tracing::Action &action) {
     if (!isa<PassExecutionAction>(action) || !work.isCancelled())
       run();
@@ -156,10 +154,13 @@ ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &re
   Result<std::vector<std::string>> inputs = expandInputs(line.inputs);
   if (!inputs)
     return console.fail(inputAtFault, inputs.error().message);
-  MLIRContext context(registry);
+  // Work within a process has one thread: passes within functions are a small part, and what another thread throws
+  // nobody catches.
+  const checkpoint::Work *work = checkpoint::currentWork();
+  MLIRContext context(registry, work ? MLIRContext::Threading::DISABLED : MLIRContext::Threading::ENABLED);
   context.allowUnregisteredDialects(config.shouldAllowUnregisteredDialects());
   context.printOpOnDiagnostic(false);
-  if (const checkpoint::Work *work = checkpoint::currentWork())
+  if (work)
     watch(context, *work);
   bool said = false;
   ScopedDiagnosticHandler diagnostics(&context, [&](Diagnostic &diagnostic) {
@@ -180,7 +181,7 @@ ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &re
   PassManager manager(&context, ModuleOp::getOperationName());
   manager.enableVerifier(config.shouldVerifyPasses());
   // A run within a process has no options of MLIR.
-  if (!checkpoint::currentWork() && failed(applyPassManagerCLOptions(manager)))
+  if (!work && failed(applyPassManagerCLOptions(manager)))
     return inputAtFault;
   applyDefaultTimingPassManagerCLOptions(manager);
   if (failed(config.setupPassPipeline(manager)))

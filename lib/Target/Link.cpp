@@ -25,10 +25,11 @@ CodegenLock::~CodegenLock() { process().unlock_shared(); }
 checkpoint::Status adapter::linkSharedLibrary(llvm::StringRef object, llvm::StringRef output) {
   std::string in = object.str(), out = output.str(), messages;
   llvm::raw_string_ostream stream(messages);
-  // No library: memcpy and memset, which LLVM makes of loops, are found in the process.
-  const char *arguments[] = {"ld.lld",      "-shared", "--build-id=none", "-z",
-                             "relro",       "-z",      "noexecstack",     "--gc-sections",
-                             "--strip-all", "-o",      out.c_str(),       in.c_str()};
+  // No library: memcpy and memset, which LLVM makes of loops, are found in the process. One thread: there is one object
+  // to link, and threads of LLD stay, and end the process where the system has none to give.
+  const char *arguments[] = {"ld.lld", "-shared",   "--threads=1", "--build-id=none", "-z",
+                             "relro",  "-z",        "noexecstack", "--gc-sections",   "--strip-all",
+                             "-o",     out.c_str(), in.c_str()};
   std::unique_lock<std::shared_mutex> lock(process());
   if (checkpoint::isCancelled())
     return checkpoint::cancelledError();
