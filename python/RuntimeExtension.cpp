@@ -2,6 +2,7 @@
 //
 // The runtime's C API in Python terms; adapter_opt/runtime.py makes it comfortable.
 #include "adapter-rt/runtime.h"
+#include "adapter/Version.h"
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -166,6 +167,7 @@ private:
 } // namespace
 
 NB_MODULE(_runtime, module) {
+  module.attr("__version__") = ADAPTER_VERSION;
   nb::class_<Model>(module, "Model")
       .def(nb::init<const std::string &, int, int64_t, bool, bool>(), nb::arg("path"), nb::arg("threads"),
            nb::arg("memory_limit"), nb::arg("check"), nb::arg("allow_other_base"))

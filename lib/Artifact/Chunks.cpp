@@ -4,6 +4,7 @@
 #include "lib/Artifact/Chunks.h"
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Checkpoint/Safetensors.h"
+#include "lib/Checkpoint/Work.h"
 #include <algorithm>
 
 namespace adapter::artifact {
@@ -27,6 +28,8 @@ Result<FileHash> hashTensorFile(const std::string &path, const std::string &name
   uint64_t begin = 0;
   for (uint64_t end : ends)
     while (begin < end) {
+      if (checkpoint::isCancelled())
+        return checkpoint::cancelledError();
       uint64_t length = std::min(end - begin, maxChunkBytes);
       hasher.reset();
       hasher.add(data + begin, length);

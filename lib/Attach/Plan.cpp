@@ -6,6 +6,7 @@
 #include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Planner.h"
 #include "lib/Checkpoint/Skills.h"
+#include "lib/Checkpoint/Work.h"
 #include "lib/Import/ONNX/Passes.h"
 
 using namespace mlir;
@@ -100,6 +101,8 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
     return status;
   std::vector<bool> isUsed(options.renamings.size());
   for (const AdapterRequest &request : requests) {
+    if (checkpoint::isCancelled())
+      return checkpoint::cancelledError();
     Result<checkpoint::Adapter> contents = checkpoint::readAdapter(request.path);
     if (!contents)
       return contents.error();

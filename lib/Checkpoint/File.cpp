@@ -2,6 +2,7 @@
 //
 // Files; see File.h.
 #include "lib/Checkpoint/File.h"
+#include "lib/Checkpoint/Work.h"
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -140,7 +141,9 @@ Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const std::string &path, 
 Status AtomicFile::write(const void *data, size_t size) {
   const char *bytes = static_cast<const char *>(data);
   while (size) {
-    ssize_t written = ::write(temporary.descriptor(), bytes, size < (1u << 30) ? size : (1u << 30));
+    if (isCancelled())
+      return cancelledError();
+    ssize_t written = ::write(temporary.descriptor(), bytes, size < (1u << 26) ? size : (1u << 26));
     if (written < 0 && errno == EINTR)
       continue;
     if (written <= 0)
@@ -152,6 +155,8 @@ Status AtomicFile::write(const void *data, size_t size) {
 }
 
 Status AtomicFile::commit() {
+  if (isCancelled())
+    return cancelledError();
   if (!temporary.close() || !temporary.moveToTarget())
     return systemError(path, "write");
   return Done{};

@@ -3,6 +3,7 @@
 // See Temporary.h. A signal handler may not walk folders, so a thread waits for the signals. Whether the process that
 // made a temporary lives is asked by a lock on it: numbers of processes mean nothing to other containers.
 #include "lib/Checkpoint/Temporary.h"
+#include "lib/Checkpoint/Work.h"
 #include <atomic>
 #include <cerrno>
 #include <csignal>
@@ -74,6 +75,13 @@ static std::string newName(const std::string &target) {
   return target + mark + std::to_string(::getpid()) + "-" + std::to_string(counter++);
 }
 
+// With the registry's mutex held.
+static void forget(const std::string &path) {
+  registry().paths.erase(path);
+  if (Work *work = currentWork())
+    work->forget(path);
+}
+
 static std::string withoutSlash(std::string path) {
   while (path.size() > 1 && path.back() == '/')
     path.pop_back();
@@ -91,6 +99,8 @@ static Result<std::pair<std::string, int>> create(const std::string &target, Mak
     if (descriptor >= 0) {
       ::flock(descriptor, LOCK_EX | LOCK_NB); // where a file system knows no locks, nothing is removed later
       registry().paths.insert(name);
+      if (Work *work = currentWork())
+        work->note(name);
       return std::pair(name, descriptor);
     }
     if (errno != EEXIST)
@@ -131,7 +141,7 @@ Result<Temporary> Temporary::folder(const std::string &path) {
 Temporary::~Temporary() {
   if (!where.empty()) {
     std::lock_guard<std::mutex> guard(registry().mutex);
-    registry().paths.erase(where);
+    forget(where);
     std::error_code ignored;
     fs::remove_all(where, ignored);
   }
@@ -155,7 +165,7 @@ bool Temporary::moveToTarget() {
   std::lock_guard<std::mutex> guard(registry().mutex);
   if (::rename(where.c_str(), target.c_str()))
     return false;
-  registry().paths.erase(where);
+  forget(where);
   where.clear();
   return true;
 }

@@ -3,6 +3,7 @@
 // The evaluator: the pipeline of the CPU, LLVM's JIT linker, and a host table for one process.
 #include "lib/Compile/Evaluate.h"
 #include "adapter-rt/artifact.h"
+#include "lib/Checkpoint/Work.h"
 #include "lib/Support/ParameterStore.h"
 #include "lib/Target/Target.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -144,6 +145,8 @@ Result<std::unique_ptr<Evaluator>> Evaluator::compile(mlir::ModuleOp module) {
       phase.build(manager, target->codegen);
   if (mlir::failed(manager.run(*clone)))
     return Error{"the build-time part of the model cannot be compiled"};
+  if (checkpoint::isCancelled())
+    return checkpoint::cancelledError();
   Result<llvm::SmallVector<char, 0>> object = emitObject(*clone, *target);
   if (!object)
     return object.error();
@@ -187,6 +190,8 @@ Result<std::vector<Tensor>> Evaluator::run(llvm::StringRef name, llvm::ArrayRef<
       /*device=*/nullptr,
       /*collectives=*/nullptr,
       /*routed=*/nullptr};
+  if (checkpoint::isCancelled())
+    return checkpoint::cancelledError();
   adapter_call_v1 arguments{};
   arguments.host = &host;
   arguments.inputs = tensors.data();

@@ -7,6 +7,7 @@
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "dialects/ONNX/IR/ONNXOps.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Work.h"
 #include "lib/Compile/Evaluate.h"
 #include "lib/Compile/Passes.h"
 #include "lib/Compile/Rounding.h"
@@ -162,7 +163,7 @@ FailureOr<Evaluator *> MergePass::compile(const Slice &slice, MaterializeOp op) 
     return form.get();
   PassManager lowering(&getContext(), ModuleOp::getOperationName());
   lowering.addPass(createLowerMaterializePass());
-  if (failed(lowering.run(*module)))
+  if (failed(lowering.run(*module)) || checkpoint::isCancelled())
     return failure();
   Result<std::unique_ptr<Evaluator>> compiled = Evaluator::compile(*module);
   if (!compiled)

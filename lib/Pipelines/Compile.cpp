@@ -4,6 +4,7 @@
 #include "lib/Pipelines/Compile.h"
 #include "adapter/Pipelines.h"
 #include "lib/Checkpoint/File.h"
+#include "lib/Checkpoint/Work.h"
 #include "lib/Compile/Passes.h"
 #include "lib/Conversion/Passes.h"
 #include "lib/Export/Artifact/WriteArtifact.h"
@@ -53,7 +54,7 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
     }
   if (failed(manager.run(module)))
     return Error{""};
-  return Done{};
+  return checkpoint::isCancelled() ? Status(checkpoint::cancelledError()) : Status(Done{});
 }
 
 Status adapter::runPhases(ModuleOp module, const CompileOptions &options, StringRef last) {
@@ -80,7 +81,7 @@ Status adapter::compileArtifact(ModuleOp module, const CompileOptions &options, 
       return status;
   PassManager forms(module.getContext(), ModuleOp::getOperationName());
   forms.addPass(createLowerMaterializePass());
-  if (failed(forms.run(module)))
+  if (failed(forms.run(module)) || checkpoint::isCancelled())
     return Error{""};
   llvm::SmallVector<char, 0> deviceCode;
   if (isDevice(options.target.codegen.kind)) {

@@ -3,6 +3,7 @@
 // The body of adapter-opt. One textual input that becomes text goes the way of every mlir-opt, with its options for
 // tests; models and several inputs go through lib/Pipelines/Files.
 #include "lib/Pipelines/Driver.h"
+#include "lib/Checkpoint/Work.h"
 #include "lib/Compile/Passes.h"
 #include "lib/Conversion/Passes.h"
 #include "lib/Pipelines/Archives.h"
@@ -93,10 +94,10 @@ ExitCode adapter::runOnText(const CommandLine &line, DialectRegistry &registry, 
 }
 
 // Compiles as far as the output or --compile-to asks for, and writes.
-static Status writeResult(ModuleOp module, const CommandLine &line) {
+static Status writeResult(ModuleOp module, const CommandLine &line, const Console &console) {
   StringRef output = line.output;
   if (!line.endsWithPlan() && ((!line.isCode() && line.compileTo.empty()) || line.endsBefore("optimise")))
-    return writeOutput(module, line.output, line.inputs);
+    return writeOutput(module, line.output, console.out, line.inputs);
   Result<Target> target = resolveTarget(line.target);
   if (!target)
     return target.error();
@@ -110,7 +111,7 @@ static Status writeResult(ModuleOp module, const CommandLine &line) {
   if (!line.compileTo.empty()) {
     if (Status status = runPhases(module, options, line.compileTo); !status)
       return status;
-    return writeOutput(module, line.output, line.inputs);
+    return writeOutput(module, line.output, console.out, line.inputs);
   }
   return output.ends_with(".adapt") ? compileArtifact(module, options, output)
                                     : compileText(module, options, output);
@@ -155,6 +156,14 @@ static std::string whyDestructive(const CommandLine &line, llvm::ArrayRef<std::s
   return "";
 }
 
+// Lets no pass begin once the work is called off; what is left then is thrown away.
+static void watch(MLIRContext &context, const checkpoint::Work &work) {
+  context.registerActionHandler([&work](llvm::function_ref<void()> run, const tracing::Action &action) {
+    if (!isa<PassExecutionAction>(action) || !work.isCancelled())
+      run();
+  });
+}
+
 ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &registry,
                               const MlirOptMainConfig &config, const Console &console) {
   Result<std::vector<std::string>> inputs = expandInputs(line.inputs);
@@ -162,9 +171,14 @@ ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &re
     return console.fail(inputAtFault, inputs.error().message);
   if (std::string why = whyDestructive(line, *inputs); !why.empty())
     return console.fail(inputAtFault, why);
-  MLIRContext context(registry);
+  // Work within a process has one thread: passes within functions are a small part, and what another thread throws
+  // nobody catches.
+  const checkpoint::Work *work = checkpoint::currentWork();
+  MLIRContext context(registry, work ? MLIRContext::Threading::DISABLED : MLIRContext::Threading::ENABLED);
   context.allowUnregisteredDialects(config.shouldAllowUnregisteredDialects());
   context.printOpOnDiagnostic(false);
+  if (work)
+    watch(context, *work);
   bool said = false;
   ScopedDiagnosticHandler diagnostics(&context, [&](Diagnostic &diagnostic) {
     // One line is enough: what follows an error follows from it.
@@ -183,7 +197,8 @@ ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &re
       return *code;
   PassManager manager(&context, ModuleOp::getOperationName());
   manager.enableVerifier(config.shouldVerifyPasses());
-  if (failed(applyPassManagerCLOptions(manager)))
+  // A run within a process has no options of MLIR.
+  if (!work && failed(applyPassManagerCLOptions(manager)))
     return inputAtFault;
   applyDefaultTimingPassManagerCLOptions(manager);
   if (failed(config.setupPassPipeline(manager)))
@@ -196,9 +211,9 @@ ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &re
     bool onDevice = line.attach.onDevice;
     manager.addPass(createExpandMixturesPass({/*grouped=*/!line.isMerged() && !onDevice, onDevice}));
   }
-  if (failed(manager.run(**module)))
+  if (failed(manager.run(**module)) || checkpoint::isCancelled())
     return inputAtFault;
-  if (Status status = writeResult(**module, line); !status)
+  if (Status status = writeResult(**module, line, console); !status)
     return status.error().message.empty() ? inputAtFault : console.fail(inputAtFault, status.error().message);
   return done;
 }

@@ -179,7 +179,7 @@ static Status writeModels(ModuleOp module, const std::string &path, const std::v
   return status ? moveInto(made->path(), path) : made->atTarget(status.error());
 }
 
-Status adapter::writeOutput(ModuleOp module, const std::string &path,
+Status adapter::writeOutput(ModuleOp module, const std::string &path, llvm::raw_ostream &out,
                             const std::vector<std::string> &inputs) {
   switch (fileKindOf(path)) {
   case FileKind::MLIR:
@@ -189,8 +189,8 @@ Status adapter::writeOutput(ModuleOp module, const std::string &path,
   case FileKind::Standard:
     if (Status status = referToSources(module); !status)
       return status;
-    module.print(llvm::outs());
-    llvm::outs() << '\n';
+    module.print(out);
+    out << '\n';
     return Done{};
   case FileKind::ONNX:
   case FileKind::Unknown:

@@ -23,10 +23,10 @@ checkpoint::Result<std::vector<std::string>> expandInputs(const std::vector<std:
 checkpoint::Result<mlir::OwningOpRef<mlir::ModuleOp>> readInputs(mlir::MLIRContext *context,
                                                                  const std::vector<std::string> &inputs);
 
-/// Writes by rename; `path` "-" is standard output, for IR only. Several models go to a folder of ONNX files, all
+/// Writes by rename; `path` "-" is `out`, for IR only. Several models go to a folder of ONNX files, all
 /// of them or none; what else a model needs (tokenizers, configurations) is copied along from the folders among
 /// the `inputs`.
-checkpoint::Status writeOutput(mlir::ModuleOp module, const std::string &path,
+checkpoint::Status writeOutput(mlir::ModuleOp module, const std::string &path, llvm::raw_ostream &out,
                                const std::vector<std::string> &inputs = {});
 
 } // namespace adapter

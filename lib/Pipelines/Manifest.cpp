@@ -3,6 +3,7 @@
 // The manifest of an artifact.
 #include "lib/Pipelines/Manifest.h"
 #include "adapter-rt/artifact.h"
+#include "adapter/Version.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "dialects/ONNX/IR/ONNXOps.h"
 #include "lib/Checkpoint/DType.h"
@@ -18,7 +19,7 @@ using checkpoint::Status;
 
 ManifestBuilder::ManifestBuilder(const CompileOptions &options) : options(options) {
   manifest.set_abi_version(ADAPTER_ABI_VERSION);
-  manifest.set_producer("adapter-opt 0.1.0");
+  manifest.set_producer("adapter-opt " ADAPTER_VERSION);
   manifest.set_target_triple(options.target.triple);
   manifest.set_cpu(options.target.cpu);
   for (const std::string &feature : options.target.requiredFeatures)

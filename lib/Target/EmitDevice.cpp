@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Kernels as their driver loads them: PTX, a code object of AMD's, SPIR-V.
+#include "lib/Checkpoint/Work.h"
+#include "lib/Target/Linking.h"
+#include "lib/Target/Optimise.h"
 #include "lib/Target/Target.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
-#include "mlir/ExecutionEngine/OptUtils.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/GPU/GPUToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
@@ -48,8 +50,11 @@ static Backend backendOf(TargetKind kind) {
   }
 }
 
-static void initializeDevices() {
+void adapter::initializeTargets() {
   static bool once = [] {
+    llvm::InitializeNativeTarget();
+    llvm::InitializeNativeTargetAsmPrinter();
+    llvm::InitializeNativeTargetAsmParser();
     LLVMInitializeNVPTXTargetInfo();
     LLVMInitializeNVPTXTarget();
     LLVMInitializeNVPTXTargetMC();
@@ -69,7 +74,7 @@ static void initializeDevices() {
 }
 
 static Result<const llvm::Target *> generatorOf(const Backend &backend) {
-  initializeDevices();
+  initializeTargets();
   std::string message;
   const llvm::Target *found = llvm::TargetRegistry::lookupTarget(llvm::Triple(backend.triple), message);
   if (!found)
@@ -97,7 +102,10 @@ static Result<Bytes> emitLLVM(mlir::gpu::GPUModuleOp kernels, const Target &targ
   mlir::registerLLVMDialectTranslation(context);
   mlir::registerNVVMDialectTranslation(context);
   mlir::registerROCDLDialectTranslation(context);
+  CodegenLock lock;
+  std::string errors;
   llvm::LLVMContext llvmContext;
+  collectErrors(llvmContext, errors);
   std::unique_ptr<llvm::Module> module = mlir::translateModuleToLLVMIR(kernels, llvmContext);
   if (!module)
     return Error{"the kernels cannot be translated to LLVM IR"};
@@ -120,15 +128,18 @@ static Result<Bytes> emitLLVM(mlir::gpu::GPUModuleOp kernels, const Target &targ
         function.addFnAttr("nvvm.minctasm", "1");
   module->setTargetTriple(triple);
   module->setDataLayout(machine->createDataLayout());
-  auto optimise = mlir::makeOptimizingTransformer(3, 0, machine.get());
-  if (llvm::Error error = optimise(module.get()))
-    return Error{"LLVM's optimiser failed: " + llvm::toString(std::move(error))};
+  if (Status status = optimise(*module, *machine); !status)
+    return status.error();
   Bytes bytes;
   llvm::raw_svector_ostream stream(bytes);
   llvm::legacy::PassManager passes;
   if (machine->addPassesToEmitFile(passes, stream, nullptr, backend.type))
     return Error{"the target emits no files of this kind"};
   passes.run(*module);
+  if (checkpoint::isCancelled())
+    return checkpoint::cancelledError();
+  if (!errors.empty())
+    return Error{"LLVM cannot generate the kernels: " + errors};
   return bytes;
 }
 

@@ -2,8 +2,10 @@
 //
 // From the LLVM dialect through LLVM's optimiser to objects.
 #include "adapter-rt/artifact.h"
+#include "lib/Checkpoint/Work.h"
+#include "lib/Target/Linking.h"
+#include "lib/Target/Optimise.h"
 #include "lib/Target/Target.h"
-#include "mlir/ExecutionEngine/OptUtils.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
@@ -11,31 +13,22 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Triple.h"
 
 using namespace adapter;
 using checkpoint::Error;
 using checkpoint::Result;
+using checkpoint::Status;
 
 namespace {
 struct Lowered {
+  std::string errors; // that LLVM reports
   std::unique_ptr<llvm::LLVMContext> context;
   std::unique_ptr<llvm::Module> module;
   std::unique_ptr<llvm::TargetMachine> machine;
 };
 } // namespace
-
-static void initializeTargets() {
-  static bool once = [] {
-    llvm::InitializeNativeTarget();
-    llvm::InitializeNativeTargetAsmPrinter();
-    llvm::InitializeNativeTargetAsmParser();
-    return true;
-  }();
-  (void)once;
-}
 
 // adapter_artifact_query(max_version): the table if its version is wanted, else null.
 static void addTable(llvm::Module &module, const ExportTable &table) {
@@ -78,12 +71,15 @@ static void addTable(llvm::Module &module, const ExportTable &table) {
                                          llvm::ConstantPointerNull::get(llvm::PointerType::get(context, 0))));
 }
 
-static Result<Lowered> lowerToLLVM(mlir::ModuleOp module, const Target &target, const ExportTable *table) {
+static Result<std::unique_ptr<Lowered>> lowerToLLVM(mlir::ModuleOp module, const Target &target,
+                                                    const ExportTable *table) {
   initializeTargets();
   mlir::registerBuiltinDialectTranslation(*module.getContext());
   mlir::registerLLVMDialectTranslation(*module.getContext());
-  Lowered result;
+  auto lowered = std::make_unique<Lowered>();
+  Lowered &result = *lowered;
   result.context = std::make_unique<llvm::LLVMContext>();
+  collectErrors(*result.context, result.errors);
   result.module = mlir::translateModuleToLLVMIR(module, *result.context);
   if (!result.module)
     return Error{"the module cannot be translated to LLVM IR"};
@@ -111,10 +107,9 @@ static Result<Lowered> lowerToLLVM(mlir::ModuleOp module, const Target &target, 
     // No unwinding passes through compiled code.
     function.addFnAttr(llvm::Attribute::NoUnwind);
   }
-  auto optimise = mlir::makeOptimizingTransformer(3, 0, result.machine.get());
-  if (llvm::Error error = optimise(result.module.get()))
-    return Error{"LLVM's optimiser failed: " + llvm::toString(std::move(error))};
-  return result;
+  if (Status status = optimise(*result.module, *result.machine); !status)
+    return status.error();
+  return lowered;
 }
 
 static Result<llvm::SmallVector<char, 0>> generate(Lowered &lowered, llvm::CodeGenFileType type) {
@@ -124,28 +119,34 @@ static Result<llvm::SmallVector<char, 0>> generate(Lowered &lowered, llvm::CodeG
   if (lowered.machine->addPassesToEmitFile(passes, stream, nullptr, type))
     return Error{"the target emits no files of this kind"};
   passes.run(*lowered.module);
+  if (checkpoint::isCancelled())
+    return checkpoint::cancelledError();
+  if (!lowered.errors.empty())
+    return Error{"LLVM cannot generate the code: " + lowered.errors};
   return bytes;
 }
 
 Result<llvm::SmallVector<char, 0>> adapter::emitObject(mlir::ModuleOp module, const Target &target,
                                                        const ExportTable *table) {
-  Result<Lowered> lowered = lowerToLLVM(module, target, table);
+  CodegenLock lock;
+  auto lowered = lowerToLLVM(module, target, table);
   if (!lowered)
     return lowered.error();
-  return generate(*lowered, llvm::CodeGenFileType::ObjectFile);
+  return generate(**lowered, llvm::CodeGenFileType::ObjectFile);
 }
 
 Result<std::string> adapter::emitText(mlir::ModuleOp module, const Target &target, bool assembly) {
-  Result<Lowered> lowered = lowerToLLVM(module, target, nullptr);
+  CodegenLock lock;
+  auto lowered = lowerToLLVM(module, target, nullptr);
   if (!lowered)
     return lowered.error();
   std::string text;
   if (!assembly) {
     llvm::raw_string_ostream stream(text);
-    lowered->module->print(stream, nullptr);
+    (*lowered)->module->print(stream, nullptr);
     return text;
   }
-  Result<llvm::SmallVector<char, 0>> bytes = generate(*lowered, llvm::CodeGenFileType::AssemblyFile);
+  Result<llvm::SmallVector<char, 0>> bytes = generate(**lowered, llvm::CodeGenFileType::AssemblyFile);
   if (!bytes)
     return bytes.error();
   return std::string(bytes->begin(), bytes->end());

@@ -1,8 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Compiles and runs models with adapters."""
+"""Compiles and runs models with adapters.
 
-from adapter_opt.compiler import Adapter, Slot, check, compile, export, merge
-from adapter_opt.proof import verify
-from adapter_opt.runtime import Model, load
+Two distributions share this package: adapter-opt-runtime opens and runs compiled models; adapter-opt, which
+needs it, adds the compiler.
+"""
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from adapter_opt._runtime import __version__ as __version__
+    from adapter_opt.compiler import Adapter, Slot, check, compile, export, merge
+    from adapter_opt.proof import verify
+    from adapter_opt.runtime import Model, load
 
 __all__ = ["Adapter", "Model", "Slot", "check", "compile", "export", "load", "merge", "verify"]
+
+# Where each name is. Modules are imported when a name of theirs is asked for: the commands need few of them.
+_MODULES = {
+    "__version__": "_runtime",
+    "Adapter": "compiler",
+    "Model": "runtime",
+    "Slot": "compiler",
+    "check": "compiler",
+    "compile": "compiler",
+    "export": "compiler",
+    "load": "runtime",
+    "merge": "compiler",
+    "verify": "proof",
+}
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module 'adapter_opt' has no attribute '{name}'")
+    module = f"adapter_opt.{_MODULES[name]}"
+    if importlib.util.find_spec(module) is None:
+        raise ImportError(f"adapter_opt.{name} needs the compiler: pip install adapter-opt", name=module)
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_MODULES})

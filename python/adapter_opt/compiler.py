@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The compiler from Python: merging, checking and compiling, by the adapter-opt command.
+"""The compiler from Python: merging, checking and compiling, within this process.
 
-The command is found beside the package (a build's bin/ folder), by the environment variable ADAPTER_OPT_BIN
-(a folder), or on the path. What it refuses is a ValueError with its message.
+What the compiler refuses is a ValueError with its message, one line for each fault; a file that is not there
+a FileNotFoundError; what does not fit into memory a MemoryError. Its warnings are Python's.
 """
 
 import dataclasses
+import errno
 import json
 import os
-import pathlib
 import shutil
-import subprocess
 import tempfile
+import warnings
+import weakref
 
+from adapter_opt import _compiler
 from adapter_opt.runtime import Model
 
 
@@ -53,26 +55,30 @@ class Slot:
     bind: tuple[str, ...] = ()
 
 
-def _command():
-    folders = [pathlib.Path(__file__).resolve().parents[2] / "bin"]
-    if "ADAPTER_OPT_BIN" in os.environ:
-        folders.insert(0, pathlib.Path(os.environ["ADAPTER_OPT_BIN"]))
-    for folder in folders:
-        if (folder / "adapter-opt").is_file():
-            return str(folder / "adapter-opt")
-    found = shutil.which("adapter-opt")
-    if not found:
-        raise FileNotFoundError("adapter-opt is neither beside the package nor on the path")
-    return found
+def run(*arguments, needed=(), folder=""):
+    """Runs the compiler with the arguments of the command adapter-opt; returns what it prints.
 
+    needed: paths of which one that does not exist is a FileNotFoundError, where the run fails.
+    folder: removed, with all that is in it, unless the run succeeds.
 
-def run(*arguments):
-    """Runs adapter-opt; returns what it prints."""
-    done = subprocess.run([_command(), *map(os.fspath, arguments)], capture_output=True, text=True)
-    if done.returncode:
-        lines = [line.removeprefix("adapter-opt: error: ") for line in done.stderr.splitlines()]
-        raise ValueError("\n".join(lines) or f"adapter-opt ended with {done.returncode}")
-    return done.stdout
+    Other threads run meanwhile, and may compile, too. Ctrl-C calls the run off: KeyboardInterrupt is raised
+    at once, and a run that cannot end as fast cleans up on its own.
+    """
+    words = [os.fsencode(argument) for argument in arguments]
+    status, *texts = _compiler.run(words, os.fsencode(folder))
+    message, output, said = (text.decode("utf-8", "replace") for text in texts)
+    for line in said.splitlines():
+        warnings.warn(line, stacklevel=3)
+    if status == _compiler.OK:
+        return output
+    message = message or "the compiler failed without a word"
+    for path in needed if status == _compiler.INVALID else ():
+        if not os.path.exists(path):
+            error = FileNotFoundError(message)
+            error.errno, error.filename = errno.ENOENT, os.fspath(path)
+            raise error
+    kinds = {_compiler.INVALID: ValueError, _compiler.OUT_OF_MEMORY: MemoryError}
+    raise kinds.get(status, RuntimeError)(message)
 
 
 def _slot_arguments(slots):
@@ -123,19 +129,37 @@ def _claim_arguments(
     return arguments + [flag for flag, wanted in flags.items() if wanted]
 
 
-def compile(base, adapters=None, target="cpu:native", threads=0, slots=None, **claims):
+def _needed(base, adapters, claims):
+    """The paths that must exist."""
+    paths = [base, *(each.path if isinstance(each, Adapter) else each for each in (adapters or {}).values())]
+    return [*paths, claims["checkpoint"]] if claims.get("checkpoint") is not None else paths
+
+
+def compile(
+    base: str | os.PathLike,
+    adapters: dict[str, Adapter | str | os.PathLike] | None = None,
+    target: str = "cpu:native",
+    threads: int = 0,
+    slots: dict[str, Slot] | None = None,
+    **claims,
+) -> "CompiledModel":
     """Compiles an ONNX file with its adapters (a dict of Adapter or paths by name) and room for more (a dict
     of Slot by name); returns the model, open.
 
-    Its method save(path) keeps the artifact. target is adapter-opt's option, claims are the keywords
-    ignore_missing, renamed, checkpoint, no_base, allow_other_base and require_proof: how adapters find
-    their modules (docs/attach.md).
+    Its method save(path) keeps the artifact. target is adapter-opt's option; threads work on one call of the
+    model, 0 means as many as there are processors. claims are the keywords ignore_missing, renamed,
+    checkpoint, no_base, allow_other_base and require_proof: how adapters find their modules (docs/attach.md).
     """
-    folder = tempfile.TemporaryDirectory(prefix="adapter-opt-")
-    artifact = os.path.join(folder.name, "model.adapt")
     arguments = [*_adapter_arguments(adapters), *_slot_arguments(slots), *_claim_arguments(**claims)]
-    run(base, *arguments, f"--target={target}", "-o", artifact)
-    return CompiledModel(folder, artifact, threads)
+    needed = _needed(base, adapters, claims)
+    folder = tempfile.mkdtemp(prefix="adapter-opt-")
+    artifact = os.path.join(folder, "model.adapt")
+    run(base, *arguments, f"--target={target}", "-o", artifact, needed=needed, folder=folder)
+    try:
+        return CompiledModel(folder, artifact, threads)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 class CompiledModel(Model):
@@ -143,30 +167,39 @@ class CompiledModel(Model):
 
     def __init__(self, folder, artifact, threads):
         super().__init__(artifact, threads)
-        self._folder, self._artifact = folder, artifact
+        self._artifact = artifact
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Copies the artifact to the folder `path`, which must not exist."""
         shutil.copytree(self._artifact, path)
 
 
-def merge(base, adapters, output, **claims):
-    """Writes `output`, an ONNX file with the adapters (a dict of paths or Adapter by name) folded in.
+def merge(
+    base: str | os.PathLike,
+    adapters: dict[str, Adapter | str | os.PathLike],
+    output: str | os.PathLike,
+    **claims,
+) -> None:
+    """Writes `output`, an ONNX file with the adapters (a dict of paths or Adapter by name) folded in. A file
+    of that name is replaced once the new one is complete.
 
     claims: as for compile.
     """
-    run(base, *_adapter_arguments(adapters), *_claim_arguments(**claims), "-o", output)
+    arguments = [*_adapter_arguments(adapters), *_claim_arguments(**claims)]
+    needed = [*_needed(base, adapters, claims), os.path.dirname(os.path.abspath(output))]
+    run(base, *arguments, "-o", output, needed=needed)
 
 
-def check(base, adapters, **claims):
+def check(base: str | os.PathLike, adapters: dict[str, Adapter | str | os.PathLike], **claims) -> dict:
     """Where each update of the adapters goes and what proves it, as a dict; a ValueError where something is
     left over.
 
     claims: as for compile.
     """
-    return json.loads(
-        run(base, *_adapter_arguments(adapters), *_claim_arguments(**claims), "--check", "--report=json")
-    )
+    arguments = [*_adapter_arguments(adapters), *_claim_arguments(**claims)]
+    needed = _needed(base, adapters, claims)
+    return json.loads(run(base, *arguments, "--check", "--report=json", needed=needed))
 
 
 def export(folder, output):

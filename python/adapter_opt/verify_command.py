@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The command line of `adapter-opt verify`, which starts this in Python."""
+"""The command line of `adapter-opt verify`, which is in Python for ONNX Runtime."""
 
 import argparse
 import os
@@ -230,7 +230,7 @@ def main(arguments):
         for each in comparisons:
             print(each)
         proof.check(comparisons)
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
         return _fail(error)
     print(f"verified {_independence(options)}")
     return 0

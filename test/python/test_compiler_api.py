@@ -94,7 +94,7 @@ def test_merge_and_check(linear, tmp_path):
 
 def test_what_is_refused(linear, tmp_path):
     model_path, *_ = linear
-    with pytest.raises(ValueError, match="nowhere"):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
         ao.merge(model_path, {"up": tmp_path / "nowhere"}, tmp_path / "merged.onnx")
     assert not (tmp_path / "merged.onnx").exists()
 

@@ -6,6 +6,7 @@
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Checkpoint/Safetensors.h"
+#include "lib/Checkpoint/Work.h"
 #include <cerrno>
 #include <filesystem>
 #include <system_error>
@@ -30,6 +31,8 @@ Result<ArtifactFolder> ArtifactFolder::create(const std::string &path) {
 }
 
 Status ArtifactFolder::writeTensors(const TensorFile &file, artifact::Manifest &manifest) {
+  if (checkpoint::isCancelled())
+    return checkpoint::cancelledError();
   std::string target = folder() + "/" + file.name;
   std::error_code error;
   fs::create_directories(fs::path(target).parent_path(), error);
@@ -59,6 +62,8 @@ Status ArtifactFolder::commit(const std::string &manifest) {
     return status;
   if (Status status = writeFile(folder() + "/manifest.pb", manifest); !status)
     return status;
+  if (checkpoint::isCancelled())
+    return checkpoint::cancelledError();
   std::error_code error;
   bool moved = fs::exists(path, error) ? temporary.exchangeWithTarget() : temporary.moveToTarget();
   if (!moved)

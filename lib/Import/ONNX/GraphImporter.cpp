@@ -4,6 +4,7 @@
 // dictionary `info`, whose entries stand in README.md of this folder.
 #include "lib/Import/ONNX/GraphImporter.h"
 #include "dialects/Adapter/IR/AdapterOps.h"
+#include "lib/Checkpoint/Work.h"
 #include "lib/Import/ONNX/GraphBody.h"
 #include "lib/Support/ONNX/Residue.h"
 #include "lib/Support/ONNX/Types.h"
@@ -76,6 +77,8 @@ Status GraphImporter::importInitializers(::onnx::GraphProto &graph, Body &body) 
     return body.builder.create(state)->getResult(0);
   };
   for (::onnx::TensorProto &proto : *graph.mutable_initializer()) {
+    if (checkpoint::isCancelled())
+      return checkpoint::cancelledError();
     std::string place = "initialiser '" + proto.name() + "'";
     Result<Tensor> tensor = tensors.read(proto);
     if (!tensor)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Nodes, their attributes and subgraphs.
+#include "lib/Checkpoint/Work.h"
 #include "lib/Import/ONNX/GraphBody.h"
 #include "lib/Import/ONNX/GraphImporter.h"
 #include "lib/Support/ONNX/Attributes.h"
@@ -21,9 +22,12 @@ static std::string describe(const ::onnx::NodeProto &node) {
 }
 
 Status GraphImporter::importNodes(Nodes &nodes, Body &body) {
-  for (::onnx::NodeProto &node : nodes)
+  for (::onnx::NodeProto &node : nodes) {
+    if (checkpoint::isCancelled())
+      return checkpoint::cancelledError();
     if (Status status = importNode(node, nodes, body); !status)
       return within(describe(node), status.error());
+  }
   return Done{};
 }
 
