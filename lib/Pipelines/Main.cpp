@@ -14,7 +14,7 @@
 #include "lib/Pipelines/Compile.h"
 #include "lib/Pipelines/Files.h"
 #include "lib/Pipelines/Help.h"
-#include "lib/Pipelines/VerifyCommand.h"
+#include "lib/Pipelines/PythonCommand.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
@@ -280,8 +280,8 @@ int adapter::adapterOptMain(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   if (argc > 1 && StringRef(argv[1]) == "diff")
     return diff::command(argc, argv);
-  if (argc > 1 && StringRef(argv[1]) == "verify")
-    return verifyCommand(argc, argv);
+  if (argc > 1 && isPythonCommand(argv[1]))
+    return pythonCommand(argc, argv);
   if (std::string later = optionNotYet({argv + 1, argv + argc}); !later.empty())
     return fail(wrongUsage, later);
   DialectRegistry registry;
