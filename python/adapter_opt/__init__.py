@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Compiles and runs models with adapters."""
 
-from adapter_opt.compiler import Adapter, Slot, check, compile, export, merge
+from adapter_opt.compiler import Adapter, Slot, check, compile, merge
+from adapter_opt.exporting import Exported, export
 from adapter_opt.proof import verify
 from adapter_opt.runtime import Model, load
 
-__all__ = ["Adapter", "Model", "Slot", "check", "compile", "export", "load", "merge", "verify"]
+__all__ = ["Adapter", "Exported", "Model", "Slot", "check", "compile", "export", "load", "merge", "verify"]
