@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Small random models as folders, as save_pretrained leaves them: what test_export.py exports. Beside zoo.py, whose
-models are exported by the tests themselves."""
+"""Small random models as folders, as save_pretrained leaves them: what test_export.py exports. Beside zoo.py,
+whose models are exported by the tests themselves."""
 
 import json
 
@@ -21,7 +21,9 @@ _TEXT = dict(
     eos_token_id=2,
 )
 _LABELS = dict(num_labels=3)
-_T5 = dict(vocab_size=VOCABULARY, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, decoder_start_token_id=0)
+_T5 = dict(
+    vocab_size=VOCABULARY, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, decoder_start_token_id=0
+)
 _BART = dict(
     vocab_size=VOCABULARY,
     d_model=32,
@@ -59,7 +61,9 @@ _WAV2VEC2 = dict(
 )
 _CLIP_TEXT = {key: value for key, value in _TEXT.items() if not key.endswith("token_id")}
 _MAMBA = dict(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4, time_step_rank=4)
-_SWIN = dict(image_size=16, patch_size=2, embed_dim=16, depths=[1, 2], num_heads=[2, 4], window_size=2, num_labels=3)
+_SWIN = dict(
+    image_size=16, patch_size=2, embed_dim=16, depths=[1, 2], num_heads=[2, 4], window_size=2, num_labels=3
+)
 
 # (class of the model, of its configuration, fields of that)
 MODELS = {
@@ -125,7 +129,8 @@ def add_tokenizer(folder, kind="BertTokenizerFast"):
 
 
 def sentence_transformer(folder, modes=("mean_tokens",), dense=False, normalize=True):
-    """A folder as sentence-transformers writes it; returns (transformer, weight and bias of Dense or None)."""
+    """A folder as sentence-transformers writes it; returns (transformer, weight and bias of Dense or
+    None)."""
     model, _ = save("bert", folder)
     add_tokenizer(folder)
     listed = [("Transformer", ""), ("Pooling", "1_Pooling")]
@@ -138,7 +143,9 @@ def sentence_transformer(folder, modes=("mean_tokens",), dense=False, normalize=
         layer = torch.randn(24, width) / width**0.5, torch.randn(24)
         (folder / "2_Dense").mkdir()
         listed.append(("Dense", "2_Dense"))
-        save_file({"linear.weight": layer[0], "linear.bias": layer[1]}, folder / "2_Dense" / "model.safetensors")
+        save_file(
+            {"linear.weight": layer[0], "linear.bias": layer[1]}, folder / "2_Dense" / "model.safetensors"
+        )
         tanh = {"activation_function": "torch.nn.modules.activation.Tanh"}
         sizes = {"in_features": width, "out_features": 24, "bias": True}
         (folder / "2_Dense" / "config.json").write_text(json.dumps(sizes | tanh))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Export of transformers and sentence-transformers folders to ONNX: behind `ao.export` and `adapter-opt export`.
+"""Export of transformers and sentence-transformers folders to ONNX: behind `ao.export` and `adapter-opt
+export`.
 
 PyTorch and transformers are imported when something is exported, and not before.
 """
@@ -14,8 +15,8 @@ class Graph:
 
     path: of the file.
     inputs, outputs: names and dims of each, (("input_ids", ("batch", "sequence")), ...).
-    difference: from the model's own answers, as a share of the largest magnitude, at other sizes than those of the
-        export; None where it was not measured.
+    difference: from the model's own answers, as a share of the largest magnitude, at other sizes than those
+        of the export; None where it was not measured.
     """
 
     path: str
@@ -25,7 +26,8 @@ class Graph:
 
 
 class Exported(os.PathLike):
-    """What an export wrote. It stands for the path of its graph wherever a path is taken: `ao.compile(exported)`.
+    """What an export wrote. It stands for the path of its graph wherever a path is taken:
+    `ao.compile(exported)`.
 
     folder: that holds the graphs, and the tokenizer's and configuration's files beside them.
     graphs: by name, as in {"model": Graph(...)} or {"encoder_model": ..., "decoder_model": ...}.
@@ -48,27 +50,37 @@ class Exported(os.PathLike):
 
 
 def export(
-    folder, output, *, cache=False, dtype=None, head=None, inputs=None, tensors=None, replace=False, check=True
+    folder,
+    output,
+    *,
+    cache=False,
+    dtype=None,
+    head=None,
+    inputs=None,
+    tensors=None,
+    replace=False,
+    check=True,
 ):
     """Exports a model to ONNX with dynamic sizes of batches and sequences.
 
-    folder: of transformers or sentence-transformers; or the name of a model on the Hugging Face Hub that is in this
-        machine's cache. Nothing is downloaded.
+    folder: of transformers or sentence-transformers; or the name of a model on the Hugging Face Hub that is
+        in this machine's cache. Nothing is downloaded.
     output: the folder to make. It holds one graph, model.onnx, or several where a model is called in steps
         (encoder_model.onnx and decoder_model.onnx; text_model.onnx and vision_model.onnx beside a CLIP), and
         copies of the tokenizer's and configuration's files. After a failure there is no such folder.
     cache: decoders take past_key_values.N.key and .value and give present.N.key and .value.
     dtype: "float32", "float16" or "bfloat16"; by itself the one that the weights are stored in.
-    head: a class of transformers, such as "AutoModelForTokenClassification" or "BertModel"; by itself the one that
-        the configuration names.
-    inputs: names of forward's parameters that become inputs; by themselves those that the tokenizer or processor
-        makes.
-    tensors: where weights lie: "inside" the .onnx file or "outside", in model.onnx.data; by itself outside only
-        where they would not fit (2 GB).
+    head: a class of transformers, such as "AutoModelForTokenClassification" or "BertModel"; by itself the one
+        that the configuration names.
+    inputs: names of forward's parameters that become inputs; by themselves those that the tokenizer or
+        processor makes.
+    tensors: where weights lie: "inside" the .onnx file or "outside", in model.onnx.data; by itself outside
+        only where they would not fit (2 GB).
     replace: an export that lies at `output` is replaced; anything else is left alone.
     check: run the graphs in ONNX Runtime, if it is installed, at other sizes and compare with the model.
 
-    Returns an Exported, which is also the path of the graph. What cannot be exported is a ValueError that says why.
+    Returns an Exported, which is also the path of the graph. What cannot be exported is a ValueError that
+    says why.
     """
     try:
         from adapter_opt.exporting import run

@@ -4,7 +4,14 @@
 import dataclasses
 
 import torch
-from transformers.cache_utils import DynamicCache, DynamicLayer, EncoderDecoderCache, LinearAttentionCacheLayerMixin
+from transformers.cache_utils import (
+    DynamicCache,
+    DynamicLayer,
+    EncoderDecoderCache,
+    LinearAttentionCacheLayerMixin,
+)
+
+from adapter_opt.exporting.inputs import Input
 
 _PREFIX = "past_key_values."
 
@@ -13,8 +20,11 @@ _PREFIX = "past_key_values."
 class Layer:
     """Keys and values of one layer.
 
-    name: "3", or "3.decoder" and "3.encoder" where there are two. index: in transformers' cache. key, value: their
-    numbers of heads and widths. length: the dim of their length. crosses: whether they are made of what an encoder gave.
+    name: "3", or "3.decoder" and "3.encoder" where there are two.
+    index: in transformers' cache.
+    key, value: number of heads and width of each.
+    length: the dim of their length.
+    crosses: whether they are made of what an encoder gave.
     """
 
     name: str
@@ -26,25 +36,29 @@ class Layer:
     crosses: bool = False
 
 
-def layers_of(cache, encoder_length=None):
-    """The layers of a cache that a model returned; a ValueError where it keeps anything but keys and values."""
+def layers_of(model, output, encoder_length=None):
+    """The layers of the cache that a model returned with an output; a ValueError where it keeps anything but
+    keys and values."""
+    cache, kind = output.get("past_key_values"), type(model).__name__
     if isinstance(cache, EncoderDecoderCache):
-        own = _layers(cache.self_attention_cache, "{}.decoder")
-        crossing = _layers(cache.cross_attention_cache, "{}.encoder", length=encoder_length, crosses=True)
+        own = _layers(kind, cache.self_attention_cache, "{}.decoder")
+        crossing = _layers(
+            kind, cache.cross_attention_cache, "{}.encoder", length=encoder_length, crosses=True
+        )
         return [layer for pair in zip(own, crossing, strict=True) for layer in pair]
     if not isinstance(cache, DynamicCache):
-        kind = "none" if cache is None else f"a {type(cache).__name__}"
-        raise ValueError(f"export with a cache needs one of keys and values, and this model returns {kind}")
-    return _layers(cache, "{}")
+        kept = "keeps another state" if cache is None else f"keeps a {type(cache).__name__}"
+        raise ValueError(f"{kind} {kept}; export with a cache needs keys and values")
+    return _layers(kind, cache, "{}")
 
 
-def _layers(cache, name, **more):
+def _layers(kind, cache, name, **more):
     found = []
     for index, layer in enumerate(cache.layers):
         if not isinstance(layer, DynamicLayer) or isinstance(layer, LinearAttentionCacheLayerMixin):
             raise ValueError(
-                f"export with a cache needs one of keys and values, and layer {index} of this model keeps a "
-                f"{type(layer).__name__}"
+                f"{kind} keeps a {type(layer).__name__} in layer {index}; export with a cache needs keys and "
+                f"values"
             )
         if layer.keys is None:
             continue  # the layer reads an earlier one's
@@ -60,8 +74,8 @@ def split(feed):
 
 
 def decoder(past, layers):
-    """transformers' cache of these tensors. Layers with a window keep everything, and the mask is what bounds them:
-    then the number of earlier tokens is the length of the cache."""
+    """transformers' cache of these tensors. Layers with a window keep everything, and the mask is what bounds
+    them: then the number of earlier tokens is the length of the cache."""
     cache = DynamicCache()
     for layer in layers:
         cache.update(past[f"{layer.name}.key"], past[f"{layer.name}.value"], layer.index)
@@ -87,3 +101,12 @@ def present(cache, layers):
         made[f"present.{layer.name}.key"] = half.layers[layer.index].keys
         made[f"present.{layer.name}.value"] = half.layers[layer.index].values
     return made
+
+
+def inputs(layers):
+    """What a graph takes of the cache."""
+    return [
+        Input(f"{_PREFIX}{layer.name}.{kind}", ("batch", heads, layer.length, width), layer.dtype)
+        for layer in layers
+        for kind, (heads, width) in (("key", layer.key), ("value", layer.value))
+    ]

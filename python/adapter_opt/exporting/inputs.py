@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Which inputs a model has, with their dims and values to trace and to check it with.
 
-A dim is a size or a name, and names are dynamic. Which inputs there are say, in this order: the caller, the folder's
-tokenizer or processor, the configuration; always within what the model's forward takes.
+A dim is a size or a name, and names are dynamic. Which inputs there are say, in this order: the caller, the
+folder's tokenizer or processor, the configuration; always within what the model's forward takes.
 """
 
 import dataclasses
@@ -13,7 +13,8 @@ import torch
 
 from adapter_opt.exporting import source
 
-# Sizes of dynamic dims: where graphs are made, and where they are checked. All differ, so that none stands for another.
+# Sizes of dynamic dims: where graphs are made, and where they are checked. All differ, so that none stands
+# for another.
 _NAMES = ("batch", "sequence", "past_sequence", "encoder_sequence", "encoder_length", "samples", "frames")
 TRACED = dict(zip(_NAMES, (2, 7, 5, 11, 13, 4000, 120), strict=True))
 CHECKED = tuple(
@@ -25,7 +26,8 @@ _TEXT_DEFAULTS = ("input_ids", "attention_mask", "token_type_ids")
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """An input of a graph. high: integers lie below it; None means numbers of a normal distribution; 1 a mask."""
+    """An input of a graph. high: integers lie below it; None means numbers of a normal distribution; 1 a
+    mask."""
 
     name: str
     dims: tuple
@@ -96,7 +98,9 @@ def text(folder, model, taken, wanted=None, batch="batch"):
         else:
             continue
         found.append(Input(name, (batch, "sequence"), high=high))
-    return sorted(found, key=lambda each: _TEXT_DEFAULTS.index(each.name) if each.name in _TEXT_DEFAULTS else 3)
+    return sorted(
+        found, key=lambda each: _TEXT_DEFAULTS.index(each.name) if each.name in _TEXT_DEFAULTS else 3
+    )
 
 
 def vocabulary(model):
@@ -121,20 +125,23 @@ def pixels(folder, model, taken, batch="batch"):
     made = source.preprocessed(folder, [generator.integers(0, 255, (480, 480, 3), dtype=np.uint8)])
     if made and "pixel_values" in made:
         return [
-            Input(name, (batch, *value.shape[1:]), value.dtype, None if value.is_floating_point() else 1)
+            _like(value, name, (batch, *value.shape[1:]), model)
             for name, value in made.items()
             if name in taken and isinstance(value, torch.Tensor)
         ]
-    config = getattr(model.config, "vision_config", None) or getattr(model.config, "encoder", None) or model.config
+    config = (
+        getattr(model.config, "vision_config", None) or getattr(model.config, "encoder", None) or model.config
+    )
     size = getattr(config, "image_size", None) or 224
     size = tuple(size) if isinstance(size, (list, tuple)) else (size, size)
     frames = (config.num_frames,) if hasattr(config, "num_frames") else ()
     channels = getattr(config, "num_channels", None) or 3
-    return [Input("pixel_values", (batch, *frames, channels, *size), torch.float32)]
+    return [Input("pixel_values", (batch, *frames, channels, *size), model.dtype)]
 
 
 def sound(folder, model, taken, name):
-    """Inputs of sound. A dim of what the feature extractor makes is dynamic if it follows the sound's length."""
+    """Inputs of sound. A dim of what the feature extractor makes is dynamic if it follows the sound's
+    length."""
     generator = np.random.default_rng(0)
     short, long = (
         source.preprocessed(folder, [generator.standard_normal(n).astype(np.float32)]) for n in (16000, 24000)
@@ -146,9 +153,7 @@ def sound(folder, model, taken, name):
             if key not in taken or not isinstance(value, torch.Tensor):
                 continue
             dims = [moving if a != b else a for a, b in zip(value.shape, long[key].shape, strict=True)]
-            high = None if value.is_floating_point() else 1
-            dtype = value.dtype if high is None else torch.int64
-            found.append(Input(key, ("batch", *dims[1:]), dtype, high))
+            found.append(_like(value, key, ("batch", *dims[1:]), model))
         return found
     config = model.config
     bins = getattr(config, "num_mel_bins", None) or getattr(config, "input_feat_per_channel", None)
@@ -157,11 +162,17 @@ def sound(folder, model, taken, name):
     elif name == "input_values":
         dims = (getattr(config, "max_length", None) or "frames", bins)
     elif hasattr(config, "max_source_positions") and bins and "conv1" in _child_names(model):
-        # Whisper takes thirty seconds and no less: two convolutions, the second of stride 2, give the positions.
+        # Whisper takes thirty seconds and no less: two convolutions, the second of stride 2, give the
+        # positions.
         dims = (bins, 2 * config.max_source_positions)
     else:
         dims = ("frames", bins or getattr(config, "feature_projection_input_dim", None) or 80)
-    return [Input(name, ("batch", *dims), torch.float32)]
+    return [Input(name, ("batch", *dims), model.dtype)]
+
+
+def _like(value, name, dims, model):
+    """The input that a tensor of a preprocessor's is for: numbers in the model's type, or a mask."""
+    return Input(name, dims, model.dtype) if value.is_floating_point() else Input(name, dims, high=1)
 
 
 def _child_names(model):
@@ -184,12 +195,16 @@ def of_model(folder, model, wanted=None):
             found += sound(folder, model, taken, name)
     if wanted:
         if unknown := sorted(set(wanted) - taken):
-            raise ValueError(f"{type(model).__name__} takes no '{unknown[0]}'; it takes: {', '.join(sorted(taken))}")
+            raise ValueError(
+                f"{type(model).__name__} takes no '{unknown[0]}'; it takes: {', '.join(sorted(taken))}"
+            )
         if unmade := sorted(set(wanted) - {each.name for each in found}):
             raise ValueError(f"input '{unmade[0]}': nothing says which shape it has")
         found = [each for each in found if each.name in wanted]
     if not found:
-        raise ValueError(f"{type(model).__name__} takes neither text nor images nor sound: no inputs can be made up")
+        raise ValueError(
+            f"{type(model).__name__} takes neither text nor images nor sound: no inputs can be made up"
+        )
     return found
 
 

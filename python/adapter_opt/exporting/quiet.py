@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Silence for as long as something is exported: PyTorch and transformers say a lot that no user can act on."""
+"""Silence for as long as something is exported: PyTorch and transformers say a lot that no user can act
+on."""
 
 import contextlib
 import io
@@ -13,9 +14,12 @@ import transformers
 
 @contextlib.contextmanager
 def quiet():
-    """Swallows warnings, log lines, progress bars and what is printed, and keeps the Hub's library off the network.
-    Everything is as before afterwards."""
-    bars, offline = transformers.utils.logging.is_progress_bar_enabled(), huggingface_hub.constants.HF_HUB_OFFLINE
+    """Swallows warnings, log lines, progress bars and what is printed, and keeps the Hub's library off the
+    network. Everything is as before afterwards."""
+    bars, offline = (
+        transformers.utils.logging.is_progress_bar_enabled(),
+        huggingface_hub.constants.HF_HUB_OFFLINE,
+    )
     level, disabled = transformers.logging.get_verbosity(), logging.root.manager.disable
     transformers.logging.set_verbosity(logging.CRITICAL)
     transformers.utils.logging.disable_progress_bar()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""An export from beginning to end: the model is loaded, its parts are traced, written to a folder of another name,
-checked, and only then is the folder there."""
+"""An export from beginning to end: the model is loaded, its parts are traced, written to a folder of another
+name, checked, and only then is the folder there."""
 
 import contextlib
 import dataclasses
@@ -79,7 +79,9 @@ def _new_folder(output, replace):
     output = os.path.abspath(output)
     parent, name = os.path.split(output)
     os.makedirs(parent, exist_ok=True)
-    unfinished, old = (os.path.join(parent, f".{name}.{uuid.uuid4().hex[:8]}.{end}") for end in ("new", "old"))
+    unfinished, old = (
+        os.path.join(parent, f".{name}.{uuid.uuid4().hex[:8]}.{end}") for end in ("new", "old")
+    )
     os.mkdir(unfinished)
     try:
         yield unfinished

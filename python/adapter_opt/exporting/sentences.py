@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Folders of sentence-transformers: a transformer, pooling and what follows, read from modules.json.
 
-The package itself is not needed. The arithmetic is that of its modules Transformer, Pooling, Dense, LayerNorm and
-Normalize; a folder with another one is refused by name.
+The package itself is not needed. The arithmetic is that of its modules Transformer, Pooling, Dense, LayerNorm
+and Normalize; a folder with another one is refused by name.
 """
 
 import os
@@ -12,10 +12,17 @@ from safetensors.torch import load_file
 
 from adapter_opt.exporting import inputs as made_inputs
 from adapter_opt.exporting import source as sources
-from adapter_opt.exporting.parts import Part
+from adapter_opt.exporting.part import Part
 
 # In the order in which several are joined.
-_MODES = ("cls_token", "max_tokens", "mean_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
+_MODES = (
+    "cls_token",
+    "max_tokens",
+    "mean_tokens",
+    "mean_sqrt_len_tokens",
+    "weightedmean_tokens",
+    "lasttoken",
+)
 
 
 def modules_of(folder):
@@ -62,7 +69,9 @@ class _Dense(torch.nn.Module):
         super().__init__()
         self.linear = torch.nn.Linear(config["in_features"], config["out_features"], config.get("bias", True))
         # A class of torch by its full name; nothing else is imported for it.
-        package, _, function = config.get("activation_function", "torch.nn.modules.linear.Identity").rpartition(".")
+        package, _, function = config.get(
+            "activation_function", "torch.nn.modules.linear.Identity"
+        ).rpartition(".")
         found = getattr(torch.nn, function, None)
         if not package.startswith("torch.nn") or found is None:
             raise ValueError(f"{name}: activation function {package}.{function} is none of torch.nn")
@@ -100,7 +109,9 @@ class _Pooling(torch.nn.Module):
             if mode == "cls_token":
                 made.append(tokens[:, 0])
             elif mode == "max_tokens":
-                made.append(tokens.masked_fill(kept == 0, -1e9 if tokens.dtype != torch.float16 else -6e4).amax(1))
+                made.append(
+                    tokens.masked_fill(kept == 0, -1e9 if tokens.dtype != torch.float16 else -6e4).amax(1)
+                )
             elif mode == "lasttoken":
                 # The last one that is there, whichever side the padding is on.
                 back = mask.flip(1).argmax(1)
@@ -118,11 +129,17 @@ class _Pooling(torch.nn.Module):
 def _pooling(config, folder):
     given = config.get("pooling_mode")
     if given is not None:  # newer versions name the modes
-        given = {f"{mode}_tokens" if mode in ("max", "mean", "mean_sqrt_len", "weightedmean") else mode for mode in
-                 ([given] if isinstance(given, str) else given)}
+        given = {
+            f"{mode}_tokens" if mode in ("max", "mean", "mean_sqrt_len", "weightedmean") else mode
+            for mode in ([given] if isinstance(given, str) else given)
+        }
         given = {"cls_token" if mode == "cls" else mode for mode in given}
     else:
-        given = {name.removeprefix("pooling_mode_") for name, on in config.items() if "pooling_mode_" in name and on}
+        given = {
+            name.removeprefix("pooling_mode_")
+            for name, on in config.items()
+            if "pooling_mode_" in name and on
+        }
     if unknown := sorted(given - set(_MODES)):
         raise ValueError(f"{folder}: pooling mode '{unknown[0]}' is not known")
     return _Pooling([mode for mode in _MODES if mode in given] or ["mean_tokens"])
@@ -151,13 +168,17 @@ def parts(source, modules):
     model = source.model
     made = {f"{kind.lower()}_{i}": _module(kind, path) for i, (kind, path) in enumerate(modules[1:], 1)}
     if not any(isinstance(each, _Pooling) for each in made.values()):
-        raise ValueError(f"{source.name}: modules.json names no Pooling, so there is no embedding of a sentence")
+        raise ValueError(
+            f"{source.name}: modules.json names no Pooling, so there is no embedding of a sentence"
+        )
     made = {name: each.eval().to(model.dtype) for name, each in made.items()}
 
     def function(model, feed):
         values = tokens = model(**feed, return_dict=True)[0]
         for module in made.values():
-            values = module(values, feed["attention_mask"]) if isinstance(module, _Pooling) else module(values)
+            values = (
+                module(values, feed["attention_mask"]) if isinstance(module, _Pooling) else module(values)
+            )
         return {"token_embeddings": tokens, "sentence_embedding": values}
 
     taken = made_inputs.parameters(model.forward)

@@ -72,7 +72,9 @@ def _configuration(folder, name):
             raise ValueError(f"{name}: is an adapter; export the model that it is for ({base})")
         raise ValueError(f"{name}: holds no config.json, so it is no model's folder")
     if raw.get("quantization_config"):
-        raise ValueError(f"{name}: its weights are quantised, which cannot be exported; export the model unquantised")
+        raise ValueError(
+            f"{name}: its weights are quantised, which cannot be exported; export the model unquantised"
+        )
     try:
         return transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     except Exception as error:
@@ -80,7 +82,9 @@ def _configuration(folder, name):
             raise ValueError(f"{name}: its model is a program of its own, which is not run") from None
         kind = raw.get("model_type")
         known = f"model_type '{kind}'" if kind else "a model without a model_type"
-        raise ValueError(f"{name}: transformers {transformers.__version__} cannot read {known}: {short(error)}") from None
+        raise ValueError(
+            f"{name}: transformers {transformers.__version__} cannot read {known}: {short(error)}"
+        ) from None
 
 
 def _class(config, head, name):
@@ -88,13 +92,17 @@ def _class(config, head, name):
     found = getattr(transformers, wanted, None)
     if found is None or not hasattr(found, "from_pretrained"):
         where = "is asked for" if head else "is named by config.json"
-        raise ValueError(f"{name}: class {wanted} {where}, and transformers {transformers.__version__} has none")
+        raise ValueError(
+            f"{name}: class {wanted} {where}, and transformers {transformers.__version__} has none"
+        )
     return found
 
 
 def short(error):
     """The first sentence of an error that came from elsewhere, on one line."""
-    text = " ".join(next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).split())
+    text = " ".join(
+        next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).split()
+    )
     return text if len(text) <= 240 else text[:237] + "..."
 
 
@@ -106,20 +114,26 @@ def load(folder, name, dtype=None, head=None):
     found = _class(config, head, name)
     try:
         model, info = found.from_pretrained(
-            folder, config=config, dtype=DTYPES.get(dtype, "auto"), local_files_only=True, output_loading_info=True
+            folder,
+            config=config,
+            dtype=DTYPES.get(dtype, "auto"),
+            local_files_only=True,
+            output_loading_info=True,
         )
     except Exception as error:
         raise ValueError(f"{name}: transformers cannot load it as {found.__name__}: {short(error)}") from None
     if wrong := info.get("mismatched_keys"):
-        raise ValueError(f"{name}: {sorted(map(str, wrong))[0]} has another shape than {type(model).__name__} needs")
+        raise ValueError(
+            f"{name}: {sorted(map(str, wrong))[0]} has another shape than {type(model).__name__} needs"
+        )
     missing = tuple(sorted(info.get("missing_keys") or ()))
     _poison(model, missing)
     return Source(name, folder, model.eval(), missing)
 
 
 def _poison(model, missing):
-    """Fills weights that the checkpoint lacks with NaN, not with random numbers: outputs that depend on them are then
-    told from those that do not, and left out."""
+    """Fills weights that the checkpoint lacks with NaN, not with random numbers: outputs that depend on them
+    are then told from those that do not, and left out."""
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     for name in missing:
         if name in tensors and tensors[name].is_floating_point():
@@ -139,8 +153,8 @@ def tokenizer_names(folder):
 
 
 def preprocessed(folder, data):
-    """What the folder's image processor or feature extractor makes of `data` (images or sounds as NumPy arrays), as
-    tensors by name; None where there is none, or it is for something else."""
+    """What the folder's image processor or feature extractor makes of `data` (images or sounds as NumPy
+    arrays), as tensors by name; None where there is none, or it is for something else."""
     if not os.path.isfile(os.path.join(folder, "preprocessor_config.json")):
         return None
     for auto in (transformers.AutoFeatureExtractor, transformers.AutoImageProcessor):
@@ -154,7 +168,8 @@ def preprocessed(folder, data):
 
 
 def copy_files(folder, output):
-    """Copies what a graph's user needs of a model's folder: configuration, tokenizer, chat template, processors."""
+    """Copies what a graph's user needs of a model's folder: configuration, tokenizer, chat template,
+    processors."""
     for entry in sorted(os.listdir(folder)):
         path = os.path.join(folder, entry)
         if os.path.isfile(path) and not any(fnmatch.fnmatch(entry, each) for each in _LEFT_BEHIND):
