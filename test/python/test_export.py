@@ -142,11 +142,10 @@ def encoder_feed(name, batch, length):
     ("name", "cache"),
     [
         ("t5", True),
-        ("bart", False),
         ("whisper", False),
         *(
             pytest.param(*each, marks=pytest.mark.full)
-            for each in (("t5", False), ("bart", True), ("whisper", True))
+            for each in (("t5", False), ("bart", False), ("bart", True), ("whisper", True))
         ),
     ],
 )

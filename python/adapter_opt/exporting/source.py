@@ -113,18 +113,20 @@ def load(folder, name, dtype=None, head=None):
     config = _configuration(folder, name)
     found = _class(config, head, name)
     try:
+        # Tensors of other shapes are refused below, by name.
         model, info = found.from_pretrained(
             folder,
             config=config,
             dtype=DTYPES.get(dtype, "auto"),
             local_files_only=True,
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
     except Exception as error:
         raise ValueError(f"{name}: transformers cannot load it as {found.__name__}: {short(error)}") from None
-    if wrong := info.get("mismatched_keys"):
+    for key, there, needed in info.get("mismatched_keys") or ():
         raise ValueError(
-            f"{name}: {sorted(map(str, wrong))[0]} has another shape than {type(model).__name__} needs"
+            f"{name}: {key} has shape {list(there)}, and {list(needed)} is what config.json says"
         )
     missing = tuple(sorted(info.get("missing_keys") or ()))
     _poison(model, missing)
