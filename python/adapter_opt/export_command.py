@@ -2,6 +2,7 @@
 """The command line of `adapter-opt export`, which starts this in Python."""
 
 import argparse
+import re
 import sys
 
 from adapter_opt.exporting import export
@@ -55,6 +56,15 @@ def _parser():
         help="of transformers: AutoModel, BertForMaskedLM, ...; not what config.json says",
     )
     parser.add_argument(
+        "--labels",
+        metavar="N",
+        type=int,
+        help="classes that the head tells apart, if not what config.json says",
+    )
+    parser.add_argument(
+        "--untrained", action="store_true", help="make up weights that are missing; an adapter brings them"
+    )
+    parser.add_argument(
         "--input",
         action="append",
         metavar="NAME",
@@ -70,14 +80,24 @@ def _parser():
     return parser
 
 
-def _line(graph):
-    def side(values):
-        return ", ".join(f"{name} [{', '.join(map(str, dims))}]" for name, dims in values)
+def _side(values):
+    """Names and dims. What there is for each layer is named once: past_key_values.{0-31}.key."""
+    groups = {}
+    for name, dims in values:
+        groups.setdefault(re.sub(r"\.\d+\.", ".{}.", name), []).append((name, dims))
+    words = []
+    for pattern, group in groups.items():
+        layers = [re.search(r"\.(\d+)\.", name) for name, _ in group]
+        name = group[0][0] if len(group) == 1 else pattern.format(f"{{{layers[0][1]}-{layers[-1][1]}}}")
+        words.append(f"{name} [{', '.join(map(str, group[0][1]))}]")
+    return ", ".join(words)
 
+
+def _line(graph):
     found = (
         "not compared with the model" if graph.difference is None else f"differs by {graph.difference:.1e}"
     )
-    return f"{graph.path}: {found}\n  takes {side(graph.inputs)}\n  gives {side(graph.outputs)}"
+    return f"{graph.path}: {found}\n  takes {_side(graph.inputs)}\n  gives {_side(graph.outputs)}"
 
 
 def main(arguments):
@@ -90,6 +110,8 @@ def main(arguments):
             cache=options.cache,
             dtype=options.dtype,
             head=options.head,
+            labels=options.labels,
+            untrained=options.untrained,
             inputs=options.input,
             tensors=options.tensors,
             replace=options.replace,

@@ -56,6 +56,8 @@ def export(
     cache=False,
     dtype=None,
     head=None,
+    labels=None,
+    untrained=False,
     inputs=None,
     tensors=None,
     replace=False,
@@ -72,6 +74,9 @@ def export(
     dtype: "float32", "float16" or "bfloat16"; by itself the one that the weights are stored in.
     head: a class of transformers, such as "AutoModelForTokenClassification" or "BertModel"; by itself the one
         that the configuration names.
+    labels: how many classes a classifying head tells apart, if not as many as the configuration says.
+    untrained: weights that the checkpoint lacks are made up, for an adapter to bring them: a classifier's, in
+        most cases. Otherwise outputs that depend on them are left out, or refused if there are no others.
     inputs: names of forward's parameters that become inputs; by themselves those that the tokenizer or
         processor makes.
     tensors: where weights lie: "inside" the .onnx file or "outside", in model.onnx.data; by itself outside
@@ -91,5 +96,5 @@ def export(
     return run.export(
         os.fspath(folder),
         os.fspath(output),
-        run.Options(cache, dtype, head, inputs, tensors, replace, check),
+        run.Options(cache, dtype, head, labels, untrained, inputs, tensors, replace, check),
     )

@@ -19,6 +19,8 @@ class Options:
     cache: bool = False
     dtype: str | None = None
     head: str | None = None
+    labels: int | None = None
+    untrained: bool = False
     inputs: list | None = None
     tensors: str | None = None
     replace: bool = False
@@ -45,12 +47,12 @@ def export(folder, output, options):
 def _parts(folder, name, options):
     modules = None if options.head else sentences.modules_of(folder)
     if modules is None:
-        model = source.load(folder, name, options.dtype, options.head)
+        model = source.load(folder, name, options)
         return model, parts.of_model(model, options)
     if options.cache or options.inputs:
         raise ValueError(f"{name}: is of sentence-transformers, which have no cache and inputs of their own")
     path = sentences.transformer_folder(modules, name)
-    model = source.load(path, name, options.dtype, "AutoModel")
+    model = source.load(path, name, dataclasses.replace(options, head="AutoModel"))
     return model, sentences.parts(model, modules)
 
 

@@ -106,11 +106,14 @@ def short(error):
     return text if len(text) <= 240 else text[:237] + "..."
 
 
-def load(folder, name, dtype=None, head=None):
-    """The model of a folder, in evaluation mode. dtype and head are those of ao.export."""
+def load(folder, name, options):
+    """The model of a folder, in evaluation mode, as the options of ao.export want it."""
+    dtype, head = options.dtype, options.head
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"dtype '{dtype}': expected one of {', '.join(DTYPES)}")
     config = _configuration(folder, name)
+    if options.labels is not None:
+        config.num_labels = options.labels
     found = _class(config, head, name)
     try:
         # Tensors of other shapes are refused below, by name.
@@ -129,17 +132,20 @@ def load(folder, name, dtype=None, head=None):
             f"{name}: {key} has shape {list(there)}, and {list(needed)} is what config.json says"
         )
     missing = tuple(sorted(info.get("missing_keys") or ()))
-    _poison(model, missing)
-    return Source(name, folder, model.eval(), missing)
+    _fill(model, missing, options.untrained)
+    return Source(name, folder, model.eval(), () if options.untrained else missing)
 
 
-def _poison(model, missing):
-    """Fills weights that the checkpoint lacks with NaN, not with random numbers: outputs that depend on them
-    are then told from those that do not, and left out."""
+def _fill(model, missing, untrained):
+    """Fills weights that the checkpoint lacks: with NaN, so that outputs which depend on them are told from
+    those that do not; or with small numbers, the same on every run and no two vectors alike, so that no
+    exporter takes one for another or a bias of zeros for none."""
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    generator = torch.Generator().manual_seed(0)
     for name in missing:
         if name in tensors and tensors[name].is_floating_point():
-            tensors[name].data.fill_(float("nan"))
+            numbers = torch.randn(tensors[name].shape, generator=generator) * 0.02
+            tensors[name].data.copy_(numbers if untrained else numbers * float("nan"))
 
 
 def tokenizer_names(folder):
