@@ -7,12 +7,13 @@ import types
 
 import folders
 import numpy as np
-import onnxruntime
+import peft
 import product
 import pytest
 import tolerance
 import torch
 import transformers
+from exported import agree, names, run, text
 
 ao = product.package()
 
@@ -41,36 +42,6 @@ def export(tmp_path_factory):
         return made[name, cache]
 
     return get
-
-
-def run(graph, feed):
-    """A graph's outputs by name, in ONNX Runtime; the feed may be of torch and hold more."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(graph.path), options, providers=["CPUExecutionProvider"])
-    arrays = {each.name: np.asarray(feed[each.name]) for each in session.get_inputs()}
-    return dict(zip([each.name for each in session.get_outputs()], session.run(None, arrays), strict=True))
-
-
-def agree(outputs, reference, names):
-    """Outputs that bear these names and agree with the attributes of a reference."""
-    assert list(outputs) == names
-    for name, value in outputs.items():
-        tolerance.assert_agrees(value, reference[name].detach().numpy())
-
-
-def text(batch, sequence, seed=5):
-    generator = torch.Generator().manual_seed(seed)
-    ids = torch.randint(3, folders.VOCABULARY, (batch, sequence), generator=generator)
-    mask = torch.ones_like(ids)
-    if batch > 1 and sequence > 3:
-        mask[1, -3:] = 0
-    types = torch.randint(0, 2, (batch, sequence), generator=generator)
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-
-
-def names(ends):
-    return [name for name, _ in ends]
 
 
 BERT = ["input_ids", "attention_mask", "token_type_ids"]
@@ -102,7 +73,7 @@ def test_text(export, name, inputs, outputs):
 
 
 @pytest.mark.parametrize(
-    "name", ["llama", "gpt2", *(pytest.param(name, marks=pytest.mark.full) for name in ("gemma2",))]
+    "name", ["llama", "gpt2", *(pytest.param(name, marks=pytest.mark.full) for name in ("gemma2", "mixtral"))]
 )
 @torch.no_grad()
 def test_decoder_with_cache(export, name):
@@ -129,6 +100,38 @@ def test_decoder_with_cache(export, name):
                 tolerance.assert_agrees(outputs[f"present.{i}.key"], layer.keys.numpy())
                 tolerance.assert_agrees(outputs[f"present.{i}.value"], layer.values.numpy())
             feed |= {end: outputs[end.replace("past_key_values", "present")] for end in past}
+
+
+@pytest.mark.full
+@torch.no_grad()
+def test_positions_of_padded_prompts(tmp_path):
+    """Prompts of different lengths in one batch: each row gives what it gives alone."""
+    model, folder = folders.save("gpt2", tmp_path / "in")
+    inputs = ["input_ids", "attention_mask", "position_ids"]
+    (graph,) = ao.export(folder, tmp_path / "out", cache=True, inputs=inputs).graphs.values()
+    assert names(graph.inputs)[:3] == inputs
+    rows = [text(1, length, seed=length)["input_ids"] for length in (7, 4)]
+    padded = torch.nn.functional.pad(rows[1], (3, 0), value=9)
+    feed = {"input_ids": torch.cat([rows[0], padded]), "attention_mask": torch.ones(2, 7, dtype=torch.int64)}
+    feed["attention_mask"][1, :3] = 0
+    feed["position_ids"] = (feed["attention_mask"].cumsum(1) - 1).clamp(min=0)
+    feed |= {
+        name: np.zeros((2, dims[1], 0, dims[3]), np.float32) for name, dims in graph.inputs if "past" in name
+    }
+    outputs = run(graph, feed)["logits"]
+    for got, ids in zip(outputs, rows, strict=True):
+        tolerance.assert_agrees(got[-ids.shape[1] :], model(input_ids=ids).logits[0].numpy())
+
+
+@pytest.mark.full
+@torch.no_grad()
+def test_choices(export):
+    made = export("bert-choices")
+    graph = made.exported.graphs["model"]
+    assert dict(graph.inputs)["input_ids"] == ("batch", "choices", "sequence")
+    for batch, choices, length in ((3, 2, 9), (1, 4, 5)):
+        feed = {k: v.view(batch, choices, length) for k, v in text(batch * choices, length).items()}
+        agree(run(graph, feed), made.model(**feed), ["logits"])
 
 
 def encoder_feed(name, batch, length):
@@ -225,48 +228,6 @@ def test_clip_whole_and_by_halves(export):
 
 
 @torch.no_grad()
-def pooled(mode, tokens, mask):
-    """What sentence-transformers' Pooling gives, row by row."""
-    rows = []
-    for row, kept in zip(tokens.numpy().astype(np.float64), mask.numpy().astype(bool), strict=True):
-        there = row[kept]
-        weights = np.arange(1, len(row) + 1)[kept][:, None]
-        rows.append(
-            {
-                "cls_token": row[0],
-                "max_tokens": there.max(0),
-                "mean_tokens": there.mean(0),
-                "mean_sqrt_len_tokens": there.sum(0) / np.sqrt(len(there)),
-                "weightedmean_tokens": (there * weights).sum(0) / weights.sum(),
-                "lasttoken": there[-1],
-            }[mode]
-        )
-    return np.stack(rows)
-
-
-MODES = ["cls_token", "max_tokens", "mean_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken"]
-
-
-@pytest.mark.parametrize(("modes", "dense"), [(["mean_tokens"], True), (MODES, False)])
-@torch.no_grad()
-def test_sentence_transformers(tmp_path, modes, dense):
-    model, layer = folders.sentence_transformer(tmp_path / "in", modes, dense, normalize=dense)
-    exported = ao.export(tmp_path / "in", tmp_path / "out")
-    (graph,) = exported.graphs.values()
-    assert names(graph.outputs) == ["token_embeddings", "sentence_embedding"]
-    for size in SIZES:
-        feed = text(*size)
-        tokens = model(**feed).last_hidden_state
-        outputs = run(graph, feed)
-        tolerance.assert_agrees(outputs["token_embeddings"], tokens.numpy())
-        wanted = np.concatenate([pooled(mode, tokens, feed["attention_mask"]) for mode in modes], 1)
-        if dense:
-            wanted = np.tanh(wanted @ layer[0].numpy().T + layer[1].numpy())
-            wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
-        tolerance.assert_agrees(outputs["sentence_embedding"], wanted.astype(np.float32))
-
-
-@torch.no_grad()
 def test_compiled(export):
     """What is exported compiles, with a cache, too: adapter-opt's code beside the model."""
     made = export("bert")
@@ -297,3 +258,33 @@ def test_a_path_where_one_is_taken(export):
     several = ao.Exported("out", {name: types.SimpleNamespace(path=name) for name in ("encoder", "decoder")})
     with pytest.raises(ValueError, match="out holds several graphs .encoder, decoder.; take one"):
         str(several)
+
+
+@pytest.mark.full
+@torch.no_grad()
+def test_adapter_across_encoder_and_decoder(export, tmp_path):
+    """One LoRA, whose modules lie in two graphs: the export's folder is an input like a file."""
+    made = export("t5")
+    config = peft.LoraConfig(task_type="SEQ_2_SEQ_LM", r=4, lora_alpha=16, target_modules=["q", "v", "wi"])
+    model = peft.get_peft_model(folders.make("t5"), config).eval()
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.copy_(
+                torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name))) * 0.2
+            )
+    model.save_pretrained(tmp_path / "lora")
+    product.opt(made.exported.folder, "--adapter", f"x={tmp_path / 'lora'}", "-o", tmp_path / "merged")
+    encoder, decoder = (
+        types.SimpleNamespace(path=tmp_path / "merged" / f"{name}_model.onnx")
+        for name in ("encoder", "decoder")
+    )
+    feed, tokens = encoder_feed("t5", 3, 9), text(3, 4, seed=9)["input_ids"]
+    states = run(encoder, feed)["last_hidden_state"]
+    given = {
+        "input_ids": tokens,
+        "encoder_attention_mask": feed["attention_mask"],
+        "encoder_hidden_states": states,
+    }
+    wanted = model(**feed, decoder_input_ids=tokens).logits.numpy()
+    base = made.model(**feed, decoder_input_ids=tokens).logits.numpy()
+    tolerance.assert_agrees(run(decoder, given)["logits"], wanted, base)

@@ -13,8 +13,8 @@ import product
 import pytest
 import tolerance
 import torch
+from exported import run, text
 from safetensors.torch import load_file, save_file
-from test_export import run, text
 
 ao = product.package()
 ENVIRONMENT = os.environ | {
@@ -256,26 +256,6 @@ def test_what_cannot_be_exported(bert, tmp_path, refused):
     (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "some/bert"}')
     refused(adapter, "-o", tmp_path / "out", mentions=["is an adapter", "(some/bert)"])
     assert sorted(os.listdir(tmp_path)) == ["adapter", "mamba"]
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda modules: modules[1].update(type="sentence_transformers.models.CNN"), "a module CNN cannot"),
-        (lambda modules: modules.pop(1), "names no Pooling"),
-        (lambda modules: modules.pop(0), "its first module is Pooling"),
-        (lambda modules: modules[0].pop("path"), "is no list of modules"),
-    ],
-)
-def test_faulty_sentence_transformers(tmp_path, change, said):
-    folders.sentence_transformer(tmp_path / "in", normalize=False)
-    path = tmp_path / "in" / "modules.json"
-    modules = json.loads(path.read_text())
-    change(modules)
-    path.write_text(json.dumps(modules))
-    with pytest.raises(ValueError, match=said):
-        ao.export(tmp_path / "in", tmp_path / "out")
-    assert os.listdir(tmp_path) == ["in"]
 
 
 def test_a_wrong_graph_is_noticed(bert, tmp_path, monkeypatch):

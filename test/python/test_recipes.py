@@ -23,7 +23,7 @@ import tolerance
 import torch
 import transformers
 import zoo
-from test_export import run
+from exported import run
 
 ao = product.package()
 BLOCK = re.compile(

@@ -10,16 +10,19 @@ import inspect
 
 import numpy as np
 import torch
+from transformers.models.auto import modeling_auto
 
 from adapter_opt.exporting import source
 
 # Sizes of dynamic dims: where graphs are made, and where they are checked. All differ, so that none stands
 # for another.
-_NAMES = ("batch", "sequence", "past_sequence", "encoder_sequence", "encoder_length", "samples", "frames")
-TRACED = dict(zip(_NAMES, (2, 7, 5, 11, 13, 4000, 120), strict=True))
+_NAMES = "batch sequence past_sequence encoder_sequence encoder_length samples frames choices".split()
+TRACED = dict(zip(_NAMES, (2, 7, 5, 11, 13, 4000, 120, 4), strict=True))
 CHECKED = tuple(
-    dict(zip(_NAMES, sizes, strict=True)) for sizes in ((3, 5, 4, 6, 8, 4801, 97), (1, 1, 9, 3, 4, 3217, 140))
+    dict(zip(_NAMES, sizes, strict=True))
+    for sizes in ((3, 5, 4, 6, 8, 4801, 97, 2), (1, 1, 9, 3, 4, 3217, 140, 5))
 )
+_CHOOSERS = set(modeling_auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES.values())
 _SUMS = {"total_sequence": ("past_sequence", "sequence")}
 _TEXT_DEFAULTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -47,8 +50,8 @@ class Input:
         if self.high > 1:
             return torch.randint(0, self.high, shape, generator=generator, dtype=self.dtype)
         mask = torch.ones(shape, dtype=self.dtype)
-        if len(shape) > 1 and shape[1] > 3:
-            mask[1:, -2:] = 0
+        if len(shape) > 1 and shape[-1] > 3:
+            mask[1:, ..., -2:] = 0
         return mask
 
 
@@ -80,6 +83,7 @@ def text(folder, model, taken, wanted=None, batch="batch"):
     wanted: names that the caller chose.
     """
     names = wanted or source.tokenizer_names(folder) or _without_tokenizer(model.config)
+    dims = (batch, "choices", "sequence") if type(model).__name__ in _CHOOSERS else (batch, "sequence")
     config = model.config.get_text_config()
     found = []
     for name in names:
@@ -97,7 +101,7 @@ def text(folder, model, taken, wanted=None, batch="batch"):
             high = 2
         else:
             continue
-        found.append(Input(name, (batch, "sequence"), high=high))
+        found.append(Input(name, dims, high=high))
     return sorted(
         found, key=lambda each: _TEXT_DEFAULTS.index(each.name) if each.name in _TEXT_DEFAULTS else 3
     )
@@ -191,7 +195,7 @@ def of_model(folder, model, wanted=None):
     if "pixel_values" in taken:
         found += pixels(folder, model, taken, "image_batch" if apart else "batch")
     for name in ("input_values", "input_features"):
-        if name in taken and main == name:
+        if name in taken and (main == name or "input_ids" in taken):
             found += sound(folder, model, taken, name)
     if wanted:
         if unknown := sorted(set(wanted) - taken):

@@ -99,10 +99,11 @@ def _class(config, head, name):
 
 
 def short(error):
-    """The first sentence of an error that came from elsewhere, on one line."""
-    text = " ".join(
-        next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).split()
-    )
+    """The first line of an error that came from elsewhere, without what only announces the next one."""
+    text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    text = " ".join(text.split())
+    if text.endswith(":") and ". " in text:
+        text = text[: text.rindex(". ")]
     return text if len(text) <= 240 else text[:237] + "..."
 
 
@@ -133,6 +134,10 @@ def load(folder, name, options):
         )
     missing = tuple(sorted(info.get("missing_keys") or ()))
     _fill(model, missing, options.untrained)
+    if getattr(model, "_can_set_experts_implementation", lambda: False)():
+        model.set_experts_implementation(
+            "batched_mm"
+        )  # the others are no operators of ONNX (docs/experts.md)
     return Source(name, folder, model.eval(), () if options.untrained else missing)
 
 
