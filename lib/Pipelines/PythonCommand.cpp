@@ -67,7 +67,8 @@ int adapter::pythonCommand(int argc, char **argv) {
   words.push_back(nullptr);
   llvm::outs().flush();
   execvp(words[0], const_cast<char **>(words.data()));
-  llvm::errs() << "adapter-opt: error: " << command.name << " runs in Python, and python3 cannot be started: "
-               << std::strerror(errno) << "; install it, then pip install " << command.install << "\n";
+  llvm::errs() << "adapter-opt: error: " << command.name
+               << " runs in Python, and python3 cannot be started: " << std::strerror(errno)
+               << "; install it, then pip install " << command.install << "\n";
   return 1;
 }
