@@ -258,6 +258,15 @@ def test_what_cannot_be_exported(bert, tmp_path, refused):
     assert sorted(os.listdir(tmp_path)) == ["adapter", "mamba"]
 
 
+@pytest.mark.parametrize("package", ["torch", "transformers", "onnxscript"])
+def test_without_a_package(bert, tmp_path, package):
+    (tmp_path / f"{package}.py").write_text('raise ImportError("not here")')
+    environment = ENVIRONMENT | {"PYTHONPATH": f"{product.PACKAGE}:{tmp_path}"}
+    said = product.refused("adapter-opt", "export", bert[1], "-o", tmp_path / "out", env=environment)
+    assert "pip install torch transformers onnx onnxscript" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_wrong_graph_is_noticed(bert, tmp_path, monkeypatch):
     """A computation that depends on sizes in Python, as traced models may: the file holds for one size."""
     from adapter_opt.exporting import part

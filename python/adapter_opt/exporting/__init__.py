@@ -91,7 +91,8 @@ def export(
         from adapter_opt.exporting import run
     except ImportError as error:
         raise ValueError(
-            f"export needs PyTorch and transformers ({error}): pip install torch transformers onnx onnxscript"
+            f"export needs PyTorch and transformers 5 or later ({error}): pip install torch transformers "
+            f"onnx onnxscript"
         ) from None
     return run.export(
         os.fspath(folder),

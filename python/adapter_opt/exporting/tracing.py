@@ -4,6 +4,7 @@
 import re
 
 import numpy as np
+import onnxscript  # noqa: F401  torch's exporter needs it, and says so late
 import torch
 
 from adapter_opt.exporting import Graph, inputs, source
