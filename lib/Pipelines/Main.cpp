@@ -8,7 +8,7 @@
 #include "lib/Diff/Diff.h"
 #include "lib/Pipelines/Driver.h"
 #include "lib/Pipelines/Help.h"
-#include "lib/Pipelines/VerifyCommand.h"
+#include "lib/Pipelines/PythonCommand.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
@@ -63,8 +63,8 @@ static Result<Words> parseArguments(int argc, char **argv, DialectRegistry &regi
 
 int adapter::adapterOptMain(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
-  if (argc > 1 && StringRef(argv[1]) == "verify")
-    return verifyCommand(argc, argv);
+  if (argc > 1 && isPythonCommand(argv[1]))
+    return pythonCommand(argc, argv);
   checkpoint::removeTemporariesOnSignal();
   if (argc > 1 && StringRef(argv[1]) == "diff")
     return diff::command(argc, argv);
