@@ -130,12 +130,8 @@ static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &lin
                                             : reportTable(report));
   if (line.plan)
     console.out << planText(report);
-  if (!report.leftOver.empty()) {
-    size_t more = report.leftOver.size() - 1;
-    return console.fail(inputAtFault,
-                        report.leftOver.front() +
-                            (more ? " (and " + std::to_string(more) + " more, see --check)" : std::string()));
-  }
+  if (std::string why = complaint(report); !why.empty())
+    return console.fail(inputAtFault, why);
   // Without an output the report is all that was asked for.
   bool reportOnly = line.attach.checkOnly ||
                     (line.plan && line.output == "-" && line.compileTo.empty() && !line.endsWithPlan());
