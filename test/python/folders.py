@@ -61,6 +61,7 @@ _WAV2VEC2 = dict(
 )
 _CLIP_TEXT = {key: value for key, value in _TEXT.items() if not key.endswith("token_id")}
 _MAMBA = dict(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4, time_step_rank=4)
+_RESNET = dict(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=3)
 _SWIN = dict(
     image_size=16, patch_size=2, embed_dim=16, depths=[1, 2], num_heads=[2, 4], window_size=2, num_labels=3
 )
@@ -96,6 +97,7 @@ MODELS = {
     "bart": ("BartForConditionalGeneration", "BartConfig", _BART | _TOKENS),
     "whisper": ("WhisperForConditionalGeneration", "WhisperConfig", _BART | _TOKENS | _WHISPER),
     "vit": ("ViTForImageClassification", "ViTConfig", _VISION | _LABELS),
+    "resnet": ("ResNetForImageClassification", "ResNetConfig", _RESNET),
     "swin": ("SwinForImageClassification", "SwinConfig", _SWIN),
     "clip": (
         "CLIPModel",
