@@ -61,6 +61,7 @@ _WAV2VEC2 = dict(
 )
 _CLIP_TEXT = {key: value for key, value in _TEXT.items() if not key.endswith("token_id")}
 _MAMBA = dict(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4, time_step_rank=4)
+_RESNET = dict(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=3)
 _SWIN = dict(
     image_size=16, patch_size=2, embed_dim=16, depths=[1, 2], num_heads=[2, 4], window_size=2, num_labels=3
 )
@@ -96,22 +97,28 @@ MODELS = {
     "bart": ("BartForConditionalGeneration", "BartConfig", _BART | _TOKENS),
     "whisper": ("WhisperForConditionalGeneration", "WhisperConfig", _BART | _TOKENS | _WHISPER),
     "vit": ("ViTForImageClassification", "ViTConfig", _VISION | _LABELS),
+    "resnet": ("ResNetForImageClassification", "ResNetConfig", _RESNET),
     "swin": ("SwinForImageClassification", "SwinConfig", _SWIN),
     "clip": (
         "CLIPModel",
         "CLIPConfig",
-        dict(text_config=_CLIP_TEXT | {"eos_token_id": 2}, vision_config=_VISION, projection_dim=24),
+        dict(
+            text_config=_CLIP_TEXT | {"eos_token_id": 2, "num_hidden_layers": 1},
+            vision_config=_VISION | {"num_hidden_layers": 1},
+            projection_dim=24,
+        ),
     ),
     "wav2vec2": ("Wav2Vec2ForCTC", "Wav2Vec2Config", _TEXT | _WAV2VEC2),
     "mamba": ("MambaForCausalLM", "MambaConfig", _MAMBA),
 }
 
 
-def make(name):
-    """A model in evaluation mode, with the same weights on every call; no vector is constant."""
+def make(name, **changes):
+    """A model in evaluation mode, with the same weights on every call; no vector is constant. changes: fields
+    of its configuration."""
     torch.manual_seed(0)
     model, config, fields = MODELS[name]
-    made = getattr(transformers, model)(getattr(transformers, config)(**fields)).eval()
+    made = getattr(transformers, model)(getattr(transformers, config)(**(fields | changes))).eval()
     with torch.no_grad():
         for parameter in made.parameters():
             if parameter.dim() == 1:
@@ -119,11 +126,9 @@ def make(name):
     return made
 
 
-def save(name, folder, **options):
+def save(name, folder, dtype=torch.float32, **changes):
     """Saves a model to a folder; returns (model, folder)."""
-    made = make(name)
-    if dtype := options.get("dtype"):
-        made = made.to(dtype)
+    made = make(name, **changes).to(dtype)
     made.save_pretrained(folder)
     return made, folder
 

@@ -203,6 +203,27 @@ def test_images_and_sound(export, name, key, shapes, outputs):
         agree(run(made.exported.graphs["model"], feed), made.model(**feed), outputs)
 
 
+@pytest.mark.full
+@torch.no_grad()
+def test_inputs_as_preprocessors_make_them(tmp_path):
+    """Sizes of images come from the image processor, a mask of sounds from the feature extractor."""
+    model, folder = folders.save("resnet", tmp_path / "resnet")
+    transformers.ViTImageProcessorPil(size={"height": 20, "width": 24}).save_pretrained(folder)
+    (graph,) = ao.export(folder, tmp_path / "images").graphs.values()
+    assert graph.inputs == (("pixel_values", ("batch", 3, 20, 24)),)
+    assert "preprocessor_config.json" in {path.name for path in (tmp_path / "images").iterdir()}
+    feed = {"pixel_values": torch.randn(3, 3, 20, 24)}
+    agree(run(graph, feed), model(**feed), ["logits"])
+    model, folder = folders.save("wav2vec2", tmp_path / "wav2vec2", feat_extract_norm="layer")
+    transformers.Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
+    (graph,) = ao.export(folder, tmp_path / "sounds").graphs.values()
+    dims = ("batch", "samples")
+    assert dict(graph.inputs) == {"input_values": dims, "attention_mask": dims}
+    feed = {"input_values": torch.randn(2, 700), "attention_mask": torch.ones(2, 700, dtype=torch.int64)}
+    feed["attention_mask"][1, 400:] = 0
+    agree(run(graph, feed), model(**feed), ["logits"])
+
+
 @torch.no_grad()
 def test_clip_whole_and_by_halves(export):
     made = export("clip")

@@ -27,7 +27,7 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory):
     """(model, folder with a tokenizer) of a BERT that classifies."""
-    model, folder = folders.save("bert-classes", tmp_path_factory.mktemp("bert"))
+    model, folder = folders.save("bert-classes", tmp_path_factory.mktemp("bert"), num_hidden_layers=1)
     folders.add_tokenizer(folder)
     return model, folder
 
@@ -115,7 +115,7 @@ def test_types_and_weights_beside_the_graph(bert, tmp_path):
 
 
 def test_weights_keep_their_type(tmp_path):
-    folders.save("llama", tmp_path / "in", dtype=torch.bfloat16)
+    folders.save("llama", tmp_path / "in", torch.bfloat16, num_hidden_layers=1)
     (graph,) = ao.export(tmp_path / "in", tmp_path / "out").graphs.values()
     kinds = {each.data_type for each in onnx.load(graph.path).graph.initializer if len(each.dims) == 2}
     assert onnx.TensorProto.BFLOAT16 in kinds and onnx.TensorProto.FLOAT not in kinds
@@ -139,7 +139,7 @@ def test_heads(bert, tmp_path):
 @torch.no_grad()
 def test_outputs_of_missing_weights_are_left_out(tmp_path):
     """A masked language model has no pooler; its body is exported without that, not with random numbers."""
-    model, folder = folders.save("bert-masked", tmp_path / "in")
+    model, folder = folders.save("bert-masked", tmp_path / "in", num_hidden_layers=1)
     (graph,) = ao.export(folder, tmp_path / "out", head="BertModel").graphs.values()
     outputs = run(graph, text(2, 5))
     assert list(outputs) == ["last_hidden_state"]
@@ -243,7 +243,7 @@ def test_faulty_folders(base, tmp_path, fault):
 
 def test_what_cannot_be_exported(bert, tmp_path, refused):
     """At the command line: one line, exit code 1, and no folder."""
-    _, folder = folders.save("mamba", tmp_path / "mamba")
+    _, folder = folders.save("mamba", tmp_path / "mamba", num_hidden_layers=1)
     refused(folder, "-o", tmp_path / "out", mentions=["MambaForCausalLM", "with a dynamic sequence"])
     refused(folder, "-o", tmp_path / "out", "--cache", mentions=["MambaForCausalLM keeps another state"])
     refused(bert[1], "-o", tmp_path / "out", "--cache", mentions=["generates nothing"])

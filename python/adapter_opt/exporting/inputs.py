@@ -23,14 +23,15 @@ CHECKED = tuple(
     for sizes in ((3, 5, 4, 6, 8, 4801, 97, 2), (1, 1, 9, 3, 4, 3217, 140, 5))
 )
 _CHOOSERS = set(modeling_auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES.values())
+MASK = 0  # ones and zeros, of which zeros hide what is padding
 _SUMS = {"total_sequence": ("past_sequence", "sequence")}
 _TEXT_DEFAULTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """An input of a graph. high: integers lie below it; None means numbers of a normal distribution; 1 a
-    mask."""
+    """An input of a graph. high: integers lie below it, or it is a MASK; None means numbers of a normal
+    distribution."""
 
     name: str
     dims: tuple
@@ -47,7 +48,7 @@ class Input:
         shape = [size_of(dim, sizes) for dim in self.dims]
         if self.high is None:
             return torch.randn(shape, generator=generator).to(self.dtype)
-        if self.high > 1:
+        if self.high != MASK:
             return torch.randint(0, self.high, shape, generator=generator, dtype=self.dtype)
         mask = torch.ones(shape, dtype=self.dtype)
         if len(shape) > 1 and shape[-1] > 3:
@@ -90,11 +91,11 @@ def text(folder, model, taken, wanted=None, batch="batch"):
         if name not in taken and not wanted:
             continue
         if name.endswith("mask"):
-            high = 1
+            high = MASK
         elif name == "input_ids":
             high = vocabulary(model)
         elif name == "token_type_ids":
-            high = max(2, getattr(config, "type_vocab_size", 2) or 2)
+            high = getattr(config, "type_vocab_size", None) or 2
         elif name == "position_ids":
             high = getattr(config, "max_position_embeddings", None) or 512
         elif name.endswith("ids"):
@@ -176,7 +177,7 @@ def sound(folder, model, taken, name):
 
 def _like(value, name, dims, model):
     """The input that a tensor of a preprocessor's is for: numbers in the model's type, or a mask."""
-    return Input(name, dims, model.dtype) if value.is_floating_point() else Input(name, dims, high=1)
+    return Input(name, dims, model.dtype) if value.is_floating_point() else Input(name, dims, high=MASK)
 
 
 def _child_names(model):

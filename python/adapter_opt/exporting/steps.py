@@ -30,7 +30,7 @@ def parts(model, folder, options):
     )
     states, has_mask, length = _encoded(model, feed, of_encoder)
     ids = Input("input_ids", ("batch", "sequence"), high=made_inputs.vocabulary(model.get_decoder()))
-    mask = [Input("encoder_attention_mask", ("batch", length), high=1)] if has_mask else []
+    mask = [Input("encoder_attention_mask", ("batch", length), high=made_inputs.MASK)] if has_mask else []
     cached = _layers(model, feed, states, length) if options.cache else []
 
     def encode(model, feed):
