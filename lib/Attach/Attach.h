@@ -127,7 +127,7 @@ struct LeftOver {
 
 /// How many modules of an adapter have a place.
 struct AdapterVerdict {
-  std::string adapter;
+  std::string adapter, hash;
   size_t modules = 0, placed = 0;
   std::string stranger; ///< where none has: what the adapter and the graph seem to be of
 };

@@ -122,6 +122,7 @@ AdapterVerdict adapter::judge(const LoadedAdapter &adapter, const AttachPlan &pl
                               const AttachReport &report) {
   AdapterVerdict verdict;
   verdict.adapter = adapter.request->name;
+  verdict.hash = adapter.contents.hash;
   std::set<std::string> all, left;
   for (const Placement &row : report.placements)
     if (row.adapter == verdict.adapter)

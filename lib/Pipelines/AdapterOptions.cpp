@@ -4,6 +4,8 @@
 #include "lib/Pipelines/AdapterOptions.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
 #include <cmath>
 
 using namespace adapter;
@@ -43,52 +45,113 @@ static std::string whyNotBound(StringRef name, StringRef property, BindingTime t
 // --adapter
 //===----------------------------------------------------------------------===//
 
+static constexpr StringRef adapterTimes[] = {"build", "switch", "call", "row", "row-token", "auto"};
+
+// " (did you mean 'x'?)" where a word is near to one of these.
+static std::string nearest(StringRef word, llvm::ArrayRef<StringRef> words) {
+  StringRef best;
+  unsigned distance = 3;
+  for (StringRef each : words)
+    if (unsigned d = word.edit_distance(each, /*AllowReplacements=*/true, distance); d < distance) {
+      best = each;
+      distance = d;
+    }
+  return best.empty() ? "" : (" (did you mean '" + best + "'?)").str();
+}
+
+// Whether a word names a time; sets it then.
+static bool setTime(StringRef word, AdapterRequest &request) {
+  if (!llvm::is_contained(adapterTimes, word))
+    return false;
+  request.byToken = word == "row-token";
+  request.automatic = word == "auto";
+  // By row until the plan knows better: the loosest time there is.
+  bool isRow = request.byToken || request.automatic;
+  request.time = isRow ? BindingTime::Row : *symbolizeBindingTime(word);
+  return true;
+}
+
+// Whether a text is what may stand behind :scale=; sets it then.
+static bool setScale(StringRef text, AdapterRequest &request) {
+  if (text == "@call") {
+    request.bound.push_back("scale");
+    return true;
+  }
+  return !text.empty() && !text.getAsDouble(request.scale) && std::isfinite(request.scale);
+}
+
+// Takes @TIME and :scale=S off the end of a path, in either order. A path may have such characters itself: what exists
+// as it stands is a path.
+static Status takeSuffixes(StringRef &rest, AdapterRequest &request) {
+  static constexpr StringRef scaleMark = ":scale=";
+  bool hasTime = false, hasScale = false;
+  while (true) {
+    size_t scale = rest.rfind(scaleMark), time = rest.rfind('@');
+    bool isScale =
+        scale != StringRef::npos && (time == StringRef::npos || time < scale + scaleMark.size() + 1);
+    if (!isScale && time == StringRef::npos)
+      return Done{};
+    StringRef before = rest.take_front(isScale ? scale : time);
+    StringRef word = rest.drop_front(isScale ? scale + scaleMark.size() : time + 1);
+    bool &isThere = isScale ? hasScale : hasTime;
+    if (!isThere && (isScale ? setScale(word, request) : setTime(word, request))) {
+      isThere = true;
+      rest = before;
+      continue;
+    }
+    if (word.contains('/') || llvm::sys::fs::exists(rest))
+      return Done{};
+    if (isThere)
+      return Error{isScale ? "has two scales" : "has two times"};
+    if (isScale)
+      return Error{("the scale '" + word + "' is not a finite number, nor @call").str()};
+    if (word == "load")
+      return Error{
+          "what is loaded later needs room only: --adapter-slot NAME:FORM[+FORM...]@load here, and the "
+          "adapter itself with adapter-run --load NAME=PATH"};
+    return Error{("'" + rest + "' does not exist, and '" + word + "' is not a time").str() +
+                 nearest(word, adapterTimes)};
+  }
+}
+
+// A name made of a path: the folder's, or the file's where it has one of its own.
+static std::string nameOfPath(StringRef path) {
+  namespace paths = llvm::sys::path;
+  path = path.rtrim('/');
+  StringRef stem = paths::stem(path), suffix = paths::extension(path);
+  bool isFile = suffix == ".safetensors" || suffix == ".gguf" || suffix == ".onnx_adapter";
+  bool isUsual = stem == "adapter_model" || stem == "adapter" || stem == "adapters";
+  llvm::SmallString<128> folder(isFile && isUsual ? paths::parent_path(path) : path);
+  if (!isFile || isUsual)
+    llvm::sys::fs::make_absolute(folder);
+  paths::remove_dots(folder, /*remove_dot_dot=*/true);
+  std::string name = (isFile && !isUsual ? stem : paths::filename(folder)).str();
+  for (char &c : name)
+    if (!llvm::isAlnum(c) && c != '_' && c != '.' && c != '-')
+      c = '_';
+  bool starts = !name.empty() && (llvm::isAlpha(name.front()) || name.front() == '_');
+  return starts ? name : "_" + name;
+}
+
 static Result<AdapterRequest> parseAdapter(StringRef value) {
   auto wrong = [&](const llvm::Twine &what) {
     return Error{
-        ("--adapter " + value + ": " + what + "; expected NAME=PATH[@TIME][:scale=S|:scale=@call]").str()};
+        ("--adapter " + value + ": " + what + "; expected [NAME=]PATH[@TIME][:scale=S|:scale=@call]").str()};
   };
   auto [name, rest] = value.split('=');
+  // What stands before the first '=' is a name, unless it cannot be anything but a part of the path.
+  bool isNamed = value.contains('=') && name.find_first_of("/:@") == StringRef::npos;
+  if (!isNamed)
+    rest = value;
   AdapterRequest request;
-  request.name = name.str();
-  if (!value.contains('='))
-    return wrong("names no path");
-  if (std::string why = whyNoName(name); !why.empty())
-    return wrong(why);
-  auto [path, scale] = rest.rsplit(":scale=");
-  double factor = 1.0;
-  if (path.size() != rest.size() && scale == "@call") {
-    request.bound.push_back("scale");
-    rest = path;
-  } else if (path.size() != rest.size() && !scale.empty() && !scale.getAsDouble(factor)) {
-    if (!std::isfinite(factor))
-      return wrong("the scale is no finite number");
-    request.scale = factor;
-    rest = path;
-  }
-  auto [before, time] = rest.rsplit('@');
-  if (before.size() != rest.size()) {
-    if (time == "row-token") {
-      request.time = BindingTime::Row;
-      request.byToken = true;
-      rest = before;
-    } else if (time == "auto") {
-      // By row until the plan knows better: the loosest time there is.
-      request.time = BindingTime::Row;
-      request.automatic = true;
-      rest = before;
-    } else if (time == "build" || time == "switch" || time == "row" || time == "call") {
-      request.time = *symbolizeBindingTime(time);
-      rest = before;
-    } else if (time == "load") {
-      return wrong(
-          "what is loaded later needs room only: --adapter-slot NAME:FORM[+FORM...]@load here, and the "
-          "adapter itself with adapter-run --load NAME=PATH");
-    }
-  }
+  if (Status status = takeSuffixes(rest, request); !status)
+    return wrong(status.error().message);
   if (rest.empty())
     return wrong("names no path");
   request.path = rest.str();
+  request.name = isNamed ? name.str() : nameOfPath(rest);
+  if (std::string why = whyNoName(request.name); !why.empty())
+    return wrong(why);
   return request;
 }
 
@@ -114,9 +177,11 @@ static Status readForms(StringRef text, std::vector<std::string> &forms) {
     else if (word == "embedding" || word == "lora_embedding")
       add("lora_embedding");
     else if (word != "dora")
-      return Error{("there is no form '" + word +
-                    "'; the forms are lora, dora, embedding, rows, sparse, overwrite, add and replace")
-                       .str()};
+      return Error{
+          ("there is no form '" + word +
+           "'; the forms are lora, dora, embedding, rows, sparse, overwrite, add and replace")
+              .str() +
+          nearest(word, {"lora", "dora", "embedding", "rows", "sparse", "overwrite", "add", "replace"})};
   }
   if (dora)
     add("lora+dora");
@@ -147,7 +212,8 @@ static Result<SlotRequest> parseSlot(StringRef value) {
     if (request.byToken)
       kind = "row";
     if (kind != "load" && kind != "switch" && kind != "call" && kind != "row")
-      return wrong("a slot's time is one of load, switch, call, row and row-token, not '" + time + "'");
+      return wrong("a slot's time is one of load, switch, call, row and row-token, not '" + time + "'" +
+                   nearest(time, {"load", "switch", "call", "row", "row-token"}));
     request.time = *symbolizeBindingTime(kind);
     rest = before;
   }
@@ -230,7 +296,10 @@ Result<AdapterOptions> adapter::parseAdapterOptions(const AdapterTexts &texts) {
   auto take = [&](StringRef option, StringRef value, StringRef name) -> Status {
     if (names.try_emplace(name).second)
       return Done{};
-    return Error{(option + " " + value + ": the name '" + name + "' is there twice").str()};
+    return Error{(option + " " + value + ": the name '" + name +
+                  "' is there twice; NAME= in front of the path "
+                  "gives it another")
+                     .str()};
   };
   for (const std::string &value : texts.adapters) {
     Result<AdapterRequest> request = parseAdapter(value);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// --adapter NAME=PATH[@TIME][:scale=S|:scale=@call], --adapter-slot NAME:FORM[+FORM...][,rank=R]
+// --adapter [NAME=]PATH[@TIME][:scale=S|:scale=@call], --adapter-slot NAME:FORM[+FORM...][,rank=R]
 // [,modules=GLOB...][@TIME], --bind NAME.PROPERTY@call.
 #ifndef ADAPTER_LIB_PIPELINES_ADAPTEROPTIONS_H
 #define ADAPTER_LIB_PIPELINES_ADAPTEROPTIONS_H
@@ -20,8 +20,8 @@ struct AdapterOptions {
   std::vector<SlotRequest> slots;
 };
 
-/// Parses the options. Suffixes of --adapter are read from the right, and only if they are exactly these;
-/// anything else belongs to the path. A message is about wrong usage.
+/// Parses the options. Suffixes of --adapter are read from the right, in either order; anything else belongs to the path,
+/// which must exist then. Without a name the folder's is taken. A message is about wrong usage.
 checkpoint::Result<AdapterOptions> parseAdapterOptions(const AdapterTexts &texts);
 
 } // namespace adapter

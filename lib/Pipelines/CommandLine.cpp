@@ -6,6 +6,7 @@
 #include "lib/Pipelines/Files.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
 
 using namespace adapter;
 using checkpoint::Done;
@@ -47,8 +48,8 @@ static std::string whyWrong(const CommandLine &line) {
            "there is no --adapter";
   if (line.attach.noBase && !line.attach.base.empty())
     return "--no-base and --base contradict each other";
-  if (line.attach.checkOnly && (line.output != "-" || !line.compileTo.empty()))
-    return "--check writes nothing; leave out -o and --compile-to";
+  if (line.attach.checkOnly && !line.compileTo.empty())
+    return "--check compiles nothing; leave out --compile-to";
   if (line.partition.ranks && !line.endsWithPlan() &&
       (line.attach.checkOnly || (!line.isCode() && line.compileTo.empty()) || line.endsBefore("optimise")))
     return "--partition-experts is about compiled code; write an .adapt, or see what it does with --plan";
@@ -101,13 +102,22 @@ static Status readExtendedOptions(const Words &words, CommandLine &line) {
   return Done{};
 }
 
+// Of --check the output is the report.
+static void readOutput(const Words &words, CommandLine &line) {
+  line.output = words.check ? "-" : words.output.value_or("-");
+  line.reportFile = words.output.value_or("-");
+  StringRef suffix = llvm::sys::path::extension(line.reportFile);
+  line.report = words.report.value_or(suffix == ".json" ? "json" : suffix == ".html" ? "html" : "text");
+}
+
 Result<CommandLine> adapter::interpret(const Words &words) {
   CommandLine line;
   line.inputs = words.inputs;
-  line.output = words.output;
+  readOutput(words, line);
+  line.isOutputGiven = words.output.has_value();
+  line.quiet = words.quiet;
   line.target = words.target;
   line.compileTo = words.compileTo;
-  line.report = words.report;
   line.allowLossyMerge = words.lossy;
   line.plan = words.plan;
   line.attach.ignoreMissing = words.ignoreMissing;
@@ -119,6 +129,8 @@ Result<CommandLine> adapter::interpret(const Words &words) {
   line.attach.mergeOnly = line.isMerged();
   if (Status status = readExtendedOptions(words, line); !status)
     return status.error();
+  if (words.report && !words.check)
+    return Error{"--report=" + *words.report + " says how --check reports; add --check"};
   if (std::string wrong = whyWrong(line); !wrong.empty())
     return Error{wrong};
   Result<Target> resolved = resolveTarget(line.target);

@@ -16,10 +16,10 @@ namespace adapter {
 /// The options as they stand on the command line.
 struct Words {
   std::vector<std::string> inputs, adapters, slots, bindings, ignoreMissing, renamings;
-  std::string output = "-", target = "cpu:native", compileTo, base, rowAxis, report = "text";
-  std::optional<std::string> partition;
+  std::string target = "cpu:native", compileTo, base, rowAxis;
+  std::optional<std::string> output, report, partition;
   bool noBase = false, allowOtherBase = false, requireProof = false, lossy = false, plan = false,
-       check = false;
+       check = false, quiet = false;
 };
 
 /// One of these options. The table of them is what both parsers below go by.
@@ -45,7 +45,10 @@ struct CommandLine {
   std::string output, target, compileTo;
   AdapterOptions adapters;
   AttachOptions attach;
-  std::string report; ///< of --check: text, json or html
+  std::string report;     ///< of --check: text, json or html
+  std::string reportFile; ///< where it goes; "-" for standard output
+  bool isOutputGiven = false;
+  bool quiet = false;
   bool allowLossyMerge = false;
   bool plan = false; ///< print it
   std::string rowInput;
@@ -63,6 +66,10 @@ struct CommandLine {
   bool isCode() const;
   /// Whether the output has no place for adapters that the model is not one with.
   bool isMerged() const;
+  /// Whether a module is what the run would print.
+  bool printsModule() const {
+    return output == "-" && !attach.checkOnly && !endsWithPlan() && !(plan && compileTo.empty());
+  }
   /// Whether one textual module becomes text, as in every mlir-opt.
   bool isText() const;
 };

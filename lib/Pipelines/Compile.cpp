@@ -27,6 +27,19 @@ std::vector<StringRef> adapter::compilePhases(TargetKind kind) {
   return names;
 }
 
+namespace {
+// Tells how many of the passes on the whole module have run.
+struct StepInstrumentation final : PassInstrumentation {
+  StepInstrumentation(const StepListener &step, size_t all) : step(step), all(all) {}
+  void runAfterPass(Pass *pass, Operation *op) override {
+    if (isa<ModuleOp>(op) && done < all)
+      step("lowering", ++done, all);
+  }
+  const StepListener &step;
+  size_t done = 0, all;
+};
+} // namespace
+
 // Runs the phases in (first, last].
 static Status runBetween(ModuleOp module, const CompileOptions &options, StringRef first, StringRef last) {
   PassManager manager(module.getContext(), ModuleOp::getOperationName());
@@ -52,6 +65,7 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
         break;
       within |= phase.name == first;
     }
+  manager.addInstrumentation(std::make_unique<StepInstrumentation>(options.step, manager.size()));
   if (failed(manager.run(module)))
     return Error{""};
   return checkpoint::isCancelled() ? Status(checkpoint::cancelledError()) : Status(Done{});
@@ -67,6 +81,7 @@ Status adapter::compileArtifact(ModuleOp module, const CompileOptions &options, 
     return folder.error();
   if (Status status = runBetween(module, options, "", "stage"); !status)
     return status;
+  options.step("writing", 0, 0);
   ManifestBuilder manifest(options);
   if (Status status = manifest.addEntries(module); !status)
     return status;
@@ -96,6 +111,7 @@ Status adapter::compileArtifact(ModuleOp module, const CompileOptions &options, 
   StringRef done = isDevice(options.target.codegen.kind) ? "device" : "stage";
   if (Status status = runBetween(module, options, done, "llvm"); !status)
     return status;
+  options.step("assembling", 0, 0);
   ExportTable table{manifest.get().SerializeAsString(), manifest.functions(), std::move(deviceCode)};
   Result<llvm::SmallVector<char, 0>> object = emitObject(module, options.target, &table);
   if (!object)

@@ -8,14 +8,19 @@
 #include "lib/Pipelines/PartitionOptions.h"
 #include "lib/Target/Target.h"
 #include "mlir/IR/BuiltinOps.h"
+#include <functional>
 
 namespace adapter {
+
+/// Is told what a run is at: a name, and how many of how many parts are done; 0 of 0 where that is not known.
+using StepListener = std::function<void(llvm::StringRef name, size_t done, size_t all)>;
 
 struct CompileOptions {
   Target target;
   std::string rowInput; ///< the input whose axis carries rows; empty: the first
   int64_t rowAxis = 0;
   PartitionOptions partition;
+  StepListener step = [](llvm::StringRef, size_t, size_t) {};
 };
 
 /// Runs the phases up to `last` (a name of compilePhases()), in place. Errors are reported on the module; the

@@ -3,6 +3,7 @@
 // The body of adapter-opt. One textual input that becomes text goes the way of every mlir-opt, with its options for
 // tests; models and several inputs go through lib/Pipelines/Files.
 #include "lib/Pipelines/Driver.h"
+#include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Work.h"
 #include "lib/Compile/Passes.h"
 #include "lib/Conversion/Passes.h"
@@ -13,12 +14,16 @@
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
+#include <chrono>
+#include <filesystem>
 
 using namespace mlir;
 using namespace adapter;
+using checkpoint::Done;
 using checkpoint::Error;
 using checkpoint::Result;
 using checkpoint::Status;
@@ -106,6 +111,7 @@ static Status writeResult(ModuleOp module, const CommandLine &line, const Consol
   options.rowInput = line.rowInput;
   options.rowAxis = line.rowAxis;
   options.partition = line.partition;
+  options.step = console.step;
   if (line.endsWithPlan())
     return runPhases(module, options, "optimise");
   if (!line.compileTo.empty()) {
@@ -117,19 +123,65 @@ static Status writeResult(ModuleOp module, const CommandLine &line, const Consol
                                     : compileText(module, options, output);
 }
 
+static Status writeReport(const AttachReport &report, const CommandLine &line, const Console &console) {
+  std::string text = line.report == "json"   ? reportJson(report)
+                     : line.report == "html" ? reportHtml(report)
+                                             : reportTable(report);
+  if (line.reportFile == "-") {
+    console.out << text;
+    return Done{};
+  }
+  Result<std::unique_ptr<checkpoint::AtomicFile>> file = checkpoint::AtomicFile::create(line.reportFile);
+  if (!file)
+    return file.error();
+  Status status = (*file)->write(text.data(), text.size());
+  return status ? (*file)->commit() : status;
+}
+
+namespace {
+// An adapter that was merged into a model before.
+struct Merged {
+  std::string model, name, hash;
+};
+} // namespace
+
+static std::vector<Merged> mergedInto(ModuleOp module) {
+  std::vector<Merged> result;
+  for (auto model : module.getOps<onnxir::ModelOp>())
+    for (auto record : model.getBody().front().getOps<AttachmentOp>())
+      if (record.getTime() == BindingTime::Build)
+        result.push_back({model.getSymName().str(), record.getAdapter().str(), record.getHash().str()});
+  return result;
+}
+
+// Who merges twice rarely means it, and nothing in the numbers shows it.
+static void warnOfMerged(ArrayRef<Merged> merged, const AttachReport &report, const Console &console) {
+  for (const AdapterVerdict &adapter : report.verdicts) {
+    const Merged *same = llvm::find_if(merged, [&](const Merged &each) { return each.hash == adapter.hash; });
+    if (same != merged.end())
+      console.warning("adapter '" + adapter.adapter + "' is merged into " + same->model + " already, as '" +
+                      same->name + "'; it would count twice");
+    else if (!merged.empty())
+      console.warning(merged.front().model + " has adapters merged into it ('" + merged.front().name + "'" +
+                      (merged.size() > 1 ? " and " + std::to_string(merged.size() - 1) + " more" : "") +
+                      "); '" + adapter.adapter + "' comes on top");
+  }
+}
+
 // Binds the adapters. Nothing where compilation goes on, else the exit code.
 static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &line, const Console &console) {
   AttachReport report;
+  std::vector<Merged> merged = mergedInto(module);
   if (Status status =
           attachAdapters(module, line.adapters.adapters, line.adapters.slots, line.attach, report);
       !status)
     return console.fail(inputAtFault, status.error().message);
   if (line.attach.checkOnly)
-    console.out << (line.report == "json"   ? reportJson(report)
-                    : line.report == "html" ? reportHtml(report)
-                                            : reportTable(report));
+    if (Status status = writeReport(report, line, console); !status)
+      return console.fail(inputAtFault, status.error().message);
   if (line.plan)
     console.out << planText(report);
+  warnOfMerged(merged, report, console);
   if (std::string why = complaint(report); !why.empty())
     return console.fail(inputAtFault, why);
   // Without an output the report is all that was asked for.
@@ -160,6 +212,41 @@ static void watch(MLIRContext &context, const checkpoint::Work &work) {
   });
 }
 
+// The bytes of a file with its external data, or of all files of a folder.
+static uint64_t bytesOf(const std::string &path) {
+  namespace fs = std::filesystem;
+  std::error_code code;
+  uint64_t bytes = 0;
+  if (!fs::is_directory(path, code)) {
+    for (const std::string &file : {path, path + ".data"})
+      if (uint64_t size = fs::file_size(file, code); !code)
+        bytes += size;
+    return bytes;
+  }
+  for (fs::recursive_directory_iterator it(path, code), end; !code && it != end; it.increment(code))
+    if (it->is_regular_file(code))
+      bytes += it->file_size(code);
+  return bytes;
+}
+
+// What was written, in one line.
+static std::string describeOutput(const CommandLine &line, std::chrono::duration<double> time) {
+  std::string text, adapters, slots;
+  llvm::raw_string_ostream stream(text);
+  stream << "wrote " << line.output << ", "
+         << llvm::format("%.1f MB in %.1f s", bytesOf(line.output) / 1e6, time.count());
+  for (const AdapterRequest &each : line.adapters.adapters)
+    adapters += (adapters.empty() ? "" : ", ") + each.name + " (" +
+                (each.automatic ? "auto" : stringifyBindingTime(each.time)).str() + ")";
+  for (const SlotRequest &each : line.adapters.slots)
+    slots += (slots.empty() ? "" : ", ") + each.name + " (" + stringifyBindingTime(each.time).str() + ")";
+  if (!adapters.empty())
+    stream << "; adapters: " << adapters;
+  if (!slots.empty())
+    stream << "; room: " << slots;
+  return text;
+}
+
 ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &registry,
                               const MlirOptMainConfig &config, const Console &console) {
   Result<std::vector<std::string>> inputs = expandInputs(line.inputs);
@@ -167,6 +254,12 @@ ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &re
     return console.fail(inputAtFault, inputs.error().message);
   if (std::string why = whyDestructive(line, *inputs); !why.empty())
     return console.fail(inputAtFault, why);
+  if (console.isTerminal && !line.isOutputGiven && line.printsModule())
+    return console.fail(wrongUsage,
+                        "there is no output; -o merged.onnx writes a model, -o model.adapt compiles it, "
+                        "and -o - prints the module here");
+  auto start = std::chrono::steady_clock::now();
+  console.step("reading", 0, 0);
   // Work within a process has one thread: passes within functions are a small part, and what another thread throws
   // nobody catches.
   const checkpoint::Work *work = checkpoint::currentWork();
@@ -188,6 +281,7 @@ ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &re
   Result<OwningOpRef<ModuleOp>> module = readInputs(&context, *inputs);
   if (!module)
     return module.error().message.empty() ? inputAtFault : console.fail(inputAtFault, module.error().message);
+  console.step("attaching", 0, 0);
   if (line.hasAdapters() && !line.endsBefore("attach"))
     if (std::optional<ExitCode> code = runAttach(**module, line, console))
       return *code;
@@ -207,9 +301,12 @@ ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &re
     bool onDevice = line.attach.onDevice;
     manager.addPass(createExpandMixturesPass({/*grouped=*/!line.isMerged() && !onDevice, onDevice}));
   }
+  console.step("merging", 0, 0);
   if (failed(manager.run(**module)) || checkpoint::isCancelled())
     return inputAtFault;
   if (Status status = writeResult(**module, line, console); !status)
     return status.error().message.empty() ? inputAtFault : console.fail(inputAtFault, status.error().message);
+  if (line.output != "-")
+    console.note(describeOutput(line, std::chrono::steady_clock::now() - start));
   return done;
 }

@@ -6,6 +6,7 @@
 #define ADAPTER_LIB_PIPELINES_DRIVER_H
 
 #include "lib/Pipelines/CommandLine.h"
+#include "lib/Pipelines/Compile.h"
 #include "llvm/Support/raw_ostream.h"
 #include <functional>
 
@@ -22,6 +23,11 @@ enum ExitCode { done = 0, inputAtFault = 1, wrongUsage = 2 };
 struct Console {
   llvm::raw_ostream &out;
   std::function<void(const std::string &message)> error, warning;
+  /// What was done, for people.
+  std::function<void(const std::string &message)> note = [](const std::string &) {};
+  /// What the run is at: a name, and how many of how many parts are done, or 0 of 0.
+  StepListener step = [](llvm::StringRef, size_t, size_t) {};
+  bool isTerminal = false; ///< whether `out` is one, where nobody wants a model
 
   ExitCode fail(ExitCode code, const std::string &message) const {
     error(message);

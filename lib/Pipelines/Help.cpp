@@ -2,9 +2,12 @@
 //
 // See Help.h.
 #include "lib/Pipelines/Help.h"
+#include "lib/Pipelines/CommandLine.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FormatAdapters.h"
+#include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
 
@@ -19,19 +22,33 @@ void adapter::hideOptionsOfLLVM() {
 
 const char *const adapter::helpOverview = R"(compiler for models that carry adapters
 
-  adapter-opt base.onnx --adapter sql=sql-lora/ --check            does it fit? module by module
-  adapter-opt base.onnx --adapter sql=sql-lora/ -o merged.onnx     one plain model
-  adapter-opt base.onnx --adapter a=a/@row --adapter b=b/@row -o model.adapt
-                                                                   compiled; each row has its own adapter
-  adapter-opt base.onnx --compile-to=linalg                        the module after a phase
-  adapter-opt x.mlir --canonicalize                                an mlir-opt
-  adapter-opt export model-folder -o folder/                       from transformers to ONNX; see export --help
-  adapter-opt diff base.safetensors tuned.safetensors --as sparse -o folder/
-                                                                   what changed, as an adapter; see diff --help
-  adapter-opt verify model.adapt --samples in_out.npz              does it give what is expected? see verify --help
+  adapter-opt base.onnx --adapter sql=sql-lora --check          does it fit? module by module
+  adapter-opt base.onnx --adapter sql=sql-lora -o merged.onnx   one plain model
+  adapter-opt base.onnx --adapter a-lora@row --adapter b-lora@row -o model.adapt
+                                                                compiled; each row has its own adapter
+  adapter-opt x.mlir --canonicalize                             an mlir-opt: --help-passes, --help-all
+  adapter-opt export|diff|verify --help                         transformers to ONNX; what changed, as an
+                                                                adapter; does it give what is expected?
 
 Exit codes: 0 done, 1 a model or an adapter is at fault, 2 wrong usage.
 )";
+
+std::string adapter::helpText() {
+  std::string text = "adapter-opt: ";
+  raw_string_ostream stream(text);
+  stream << helpOverview << "\nOptions:\n";
+  static constexpr size_t column = 44;
+  auto line = [&](const std::string &option, StringRef help) {
+    stream << "  " << llvm::left_justify(option, column) << help << "\n";
+  };
+  for (const OptionEntry &entry : optionTable())
+    line((entry.name.size() == 1 ? "-" : "--") + entry.name.str() + (entry.value.empty() ? "" : " ") +
+             entry.value.str(),
+         entry.help);
+  line("--help, --help-passes, --help-all", "This; the passes; every option, those of MLIR too");
+  line("--version", "Versions of this program and of LLVM");
+  return text;
+}
 
 std::string adapter::optionNotYet(ArrayRef<char *> arguments) {
   static constexpr StringRef later[] = {"combine", "base-as",     "stateful",

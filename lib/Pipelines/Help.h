@@ -14,7 +14,10 @@ namespace adapter {
 /// work. To be called before any other option is registered.
 void hideOptionsOfLLVM();
 
-/// The text above the options in --help.
+/// What --help prints, which fits a screen.
+std::string helpText();
+
+/// The text above the options in --help-all.
 extern const char *const helpOverview;
 
 /// An option on the command line that is designed but not there yet, in words; "" where there is none.

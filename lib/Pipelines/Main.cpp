@@ -8,12 +8,14 @@
 #include "lib/Diff/Diff.h"
 #include "lib/Pipelines/Driver.h"
 #include "lib/Pipelines/Help.h"
+#include "lib/Pipelines/Progress.h"
 #include "lib/Pipelines/PythonCommand.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/MemoryBuffer.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -23,10 +25,44 @@ using checkpoint::Result;
 static Console standardConsole() {
   auto say = [](const char *kind) {
     return [kind](const std::string &message) {
-      llvm::errs() << "adapter-opt: " << kind << ": " << checkpoint::printable(message) << '\n';
+      llvm::errs() << "adapter-opt: " << kind << checkpoint::printable(message) << '\n';
     };
   };
-  return {llvm::outs(), say("error"), say("warning")};
+  Console console{llvm::outs(), say("error: "), say("warning: ")};
+  console.note = say("");
+  console.isTerminal = llvm::outs().is_displayed();
+  return console;
+}
+
+// The same, which shows what the run is at where somebody looks.
+static Console withProgress(Console console, Progress &progress) {
+  auto above = [&progress](std::function<void(const std::string &)> say) {
+    return [&progress, say = std::move(say)](const std::string &message) {
+      progress.hide();
+      say(message);
+    };
+  };
+  console.error = above(std::move(console.error));
+  console.warning = above(std::move(console.warning));
+  console.note = above(std::move(console.note));
+  console.step = [&progress](StringRef name, size_t done, size_t all) { progress.step(name, done, all); };
+  return console;
+}
+
+static ExitCode run(const CommandLine &line, DialectRegistry &registry, const Console &console) {
+  MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
+  // Lists need no input.
+  if (config.shouldShowDialects() || config.shouldListPasses()) {
+    LogicalResult listed = MlirOptMain(llvm::outs(), llvm::MemoryBuffer::getMemBuffer(""), registry, config);
+    return succeeded(listed) ? done : inputAtFault;
+  }
+  if (line.isText())
+    return runOnText(line, registry, config, console);
+  Progress progress(llvm::errs().is_displayed() && !line.quiet);
+  Console shown = withProgress(console, progress);
+  if (line.quiet)
+    shown.note = [](const std::string &) {};
+  return runOnModels(line, registry, config, shown);
 }
 
 // Whether standard output took all that was written. LLVM would end the process with a message of its own.
@@ -51,6 +87,10 @@ static Result<Words> parseArguments(int argc, char **argv, DialectRegistry &regi
   std::string errors;
   llvm::raw_string_ostream stream(errors);
   std::vector<const char *> arguments(argv, argv + argc);
+  // What LLVM prints for --help is everything.
+  for (const char *&argument : arguments)
+    if (StringRef(argument) == "--help-all")
+      argument = "--help";
 #if defined(__SANITIZE_THREAD__)
   // LLVM's thread pool is in a library that is not instrumented: the sanitizer does not see what orders its tasks.
   arguments.insert(arguments.begin() + 1, "--mlir-disable-threading");
@@ -59,6 +99,14 @@ static Result<Words> parseArguments(int argc, char **argv, DialectRegistry &regi
                                          &stream))
     return checkpoint::Error{complaintOf(errors)};
   return read();
+}
+
+// Whether one of the words stands among the options.
+static bool asksFor(int argc, char **argv, std::initializer_list<StringRef> words) {
+  for (int i = 1; i < argc && StringRef(argv[i]) != "--"; ++i)
+    if (llvm::is_contained(words, argv[i]))
+      return true;
+  return false;
 }
 
 int adapter::adapterOptMain(int argc, char **argv) {
@@ -71,17 +119,23 @@ int adapter::adapterOptMain(int argc, char **argv) {
   Console console = standardConsole();
   if (std::string later = optionNotYet({argv + 1, argv + argc}); !later.empty())
     return console.fail(wrongUsage, later);
+  if (asksFor(argc, argv, {"--help", "-help", "-h"})) {
+    console.out << helpText();
+    return flushed(console) ? done : inputAtFault;
+  }
   DialectRegistry registry;
   registerAllDialects(registry);
   registerAllPasses();
+  if (asksFor(argc, argv, {"--help-passes"})) {
+    printRegisteredPasses();
+    return flushed(console) ? done : inputAtFault;
+  }
   Result<Words> words = parseArguments(argc, argv, registry);
   if (!words)
     return console.fail(wrongUsage, words.error().message);
   Result<CommandLine> line = interpret(*words);
   if (!line)
     return console.fail(wrongUsage, line.error().message);
-  MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
-  ExitCode code = line->isText() ? runOnText(*line, registry, config, console)
-                                 : runOnModels(*line, registry, config, console);
+  ExitCode code = run(*line, registry, console);
   return flushed(console) || code ? code : inputAtFault;
 }
