@@ -155,3 +155,13 @@ def test_versions():
     assert re.fullmatch(r"\d+\.\d+\.\d+", ao.__version__)
     assert product.opt("--version").startswith(f"adapter-opt {ao.__version__}\nLLVM 22.")
     assert product.call("adapter-run", "--version").stdout.startswith(f"adapter-run {ao.__version__}\n")
+
+
+def test_warnings_are_pythons(linear, monkeypatch):
+    from adapter_opt import compiler
+
+    result = (compiler._compiler.OK, b"", b"{}", b"this is odd\nthat, too")
+    monkeypatch.setattr(compiler._compiler, "run", lambda words, folder: result)
+    with pytest.warns(UserWarning, match="this is odd|that, too") as caught:
+        assert ao.check(linear.model, {}) == {}
+    assert [each.filename for each in caught] == [__file__, __file__]

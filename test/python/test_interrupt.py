@@ -112,8 +112,8 @@ def test_the_process_ends_while_a_run_cleans_up(linear, tmp_path):
 
 
 def test_out_of_memory(tmp_path):
-    """A weight of 64 MiB, and not enough for a merged one."""
-    big = linear_model.make(tmp_path, 4096, 4096)
+    """A weight of 128 MiB, and not enough for a merged one."""
+    big = linear_model.make(tmp_path, 8192, 4096)
     folder = tmp_path / "work"
     folder.mkdir()
     _run(
@@ -125,7 +125,7 @@ def test_out_of_memory(tmp_path):
         pages = int(open("/proc/self/statm").read().split()[0])
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         used = pages * os.sysconf("SC_PAGESIZE")
-        resource.setrlimit(resource.RLIMIT_AS, (used + (110 << 20), hard))
+        resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20), hard))
         try:
             ao.merge(graph, {"a": adapter}, output)
             raise AssertionError("it fits")
