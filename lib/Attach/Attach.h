@@ -113,14 +113,34 @@ struct PlannedMixture {
   std::string adapter, module, reason;
 };
 
+/// An update that has no place, or what is wrong with an adapter as a whole.
+struct LeftOver {
+  std::string adapter, module; ///< `module` is empty where all of the adapter is meant
+  std::string what;            ///< "weight, lora"
+  std::string why;
+  bool isMissing = false; ///< no graph has the module, for no particular reason
+
+  /// The message, with `name` for the module: its path, or a pattern for several.
+  std::string text(llvm::StringRef name, size_t modules = 1) const;
+  std::string text() const { return text(module); }
+};
+
+/// How many modules of an adapter have a place.
+struct AdapterVerdict {
+  std::string adapter;
+  size_t modules = 0, placed = 0;
+  std::string stranger; ///< where none has: what the adapter and the graph seem to be of
+};
+
 struct AttachReport {
   std::vector<PlannedMixture> mixtures;
   std::vector<PlannedTime> times;
   std::vector<SlotPlacement> slots;
   std::vector<ComparedBase> bases;
   std::vector<Placement> placements;
-  std::vector<std::string> leftOver; ///< messages, one for each update that has no place
-  std::vector<std::string> ignored;  ///< modules, by --ignore-missing
+  std::vector<LeftOver> leftOver;
+  std::vector<AdapterVerdict> verdicts;
+  std::vector<std::string> ignored; ///< modules, by --ignore-missing
 };
 
 /// Reads the adapters and binds each of their updates to the graphs of `module`: what is known at build
@@ -133,6 +153,9 @@ checkpoint::Status attachAdapters(mlir::ModuleOp module, const std::vector<Adapt
 
 /// "names", "metadata" or "contents".
 const char *evidenceName(Evidence evidence);
+
+/// What is wrong, in one sentence; "" where everything has a place.
+std::string complaint(const AttachReport &report);
 
 /// The report as a table, as JSON, and as a page of HTML that needs no other file.
 std::string reportTable(const AttachReport &report);

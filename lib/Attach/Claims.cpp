@@ -323,6 +323,24 @@ ContentIndex::Place Claims::findTiedHead(size_t table, const Item &item) {
   return found;
 }
 
+// Why numbers that the graph holds in several modules do not say which of them is meant. An adapter on a table that two
+// others are tied to (BART's `shared`) changes neither in PEFT: nobody calls that module.
+std::string Claims::whySeveralModules(const Item &item, const ContentIndex::Place &place) const {
+  std::vector<std::string> modules;
+  for (const FusedPart &part : place.parts)
+    if (!part.parameter->module.empty() && !llvm::is_contained(modules, part.parameter->module))
+      modules.push_back(part.parameter->module);
+  bool follows = llvm::all_of(updates.at(item), [](const Update *update) { return update->tied; });
+  bool isNamed = llvm::any_of(
+      modules, [&](const std::string &module) { return checkpoint::pathsMatch(module, item.first); });
+  if (modules.size() < 2 || follows || isNamed)
+    return "";
+  return "the graph holds its numbers in '" + llvm::join(modules, "', '") +
+         "', tied modules of other names, which an adapter on '" + item.first +
+         "' does not reach; --ignore-missing '" + item.first + "' leaves it out, --map '" + item.first + "=" +
+         modules.front() + "' says which one is meant";
+}
+
 void Claims::settleContents(size_t table) {
   for (const Item &item : items) {
     Claim &claim = claims[table][item];
@@ -331,6 +349,8 @@ void Claims::settleContents(size_t table) {
       continue;
     ContentIndex::Place place =
         key == baseKeys.end() ? findTiedHead(table, item) : contentsOf(table).find(key->second, kindOf(item));
+    if (std::string why = whySeveralModules(item, place); !why.empty())
+      place = {{}, why};
     if (!place.parts.empty()) {
       claim.parts = place.parts;
       claim.byContents = true;

@@ -85,6 +85,7 @@ private:
   void settleContents(size_t table);
   void refuseDifferent();
   const checkpoint::Tensor *baseTensor(const std::string &module, const std::string &parameter) const;
+  std::string whySeveralModules(const Item &item, const ContentIndex::Place &place) const;
   bool isTiedInBase(const FusedPart &part) const;
   std::optional<Derivation> weightBeside(const FusedPart &bias, llvm::StringRef key) const;
   bool fits(const Item &item, const ModuleParameter &parameter, bool byContents) const;

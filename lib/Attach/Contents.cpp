@@ -31,7 +31,7 @@ static std::string hashRow(const Tensor &matrix, bool transposed, int64_t row) {
   return checkpoint::hashBytes(values.data(), values.size() * sizeof(float));
 }
 
-ContentIndex::ContentIndex(const BaseModel &base, const ModuleTable &table) : base(base), table(table) {
+ContentIndex::ContentIndex(const BaseModel &base, const ModuleTable &table) {
   for (const Tensor *tensor : base.tensors()) {
     if (!checkpoint::isFloat(tensor->dtype) || tensor->elements() == 0)
       continue;
@@ -49,8 +49,8 @@ ContentIndex::ContentIndex(const BaseModel &base, const ModuleTable &table) : ba
   table.forEach([&](ModuleParameter &parameter) {
     if (parameter.kind == SiteKind::Linear || parameter.kind == SiteKind::Embedding)
       readMatrix(parameter);
-    else
-      vectors.push_back(&parameter);
+    else if (std::optional<Tensor> contents = floatContents(parameter))
+      vectors.push_back({&parameter, std::move(*contents)});
   });
 }
 
@@ -243,10 +243,9 @@ static bool isBeside(const ModuleParameter &vector, const ModuleParameter &weigh
   });
 }
 
-static bool holds(const ModuleParameter &vector, int64_t offset, const Tensor &values) {
-  std::optional<Tensor> contents = floatContents(vector);
-  return contents && offset + values.elements() <= contents->elements() &&
-         std::memcmp(contents->data + offset * sizeof(float), values.data, values.bytes) == 0;
+static bool holds(const Tensor &vector, int64_t offset, const Tensor &values) {
+  return offset + values.elements() <= vector.elements() &&
+         std::memcmp(vector.data + offset * sizeof(float), values.data, values.bytes) == 0;
 }
 
 // The bias of a module is in an operand beside its weight, at the same outputs.
@@ -257,10 +256,10 @@ ContentIndex::Parts ContentIndex::findBias(const std::string &key, const Tensor 
   if (weight == wide.end() || weight->second.shape.size() != 2)
     return result;
   for (const FusedPart &part : findMatrix(weightKey, weight->second, SiteKind::Linear).parts)
-    for (ModuleParameter *vector : vectors)
+    for (const auto &[vector, contents] : vectors)
       if (vector->kind == SiteKind::Vector && vector->shape[0] == part.parameter->shape[0] &&
           part.size == tensor.elements() && isBeside(*vector, *part.parameter) &&
-          holds(*vector, part.offset, tensor))
+          holds(contents, part.offset, tensor))
         result.push_back({vector, part.offset, part.size});
   return result;
 }
@@ -271,8 +270,8 @@ ContentIndex::Place ContentIndex::findVector(const std::string &key, const Tenso
     place.parts = findBias(key, tensor);
   if (!place.parts.empty())
     return place;
-  for (ModuleParameter *vector : vectors)
-    if (floatContents(*vector) && floatContents(*vector)->bytes == tensor.bytes && holds(*vector, 0, tensor))
+  for (const auto &[vector, contents] : vectors)
+    if (contents.bytes == tensor.bytes && holds(contents, 0, tensor))
       place.parts.push_back({vector, 0, vector->shape[0]});
   std::vector<std::string> equal = twins(key);
   if (equal.size() == 1 && !place.parts.empty() && isConstant(tensor) && haveSeveralTensors(place.parts))

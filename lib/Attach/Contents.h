@@ -35,14 +35,12 @@ private:
   Place findVector(const std::string &key, const checkpoint::Tensor &tensor) const;
   Parts findBias(const std::string &key, const checkpoint::Tensor &tensor) const;
 
-  const checkpoint::BaseModel &base;
-  const ModuleTable &table;
   std::map<std::string, checkpoint::Tensor> wide;                        // f32, by key
   std::map<std::string, std::vector<std::pair<std::string, bool>>> rows; // by first row: key, transposed
   std::map<std::string, std::vector<std::string>> byContents;            // keys, by shape and hash
   std::map<std::string, std::string> hashes;                             // of those, by key
   std::map<std::string, Parts> matrices;                                 // by key, in the order of the graph
-  std::vector<ModuleParameter *> vectors;
+  std::vector<std::pair<ModuleParameter *, checkpoint::Tensor>> vectors; // with what they hold, in f32
 };
 
 } // namespace adapter

@@ -70,12 +70,12 @@ static std::string whySpecial(onnxir::ModelOp model, const ModuleTable &table, c
   return "";
 }
 
-std::string adapter::whyMissing(const AttachPlan &plan, const Update &update, bool hasBase) {
+Missing adapter::whyMissing(const AttachPlan &plan, const Update &update, bool hasBase) {
   std::set<std::string> others;
   std::string nearest;
   for (const auto &table : plan.tables) {
     if (std::string special = whySpecial(table->getModel(), *table, update.module); !special.empty())
-      return special;
+      return {special};
     for (const std::string &name : parametersOf(*table, update.module))
       others.insert(name);
     for (const std::string &path : nearestModules(*table, update.module))
@@ -85,13 +85,13 @@ std::string adapter::whyMissing(const AttachPlan &plan, const Update &update, bo
     std::string list;
     for (const std::string &name : others)
       list += (list.empty() ? "'" : ", '") + name + "'";
-    return "the graph has the module but not this parameter; it has " + list;
+    return {"the graph has the module but not this parameter; it has " + list};
   }
   std::string what = hasBase ? "the graph has no such module, neither by name nor by the base's contents"
                              : "the graph has no such module";
   if (!nearest.empty())
-    what += "; the nearest are " + nearest + ", and --map '" + update.module + "=NAME' says which it is";
+    what += "; the nearest are " + nearest;
   else if (!hasBase)
     what += "; it names no modules at all, --base CHECKPOINT finds them by contents";
-  return what + "; --ignore-missing '" + update.module + "' says that it is meant";
+  return {what, /*isPlain=*/true};
 }

@@ -115,12 +115,23 @@ Shape adapter::storedShape(const ModuleParameter &parameter) {
   return parameter.storedTransposed ? exchanged(shape) : shape;
 }
 
+// The shape that coordinates are of: a vector's alone, or with the unit dimensions that it has in the graph; another
+// tensor's as the checkpoint has it.
+static Shape coordinateShape(const Tensor &indices, const ModuleParameter &parameter) {
+  ParameterOp value = parameter.value;
+  if (parameter.kind != SiteKind::Vector || !value)
+    return storedShape(parameter);
+  ArrayRef<int64_t> inGraph = cast<RankedTensorType>(value.getType()).getShape();
+  bool isFlat = llvm::count_if(inGraph, [](int64_t size) { return size != 1; }) <= 1;
+  return indices.shape[0] == 1 && isFlat ? storedShape(parameter) : Shape(inGraph.begin(), inGraph.end());
+}
+
 static std::string whySparseUnfit(const Update &update, const ModuleParameter &parameter) {
   const Tensor &indices = tensorOf(update, "indices"), &values = tensorOf(update, "values");
-  Shape stored = storedShape(parameter);
+  Shape stored = coordinateShape(indices, parameter);
   // Of a convolution, checkpoints would have to say how its dimensions are flattened.
-  if (parameter.shape.size() != static_cast<size_t>(indices.shape[0]))
-    return wrongShape(indices, "[" + std::to_string(parameter.shape.size()) + ", n]", parameter);
+  if (stored.size() != static_cast<size_t>(indices.shape[0]))
+    return wrongShape(indices, "[" + std::to_string(stored.size()) + ", n]", parameter);
   // PEFT gives a layer as many elements as a LoRA of that rank would have.
   int64_t expected = 0;
   for (int64_t dim : parameter.shape)

@@ -52,13 +52,16 @@ bool adapter::changesNothing(const Update &update, const ModuleParameter &parame
                       matrix && isWholeTransposed(value, parameter) != parameter.transposed);
 }
 
-bool adapter::holdSameNumbers(const ModuleParameter &table, const ModuleParameter &weight) {
-  if (table.kind != SiteKind::Embedding || weight.kind != SiteKind::Linear || table.shape != weight.shape)
+bool adapter::holdSameNumbers(const ModuleParameter &first, const ModuleParameter &second) {
+  auto isMatrix = [](const ModuleParameter &each) {
+    return each.value && (each.kind == SiteKind::Embedding || each.kind == SiteKind::Linear);
+  };
+  if (!isMatrix(first) || !isMatrix(second) || first.shape != second.shape)
     return false;
-  if (table.value == weight.value)
-    return table.transposed == weight.transposed;
-  const Tensor *a = contentsOf(table), *b = contentsOf(weight);
-  return a && b && sameContents(*a, *b, table.transposed != weight.transposed);
+  if (first.value == second.value)
+    return first.transposed == second.transposed;
+  const Tensor *a = contentsOf(first), *b = contentsOf(second);
+  return a && b && sameContents(*a, *b, first.transposed != second.transposed);
 }
 
 //===----------------------------------------------------------------------===//
@@ -122,6 +125,8 @@ Value FormBuilder::parameterOf(const std::string &key, Tensor tensor) {
 Value FormBuilder::vectorIndices(ArrayRef<int64_t> shape) {
   const Tensor &plain = tensorOf(update, "indices");
   int64_t rank = shape.size(), count = plain.shape[1];
+  if (plain.shape[0] == rank)
+    return tensor("indices");
   int64_t along = std::max_element(shape.begin(), shape.end()) - shape.begin();
   Tensor indices = checkpoint::allocateTensor(plain.dtype, {rank, count});
   indices.key = plain.key;

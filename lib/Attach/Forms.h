@@ -25,8 +25,8 @@ bool hasRoom(llvm::StringRef form, const ModuleParameter &parameter);
 /// change.
 bool changesNothing(const checkpoint::Update &update, const ModuleParameter &parameter);
 
-/// Whether two parameters, a table and a linear's weight, hold the same numbers: tied at export.
-bool holdSameNumbers(const ModuleParameter &table, const ModuleParameter &weight);
+/// Whether two parameters, tables or linears' weights, hold the same numbers: tied at export.
+bool holdSameNumbers(const ModuleParameter &first, const ModuleParameter &second);
 
 /// The key of an update's tensor in the scope of its adapter.
 std::string tensorKey(const checkpoint::Update &update, llvm::StringRef role);

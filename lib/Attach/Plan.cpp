@@ -36,7 +36,7 @@ std::vector<ModuleParameter *> adapter::tiedWeights(const ModuleTable &table,
   std::vector<ModuleParameter *> result;
   if (embedding.kind == SiteKind::Embedding)
     table.forEach([&](ModuleParameter &parameter) {
-      if (holdSameNumbers(embedding, parameter))
+      if (parameter.kind == SiteKind::Linear && holdSameNumbers(embedding, parameter))
         result.push_back(&parameter);
     });
   return result;

@@ -70,7 +70,11 @@ ModuleParameter missingBias(const ModuleParameter &biasless);
 std::vector<ModuleParameter *> tiedWeights(const ModuleTable &table, const ModuleParameter &embedding);
 
 /// Why no graph has what an update acts on: what is nearest, and what to do.
-std::string whyMissing(const AttachPlan &plan, const checkpoint::Update &update, bool hasBase);
+struct Missing {
+  std::string why;
+  bool isPlain = false; ///< no graph has the module, and nothing more is to be said
+};
+Missing whyMissing(const AttachPlan &plan, const checkpoint::Update &update, bool hasBase);
 
 /// Compares every parameter at which slots have room with the base checkpoint, as far as that has it.
 checkpoint::Status checkRooms(const checkpoint::BaseModel &base, const AttachOptions &options,

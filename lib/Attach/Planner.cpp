@@ -6,6 +6,7 @@
 #include "lib/Attach/Match.h"
 #include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Modules.h"
+#include "lib/Attach/Verdict.h"
 #include "lib/Checkpoint/Bottleneck.h"
 #include <set>
 
@@ -31,9 +32,9 @@ bool Planner::isIgnored(const std::string &module) const {
   return llvm::any_of(globs, [&](const llvm::GlobPattern &glob) { return glob.match(module); });
 }
 
-void Planner::leaveOver(const Update &update, const std::string &why) {
-  report.leftOver.push_back("adapter '" + adapter->request->name + "': module '" + update.module + "' (" +
-                            update.parameter + ", " + update.form + "): " + why);
+void Planner::leaveOver(const Update &update, const std::string &why, bool isMissing) {
+  report.leftOver.push_back(
+      {adapter->request->name, update.module, update.parameter + ", " + update.form, why, isMissing});
 }
 
 //===----------------------------------------------------------------------===//
@@ -90,9 +91,7 @@ static std::string whyTieUnclear(const Update &update, const ModuleParameter &pa
     return "";
   std::string other;
   table.forEach([&](ModuleParameter &each) {
-    bool isTied =
-        each.kind != parameter.kind && (holdSameNumbers(parameter, each) || holdSameNumbers(each, parameter));
-    if (isTied && !each.uses.empty())
+    if (each.kind != parameter.kind && !each.uses.empty() && holdSameNumbers(parameter, each))
       other = each.nodeName();
   });
   if (other.empty())
@@ -262,8 +261,19 @@ std::string Planner::whyNotFollowed(const Update &update, const ModuleTable &tab
     for (ModuleParameter *weight : tiedWeights(table, *part.parameter))
       reached.push_back(weight);
   }
-  if (!claim.parts.front().parameter->value)
+  const ModuleParameter &first = *claim.parts.front().parameter;
+  if (!first.value)
     return "";
+  // PEFT lets others follow only where the adapter is on the model's input embeddings.
+  std::string other;
+  table.forEach([&](ModuleParameter &each) {
+    bool isTable = each.kind == SiteKind::Embedding && !llvm::is_contained(reached, &each);
+    if (isTable && holdSameNumbers(first, each))
+      other = each.module.empty() ? each.nodeName() : each.module;
+  });
+  if (!other.empty())
+    return "the graph holds the same table in '" + other +
+           "', and nothing says whether that and the output head follow; export with the tie undone";
   for (const ParameterUse &reader : ModuleTable::readersOf(claim.parts.front().parameter->value)) {
     bool isReached =
         llvm::any_of(reached, [&](const ModuleParameter *parameter) { return parameter->isReadBy(reader); });
@@ -348,14 +358,15 @@ void Planner::place(const Update &update) {
     anywhere |= here;
   }
   if (!anywhere)
-    leaveOver(update, explainMissing(update));
+    leaveMissing(update);
 }
 
-std::string Planner::explainMissing(const Update &update) const {
+void Planner::leaveMissing(const Update &update) {
   for (size_t index = 0; index < plan.tables.size(); ++index)
     if (const Claim &claim = claims.find(index, update); !claim.problem.empty())
-      return claim.problem;
-  return whyMissing(plan, update, claims.base() != nullptr);
+      return leaveOver(update, claim.problem);
+  Missing missing = whyMissing(plan, update, claims.base() != nullptr);
+  leaveOver(update, missing.why, missing.isPlain);
 }
 
 Status Planner::placeAll(LoadedAdapter &loaded) {
@@ -371,11 +382,12 @@ Status Planner::placeAll(LoadedAdapter &loaded) {
   placeFused();
   refuseIgnored();
   if (std::string why = claims.whyOtherBase(); !why.empty())
-    report.leftOver.insert(report.leftOver.begin(), "adapter '" + loaded.request->name + "': " + why);
+    report.leftOver.insert(report.leftOver.begin(), {loaded.request->name, "", "", why});
   if (const checkpoint::BaseModel *base = claims.base())
     report.bases.push_back({loaded.request->name, base->path(), base->digest()});
   if (std::string why = whyUnproved(); !why.empty())
-    report.leftOver.push_back("adapter '" + loaded.request->name + "': " + why);
+    report.leftOver.push_back({loaded.request->name, "", "", why});
+  report.verdicts.push_back(judge(loaded, plan, report));
   return Done{};
 }
 
@@ -452,5 +464,5 @@ void Planner::placeModule(const Update &update) {
   }
   if (anywhere)
     return;
-  leaveOver(update, explainMissing(update));
+  leaveMissing(update);
 }

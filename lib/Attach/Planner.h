@@ -43,8 +43,8 @@ private:
   void reportAt(const checkpoint::Update &update, const Target &target, bool unchanged,
                 const std::vector<PartUpdate> *parts);
   bool isIgnored(const std::string &module) const;
-  void leaveOver(const checkpoint::Update &update, const std::string &why);
-  std::string explainMissing(const checkpoint::Update &update) const;
+  void leaveOver(const checkpoint::Update &update, const std::string &why, bool isMissing = false);
+  void leaveMissing(const checkpoint::Update &update);
   std::string whyUnproved() const;
 
   const AttachOptions &options;

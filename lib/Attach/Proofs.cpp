@@ -77,7 +77,8 @@ const Tensor *Claims::baseTensor(const std::string &module, const std::string &p
 
 // Whether the weight of a module that the base does not list is a table that it lists: tied, and stored once.
 bool Claims::isTiedInBase(const FusedPart &part) const {
-  if (!base() || part.parameter->kind != SiteKind::Linear || !part.isWhole())
+  bool isMatrix = part.parameter->kind == SiteKind::Linear || part.parameter->kind == SiteKind::Embedding;
+  if (!base() || !isMatrix || !part.isWhole())
     return false;
   return llvm::any_of(base()->tensors(), [&](const Tensor *tensor) {
     if (tensor->shape.size() != 2 || tensor->shape[0] != part.parameter->shape[0] ||

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // What --check prints.
-#include "lib/Attach/Attach.h"
+#include "lib/Attach/Report.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 #include <algorithm>
-#include <array>
 
 using namespace adapter;
 
@@ -33,6 +32,21 @@ static std::pair<size_t, size_t> provedOf(const AttachReport &report) {
   return {proved, all};
 }
 
+static std::string placedText(const AttachReport &report) {
+  size_t modules = 0, placed = 0;
+  std::string strangers;
+  for (const AdapterVerdict &verdict : report.verdicts) {
+    modules += verdict.modules;
+    placed += verdict.placed;
+    if (!verdict.stranger.empty())
+      strangers += (strangers.empty() ? ": " : "; ") + verdict.stranger;
+  }
+  if (!modules)
+    return "";
+  return std::to_string(placed) + " of " + std::to_string(modules) + " modules " +
+         (placed ? "placed" : "found") + strangers;
+}
+
 static std::string proofText(const AttachReport &report) {
   auto [proved, all] = provedOf(report);
   if (!all)
@@ -45,6 +59,12 @@ static std::string proofText(const AttachReport &report) {
     if (paths.find(base.path) == std::string::npos)
       paths += (paths.empty() ? "" : ", ") + base.path;
   return text + " (" + paths + ")";
+}
+
+// The last line of --check.
+std::string adapter::verdictText(const AttachReport &report) {
+  std::string placed = placedText(report), proof = proofText(report);
+  return placed + (placed.empty() || proof.empty() ? "" : ", ") + proof;
 }
 
 static std::string orientationOf(const Placement &row) {
@@ -61,11 +81,9 @@ static std::string noteOf(const Placement &row) {
   return row.note.empty() || derived.empty() ? row.note + derived : row.note + "; " + derived;
 }
 
-using Line = std::array<std::string, 11>;
-
-static std::vector<Line> linesOf(const AttachReport &report) {
-  std::vector<Line> lines = {{"adapter", "module", "parameter", "kind", "form", "rank", "scale",
-                              "orientation", "node", "evidence", "note"}};
+std::vector<ReportLine> adapter::linesOf(const AttachReport &report) {
+  std::vector<ReportLine> lines = {{"adapter", "module", "parameter", "kind", "form", "rank", "scale",
+                                    "orientation", "node", "evidence", "note"}};
   for (const Placement &row : report.placements)
     lines.push_back({row.adapter, row.module, row.parameter, stringifySiteKind(row.kind).str(), row.form,
                      row.rank ? std::to_string(row.rank) : "-", numberText(row.scale), orientationOf(row),
@@ -73,7 +91,7 @@ static std::vector<Line> linesOf(const AttachReport &report) {
   return lines;
 }
 
-static std::string slotText(const SlotPlacement &slot) {
+std::string adapter::slotText(const SlotPlacement &slot) {
   std::string forms;
   for (const std::string &form : slot.forms)
     forms += (forms.empty() ? "" : ", ") + form;
@@ -83,13 +101,15 @@ static std::string slotText(const SlotPlacement &slot) {
 }
 
 std::string adapter::reportTable(const AttachReport &report) {
-  std::vector<Line> lines = linesOf(report);
+  std::vector<ReportLine> lines = linesOf(report);
   std::array<size_t, 11> widths{};
-  for (const Line &line : lines)
+  for (const ReportLine &line : lines)
     for (size_t i = 0; i < line.size(); ++i)
       widths[i] = std::max(widths[i], line[i].size());
   std::string text;
-  for (const Line &line : lines) {
+  if (report.placements.empty())
+    lines.clear();
+  for (const ReportLine &line : lines) {
     std::string row;
     for (size_t i = 0; i < line.size(); ++i)
       row += line[i] + std::string(widths[i] - line[i].size() + 2, ' ');
@@ -100,10 +120,10 @@ std::string adapter::reportTable(const AttachReport &report) {
     text += slotText(slot) + "\n";
   for (const std::string &module : report.ignored)
     text += "ignored: " + module + "\n";
-  for (const std::string &message : report.leftOver)
+  for (const std::string &message : leftOverLines(report))
     text += "left over: " + message + "\n";
-  if (std::string proof = proofText(report); !proof.empty())
-    text += proof + "\n";
+  if (std::string verdict = verdictText(report); !verdict.empty())
+    text += verdict + "\n";
   return text;
 }
 
@@ -141,83 +161,23 @@ std::string adapter::reportJson(const AttachReport &report) {
     bases.push_back(
         llvm::json::Object{{"adapter", base.adapter}, {"path", base.path}, {"digest", base.digest}});
   auto [proved, touched] = provedOf(report);
+  llvm::json::Array leftOver, verdicts;
+  for (const LeftOver &each : report.leftOver)
+    leftOver.push_back(each.text());
+  for (const AdapterVerdict &each : report.verdicts)
+    verdicts.push_back(llvm::json::Object{{"adapter", each.adapter},
+                                          {"modules", static_cast<int64_t>(each.modules)},
+                                          {"placed", static_cast<int64_t>(each.placed)},
+                                          {"why_none", each.stranger}});
   llvm::json::Object all{{"updates", std::move(updates)},
                          {"bases", std::move(bases)},
                          {"proved", static_cast<int64_t>(proved)},
                          {"parameters", static_cast<int64_t>(touched)},
                          {"slots", std::move(slots)},
                          {"ignored", llvm::json::Array(report.ignored)},
-                         {"left_over", llvm::json::Array(report.leftOver)}};
+                         {"verdicts", std::move(verdicts)},
+                         {"left_over", std::move(leftOver)}};
   std::string text;
   llvm::raw_string_ostream(text) << llvm::formatv("{0:2}", llvm::json::Value(std::move(all))) << "\n";
   return text;
-}
-
-//===----------------------------------------------------------------------===//
-// HTML: one file that needs no other. Adapters and graphs name what they like, so every text is escaped.
-//===----------------------------------------------------------------------===//
-
-static constexpr const char *pageStart = R"(<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>Where the adapters go</title>
-<style>
-body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 90em; padding: 0 1em; color: #222; }
-table { border-collapse: collapse; font-size: 13px; }
-th, td { text-align: left; padding: .25em .8em; border-bottom: 1px solid #ddd; overflow-wrap: anywhere; }
-th { position: sticky; top: 0; background: #fff; border-bottom: 2px solid #888; }
-td:nth-child(6), td:nth-child(7) { text-align: right; }
-.wrong { color: #a00; }
-.right { color: #060; }
-</style>
-</head>
-<body>
-<h1>Where the adapters go</h1>
-)";
-
-static std::string escaped(llvm::StringRef text) {
-  std::string result;
-  llvm::raw_string_ostream stream(result);
-  llvm::printHTMLEscaped(text, stream);
-  return result;
-}
-
-static std::string htmlList(llvm::StringRef title, llvm::StringRef style,
-                            const std::vector<std::string> &items) {
-  if (items.empty())
-    return "";
-  std::string text = "<h2>" + title.str() + "</h2>\n<ul class=\"" + style.str() + "\">\n";
-  for (const std::string &item : items)
-    text += "<li>" + escaped(item) + "</li>\n";
-  return text + "</ul>\n";
-}
-
-std::string adapter::reportHtml(const AttachReport &report) {
-  std::string text = pageStart;
-  size_t placed = report.placements.size(), left = report.leftOver.size();
-  text += "<p class=\"" + std::string(left ? "wrong" : "right") + "\">" + std::to_string(placed) +
-          " updates have a place, " + std::to_string(left) + " are left over.</p>\n";
-  if (std::string proof = proofText(report); !proof.empty())
-    text += "<p>" + escaped(proof) + "</p>\n";
-  text += htmlList("Left over", "wrong", report.leftOver);
-  if (placed) {
-    text += "<h2>Updates</h2>\n<table>\n";
-    bool isHead = true;
-    for (const Line &line : linesOf(report)) {
-      const char *cell = isHead ? "th" : "td";
-      isHead = false;
-      text += "<tr>";
-      for (const std::string &field : line)
-        text += "<" + std::string(cell) + ">" + escaped(field) + "</" + cell + ">";
-      text += "</tr>\n";
-    }
-    text += "</table>\n";
-  }
-  std::vector<std::string> slots;
-  for (const SlotPlacement &slot : report.slots)
-    slots.push_back(slotText(slot));
-  text += htmlList("Room for adapters that arrive later", "slots", slots);
-  text += htmlList("Ignored, as was asked for", "ignored", report.ignored);
-  return text + "</body>\n</html>\n";
 }

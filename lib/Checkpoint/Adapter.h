@@ -80,6 +80,7 @@ struct Adapter {
   std::string method; // PEFT's peft_type, lower case: "lora"
   std::string path;
   std::string baseModel;    // base_model_name_or_path, may be empty
+  std::string baseClass;    // of transformers, as "LlamaForCausalLM"; empty where it does not say
   std::string baseRevision; // of it, may be empty
   std::string baseDigest;   // BaseModel::digest of the base that it was made of; empty where it does not say
   std::string hash;         // XXH3-128 of tensors and configuration, hexadecimal

@@ -9,6 +9,7 @@
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Formats.h"
+#include "lib/Checkpoint/LowRank.h"
 #include "lib/Checkpoint/PeftKeys.h"
 #include "lib/Checkpoint/Text.h"
 #include <algorithm>
@@ -383,15 +384,10 @@ static Status readHead(const std::string &folder, Adapter &adapter, std::vector<
     return tensors.error();
   files.insert(files.end(), {configFile, file});
   for (const Tensor &tensor : tensors->tensors) {
-    size_t dot = tensor.key.rfind('.');
-    if (dot == std::string::npos || dot == 0 || dot + 1 == tensor.key.size() || !isFloat(tensor.dtype))
-      return Error{file + ": tensor '" + tensor.key + "' has no place: it is no parameter of a module"};
-    Update update;
-    update.module = tensor.key.substr(0, dot);
-    update.parameter = tensor.key.substr(dot + 1);
-    update.form = "replace";
-    update.tensors["value"] = tensor;
-    adapter.updates.push_back(std::move(update));
+    Result<Update> update = replacement(file, tensor);
+    if (!update)
+      return update.error();
+    adapter.updates.push_back(std::move(*update));
   }
   return Done{};
 }

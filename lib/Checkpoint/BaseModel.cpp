@@ -121,7 +121,9 @@ const Tensor *BaseModel::find(const std::string &key) const {
   return found == byKey.end() ? nullptr : found->second;
 }
 
-std::string BaseModel::digest() const {
+const std::string &BaseModel::digest() const {
+  if (!hash.empty())
+    return hash;
   std::map<std::string, std::string> parts;
   for (const Tensor *tensor : all)
     parts[tensor->key] =
@@ -131,7 +133,7 @@ std::string BaseModel::digest() const {
     texts.push_back(key);
     texts.push_back(text);
   }
-  return hashParts(texts);
+  return hash = hashParts(texts);
 }
 
 static std::string environment(const char *name) {

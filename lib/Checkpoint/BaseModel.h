@@ -21,8 +21,8 @@ public:
   const std::string &path() const { return where; }
   const std::vector<const Tensor *> &tensors() const { return all; } ///< in the order of files and keys
   const Tensor *find(const std::string &key) const;
-  /// A hash of all names, types, shapes and contents, equal for every way of splitting them into files.
-  std::string digest() const;
+  /// A hash of all names, types, shapes and contents, equal for every way of splitting them into files; computed once.
+  const std::string &digest() const;
 
 private:
   Status add(const std::string &file);
@@ -31,6 +31,7 @@ private:
   std::vector<std::shared_ptr<const Safetensors>> files;
   std::vector<const Tensor *> all;
   std::unordered_map<std::string, const Tensor *> byKey;
+  mutable std::string hash;
 };
 
 /// The folder of a model that a configuration names: itself where it is a folder with weights, or the snapshot in the

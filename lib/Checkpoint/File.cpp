@@ -3,11 +3,12 @@
 // Files; see File.h.
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Work.h"
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
+#include <mutex>
+#include <set>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +18,47 @@ namespace adapter::checkpoint {
 static Error systemError(const std::string &path, const char *what) {
   return Error{path + ": cannot " + what + ": " + std::strerror(errno)};
 }
+
+//===----------------------------------------------------------------------===//
+// What is mapped
+//===----------------------------------------------------------------------===//
+
+namespace {
+using FileId = std::pair<dev_t, ino_t>;
+
+struct MappedFiles {
+  std::mutex mutex;
+  std::multiset<FileId> ids;
+};
+} // namespace
+
+// Outlives the static variables that may hold mappings.
+static MappedFiles &mappedFiles() {
+  static auto *all = new MappedFiles;
+  return *all;
+}
+
+static void remember(const FileId &id) {
+  std::lock_guard<std::mutex> guard(mappedFiles().mutex);
+  mappedFiles().ids.insert(id);
+}
+
+static void forget(const FileId &id) {
+  std::lock_guard<std::mutex> guard(mappedFiles().mutex);
+  mappedFiles().ids.erase(mappedFiles().ids.find(id));
+}
+
+static bool isMapped(const std::string &path) {
+  struct stat status;
+  if (stat(path.c_str(), &status))
+    return false;
+  std::lock_guard<std::mutex> guard(mappedFiles().mutex);
+  return mappedFiles().ids.count({status.st_dev, status.st_ino}) > 0;
+}
+
+//===----------------------------------------------------------------------===//
+// Reading
+//===----------------------------------------------------------------------===//
 
 Result<MappedFile> mapFile(const std::string &path, bool keepDescriptor) {
   // O_NONBLOCK: opening a pipe must not wait for a writer.
@@ -30,6 +72,7 @@ Result<MappedFile> mapFile(const std::string &path, bool keepDescriptor) {
   }
   MappedFile file;
   file.size = static_cast<size_t>(status.st_size);
+  const FileId id{status.st_dev, status.st_ino};
   if (file.size) {
     void *memory = mmap(nullptr, file.size, PROT_READ, MAP_SHARED, descriptor, 0);
     if (memory == MAP_FAILED) {
@@ -38,8 +81,11 @@ Result<MappedFile> mapFile(const std::string &path, bool keepDescriptor) {
       return error;
     }
     size_t size = file.size;
-    file.owner = std::shared_ptr<const void>(
-        memory, [size](const void *address) { munmap(const_cast<void *>(address), size); });
+    remember(id);
+    file.owner = std::shared_ptr<const void>(memory, [size, id](const void *address) {
+      munmap(const_cast<void *>(address), size);
+      forget(id);
+    });
     file.data = static_cast<const std::byte *>(memory);
   }
   if (keepDescriptor)
@@ -73,35 +119,23 @@ bool exists(const std::string &path) {
   return stat(path.c_str(), &status) == 0;
 }
 
-Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const std::string &path) {
-  // Not mkstemp: it leaves mode 0600, and reading the umask to widen it is a race between threads.
-  static std::atomic<unsigned> counter{0};
-  std::string name;
-  int descriptor = -1;
-  for (int attempt = 0; descriptor < 0 && attempt < 100; ++attempt) {
-    name = path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(counter++);
-    descriptor = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor < 0 && errno != EEXIST)
-      break;
-  }
-  if (descriptor < 0)
-    return systemError(path, "write");
-  if (Work *work = currentWork())
-    work->note(name);
-  return std::unique_ptr<AtomicFile>(new AtomicFile(path, name, descriptor));
+//===----------------------------------------------------------------------===//
+// Writing
+//===----------------------------------------------------------------------===//
+
+Status flushStandardOutput() {
+  if (std::fflush(stdout) || std::ferror(stdout))
+    return systemError("standard output", "write");
+  return Done{};
 }
 
-AtomicFile::~AtomicFile() {
-  if (descriptor >= 0) {
-    close(descriptor);
-    removeTemporary();
-  }
-}
-
-void AtomicFile::removeTemporary() {
-  unlink(temporary.c_str());
-  if (Work *work = currentWork())
-    work->forget(temporary);
+Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const std::string &path, bool mayBeMapped) {
+  if (!mayBeMapped && isMapped(path))
+    return Error{path + ": is read as an input; name another output"};
+  Result<Temporary> made = Temporary::file(path);
+  if (!made)
+    return made.error();
+  return std::unique_ptr<AtomicFile>(new AtomicFile(path, std::move(*made)));
 }
 
 Status AtomicFile::write(const void *data, size_t size) {
@@ -109,7 +143,7 @@ Status AtomicFile::write(const void *data, size_t size) {
   while (size) {
     if (isCancelled())
       return cancelledError();
-    ssize_t written = ::write(descriptor, bytes, size < (1u << 26) ? size : (1u << 26));
+    ssize_t written = ::write(temporary.descriptor(), bytes, size < (1u << 26) ? size : (1u << 26));
     if (written < 0 && errno == EINTR)
       continue;
     if (written <= 0)
@@ -123,15 +157,8 @@ Status AtomicFile::write(const void *data, size_t size) {
 Status AtomicFile::commit() {
   if (isCancelled())
     return cancelledError();
-  int result = close(descriptor);
-  descriptor = -1;
-  if (result || rename(temporary.c_str(), path.c_str())) {
-    Error error = systemError(path, "write");
-    removeTemporary();
-    return error;
-  }
-  if (Work *work = currentWork())
-    work->forget(temporary);
+  if (!temporary.close() || !temporary.moveToTarget())
+    return systemError(path, "write");
   return Done{};
 }
 

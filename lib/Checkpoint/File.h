@@ -5,6 +5,7 @@
 #define ADAPTER_LIB_CHECKPOINT_FILE_H
 
 #include "lib/Checkpoint/Result.h"
+#include "lib/Checkpoint/Temporary.h"
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -26,24 +27,26 @@ Result<MappedFile> mapFile(const std::string &path, bool keepDescriptor = false)
 // written. Null where the system refuses.
 std::shared_ptr<void> mapPrivately(const MappedFile &file, const std::byte *data, size_t size);
 
+// Whether standard output took all that was printed to it; a full disk is heard of here.
+Status flushStandardOutput();
+
 bool isDirectory(const std::string &path);
 bool exists(const std::string &path);
 
-// Writes beside the target and takes its place at commit(); without commit() nothing is left.
+// Writes beside the target and takes its place at commit(); without commit() nothing is left. A target that is mapped, an
+// input, is refused unless it may be: what is mapped stays what it was.
 class AtomicFile {
 public:
-  static Result<std::unique_ptr<AtomicFile>> create(const std::string &path);
-  ~AtomicFile();
+  static Result<std::unique_ptr<AtomicFile>> create(const std::string &path, bool mayBeMapped = false);
   Status write(const void *data, size_t size);
   Status commit();
-  const std::string &temporaryPath() const { return temporary; }
+  const std::string &temporaryPath() const { return temporary.path(); }
 
 private:
-  AtomicFile(std::string path, std::string temporary, int descriptor)
-      : path(std::move(path)), temporary(std::move(temporary)), descriptor(descriptor) {}
-  void removeTemporary();
-  std::string path, temporary;
-  int descriptor;
+  AtomicFile(std::string path, Temporary temporary)
+      : path(std::move(path)), temporary(std::move(temporary)) {}
+  std::string path;
+  Temporary temporary;
 };
 
 } // namespace adapter::checkpoint

@@ -152,4 +152,29 @@ Result<Update> lowRankUpdate(const std::string &file, const std::string &module,
   return update;
 }
 
+Result<Update> transposedLowRankUpdate(const std::string &file, const std::string &module, LowRank parts) {
+  for (const Tensor *factor : {parts.down, parts.up})
+    if (factor && factor->shape.size() != 2)
+      return Namer{file}(*factor, "has shape " + shapeText(factor->shape) +
+                                      "; expected a matrix (adapters of experts are not supported)");
+  if (!parts.down || !parts.up)
+    return lowRankUpdate(file, module, parts);
+  Tensor down = transposedMatrix(*parts.down), up = transposedMatrix(*parts.up);
+  parts.down = &down;
+  parts.up = &up;
+  return lowRankUpdate(file, module, parts);
+}
+
+Result<Update> replacement(const std::string &file, const Tensor &tensor) {
+  size_t dot = tensor.key.rfind('.');
+  if (dot == std::string::npos || dot == 0 || dot + 1 == tensor.key.size() || !isFloat(tensor.dtype))
+    return Namer{file}(tensor, "has no place: it is not a parameter of a module, of floats");
+  Update update;
+  update.module = tensor.key.substr(0, dot);
+  update.parameter = tensor.key.substr(dot + 1);
+  update.form = "replace";
+  update.tensors["value"] = tensor;
+  return update;
+}
+
 } // namespace adapter::checkpoint

@@ -22,6 +22,12 @@ struct LowRank {
 // The update of a module's weight that they are; what does not fit is an error that names the tensor.
 Result<Update> lowRankUpdate(const std::string &file, const std::string &module, const LowRank &parts);
 
+// The same of factors that are multiplied from the right, down [in, r] and up [r, out].
+Result<Update> transposedLowRankUpdate(const std::string &file, const std::string &module, LowRank parts);
+
+// An update that replaces the parameter of a module that a tensor is called after: "layers.0.norm.weight".
+Result<Update> replacement(const std::string &file, const Tensor &tensor);
+
 // The only element of a tensor of floats or integers.
 Result<double> numberOf(const Tensor &tensor);
 

@@ -123,41 +123,21 @@ Status MlxReader::checkFields() {
 }
 
 Status MlxReader::readFull(const Tensor &tensor) {
-  size_t dot = tensor.key.rfind('.');
-  if (dot == std::string::npos || dot == 0 || dot + 1 == tensor.key.size() || !isFloat(tensor.dtype))
-    return wrong(tensor, "has no place: it is not a parameter of a module, of floats");
-  Update update;
-  update.module = tensor.key.substr(0, dot);
-  update.parameter = tensor.key.substr(dot + 1);
-  update.form = "replace";
-  update.tensors["value"] = tensor;
-  adapter.updates.push_back(std::move(update));
+  Result<Update> update = replacement(file, tensor);
+  if (!update)
+    return update.error();
+  adapter.updates.push_back(std::move(*update));
   return Done{};
 }
 
 Status MlxReader::readModule(const std::string &module, const LowRank &parts) {
-  for (const Tensor *factor : {parts.down, parts.up})
-    if (factor && factor->shape.size() != 2)
-      return wrong(*factor, "has shape " + shapeText(factor->shape) +
-                                "; expected a matrix (adapters of experts are not supported)");
-  LowRank flipped;
-  Tensor a, b;
-  if (parts.down && parts.up) {
-    a = transposedMatrix(*parts.down);
-    b = transposedMatrix(*parts.up);
-    flipped.down = &a;
-    flipped.up = &b;
-  } else {
-    flipped = parts;
-  }
-  flipped.magnitude = parts.magnitude;
   bool embedding = isEmbedding(module);
   if (parts.magnitude && (type != "dora" || embedding))
     return wrong(*parts.magnitude, embedding
                                        ? "is DoRA's of an embedding, whose rows mlx-lm norms one by "
                                          "one; not supported"
                                        : "is there, but fine_tune_type is not dora in " + config.path());
-  Result<Update> update = lowRankUpdate(file, module, flipped);
+  Result<Update> update = transposedLowRankUpdate(file, module, parts);
   if (!update)
     return update.error();
   if (type == "dora" && !parts.magnitude)

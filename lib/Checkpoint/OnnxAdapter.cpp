@@ -199,15 +199,7 @@ Status readOnnxAdapter(const std::string &file, Adapter &adapter) {
   if (Status status = placeFactors(file, *tensors, modules); !status)
     return status;
   for (const auto &[module, parts] : modules) {
-    LowRank flipped = parts;
-    Tensor a, b;
-    if (parts.down && parts.up) {
-      a = transposedMatrix(*parts.down);
-      b = transposedMatrix(*parts.up);
-      flipped.down = &a;
-      flipped.up = &b;
-    }
-    Result<Update> update = lowRankUpdate(file, module, flipped);
+    Result<Update> update = transposedLowRankUpdate(file, module, parts);
     if (!update)
       return update.error();
     adapter.updates.push_back(std::move(*update));

@@ -47,6 +47,11 @@ Result<Adapter> readPeft(const PeftConfig &config, const std::string &folder, co
       return text.error();
     *into = *text;
   }
+  // Only a word in a message.
+  if (auto mapping = config.fields().find("auto_mapping"); mapping != config.fields().end())
+    if (mapping->is_object() && mapping->contains("base_model_class") &&
+        (*mapping)["base_model_class"].is_string())
+      adapter.baseClass = (*mapping)["base_model_class"];
   adapter.method = lowerCase(*type);
   if (only && adapter.method != only)
     return config.error("peft_type", "is '" + *type + "'; an expert of a mixture can be a plain LoRA only");

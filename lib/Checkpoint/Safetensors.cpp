@@ -125,8 +125,10 @@ Result<Safetensors> readSafetensors(const std::string &path, bool keepDescriptor
   return result;
 }
 
-Status writeSafetensors(const std::string &path, const std::vector<Tensor> &tensors,
-                        const std::map<std::string, std::string> &metadata) {
+static Result<std::unique_ptr<AtomicFile>> prepare(const std::string &path,
+                                                   const std::vector<Tensor> &tensors,
+                                                   const std::map<std::string, std::string> &metadata,
+                                                   bool mayBeMapped) {
   Json header = Json::object();
   if (!metadata.empty())
     header["__metadata__"] = metadata;
@@ -152,7 +154,7 @@ Status writeSafetensors(const std::string &path, const std::vector<Tensor> &tens
   std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
   text.resize((text.size() + 8 + alignment - 1) / alignment * alignment - 8, ' ');
 
-  Result<std::unique_ptr<AtomicFile>> file = AtomicFile::create(path);
+  Result<std::unique_ptr<AtomicFile>> file = AtomicFile::create(path, mayBeMapped);
   if (!file)
     return file.error();
   uint64_t length = text.size();
@@ -166,7 +168,21 @@ Status writeSafetensors(const std::string &path, const std::vector<Tensor> &tens
     if (status && tensor.bytes % alignment)
       status = (*file)->write(zeros, alignment - tensor.bytes % alignment);
   }
-  return status ? (*file)->commit() : status;
+  if (!status)
+    return status.error();
+  return file;
+}
+
+Result<std::unique_ptr<AtomicFile>> prepareSafetensors(const std::string &path,
+                                                       const std::vector<Tensor> &tensors,
+                                                       const std::map<std::string, std::string> &metadata) {
+  return prepare(path, tensors, metadata, /*mayBeMapped=*/false);
+}
+
+Status writeSafetensors(const std::string &path, const std::vector<Tensor> &tensors,
+                        const std::map<std::string, std::string> &metadata) {
+  Result<std::unique_ptr<AtomicFile>> file = prepare(path, tensors, metadata, /*mayBeMapped=*/true);
+  return file ? (*file)->commit() : Status(file.error());
 }
 
 } // namespace adapter::checkpoint

@@ -29,6 +29,11 @@ Result<Safetensors> readSafetensors(const std::string &path, bool keepDescriptor
 Status writeSafetensors(const std::string &path, const std::vector<Tensor> &tensors,
                         const std::map<std::string, std::string> &metadata = {});
 
+// The same, but the file is not in its place before commit, and may not take that of one that is mapped.
+Result<std::unique_ptr<AtomicFile>>
+prepareSafetensors(const std::string &path, const std::vector<Tensor> &tensors,
+                   const std::map<std::string, std::string> &metadata = {});
+
 } // namespace adapter::checkpoint
 
 #endif // ADAPTER_LIB_CHECKPOINT_SAFETENSORS_H

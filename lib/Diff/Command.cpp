@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The command line of adapter-opt diff.
+#include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Text.h"
 #include "lib/Diff/Diff.h"
 #include <CLI/CLI.hpp>
@@ -86,7 +87,8 @@ int command(int argc, char **argv) {
     if (!report)
       return fail(inputFault, report.error().message);
     print(*report, folder);
-    return 0;
+    checkpoint::Status flushed = checkpoint::flushStandardOutput();
+    return flushed ? 0 : fail(inputFault, flushed.error().message);
   } catch (const std::exception &exception) {
     return fail(inputFault, exception.what());
   }

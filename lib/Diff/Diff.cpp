@@ -328,24 +328,25 @@ Result<Report> Extractor::run(const std::string &folder) {
   std::error_code code;
   if (std::filesystem::exists(folder, code) && !std::filesystem::is_empty(folder, code))
     return Error{folder + ": exists and is not an empty folder; name another"};
-  std::filesystem::create_directories(folder, code);
-  if (code)
-    return Error{folder + ": cannot be made: " + code.message()};
+  std::filesystem::path parent = std::filesystem::path(folder).parent_path();
+  if (!parent.empty())
+    std::filesystem::create_directories(parent, code);
+  Result<Temporary> made = Temporary::folder(folder);
+  if (!made)
+    return made.error();
   std::sort(saved.begin(), saved.end());
   saved.erase(std::unique(saved.begin(), saved.end()), saved.end());
   std::string text = configuration().dump(2) + "\n";
-  Result<std::unique_ptr<AtomicFile>> file = AtomicFile::create(folder + "/adapter_config.json");
-  if (!file)
-    return file.error();
-  // The tensors first: a folder with a configuration is a whole one.
-  if (Status status = writeSafetensors(folder + "/adapter_model.safetensors", tensors, {{"format", "pt"}});
-      !status)
-    return status.error();
-  Status written = (*file)->write(text.data(), text.size());
+  Status written = writeSafetensors(made->path() + "/adapter_model.safetensors", tensors, {{"format", "pt"}});
+  Result<std::unique_ptr<AtomicFile>> file = AtomicFile::create(made->path() + "/adapter_config.json");
+  if (written)
+    written = file ? (*file)->write(text.data(), text.size()) : Status(file.error());
   if (written)
     written = (*file)->commit();
   if (!written)
     return written.error();
+  if (!made->moveToTarget())
+    return Error{folder + ": cannot write: " + std::strerror(errno)};
   return std::move(report);
 }
 

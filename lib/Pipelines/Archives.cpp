@@ -18,6 +18,7 @@
 
 using namespace mlir;
 using namespace adapter;
+using checkpoint::AtomicFile;
 using checkpoint::Done;
 using checkpoint::DType;
 using checkpoint::Error;
@@ -57,7 +58,9 @@ static Attribute describeArchive(Builder builder, StringRef file, StringRef hash
                                     builder.getNamedAttr("hash", builder.getStringAttr(hash))});
 }
 
-Status adapter::writeArchives(ModuleOp module, const std::string &path) {
+Result<std::vector<std::unique_ptr<AtomicFile>>> adapter::writeArchives(ModuleOp module,
+                                                                        const std::string &path) {
+  std::vector<std::unique_ptr<AtomicFile>> files;
   ParameterStore &store = ParameterStore::get(module.getContext());
   NamedAttrList archives;
   for (auto &[scope, keys] : referredTensors(module)) {
@@ -83,16 +86,18 @@ Status adapter::writeArchives(ModuleOp module, const std::string &path) {
       continue;
     llvm::SmallString<256> file(path);
     llvm::sys::path::replace_extension(file, (scope == "base" ? "" : scope + ".") + "safetensors");
-    if (Status status = checkpoint::writeSafetensors(file.str().str(), tensors, metadata); !status)
-      return status;
-    Result<std::string> hash = checkpoint::hashFile(file.str().str());
+    auto written = checkpoint::prepareSafetensors(file.str().str(), tensors, metadata);
+    if (!written)
+      return written.error();
+    Result<std::string> hash = checkpoint::hashFile((*written)->temporaryPath());
     if (!hash)
       return hash.error();
     archives.set(scope,
                  describeArchive(Builder(module.getContext()), llvm::sys::path::filename(file), *hash));
+    files.push_back(std::move(*written));
   }
   setArchives(module, archives);
-  return Done{};
+  return files;
 }
 
 Status adapter::referToSources(ModuleOp module) {

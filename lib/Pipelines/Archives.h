@@ -5,7 +5,7 @@
 #ifndef ADAPTER_LIB_PIPELINES_ARCHIVES_H
 #define ADAPTER_LIB_PIPELINES_ARCHIVES_H
 
-#include "lib/Checkpoint/Result.h"
+#include "lib/Checkpoint/File.h"
 #include "mlir/IR/BuiltinOps.h"
 
 namespace adapter {
@@ -17,8 +17,10 @@ inline constexpr const char *archivesAttribute = "adapter.archives";
 checkpoint::Status bindArchives(mlir::ModuleOp module, const std::string &folder);
 
 /// Writes the tensors that the module names beside the file `path` that it will be written to:
-/// stem.safetensors for scope "base", stem.scope.safetensors for others. Sets the attribute.
-checkpoint::Status writeArchives(mlir::ModuleOp module, const std::string &path);
+/// stem.safetensors for scope "base", stem.scope.safetensors for others. Sets the attribute. The files are not in their
+/// places before they are committed.
+checkpoint::Result<std::vector<std::unique_ptr<checkpoint::AtomicFile>>>
+writeArchives(mlir::ModuleOp module, const std::string &path);
 
 /// Sets the attribute to the files that the tensors were read from, for IR that goes to no file.
 checkpoint::Status referToSources(mlir::ModuleOp module);

@@ -106,14 +106,14 @@ Status adapter::compileArtifact(ModuleOp module, const CompileOptions &options, 
     if (!file)
       return file.error();
     if (Status status = (*file)->write(object->data(), object->size()); !status)
-      return status;
+      return folder->atTarget(status.error());
     if (Status status = (*file)->commit(); !status)
-      return status;
+      return folder->atTarget(status.error());
   }
   Status linked = linkSharedLibrary(objectFile, folder->folder() + "/code.so");
   ::remove(objectFile.c_str());
   if (!linked)
-    return linked;
+    return folder->atTarget(linked.error());
   return folder->commit(table.manifest);
 }
 

@@ -12,6 +12,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -129,16 +130,26 @@ static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &lin
                                             : reportTable(report));
   if (line.plan)
     console.out << planText(report);
-  if (!report.leftOver.empty()) {
-    size_t more = report.leftOver.size() - 1;
-    return console.fail(inputAtFault,
-                        report.leftOver.front() +
-                            (more ? " (and " + std::to_string(more) + " more, see --check)" : std::string()));
-  }
+  if (std::string why = complaint(report); !why.empty())
+    return console.fail(inputAtFault, why);
   // Without an output the report is all that was asked for.
   bool reportOnly = line.attach.checkOnly ||
                     (line.plan && line.output == "-" && line.compileTo.empty() && !line.endsWithPlan());
   return reportOnly ? std::optional(done) : std::nullopt;
+}
+
+// The output must not take an input's place. Files that the inputs refer to are seen when they are written.
+static std::string whyDestructive(const CommandLine &line, llvm::ArrayRef<std::string> inputs) {
+  for (const std::string &input : inputs) {
+    StringRef folder = llvm::sys::path::parent_path(input);
+    if (line.output == "-" || input == "-")
+      continue;
+    if (llvm::sys::fs::equivalent(line.output, input))
+      return line.output + ": the output is an input; name another output";
+    if (llvm::sys::fs::equivalent(line.output, folder.empty() ? "." : folder))
+      return line.output + ": the output's folder holds the input " + input + "; name another output";
+  }
+  return "";
 }
 
 // Lets no pass begin once the work is called off; what is left then is thrown away.
@@ -154,6 +165,8 @@ ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &re
   Result<std::vector<std::string>> inputs = expandInputs(line.inputs);
   if (!inputs)
     return console.fail(inputAtFault, inputs.error().message);
+  if (std::string why = whyDestructive(line, *inputs); !why.empty())
+    return console.fail(inputAtFault, why);
   // Work within a process has one thread: passes within functions are a small part, and what another thread throws
   // nobody catches.
   const checkpoint::Work *work = checkpoint::currentWork();

@@ -20,6 +20,7 @@ using checkpoint::Done;
 using checkpoint::Error;
 using checkpoint::Result;
 using checkpoint::Status;
+using checkpoint::Temporary;
 
 FileKind adapter::fileKindOf(StringRef path) {
   if (path == "-")
@@ -97,8 +98,9 @@ Result<OwningOpRef<ModuleOp>> adapter::readInputs(MLIRContext *context,
 }
 
 static Status writeText(ModuleOp module, const std::string &path, bool bytecode) {
-  if (Status status = writeArchives(module, path); !status)
-    return status;
+  Result<std::vector<std::unique_ptr<AtomicFile>>> files = writeArchives(module, path);
+  if (!files)
+    return files.error();
   std::string text;
   llvm::raw_string_ostream stream(text);
   if (bytecode) {
@@ -112,7 +114,11 @@ static Status writeText(ModuleOp module, const std::string &path, bool bytecode)
   if (!file)
     return file.error();
   Status status = (*file)->write(text.data(), text.size());
-  return status ? (*file)->commit() : status;
+  // The tensors first: a module is there with all that it names.
+  files->push_back(std::move(*file));
+  for (size_t i = 0; status && i < files->size(); ++i)
+    status = (*files)[i]->commit();
+  return status;
 }
 
 // Files that belong to a model and are no weights.
@@ -163,18 +169,14 @@ static Status writeModels(ModuleOp module, const std::string &path, const std::v
   if (StringRef parent = llvm::sys::path::parent_path(folder); !parent.empty())
     if (std::error_code code = llvm::sys::fs::create_directories(parent))
       return Error{path + ": cannot be written: " + code.message()};
-  llvm::SmallString<256> made;
-  llvm::sys::fs::createUniquePath(folder + ".%%%%%%%%.part", made, /*MakeAbsolute=*/false);
-  if (std::error_code code = llvm::sys::fs::create_directory(made))
-    return Error{path + ": cannot be written: " + code.message()};
-  Status status = exportONNXFolder(models, made.str().str());
+  Result<Temporary> made = Temporary::folder(path);
+  if (!made)
+    return made.error();
+  Status status = exportONNXFolder(models, made->path());
   for (const std::string &input : inputs)
     if (status && input != "-" && llvm::sys::fs::is_directory(input))
-      status = copySideFiles(input, made.str().str());
-  if (status)
-    status = moveInto(made.str().str(), path);
-  llvm::sys::fs::remove_directories(made);
-  return status;
+      status = copySideFiles(input, made->path());
+  return status ? moveInto(made->path(), path) : made->atTarget(status.error());
 }
 
 Status adapter::writeOutput(ModuleOp module, const std::string &path, llvm::raw_ostream &out,

@@ -25,6 +25,7 @@ const char *const adapter::helpOverview = R"(compiler for models that carry adap
                                                                    compiled; each row has its own adapter
   adapter-opt base.onnx --compile-to=linalg                        the module after a phase
   adapter-opt x.mlir --canonicalize                                an mlir-opt
+  adapter-opt export model-folder -o folder/                       from transformers to ONNX; see export --help
   adapter-opt diff base.safetensors tuned.safetensors --as sparse -o folder/
                                                                    what changed, as an adapter; see diff --help
   adapter-opt verify model.adapt --samples in_out.npz              does it give what is expected? see verify --help

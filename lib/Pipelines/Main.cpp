@@ -4,11 +4,12 @@
 #include "lib/Pipelines/Main.h"
 #include "adapter/InitAll.h"
 #include "adapter/Version.h"
+#include "lib/Checkpoint/Temporary.h"
 #include "lib/Checkpoint/Text.h"
 #include "lib/Diff/Diff.h"
 #include "lib/Pipelines/Driver.h"
 #include "lib/Pipelines/Help.h"
-#include "lib/Pipelines/VerifyCommand.h"
+#include "lib/Pipelines/PythonCommand.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
@@ -28,6 +29,16 @@ static Console standardConsole() {
     };
   };
   return {llvm::outs(), say("error"), say("warning")};
+}
+
+// Whether standard output took all that was written. LLVM would end the process with a message of its own.
+static bool flushed(const Console &console) {
+  llvm::outs().flush();
+  std::error_code code = llvm::outs().error();
+  llvm::outs().clear_error();
+  if (code)
+    console.error("standard output: cannot write: " + code.message());
+  return !code;
 }
 
 // Parses this project's options among MLIR's; the message of what is wrong with them.
@@ -57,10 +68,11 @@ static Result<Words> parseArguments(int argc, char **argv, DialectRegistry &regi
 
 int adapter::adapterOptMain(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  if (argc > 1 && isPythonCommand(argv[1]))
+    return pythonCommand(argc, argv);
+  checkpoint::removeTemporariesOnSignal();
   if (argc > 1 && StringRef(argv[1]) == "diff")
     return diff::command(argc, argv);
-  if (argc > 1 && StringRef(argv[1]) == "verify")
-    return verifyCommand(argc, argv);
   Console console = standardConsole();
   if (std::string later = optionNotYet({argv + 1, argv + argc}); !later.empty())
     return console.fail(wrongUsage, later);
@@ -74,6 +86,7 @@ int adapter::adapterOptMain(int argc, char **argv) {
   if (!line)
     return console.fail(wrongUsage, line.error().message);
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
-  return line->isText() ? runOnText(*line, registry, config, console)
-                        : runOnModels(*line, registry, config, console);
+  ExitCode code = line->isText() ? runOnText(*line, registry, config, console)
+                                 : runOnModels(*line, registry, config, console);
+  return flushed(console) || code ? code : inputAtFault;
 }

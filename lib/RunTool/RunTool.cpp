@@ -5,7 +5,9 @@
 #include "adapter-rt/artifact.h"
 #include "adapter/Version.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Npy.h"
+#include "lib/Checkpoint/Temporary.h"
 #include "lib/Checkpoint/Text.h"
 #include "lib/RunTool/Processes.h"
 #include "lib/RunTool/ProfileCommand.h"
@@ -342,6 +344,7 @@ int adapterRunMain(int argc, char **argv) {
     std::fprintf(stderr, "adapter-run: error: %s; try adapter-run --help\n", error.message.c_str());
     return wrongUsage;
   }
+  checkpoint::removeTemporariesOnSignal();
   std::unique_ptr<Processes> processes;
   bool joins = chosen == line.run || chosen == line.bench;
   if (Result<std::unique_ptr<Processes>> joined = Processes::join(joins ? line.options.collectives : "none"))
@@ -350,6 +353,8 @@ int adapterRunMain(int argc, char **argv) {
     return report(joined.error());
   line.options.processes = processes ? processes->collectives() : nullptr;
   int code = execute(line, chosen);
+  if (Status status = checkpoint::flushStandardOutput(); !code && !status)
+    code = report(status.error());
   // Others may wait for this process and would do so for ever.
   if (code && processes)
     processes->abort(code);

@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from adapter_opt._runtime import __version__ as __version__
-    from adapter_opt.compiler import Adapter, Slot, check, compile, export, merge
+    from adapter_opt.compiler import Adapter, Slot, check, compile, merge
+    from adapter_opt.exporting import Exported, export
     from adapter_opt.proof import verify
     from adapter_opt.runtime import Model, load
 
-__all__ = ["Adapter", "Model", "Slot", "check", "compile", "export", "load", "merge", "verify"]
+__all__ = ["Adapter", "Exported", "Model", "Slot", "check", "compile", "export", "load", "merge", "verify"]
 
 # Where each name is. Modules are imported when a name of theirs is asked for: the commands need few of them.
 _MODULES = {
     "__version__": "_runtime",
     "Adapter": "compiler",
+    "Exported": "exporting",
     "Model": "runtime",
     "Slot": "compiler",
     "check": "compiler",
     "compile": "compiler",
-    "export": "compiler",
+    "export": "exporting",
     "load": "runtime",
     "merge": "compiler",
     "verify": "proof",

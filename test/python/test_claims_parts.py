@@ -138,6 +138,49 @@ def test_trained_tokens_of_a_shared_table(made, tmp_path, model):
         case.assert_half(tmp_path / "out" / made.graph(model, half).name, half, True)
 
 
+ONE_TABLE = {
+    "tokens": (dict(trainable_token_indices={"encoder.embed_tokens": [3, 40]}), ["the same table in"], None),
+    "shared": (dict(target_modules=["shared"]), ["does not reach", "--map"], None),
+    "encoder": (dict(target_modules=["encoder.embed_tokens"]), [], []),
+    "all": (
+        dict(target_modules=["shared", "encoder.embed_tokens", "decoder.embed_tokens"]),
+        ["does not reach", "--ignore-missing"],
+        ["--ignore-missing=*shared"],
+    ),
+}
+
+
+@pytest.mark.parametrize("model", cases([("bart",), ("t5",)], ("t5",)))
+@pytest.mark.parametrize("what", ONE_TABLE)
+def test_modules_that_share_a_table(made, tmp_path, model, what):
+    """PEFT changes the module that is named, and lets others follow tokens of the input embeddings alone.
+    Nobody calls `shared` itself."""
+    fields, mentions, arguments = ONE_TABLE[what]
+    case = Case(made, model, tmp_path, **dict(target_modules=SPLIT[model][0]) | fields)
+    if mentions:
+        case.refused(made.graph(model), case.own, mentions=mentions)
+    if arguments is not None:
+        case.holds(made.graph(model), *arguments)
+        case.holds(made.graph(model), *arguments, case.own)
+
+
+def test_tokens_of_one_of_two_equal_tables(made, tmp_path):
+    """As above, in a graph that holds the table once for each reader."""
+    fields = dict(target_modules=SPLIT["t5"][0], trainable_token_indices={"encoder.embed_tokens": [3, 40]})
+    case, graph = Case(made, "t5", tmp_path, **fields), onnx.load(made.graph("t5"))
+    table = next(each for each in graph.graph.initializer if each.name == "model.shared.weight")
+    readers = [node for node in graph.graph.node if table.name in node.input]
+    for node in readers[1:]:
+        copy = onnx.TensorProto()
+        copy.CopyFrom(table)
+        copy.name = node.name.strip("/").replace("/", ".").rpartition(".")[0] + ".weight"
+        node.input[list(node.input).index(table.name)] = copy.name
+        graph.graph.initializer.append(copy)
+    assert len(readers) > 1
+    onnx.save(graph, tmp_path / "copies.onnx")
+    case.refused(tmp_path / "copies.onnx", mentions=["the same table in 'model.decoder.embed_tokens'"])
+
+
 @pytest.mark.parametrize("model", cases([("bart",), ("t5",)]))
 @pytest.mark.parametrize("what", ["head", "norms", "dora"])
 def test_other_updates_of_a_sequence_model(made, tmp_path, model, what):

@@ -247,6 +247,43 @@ def test_a_tied_table(tmp_path, form):
     np.testing.assert_allclose(session.run(None, {"i": np.arange(6)})[0], after @ after.T, atol=1e-5)
 
 
+@pytest.mark.parametrize("form", ["sparse", "sparse,mode=overwrite", "lora,rank=4"])
+@pytest.mark.parametrize("unit", [(), (1,)])
+def test_tokens_and_positions(tmp_path, form, unit):
+    """Parameters of several dimensions, with the unit dimensions of the checkpoint and of the graph."""
+    rng = np.random.default_rng(11)
+    values = {
+        "vit.cls_token": rng.standard_normal((1, 1, 6)).astype(np.float32),
+        "vit.positions": rng.standard_normal((1, 4, 6)).astype(np.float32),
+        "vit.norm.weight": rng.standard_normal(6).astype(np.float32),
+    }
+    tuned = {
+        name: value + (rng.random(value.shape) < 0.4).astype(np.float32) for name, value in values.items()
+    }
+    nodes = [
+        helper.make_node("Concat", ["vit.cls_token", "x"], ["h"], axis=1, name="/vit/Concat"),
+        helper.make_node("Add", ["h", "vit.positions"], ["p"], name="/vit/Add"),
+        helper.make_node("Mul", ["p", "vit.norm.weight"], ["y"], name="/vit/norm/Mul"),
+    ]
+    in_graph = dict(values) | {"vit.norm.weight": values["vit.norm.weight"].reshape(*unit, 6)}
+    made = helper.make_graph(
+        nodes,
+        "model",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 6])],
+        [numpy_helper.from_array(value, name) for name, value in in_graph.items()],
+    )
+    onnx.save(
+        helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10),
+        tmp_path / "base.onnx",
+    )
+    save_file(values, tmp_path / "base.safetensors")
+    folder, _ = extract(tmp_path, tuned, form)
+    got = merged(tmp_path, folder)
+    for name, value in tuned.items():
+        np.testing.assert_allclose(got[name].reshape(value.shape), value, rtol=0, atol=1e-6)
+
+
 def test_folders_of_shards(tmp_path):
     rng = np.random.default_rng(0)
     tensors = {name: rng.standard_normal((4, 5)).astype(np.float32) for name in ("a.weight", "b.weight")}

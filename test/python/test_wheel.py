@@ -202,11 +202,9 @@ def test_the_package_is_one():
             files += [each for each in wheel.namelist() if re.match("adapter_opt/.", each)]
     assert len(files) == len(set(files))
     source = product.ROOT / "python" / "adapter_opt"
-    sources = {f"adapter_opt/{path.name}" for path in source.iterdir() if path.is_file()}
-    assert sources <= set(files)
-    for path in source.glob("*.py"):
-        ast.parse(path.read_text(), feature_version=(3, 10))
-    for path in source.glob("*.pyi"):
+    sources = [path for suffix in ("py", "pyi", "typed") for path in source.rglob(f"*.{suffix}")]
+    assert {f"adapter_opt/{path.relative_to(source)}" for path in sources} <= set(files)
+    for path in sources:
         ast.parse(path.read_text(), feature_version=(3, 10))
 
 

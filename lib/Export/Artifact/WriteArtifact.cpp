@@ -7,17 +7,16 @@
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Checkpoint/Safetensors.h"
 #include "lib/Checkpoint/Work.h"
-#include <cstdio>
-#include <fcntl.h>
+#include <cerrno>
 #include <filesystem>
 #include <system_error>
-#include <unistd.h>
 
 using namespace adapter;
 using checkpoint::Done;
 using checkpoint::Error;
 using checkpoint::Result;
 using checkpoint::Status;
+using checkpoint::Temporary;
 namespace fs = std::filesystem;
 
 Result<ArtifactFolder> ArtifactFolder::create(const std::string &path) {
@@ -25,40 +24,20 @@ Result<ArtifactFolder> ArtifactFolder::create(const std::string &path) {
   if (fs::exists(path, error) &&
       (!fs::is_directory(path, error) || !fs::exists(path + "/manifest.pb", error)))
     return Error{"output '" + path + "' exists and is no artifact; remove it or name another output"};
-  std::string temporary = path;
-  while (temporary.size() > 1 && temporary.back() == '/')
-    temporary.pop_back();
-  temporary += ".tmp" + std::to_string(::getpid());
-  if (!fs::create_directory(temporary, error))
-    return Error{"cannot create '" + temporary + "': " + error.message()};
-  if (checkpoint::Work *work = checkpoint::currentWork())
-    work->note(temporary);
-  return ArtifactFolder(path, temporary);
-}
-
-ArtifactFolder::ArtifactFolder(std::string path, std::string temporary)
-    : path(std::move(path)), temporary(std::move(temporary)) {}
-
-ArtifactFolder::ArtifactFolder(ArtifactFolder &&other) : path(other.path), temporary(other.temporary) {
-  other.temporary.clear();
-}
-
-ArtifactFolder::~ArtifactFolder() {
-  std::error_code ignored;
-  if (!temporary.empty())
-    fs::remove_all(temporary, ignored);
-  if (checkpoint::Work *work = checkpoint::currentWork(); work && !temporary.empty())
-    work->forget(temporary);
+  Result<Temporary> made = Temporary::folder(path);
+  if (!made)
+    return made.error();
+  return ArtifactFolder(path, std::move(*made));
 }
 
 Status ArtifactFolder::writeTensors(const TensorFile &file, artifact::Manifest &manifest) {
   if (checkpoint::isCancelled())
     return checkpoint::cancelledError();
-  std::string target = temporary + "/" + file.name;
+  std::string target = folder() + "/" + file.name;
   std::error_code error;
   fs::create_directories(fs::path(target).parent_path(), error);
   if (Status status = checkpoint::writeSafetensors(target, file.tensors); !status)
-    return status;
+    return temporary.atTarget(status.error());
   Result<artifact::FileHash> hashes = artifact::hashTensorFile(target, file.name);
   if (!hashes)
     return hashes.error();
@@ -76,27 +55,18 @@ static Status writeFile(const std::string &path, const std::string &bytes) {
 }
 
 Status ArtifactFolder::commit(const std::string &manifest) {
-  Result<std::string> hash = checkpoint::hashFile(temporary + "/code.so");
+  Result<std::string> hash = checkpoint::hashFile(folder() + "/code.so");
   if (!hash)
     return hash.error();
-  if (Status status = writeFile(temporary + "/code.hash", *hash + "\n"); !status)
+  if (Status status = writeFile(folder() + "/code.hash", *hash + "\n"); !status)
     return status;
-  if (Status status = writeFile(temporary + "/manifest.pb", manifest); !status)
+  if (Status status = writeFile(folder() + "/manifest.pb", manifest); !status)
     return status;
   if (checkpoint::isCancelled())
     return checkpoint::cancelledError();
   std::error_code error;
-  if (!fs::exists(path, error)) {
-    fs::rename(temporary, path, error);
-    if (error)
-      return Error{"cannot move the artifact to '" + path + "': " + error.message()};
-    if (checkpoint::Work *work = checkpoint::currentWork())
-      work->forget(temporary);
-    temporary.clear();
-    return Done{};
-  }
-  // The old artifact leaves under the temporary name, and the destructor removes it.
-  if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) != 0)
-    return Error{"cannot exchange '" + path + "' with the new artifact"};
+  bool moved = fs::exists(path, error) ? temporary.exchangeWithTarget() : temporary.moveToTarget();
+  if (!moved)
+    return Error{path + ": cannot write: " + std::generic_category().message(errno)};
   return Done{};
 }

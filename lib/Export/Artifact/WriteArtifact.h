@@ -6,6 +6,7 @@
 
 #include "lib/Artifact/manifest.pb.h"
 #include "lib/Checkpoint/Result.h"
+#include "lib/Checkpoint/Temporary.h"
 #include "lib/Checkpoint/Tensor.h"
 #include <string>
 #include <vector>
@@ -23,19 +24,22 @@ struct TensorFile {
 class ArtifactFolder {
 public:
   static checkpoint::Result<ArtifactFolder> create(const std::string &path);
-  ArtifactFolder(ArtifactFolder &&other);
-  ~ArtifactFolder();
 
   /// Where files are written before commit.
-  const std::string &folder() const { return temporary; }
+  const std::string &folder() const { return temporary.path(); }
   /// Writes a file of tensors and enters its hashes into the manifest.
   checkpoint::Status writeTensors(const TensorFile &file, artifact::Manifest &manifest);
   /// Writes the manifest and the hash of code.so, which must stand there, and moves everything into place.
   checkpoint::Status commit(const std::string &manifest);
 
+  /// A message about a file in it, which names the place where that was to be.
+  checkpoint::Error atTarget(checkpoint::Error error) const { return temporary.atTarget(std::move(error)); }
+
 private:
-  ArtifactFolder(std::string path, std::string temporary);
-  std::string path, temporary;
+  ArtifactFolder(std::string path, checkpoint::Temporary temporary)
+      : path(std::move(path)), temporary(std::move(temporary)) {}
+  std::string path;
+  checkpoint::Temporary temporary;
 };
 
 } // namespace adapter

@@ -2,9 +2,9 @@
 //
 // Reading and writing of TensorProtos. No count or size of the file is believed before it is checked.
 #include "lib/Support/ONNX/Tensors.h"
+#include "lib/Checkpoint/File.h"
 #include "lib/Support/ONNX/Types.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include <cstring>
 #include <onnx/onnx_pb.h>
@@ -239,18 +239,12 @@ Status TensorReader::readExternal(const ::onnx::TensorProto &proto, size_t bytes
     if (!inside)
       return Error{"its contents lie at '" + location +
                    "', which is outside the model's folder; move the file there"};
-    bool regular = !missing && llvm::sys::fs::is_regular_file(real);
-    auto buffer = regular
-                      ? llvm::MemoryBuffer::getFile(real, /*IsText=*/false, /*RequiresNullTerminator=*/false)
-                      : llvm::ErrorOr<std::unique_ptr<llvm::MemoryBuffer>>(
-                            missing ? missing : std::make_error_code(std::errc::invalid_argument));
-    if (!buffer)
+    Result<checkpoint::MappedFile> mapped =
+        missing ? Error{missing.message()} : checkpoint::mapFile(real.str().str());
+    if (!mapped)
       return Error{"its contents lie in '" + location +
-                   "' beside the model, which cannot be read: " + buffer.getError().message()};
-    std::shared_ptr<llvm::MemoryBuffer> shared(std::move(*buffer));
-    const auto *data = reinterpret_cast<const std::byte *>(shared->getBufferStart());
-    size_t size = shared->getBufferSize();
-    found = files.insert({location, File{data, size, std::shared_ptr<const void>(std::move(shared))}}).first;
+                   "' beside the model, which cannot be read: " + mapped.error().message};
+    found = files.insert({location, File{mapped->data, mapped->size, mapped->owner}}).first;
   }
   const File &file = found->second;
   if (offset > file.size || bytes > file.size - offset)
