@@ -2,9 +2,10 @@
 #
 #   make demo     build, then five adapters of a small model in every way of running them; no PyTorch
 #   make build    build/bin/adapter-opt, build/bin/adapter-run, build/python
-#   make test     all tests: GoogleTest, lit, pytest against PyTorch, PEFT and ONNX Runtime
+#   make test     all tests: GoogleTest, lit, pytest against PyTorch, PEFT and ONNX Runtime; wheels are built and tested
 #   make test-full   pytest with every combination, not only the default selection
 #   make sanitize SANITIZE=asan   all tests in a build with sanitizers (asan: address, undefined; tsan: thread)
+#   make wheel    adapter-opt and adapter-opt-runtime for pip, into build/wheels
 #   make lint     formatting, static checks of Python, file lengths, licence lines, paths
 #   make tidy     clang-tidy on the C++ files that differ from BASE (main)
 #   make bench    benchmarks into bench/results
@@ -19,7 +20,7 @@ NINJA := ninja -C $(BUILD) -j $(JOBS)
 # Arguments for pytest, as in: make test PYTEST="-k row"
 PYTEST ?=
 
-.PHONY: demo build test test-full sanitize lint tidy bench docs clean setup setup-demo unit lit pytest configure
+.PHONY: demo build wheel test test-full sanitize lint tidy bench docs clean setup setup-demo unit lit pytest configure
 .DEFAULT_GOAL := build
 
 setup:
@@ -32,7 +33,20 @@ configure: setup-demo
 	@[ -f $(BUILD)/build.ninja ] || $(CMAKE) --preset release
 
 build: configure
-	$(NINJA) adapter-opt adapter-run AdapterRuntimeExtension AdapterPythonPackage
+	$(NINJA) adapter-opt adapter-run AdapterRuntimeExtension AdapterCompilerExtension AdapterPythonPackage
+
+# Objects come from ccache once the build has made them; what is linked again is LLVM, statically. Libraries that wheels
+# may not expect on a machine (protobuf) are copied into them, under names of their own.
+WHEELS := $(BUILD)/wheels
+NUMPY := $(shell grep ^numpy== scripts/requirements-build.txt)
+wheel: setup-demo
+	rm -rf $(WHEELS)
+	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(PYTHON) -m pip wheel -q --disable-pip-version-check --no-build-isolation \
+	  --no-deps -w $(WHEELS)/raw ./python/runtime .
+	PATH=$(CURDIR)/.venv/bin:$$PATH auditwheel repair -w $(WHEELS) $(WHEELS)/raw/*.whl >$(WHEELS)/log 2>&1 || \
+	  { cat $(WHEELS)/log >&2; exit 1; }
+	$(PYTHON) -m pip download -q --disable-pip-version-check --no-deps -d $(WHEELS)/numpy $(NUMPY)
+	@ls -sh $(WHEELS)/*.whl
 
 demo: build
 	$(PYTHON) examples/digits/demo.py --build $(BUILD)
@@ -49,10 +63,10 @@ lit: unit
 
 # Files of tests side by side; each process has its own exports, and about 1 GB.
 WORKERS ?= -n auto --maxprocesses=4 --dist=loadfile
-pytest: setup unit lit
+pytest: setup unit lit wheel
 	$(PYTHON) -m pytest test/python -q -rs --durations=10 $(WORKERS) $(PYTEST)
 
-test-full: setup unit
+test-full: setup unit wheel
 	$(PYTHON) -m pytest test/python -q -rs -m "full or not full" $(WORKERS) $(PYTEST)
 
 SANITIZE ?= asan
@@ -81,4 +95,4 @@ docs: configure
 	@echo "Reference: $(BUILD)/docs"
 
 clean:
-	rm -rf $(BUILD)
+	rm -rf $(BUILD) build-compiler-* build-runtime-*

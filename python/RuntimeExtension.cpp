@@ -3,6 +3,7 @@
 // The runtime's C API in Python terms; adapter_opt/runtime.py makes it comfortable.
 #include "adapter-rt/runtime.h"
 #include "adapter/Version.h"
+#include "lib/RunTool/RunTool.h"
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -166,7 +167,21 @@ private:
 
 } // namespace
 
+// The command adapter-run, in a process of its own; its exit code. Arguments are bytes: paths need not be Unicode.
+static int command(const std::vector<nb::bytes> &arguments) {
+  std::vector<std::string> words;
+  for (const nb::bytes &argument : arguments)
+    words.emplace_back(argument.c_str(), argument.size());
+  std::vector<char *> pointers;
+  for (std::string &word : words)
+    pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  nb::gil_scoped_release release;
+  return adapter::runtool::adapterRunMain(static_cast<int>(words.size()), pointers.data());
+}
+
 NB_MODULE(_runtime, module) {
+  module.def("command", &command, nb::arg("arguments"));
   module.attr("__version__") = ADAPTER_VERSION;
   nb::class_<Model>(module, "Model")
       .def(nb::init<const std::string &, int, int64_t, bool, bool>(), nb::arg("path"), nb::arg("threads"),

@@ -9,7 +9,9 @@
 #include "lib/Pipelines/Driver.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "llvm/Support/ErrorHandling.h"
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <new>
 #include <pthread.h>
@@ -56,6 +58,12 @@ void addLine(std::string &text, const std::string &line) {
   text += (text.empty() ? "" : "\n") + checkpoint::printable(line);
 }
 
+// Where the system refused memory for a file, say, the error is in words only.
+bool saysOutOfMemory(const std::string &message) {
+  return message.find(std::strerror(ENOMEM)) != std::string::npos ||
+         message.find("out of memory") != std::string::npos;
+}
+
 } // namespace
 
 void Job::compile() {
@@ -72,7 +80,7 @@ void Job::compile() {
   mlir::DialectRegistry dialects;
   registerAllDialects(dialects);
   if (runOnModels(*line, dialects, mlir::MlirOptMainConfig(), console) != done)
-    status = ADAPTER_OPT_INVALID;
+    status = saysOutOfMemory(message) ? ADAPTER_OPT_OUT_OF_MEMORY : ADAPTER_OPT_INVALID;
 }
 
 void Job::run() {

@@ -1,38 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Truncated singular value decomposition by LAPACK: of the whole matrix where it is small, else of its
+// Truncated singular value decomposition: of the whole matrix where it is small, else of its
 // projection on a random subspace that power iterations turn towards the leading directions (Halko, Martinsson
 // and Tropp, "Finding structure with randomness", 2011). The seed is fixed: equal inputs give equal files.
 #include "lib/Diff/Diff.h"
+#include "lib/Diff/Linear.h"
 #include <algorithm>
-#include <cblas.h>
 #include <cmath>
-#include <lapacke.h>
 #include <random>
 
 namespace adapter::diff {
 
 using checkpoint::Error;
 using checkpoint::Result;
-using Matrix = std::vector<double>; // row-major
-
-// c [m, n] = op(a) op(b), k the common size.
-static Matrix product(const Matrix &a, bool ta, const Matrix &b, bool tb, int64_t m, int64_t n, int64_t k) {
-  Matrix c(m * n);
-  cblas_dgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, m, n, k, 1.0,
-              a.data(), ta ? m : k, b.data(), tb ? k : n, 0.0, c.data(), n);
-  return c;
-}
 
 // The columns of m [rows, columns] made orthonormal, rows >= columns.
-static bool orthonormalise(Matrix &m, int64_t rows, int64_t columns) {
-  std::vector<double> tau(columns);
-  return LAPACKE_dgeqrf(LAPACK_ROW_MAJOR, rows, columns, m.data(), columns, tau.data()) == 0 &&
-         LAPACKE_dorgqr(LAPACK_ROW_MAJOR, rows, columns, columns, m.data(), columns, tau.data()) == 0;
+static Matrix orthonormalised(const Matrix &m, int64_t rows, int64_t columns) {
+  Matrix basis(m.size()), result(m.size());
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j)
+      basis[j * rows + i] = m[i * columns + j];
+  orthonormaliseRows(basis, columns, rows);
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j)
+      result[i * columns + j] = basis[j * rows + i];
+  return result;
 }
 
 Result<Factors> factorise(const Matrix &matrix, int64_t rows, int64_t columns, int64_t rank) {
-  const Error failed{"the singular value decomposition did not converge"};
   int64_t small = std::min(rows, columns);
   rank = std::min(rank, small);
   int64_t width = std::min(small, rank + 16); // oversampling
@@ -48,24 +43,21 @@ Result<Factors> factorise(const Matrix &matrix, int64_t rows, int64_t columns, i
       value = normal(random);
     basis = product(matrix, false, probe, false, rows, width, columns);
     for (int i = 0; i < 4; ++i) {
-      if (!orthonormalise(basis, rows, width))
-        return failed;
-      Matrix back = product(matrix, true, basis, false, columns, width, rows);
-      if (!orthonormalise(back, columns, width))
-        return failed;
+      basis = orthonormalised(basis, rows, width);
+      Matrix back =
+          orthonormalised(product(matrix, true, basis, false, columns, width, rows), columns, width);
       basis = product(matrix, false, back, false, rows, width, columns);
     }
-    if (!orthonormalise(basis, rows, width))
-      return failed;
+    basis = orthonormalised(basis, rows, width);
     rest = product(basis, true, matrix, false, width, columns, rows);
     restRows = width;
   }
   int64_t directions = std::min(restRows, columns);
-  std::vector<double> values(directions);
-  Matrix u(restRows * directions), v(directions * columns);
-  if (LAPACKE_dgesdd(LAPACK_ROW_MAJOR, 'S', restRows, columns, rest.data(), columns, values.data(), u.data(),
-                     directions, v.data(), columns) != 0)
-    return failed;
+  Decomposition parts;
+  if (!decompose(rest, restRows, columns, parts))
+    return Error{"the singular value decomposition did not converge"};
+  const auto &[left, values, v] = parts;
+  Matrix u = left;
   // Directions that are rounding alone are left out.
   while (rank > 1 && !(values[rank - 1] > 1e-7 * values[0]))
     --rank;

@@ -3,6 +3,7 @@
 // The adapter-opt command: its command line, and where it prints.
 #include "lib/Pipelines/Main.h"
 #include "adapter/InitAll.h"
+#include "adapter/Version.h"
 #include "lib/Checkpoint/Temporary.h"
 #include "lib/Checkpoint/Text.h"
 #include "lib/Diff/Diff.h"
@@ -13,6 +14,7 @@
 #include "mlir/IR/AsmState.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/Config/llvm-config.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -84,6 +86,9 @@ static Result<Words> parseArguments(int argc, char **argv, DialectRegistry &regi
   registerMLIRContextCLOptions();
   registerPassManagerCLOptions();
   registerDefaultTimingManagerCLOptions();
+  llvm::cl::SetVersionPrinter([](llvm::raw_ostream &out) {
+    out << "adapter-opt " ADAPTER_VERSION "\nLLVM " LLVM_VERSION_STRING "\n";
+  });
   std::string errors;
   llvm::raw_string_ostream stream(errors);
   std::vector<const char *> arguments(argv, argv + argc);

@@ -2,6 +2,8 @@
 //
 // The command line of adapter-run; see RunTool.h.
 #include "lib/RunTool/RunTool.h"
+#include "adapter-rt/artifact.h"
+#include "adapter/Version.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Npy.h"
@@ -224,6 +226,8 @@ struct CommandLine {
     app.footer("The word `run` may be left out:\n"
                "  adapter-run model.adapt --input ids=ids.npy --row-adapters sql,-,fr --output out.npz\n\n"
                "Exit codes: 0 done, 1 the model, an adapter or an input is at fault, 2 wrong usage.");
+    app.set_version_flag("--version", "adapter-run " ADAPTER_VERSION "\nartifact ABI " +
+                                          std::to_string(ADAPTER_ABI_VERSION));
     app.require_subcommand(1);
     run = command("run", "Run the model once");
     bench = command("bench", "Time calls of the model");
@@ -283,8 +287,8 @@ struct CommandLine {
 
   CLI::App *parse(int argc, char **argv) {
     std::vector<std::string> words(argv + 1, argv + argc);
-    const std::set<std::string> first = {"run",    "info",    "bench", "verify",
-                                         "switch", "profile", "-h",    "--help"};
+    const std::set<std::string> first = {"run",     "info", "bench",  "verify",   "switch",
+                                         "profile", "-h",   "--help", "--version"};
     if (!words.empty() && !first.count(words[0]))
       words.insert(words.begin(), "run");
     std::reverse(words.begin(), words.end()); // as CLI11 takes them

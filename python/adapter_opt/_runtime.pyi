@@ -2,6 +2,9 @@ from typing import Any
 
 __version__: str
 
+def command(arguments: list[bytes]) -> int:
+    """The command adapter-run, in a process of its own; returns its exit code."""
+
 class Model:
     def __init__(
         self, path: str, threads: int, memory_limit: int, check: bool, allow_other_base: bool

@@ -6,7 +6,6 @@ a FileNotFoundError; what does not fit into memory a MemoryError. Its warnings a
 """
 
 import dataclasses
-import errno
 import json
 import os
 import shutil
@@ -72,11 +71,8 @@ def run(*arguments, needed=(), folder=""):
     if status == _compiler.OK:
         return output
     message = message or "the compiler failed without a word"
-    for path in needed if status == _compiler.INVALID else ():
-        if not os.path.exists(path):
-            error = FileNotFoundError(message)
-            error.errno, error.filename = errno.ENOENT, os.fspath(path)
-            raise error
+    if status == _compiler.INVALID and not all(os.path.exists(path) for path in needed):
+        raise FileNotFoundError(message)
     kinds = {_compiler.INVALID: ValueError, _compiler.OUT_OF_MEMORY: MemoryError}
     raise kinds.get(status, RuntimeError)(message)
 
@@ -154,8 +150,8 @@ def compile(
     needed = _needed(base, adapters, claims)
     folder = tempfile.mkdtemp(prefix="adapter-opt-")
     artifact = os.path.join(folder, "model.adapt")
-    run(base, *arguments, f"--target={target}", "-o", artifact, needed=needed, folder=folder)
     try:
+        run(base, *arguments, f"--target={target}", "-o", artifact, needed=needed, folder=folder)
         return CompiledModel(folder, artifact, threads)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,13 @@ import numpy as np
 from adapter_opt import _runtime
 
 
-def load(path, threads=0, memory_limit=0, check=True, allow_other_base=False):
+def load(
+    path: str | os.PathLike,
+    threads: int = 0,
+    memory_limit: int = 0,
+    check: bool = True,
+    allow_other_base: bool = False,
+) -> "Model":
     """Opens an artifact (`model.adapt`). It is native code: open only what comes from a trusted source.
 
     threads: that work on one call; 0 means as many as there are processors.
@@ -30,7 +36,7 @@ class Model:
     def __init__(self, path, threads=0, memory_limit=0, check=True, allow_other_base=False):
         self._model = _runtime.Model(os.fspath(path), threads, memory_limit, check, allow_other_base)
 
-    def __call__(self, inputs=None, /, *, adapters=None, settings=None, **named):
+    def __call__(self, inputs=None, /, *, adapters=None, settings=None, **named) -> dict[str, np.ndarray]:
         """Runs the model and returns its outputs as a dict of NumPy arrays by name.
 
         Inputs are NumPy arrays or anything with __dlpack__, given by keyword or, where names are no
@@ -54,43 +60,43 @@ class Model:
         rows = None if rows is None else [_mix(each) for each in rows]
         return dict(self._model.call(arrays, None, one, rows, list((settings or {}).items()), tokens))
 
-    def switch(self, name):
+    def switch(self, name: str | None) -> None:
         """Switches an adapter into the weights, or with None back to the base."""
         self._model.switch(name)
 
-    def load_adapter(self, name, path, slot=None):
+    def load_adapter(self, name: str, path: str | os.PathLike, slot: str | None = None) -> None:
         """Loads a PEFT folder under a name; slot is needed where the model has several. An adapter in a
         load-bound slot acts until it is unloaded."""
         self._model.load_adapter(name, os.fspath(path), slot)
 
-    def unload_adapter(self, name):
+    def unload_adapter(self, name: str) -> None:
         """Forgets an adapter; calls under way finish with it."""
         self._model.unload_adapter(name)
 
-    def set(self, name, value):
+    def set(self, name: str, value: float) -> None:
         """Sets a property for all calls to come, as in set("sql.scale", 0.7) or set("sql.rank", 4)."""
         self._model.set(name, value)
 
     @property
-    def adapters(self):
+    def adapters(self) -> dict[str, dict]:
         """The adapters by name: a dict of {"time", "origin", "scale", "rank"}."""
         return {each.pop("name"): each for each in json.loads(self._model.adapters())}
 
-    def info(self):
+    def info(self) -> dict:
         """What the model is made of, as a dict."""
         return json.loads(self._model.info())
 
     @property
-    def check_progress(self):
+    def check_progress(self) -> str:
         """How far comparing the files with their hashes is: "off", "running", "passed" or "failed"."""
         return self._model.check_progress()
 
-    def finish_check(self):
+    def finish_check(self) -> None:
         """Returns once every file has been compared with its hashes; damage is a ValueError. What the model
         answered before is then made of files as they were compiled."""
         self._model.finish_check()
 
-    def verify(self):
+    def verify(self) -> None:
         """The same, with every file read anew."""
         self._model.verify()
 
