@@ -3,6 +3,7 @@
 // The compiler's C API in Python terms; adapter_opt/compiler.py makes it comfortable. Text goes in and out as bytes:
 // paths need not be Unicode.
 #include "adapter-opt/compiler.h"
+#include "python/Released.h"
 #include <memory>
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/vector.h>
@@ -11,6 +12,7 @@
 #include <vector>
 
 namespace nb = nanobind;
+using adapter::python::Released;
 
 namespace {
 
@@ -28,7 +30,7 @@ std::vector<std::string> copyOf(const Words &words) {
 }
 
 bool waitReleased(adapter_opt_job *job, uint32_t milliseconds) {
-  nb::gil_scoped_release release;
+  Released scope;
   return adapter_opt_wait(job, milliseconds);
 }
 
@@ -63,18 +65,22 @@ int command(const Words &arguments) {
   for (std::string &word : words)
     pointers.push_back(word.data());
   pointers.push_back(nullptr);
-  nb::gil_scoped_release release;
+  Released scope;
   return adapter_opt_main(static_cast<int>(words.size()), pointers.data());
 }
 
 void finish() {
-  nb::gil_scoped_release release;
-  adapter_opt_finish();
+  {
+    Released scope;
+    adapter_opt_finish();
+  }
+  Released::end();
 }
 
 } // namespace
 
 NB_MODULE(_compiler, module) {
+  nb::set_leak_warnings(false);
   module.attr("__version__") = adapter_opt_version();
   module.attr("llvm_version") = adapter_opt_llvm_version();
   module.attr("OK") = static_cast<int>(ADAPTER_OPT_OK);

@@ -5,6 +5,7 @@ What the compiler refuses is a ValueError with its message, one line for each fa
 a FileNotFoundError; what does not fit into memory a MemoryError. Its warnings are Python's.
 """
 
+import collections.abc
 import dataclasses
 import json
 import os
@@ -13,8 +14,19 @@ import tempfile
 import warnings
 import weakref
 
-from adapter_opt import _compiler
+from adapter_opt import _compiler, arguments
 from adapter_opt.runtime import Model
+
+ADAPTER_TIMES = ("build", "switch", "call", "row", "row-token", "auto")
+SLOT_TIMES = ("load", "switch", "call", "row", "row-token")
+FORMS = ("lora", "dora", "embedding", "rows", "sparse", "overwrite", "add", "replace")
+PROPERTIES = ("scale", "rank", "task")
+
+
+def _check_bind(bind):
+    for each in arguments.texts("bind", bind):
+        if each not in PROPERTIES:
+            raise ValueError(f"bind must be of {', '.join(PROPERTIES)}, not '{each}'")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +47,14 @@ class Adapter:
     bind: tuple[str, ...] = ()
     task: int | None = None
 
+    def __post_init__(self):
+        arguments.path("path", self.path, exists=False)
+        arguments.one_of("time", self.time, ADAPTER_TIMES)
+        arguments.number("scale", self.scale)
+        _check_bind(self.bind)
+        if self.task is not None:
+            arguments.whole("task", self.task)
+
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
@@ -53,8 +73,17 @@ class Slot:
     modules: tuple[str, ...] = ()
     bind: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        for form in arguments.text("forms", self.forms).split("+"):
+            arguments.one_of("form", form, FORMS)
+        arguments.one_of("time", self.time, SLOT_TIMES)
+        if self.rank is not None:
+            arguments.whole("rank", self.rank, least=1)
+        arguments.texts("modules", self.modules)
+        _check_bind(self.bind)
 
-def run(*arguments, needed=(), folder=""):
+
+def run(*words, needed=(), folder=""):
     """Runs the compiler with the arguments of the command adapter-opt; returns what it prints.
 
     needed: paths of which one that does not exist is a FileNotFoundError, where the run fails.
@@ -63,8 +92,8 @@ def run(*arguments, needed=(), folder=""):
     Other threads run meanwhile, and may compile, too. Ctrl-C calls the run off: KeyboardInterrupt is raised
     at once, and a run that cannot end as fast cleans up on its own.
     """
-    words = [os.fsencode(argument) for argument in arguments]
-    status, *texts = _compiler.run(words, os.fsencode(folder))
+    encoded = [os.fsencode(word) for word in words]
+    status, *texts = _compiler.run(encoded, os.fsencode(folder))
     message, output, said = (text.decode("utf-8", "replace") for text in texts)
     for line in said.splitlines():
         warnings.warn(line, stacklevel=3)
@@ -78,26 +107,35 @@ def run(*arguments, needed=(), folder=""):
 
 
 def _slot_arguments(slots):
-    arguments = []
-    for name, slot in (slots or {}).items():
+    words = []
+    for name, slot in _checked("slots", slots).items():
+        if not isinstance(slot, Slot):
+            raise TypeError(f"slot '{name}' must be an ao.Slot, not {type(slot).__name__}")
         rank = "" if slot.rank is None else f",rank={slot.rank}"
         modules = f",modules={','.join(slot.modules)}" if slot.modules else ""
-        arguments += ["--adapter-slot", f"{name}:{slot.forms}{rank}{modules}@{slot.time}"]
-        arguments += [f"--bind={name}.{each}@call" for each in slot.bind]
-    return arguments
+        words += ["--adapter-slot", f"{name}:{slot.forms}{rank}{modules}@{slot.time}"]
+        words += [f"--bind={name}.{each}@call" for each in slot.bind]
+    return words
+
+
+def _checked(name, adapters):
+    """A dict by name, or nothing."""
+    if adapters is not None and not isinstance(adapters, collections.abc.Mapping):
+        raise TypeError(f"{name} must be a dict by name, not {type(adapters).__name__}")
+    return {arguments.text(f"a name in {name}", key): value for key, value in (adapters or {}).items()}
 
 
 def _adapter_arguments(adapters):
-    arguments = []
-    for name, adapter in (adapters or {}).items():
+    words = []
+    for name, adapter in _checked("adapters", adapters).items():
         if not isinstance(adapter, Adapter):
             adapter = Adapter(adapter)
         scale = "" if adapter.scale == 1.0 else f":scale={adapter.scale!r}"
-        arguments += ["--adapter", f"{name}={os.fspath(adapter.path)}@{adapter.time}{scale}"]
-        arguments += [f"--bind={name}.{each}@call" for each in adapter.bind]
+        words += ["--adapter", f"{name}={os.fspath(adapter.path)}@{adapter.time}{scale}"]
+        words += [f"--bind={name}.{each}@call" for each in adapter.bind]
         if adapter.task is not None:
-            arguments.append(f"--bind={name}.task={adapter.task}")
-    return arguments
+            words.append(f"--bind={name}.task={adapter.task}")
+    return words
 
 
 def _claim_arguments(
@@ -117,17 +155,20 @@ def _claim_arguments(
     allow_other_base: attach to a graph that holds other numbers than the checkpoint.
     require_proof: refuse what the checkpoint does not prove.
     """
-    arguments = [f"--ignore-missing={glob}" for glob in ignore_missing]
-    arguments += [f"--map={old}={new}" for old, new in (renamed or {}).items()]
+    words = [f"--ignore-missing={glob}" for glob in ignore_missing]
+    words += [f"--map={old}={new}" for old, new in (renamed or {}).items()]
     if checkpoint is not None:
-        arguments.append(f"--base={os.fspath(checkpoint)}")
+        words.append(f"--base={os.fspath(checkpoint)}")
     flags = {"--no-base": no_base, "--allow-other-base": allow_other_base, "--require-proof": require_proof}
-    return arguments + [flag for flag, wanted in flags.items() if wanted]
+    return words + [flag for flag, wanted in flags.items() if wanted]
 
 
 def _needed(base, adapters, claims):
     """The paths that must exist."""
-    paths = [base, *(each.path if isinstance(each, Adapter) else each for each in (adapters or {}).values())]
+    paths = [
+        arguments.path("base", base, exists=False),
+        *(each.path if isinstance(each, Adapter) else each for each in (adapters or {}).values()),
+    ]
     return [*paths, claims["checkpoint"]] if claims.get("checkpoint") is not None else paths
 
 
@@ -146,12 +187,14 @@ def compile(
     model, 0 means as many as there are processors. claims are the keywords ignore_missing, renamed,
     checkpoint, no_base, allow_other_base and require_proof: how adapters find their modules (docs/attach.md).
     """
-    arguments = [*_adapter_arguments(adapters), *_slot_arguments(slots), *_claim_arguments(**claims)]
+    words = [*_adapter_arguments(adapters), *_slot_arguments(slots), *_claim_arguments(**claims)]
     needed = _needed(base, adapters, claims)
+    arguments.whole("threads", threads)
+    arguments.text("target", target)
     folder = tempfile.mkdtemp(prefix="adapter-opt-")
     artifact = os.path.join(folder, "model.adapt")
     try:
-        run(base, *arguments, f"--target={target}", "-o", artifact, needed=needed, folder=folder)
+        run(base, *words, f"--target={target}", "-o", artifact, needed=needed, folder=folder)
         return CompiledModel(folder, artifact, threads)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -163,12 +206,7 @@ class CompiledModel(Model):
 
     def __init__(self, folder, artifact, threads):
         super().__init__(artifact, threads)
-        self._artifact = artifact
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Copies the artifact to the folder `path`, which must not exist."""
-        shutil.copytree(self._artifact, path)
 
 
 def merge(
@@ -182,9 +220,9 @@ def merge(
 
     claims: as for compile.
     """
-    arguments = [*_adapter_arguments(adapters), *_claim_arguments(**claims)]
+    words = [*_adapter_arguments(adapters), *_claim_arguments(**claims)]
     needed = [*_needed(base, adapters, claims), os.path.dirname(os.path.abspath(output))]
-    run(base, *arguments, "-o", output, needed=needed)
+    run(base, *words, "-o", output, needed=needed)
 
 
 def check(base: str | os.PathLike, adapters: dict[str, Adapter | str | os.PathLike], **claims) -> dict:
@@ -193,6 +231,6 @@ def check(base: str | os.PathLike, adapters: dict[str, Adapter | str | os.PathLi
 
     claims: as for compile.
     """
-    arguments = [*_adapter_arguments(adapters), *_claim_arguments(**claims)]
+    words = [*_adapter_arguments(adapters), *_claim_arguments(**claims)]
     needed = _needed(base, adapters, claims)
-    return json.loads(run(base, *arguments, "--check", "--report=json", needed=needed))
+    return json.loads(run(base, *words, "--check", "--report=json", needed=needed))

@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Compiled models: opening them, calling them, and changing their adapters.
 
-What is wrong with an argument, an adapter or an artifact is a ValueError that says what was expected.
+What is wrong with a value, an adapter or an artifact is a ValueError that says what was expected; with the
+type of an argument a TypeError; a path at which nothing is a FileNotFoundError; what needs more memory than
+there is a MemoryError.
 """
 
+import collections.abc
+import hashlib
 import json
 import os
+import shutil
+import tempfile
+import threading
+import typing
 
 import numpy as np
 
-from adapter_opt import _runtime
+from adapter_opt import _runtime, arguments
 
 
 def load(
@@ -30,52 +38,154 @@ def load(
     return Model(path, threads, memory_limit, check, allow_other_base)
 
 
+class Port(typing.NamedTuple):
+    """An input or output: its type's name in NumPy, and its sizes, a name for one that varies."""
+
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
 class Model:
-    """An open model. Its methods may be called from several threads at the same time."""
+    """An open model. Its methods may be called from several threads at the same time.
+
+    As a context it is closed at the end: `with ao.load("model.adapt") as model: ...`.
+    """
 
     def __init__(self, path, threads=0, memory_limit=0, check=True, allow_other_base=False):
-        self._model = _runtime.Model(os.fspath(path), threads, memory_limit, check, allow_other_base)
+        self._path = os.path.abspath(arguments.path("path", path))
+        self._model = _runtime.Model(
+            self._path,
+            arguments.whole("threads", threads),
+            arguments.whole("memory_limit", memory_limit),
+            arguments.flag("check", check),
+            arguments.flag("allow_other_base", allow_other_base),
+        )
+        self._manifest = _fingerprint(self._path)
+        self._loading, self._closed = threading.Lock(), False
+        info = self.info()
+        self._entries = {entry["name"]: entry for entry in info["entries"]}
+        self._target = info["cpu"]
 
-    def __call__(self, inputs=None, /, *, adapters=None, settings=None, **named) -> dict[str, np.ndarray]:
+    def __call__(
+        self, inputs=None, /, *, adapters=None, settings=None, entry=None, **named
+    ) -> dict[str, np.ndarray]:
         """Runs the model and returns its outputs as a dict of NumPy arrays by name.
 
         Inputs are NumPy arrays or anything with __dlpack__, given by keyword or, where names are no
-        identifiers, as a dict. adapters is None, what acts on all rows, or a list with what acts on each:
-        the name of an adapter, perhaps with a task of it ("poly:2"), None, or several with the share of
-        each one's changes that comes to be, as in {"fr": 0.7, "sql": 0.3}; where adapters were compiled
-        with time="row-token" it may be a list of such for each token of the row. settings are properties of
-        these adapters for this call, as in {"sql.scale": 0.7, "sql.rank": 4}, of those that were compiled to
-        come with the call; of an adapter of several tasks, "poly.task" too.
+        identifiers, as a dict; what a tokenizer returns can be given as it is. adapters is None, what acts on
+        all rows, or a list with what acts on each: the name of an adapter, perhaps with a task of it
+        ("poly:2"), None, or several with the share of each one's changes that comes to be, as in
+        {"fr": 0.7, "sql": 0.3}; where adapters were compiled with time="row-token" it may be a list of such
+        for each token of the row. settings are properties of these adapters for this call, as in
+        {"sql.scale": 0.7, "sql.rank": 4}, of those that were compiled to come with the call; of an adapter of
+        several tasks, "poly.task" too. entry is the graph that is meant, where the model has several; the
+        first by itself.
+
+        Ctrl-C raises KeyboardInterrupt at once; what the call was at ends in the background.
         """
+        arguments.text("entry", entry, optional=True)
+        if inputs is not None and not isinstance(inputs, collections.abc.Mapping):
+            raise TypeError(f"inputs must be a dict of arrays by name, not {type(inputs).__name__}")
         given = {**(inputs or {}), **named}
-        arrays = [(name, _array(value)) for name, value in given.items()]
-        one = _mix(adapters) if isinstance(adapters, (str, dict)) else None
-        rows = None if adapters is None or one is not None else list(adapters)
-        tokens = 0
-        if rows and all(isinstance(row, (list, tuple)) for row in rows):
-            tokens = len(rows[0])
-            if any(len(row) != tokens for row in rows) or not tokens:
-                raise ValueError("adapters by token: the rows must have the same number of tokens")
-            rows = [token for row in rows for token in row]
-        rows = None if rows is None else [_mix(each) for each in rows]
-        return dict(self._model.call(arrays, None, one, rows, list((settings or {}).items()), tokens))
+        self._check_names(given, entry)
+        arrays = [
+            (arguments.text("an input's name", name), _array(name, value)) for name, value in given.items()
+        ]
+        one, rows, tokens = _rows(adapters)
+        return dict(self._model.call(arrays, entry, one, rows, _settings(settings), tokens))
+
+    def _check_names(self, given, entry):
+        known = self._entries.get(entry) if entry else next(iter(self._entries.values()))
+        if known is None:
+            raise ValueError(f"there is no graph '{entry}'; the model has {', '.join(self._entries)}")
+        names = [each["name"] for each in known["inputs"]]
+        unknown = [name for name in given if name not in names]
+        missing = [name for name in names if name not in given]
+        if unknown or missing:
+            parts = [f"there is no input {', '.join(map(repr, unknown))}"] * bool(unknown)
+            parts += [f"input {', '.join(map(repr, missing))} is missing"] * bool(missing)
+            raise ValueError(f"{'; '.join(parts)}; the model's inputs are {', '.join(names)}")
+
+    @property
+    def inputs(self) -> dict[str, Port]:
+        """The inputs of the first graph by name."""
+        return _ports(next(iter(self._entries.values()))["inputs"])
+
+    @property
+    def outputs(self) -> dict[str, Port]:
+        """The outputs of the first graph by name."""
+        return _ports(next(iter(self._entries.values()))["outputs"])
+
+    def __repr__(self):
+        name = os.path.basename(self._path)
+        if self._closed:
+            return f"<{type(self).__name__} {name}, closed>"
+        adapters = [f"{each} ({what['time']})" for each, what in self.adapters.items()]
+        rooms = [f"{slot['name']} ({slot['time']})" for slot in self.info()["slots"]]
+        lines = [f"<{type(self).__name__} {name} for {self._target}"]
+        for title, ports in (("inputs", self.inputs), ("outputs", self.outputs)):
+            sizes = [f"{key} {port.dtype}[{', '.join(map(str, port.shape))}]" for key, port in ports.items()]
+            lines.append(f"{title}: {', '.join(sizes)}")
+        lines += [f"graphs: {', '.join(self._entries)}"] if len(self._entries) > 1 else []
+        lines += [f"adapters: {', '.join(adapters)}"] if adapters else []
+        lines += [f"room: {', '.join(rooms)}"] if rooms else []
+        return "\n  ".join(lines) + ">"
+
+    def close(self) -> None:
+        """Gives back the model's memory, once calls under way are done. Every later use is a ValueError."""
+        self._closed = True
+        self._model.close()
+
+    def __enter__(self) -> "Model":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Copies the artifact to the folder `path`, which must not exist; a FileExistsError where it does.
+        Adapters that were loaded and properties that were set meanwhile are no part of it."""
+        path = os.path.abspath(arguments.path("path", path, exists=False))
+        if os.path.lexists(path):
+            raise FileExistsError(f"{path} exists; the artifact is saved to a new folder")
+        beside = tempfile.mkdtemp(prefix=f"{os.path.basename(path)}.tmp-", dir=os.path.dirname(path))
+        try:
+            copy = shutil.copytree(self._path, os.path.join(beside, "copy"))
+            if _fingerprint(copy) != self._manifest:
+                raise ValueError(f"{self._path} was replaced after the model was opened; open it anew")
+            os.rename(copy, path)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
     def switch(self, name: str | None) -> None:
         """Switches an adapter into the weights, or with None back to the base."""
-        self._model.switch(name)
+        self._model.switch(arguments.text("name", name, optional=True))
 
-    def load_adapter(self, name: str, path: str | os.PathLike, slot: str | None = None) -> None:
+    def load_adapter(
+        self, name: str, path: str | os.PathLike, slot: str | None = None, replace: bool = False
+    ) -> None:
         """Loads a PEFT folder under a name; slot is needed where the model has several. An adapter in a
-        load-bound slot acts until it is unloaded."""
-        self._model.load_adapter(name, os.fspath(path), slot)
+        load-bound slot acts until it is unloaded.
+
+        A name in use is a ValueError, unless `replace`: then the new adapter takes the place of the old one
+        at once, for all calls that begin later, while calls under way end with the old one.
+        """
+        arguments.text("name", name)
+        arguments.text("slot", slot, optional=True)
+        arguments.flag("replace", replace)
+        path = arguments.path("path", path)
+        with self._loading:
+            if not replace and name in self.adapters:
+                raise ValueError(f"there is an adapter '{name}'; replace=True puts the new one in its place")
+            self._model.load_adapter(name, path, slot)
 
     def unload_adapter(self, name: str) -> None:
         """Forgets an adapter; calls under way finish with it."""
-        self._model.unload_adapter(name)
+        self._model.unload_adapter(arguments.text("name", name))
 
     def set(self, name: str, value: float) -> None:
         """Sets a property for all calls to come, as in set("sql.scale", 0.7) or set("sql.rank", 4)."""
-        self._model.set(name, value)
+        self._model.set(arguments.text("name", name), arguments.number("value", value))
 
     @property
     def adapters(self) -> dict[str, dict]:
@@ -101,21 +211,68 @@ class Model:
         self._model.verify()
 
 
+def _fingerprint(path):
+    """Of the manifest, which holds the hashes of the other files."""
+    with open(os.path.join(path, "manifest.pb"), "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def _ports(ports):
+    return {port["name"]: Port(port["dtype"], tuple(port["dims"])) for port in ports}
+
+
+def _settings(settings):
+    if settings is not None and not isinstance(settings, collections.abc.Mapping):
+        raise TypeError(f"settings must be a dict of numbers by name, not {type(settings).__name__}")
+    return [
+        (arguments.text("a setting's name", name), arguments.number(f"setting {name}", value))
+        for name, value in (settings or {}).items()
+    ]
+
+
+def _rows(adapters):
+    """What acts on all rows, what on each, and the tokens of a row that this is for."""
+    if adapters is None:
+        return None, None, 0
+    if isinstance(adapters, (str, collections.abc.Mapping)):
+        return _mix(adapters), None, 0
+    if not isinstance(adapters, (list, tuple)):
+        raise TypeError(
+            f"adapters must be a name, a dict of shares, a list with one for each row or None, not "
+            f"{type(adapters).__name__}"
+        )
+    rows, tokens = list(adapters), 0
+    if rows and all(isinstance(row, (list, tuple)) for row in rows):
+        tokens = len(rows[0])
+        if any(len(row) != tokens for row in rows) or not tokens:
+            raise ValueError("adapters by token: the rows must have the same number of tokens")
+        rows = [token for row in rows for token in row]
+    return None, [_mix(each) for each in rows], tokens
+
+
 def _mix(adapters):
     """The adapters of a row as the runtime reads them: "0.7*fr+0.3*sql"."""
-    if not isinstance(adapters, dict):
-        return adapters
+    if not isinstance(adapters, collections.abc.Mapping):
+        return arguments.text("an adapter of a row", adapters, optional=True)
     if not adapters:
         return None
-    return "+".join(f"{float(share)!r}*{name}" for name, share in adapters.items())
+    shares = {
+        arguments.text("an adapter's name", name): arguments.number(f"the share of {name}", share)
+        for name, share in adapters.items()
+    }
+    return "+".join(f"{share!r}*{name}" for name, share in shares.items())
 
 
-def _array(value):
+def _array(name, value):
     """The value as a contiguous array on the CPU that the extension can view."""
     if isinstance(value, np.ndarray) or not hasattr(value, "__dlpack__"):
         array = np.asarray(value)
+        if array.dtype.kind not in "biufc":
+            raise TypeError(f"input '{name}' must be an array of numbers, not of {array.dtype}")
         native = array.astype(array.dtype.newbyteorder("="), copy=False)
         return native if native.flags.c_contiguous else np.ascontiguousarray(native)
     # torch refuses to export tensors that require a gradient.
     value = value.detach() if hasattr(value, "detach") else value
+    if value.__dlpack_device__()[0] != 1:
+        raise TypeError(f"input '{name}' must be in the memory of the processor, not of another device")
     return value.contiguous() if hasattr(value, "contiguous") else value

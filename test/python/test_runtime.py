@@ -88,7 +88,7 @@ def test_faults_of_the_input(model, arguments, message):
 
 
 def test_other_faults(model, tmp_path):
-    with pytest.raises(ValueError, match="does not exist"):
+    with pytest.raises(FileNotFoundError, match="none"):
         ao.load(tmp_path / "none")
     with pytest.raises(ValueError, match=r"adapter_config\.json"):
         model.load_adapter("x", tmp_path, slot="tenant")

@@ -54,7 +54,7 @@ def test_load_replace_and_unload_while_running(oracle, tmp_path, architecture):
     assert_agrees(model(**feed)["logits"], without)
     model.load_adapter("x", str(a.folder), slot="tenant")
     assert_agrees(model(**feed, adapters=["x"] * rows)["logits"], a.outputs["wide"], without)
-    model.load_adapter("x", str(b.folder), slot="tenant")  # a new generation of the name
+    model.load_adapter("x", str(b.folder), slot="tenant", replace=True)  # a new generation of the name
     assert_agrees(model(**feed, adapters=["x"] * rows)["logits"], b.outputs["wide"], without)
     assert list(model.adapters) == ["x"]
     model.unload_adapter("x")
@@ -140,7 +140,7 @@ def test_load_time(oracle, tmp_path, architecture, exporter, method):
     before = model(**feed)["logits"]
     for seed in (1, 2):
         adapter = oracle.adapter(architecture, method, seed)
-        model.load_adapter("x", adapter.folder)  # a new generation, the second time
+        model.load_adapter("x", adapter.folder, replace=True)  # a new generation, the second time
         assert_agrees(model(**feed)["logits"], adapter.outputs["wide"], without)
     with pytest.raises(ValueError, match="bound at load"):
         model(**feed, adapters="x")
