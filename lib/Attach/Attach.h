@@ -58,6 +58,7 @@ struct AttachOptions {
   bool requireProof = false;   ///< an update whose parameter the base does not prove is an error
   /// Look only; the module stays as it is.
   bool checkOnly = false;
+  bool norms = false; ///< report how large updates and weights are
   /// Code for a device, which does not sort tokens by expert.
   bool onDevice = false;
   /// The output has no place for adapters that are not merged.
@@ -77,6 +78,7 @@ struct Placement {
   bool transposed = false; ///< the graph's tensor is [in, out]
   std::string note;        ///< "new bias", "tied", "unchanged", or ""
   Evidence evidence = Evidence::Names;
+  std::optional<double> weightNorm, updateNorm; ///< Frobenius, where AttachOptions::norms asks for them
   std::string derivation; ///< what the graph holds, where it is not the parameter itself: "1 + norm.weight"
 };
 
@@ -128,6 +130,7 @@ struct LeftOver {
 /// How many modules of an adapter have a place.
 struct AdapterVerdict {
   std::string adapter, hash;
+  std::string path, method, base; ///< its folder, PEFT's type of it, and what it names as its base
   size_t modules = 0, placed = 0;
   std::string stranger; ///< where none has: what the adapter and the graph seem to be of
 };

@@ -6,8 +6,10 @@
 #include "lib/Attach/Match.h"
 #include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Modules.h"
+#include "lib/Attach/Norms.h"
 #include "lib/Attach/Verdict.h"
 #include "lib/Checkpoint/Bottleneck.h"
+#include <cmath>
 #include <set>
 
 using namespace mlir;
@@ -147,6 +149,14 @@ void Planner::reportAt(const Update &update, const Target &target, bool unchange
   row.note = unchanged ? "unchanged" : target.note;
   row.evidence = unchanged ? Evidence::Contents : target.proof.evidence;
   row.derivation = target.proof.derivation.text(update.module + "." + update.parameter);
+  if (options.norms && parameter.value)
+    row.weightNorm = weightNorm(parameter);
+  auto measure = [&](const Update &own) {
+    std::optional<double> norm =
+        options.norms && parameter.value && !unchanged ? updateNorm(own, parameter) : std::nullopt;
+    row.updateNorm = norm && scales ? std::optional(*norm * std::fabs(adapter->request->scale)) : norm;
+  };
+  measure(update);
   if (!parts) {
     report.placements.push_back(std::move(row));
     return;
@@ -156,6 +166,7 @@ void Planner::reportAt(const Update &update, const Target &target, bool unchange
     row.rank = each.update->rank;
     row.scale = scales ? each.update->scale * adapter->request->scale : 1.0;
     row.evidence = each.evidence;
+    measure(*each.update);
     row.note = "outputs " + std::to_string(each.part.offset) + " to " +
                std::to_string(each.part.offset + each.part.size - 1);
     report.placements.push_back(row);

@@ -147,6 +147,10 @@ std::string adapter::reportJson(const AttachReport &report) {
       entry["rank"] = row.rank;
     if (!row.note.empty())
       entry["note"] = row.note;
+    if (row.weightNorm)
+      entry["weight_norm"] = *row.weightNorm;
+    if (row.updateNorm)
+      entry["update_norm"] = *row.updateNorm;
     updates.push_back(std::move(entry));
   }
   llvm::json::Array slots;
@@ -166,6 +170,7 @@ std::string adapter::reportJson(const AttachReport &report) {
     leftOver.push_back(each.text());
   for (const AdapterVerdict &each : report.verdicts)
     verdicts.push_back(llvm::json::Object{{"adapter", each.adapter},
+                                          {"path", each.path},
                                           {"modules", static_cast<int64_t>(each.modules)},
                                           {"placed", static_cast<int64_t>(each.placed)},
                                           {"why_none", each.stranger}});

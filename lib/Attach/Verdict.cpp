@@ -123,6 +123,9 @@ AdapterVerdict adapter::judge(const LoadedAdapter &adapter, const AttachPlan &pl
   AdapterVerdict verdict;
   verdict.adapter = adapter.request->name;
   verdict.hash = adapter.contents.hash;
+  verdict.path = adapter.request->path;
+  verdict.method = adapter.contents.method;
+  verdict.base = adapter.contents.baseModel;
   std::set<std::string> all, left;
   for (const Placement &row : report.placements)
     if (row.adapter == verdict.adapter)

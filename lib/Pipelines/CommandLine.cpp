@@ -126,6 +126,7 @@ Result<CommandLine> adapter::interpret(const Words &words) {
   line.attach.allowOtherBase = words.allowOtherBase;
   line.attach.requireProof = words.requireProof;
   line.attach.checkOnly = words.check;
+  line.attach.norms = words.check && line.report != "text";
   line.attach.mergeOnly = line.isMerged();
   if (Status status = readExtendedOptions(words, line); !status)
     return status.error();

@@ -133,6 +133,31 @@ def test_reports_in_files(bert, tmp_path):
     product.refused("adapter-opt", bert, "--report=json", code=2, mentions=["add --check"])
 
 
+def test_ranks_and_norms_are_drawn(bert, tmp_path):
+    """The page names model and adapter; norms are those of NumPy."""
+    folder = lora(tmp_path / "x", BERT, base_model_name_or_path="org/<bert>")
+    page = product.opt(bert, f"--adapter={folder}:scale=-2", "--check", "--report=html", "--no-base")
+    assert "<h1>x in bert</h1>" in page and "made of org/&lt;bert&gt;" in page
+    assert page.count("<svg") == 2 and page.count("<rect") == 2 * len(BERT)
+    report = json.loads(
+        product.opt(bert, f"--adapter={folder}:scale=-2", "--check", "--report=json", "--no-base")
+    )
+    weights = {each.name: numpy_helper.to_array(each) for each in onnx.load(bert).graph.initializer}
+    for row in report["updates"]:
+        assert row["weight_norm"] == pytest.approx(
+            np.linalg.norm(weights[row["module"] + ".weight"]), rel=1e-5
+        )
+        assert row["update_norm"] == pytest.approx(2 * np.linalg.norm(np.full((8, 8), 2.0)), rel=1e-5)
+    saved = lora(tmp_path / "y", BERT[:1], modules_to_save=["value"])
+    tensors = safetensors.numpy.load_file(saved / "adapter_model.safetensors")
+    value = np.ones((8, 8), np.float32)
+    tensors[f"base_model.model.{BERT[1]}.weight"] = value
+    safetensors.numpy.save_file(tensors, saved / "adapter_model.safetensors")
+    report = json.loads(product.opt(bert, f"--adapter={saved}", "--check", "--report=json"))
+    row = next(each for each in report["updates"] if each["form"] == "replace")
+    assert row["update_norm"] == pytest.approx(np.linalg.norm(value - weights[BERT[1] + ".weight"]), rel=1e-5)
+
+
 def test_what_was_written(bert, tmp_path):
     adapter = lora(tmp_path / "x", BERT)
     done = product.call("adapter-opt", bert, f"--adapter={adapter}", "-o", tmp_path / "m.onnx")
