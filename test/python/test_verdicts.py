@@ -125,7 +125,9 @@ def test_reports_in_files(bert, tmp_path):
     adapter = f"--adapter={lora(tmp_path / 'x', BERT)}"
     assert product.opt(bert, adapter, "--check", "-o", tmp_path / "r.json") == ""
     report = json.loads((tmp_path / "r.json").read_text())
-    assert report["verdicts"] == [{"adapter": "x", "modules": 6, "placed": 6, "why_none": ""}]
+    assert report["verdicts"] == [
+        {"adapter": "x", "path": str(tmp_path / "x"), "modules": 6, "placed": 6, "why_none": ""}
+    ]
     product.opt(bert, adapter, "--check", "-o", tmp_path / "r.html")
     assert (tmp_path / "r.html").read_text().startswith("<!DOCTYPE html>")
     product.opt(bert, adapter, "--check", "--report=text", "-o", tmp_path / "r.txt")
