@@ -154,6 +154,12 @@ Status AtomicFile::write(const void *data, size_t size) {
   return Done{};
 }
 
+Status AtomicFile::seek(uint64_t offset) {
+  if (lseek(temporary.descriptor(), static_cast<off_t>(offset), SEEK_SET) < 0)
+    return systemError(path, "write");
+  return Done{};
+}
+
 Status AtomicFile::commit() {
   if (isCancelled())
     return cancelledError();

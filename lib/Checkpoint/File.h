@@ -7,6 +7,7 @@
 #include "lib/Checkpoint/Result.h"
 #include "lib/Checkpoint/Temporary.h"
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -39,6 +40,8 @@ class AtomicFile {
 public:
   static Result<std::unique_ptr<AtomicFile>> create(const std::string &path, bool mayBeMapped = false);
   Status write(const void *data, size_t size);
+  // Where the next write begins; what is there already is overwritten.
+  Status seek(uint64_t offset);
   Status commit();
   const std::string &temporaryPath() const { return temporary.path(); }
 

@@ -1,152 +1,121 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// .npz: a zip archive of .npy files, uncompressed; see Npy.h. Sizes and offsets beyond 4 GiB are in records of 64 bits,
-// as APPNOTE.TXT of PKWARE has it, sections 4.3 and 4.5.3.
+// .npz: a zip archive of .npy files, uncompressed; see Npy.h. The archive is minizip's; its bytes go to an AtomicFile.
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Npy.h"
 #include <algorithm>
-#include <array>
-#include <cstring>
+#include <minizip/zip.h>
 #include <set>
+#include <utility>
 
 namespace adapter::checkpoint {
 
 namespace {
 
-constexpr uint32_t mask = 0xffffffff;
+// Where minizip writes. It is told of no failure, upon which it would not give back all of its memory: what comes behind
+// one goes nowhere, and `status` is asked after each call.
+struct Target {
+  AtomicFile &file;
+  Status status = Done{};
+  uint64_t end = 0, position = 0;
 
-// Eight bytes at a time; table[i] is of a byte with i bytes behind it.
-class Crc32 {
-public:
-  void add(const void *data, size_t size) {
-    const auto *bytes = static_cast<const unsigned char *>(data);
-    for (; size >= 8; size -= 8, bytes += 8) {
-      uint64_t word;
-      std::memcpy(&word, bytes, 8);
-      word ^= value;
-      value = 0;
-      for (int i = 0; i < 8; ++i)
-        value ^= tables()[7 - i][word >> (8 * i) & 255];
-    }
-    for (; size; --size, ++bytes)
-      value = value >> 8 ^ tables()[0][(value ^ *bytes) & 255];
+  void write(const void *data, size_t size) {
+    if (status)
+      status = file.write(data, size);
+    position += size;
+    end = std::max(end, position);
   }
-  uint32_t get() const { return ~value; }
-
-private:
-  using Tables = std::array<std::array<uint32_t, 256>, 8>;
-  static const Tables &tables() {
-    static const Tables all = [] {
-      Tables made;
-      for (uint32_t byte = 0; byte < 256; ++byte) {
-        uint32_t crc = byte;
-        for (int bit = 0; bit < 8; ++bit)
-          crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
-        made[0][byte] = crc;
-      }
-      for (uint32_t byte = 0; byte < 256; ++byte)
-        for (int i = 1; i < 8; ++i)
-          made[i][byte] = made[i - 1][byte] >> 8 ^ made[0][made[i - 1][byte] & 255];
-      return made;
-    }();
-    return all;
-  }
-  uint32_t value = mask;
-};
-
-// A record in little endian.
-struct Record {
-  std::string bytes;
-  Record &put(uint64_t value, int size) {
-    for (int i = 0; i < size; ++i)
-      bytes += static_cast<char>(value >> (8 * i));
-    return *this;
+  // minizip goes back to a member's header when it knows the checksum, and forth again.
+  void seek(uint64_t offset, int origin) {
+    position = offset + (origin == ZLIB_FILEFUNC_SEEK_CUR   ? position
+                         : origin == ZLIB_FILEFUNC_SEEK_END ? end
+                                                            : 0);
+    if (status)
+      status = file.seek(position);
   }
 };
 
-struct Member {
-  std::string name;
-  uint32_t crc;
-  uint64_t size, offset;
-
-  // The fields that the local and the central header share, and what does not fit into 32 bits.
-  Record header(uint32_t signature, bool central) const {
-    Record wide;
-    if (size >= mask)
-      wide.put(size, 8).put(size, 8);
-    if (central && offset >= mask)
-      wide.put(offset, 8);
-    uint64_t extra = wide.bytes.empty() ? 0 : wide.bytes.size() + 4;
-    Record record;
-    record.put(signature, 4);
-    if (central)
-      record.put(45, 2);
-    // Version that reads it, names in UTF-8, stored, midnight of 1980-01-01.
-    record.put(45, 2).put(0x800, 2).put(0, 2).put(0, 2).put(0x21, 2);
-    record.put(crc, 4).put(std::min<uint64_t>(size, mask), 4).put(std::min<uint64_t>(size, mask), 4);
-    record.put(name.size(), 2).put(extra, 2);
-    if (central)
-      record.put(0, 8).put(0, 2).put(std::min<uint64_t>(offset, mask),
-                                     4); // no comment, disk 0, no attributes
-    record.bytes += name;
-    if (extra)
-      record.put(1, 2).put(wide.bytes.size(), 2).bytes += wide.bytes;
-    return record;
-  }
-};
+zlib_filefunc64_def functionsOf(Target &target) {
+  zlib_filefunc64_def functions{};
+  functions.opaque = &target;
+  functions.zopen64_file = [](void *opaque, const void *, int) { return opaque; };
+  functions.zwrite_file = [](void *opaque, void *, const void *data, uLong size) {
+    static_cast<Target *>(opaque)->write(data, size);
+    return size;
+  };
+  functions.zread_file = [](void *, void *, void *, uLong) -> uLong { return 0; };
+  functions.ztell64_file = [](void *opaque, void *) -> ZPOS64_T {
+    return static_cast<Target *>(opaque)->position;
+  };
+  functions.zseek64_file = [](void *opaque, void *, ZPOS64_T offset, int origin) -> long {
+    static_cast<Target *>(opaque)->seek(offset, origin);
+    return 0;
+  };
+  functions.zclose_file = [](void *, void *) { return 0; };
+  functions.zerror_file = [](void *, void *) { return 0; };
+  return functions;
+}
 
 class Archive {
 public:
-  explicit Archive(AtomicFile &file) : file(file) {}
+  Archive(const std::string &path, AtomicFile &file) : path(path), target{file} {
+    zlib_filefunc64_def functions = functionsOf(target);
+    zip = zipOpen2_64("", APPEND_STATUS_CREATE, nullptr, &functions);
+  }
+  ~Archive() {
+    if (zip)
+      zipClose(zip, nullptr);
+  }
+  Archive(const Archive &) = delete;
 
   Status add(const Tensor &tensor) {
     Result<std::string> header = npyHeader(tensor);
     if (!header)
-      return header.error();
-    Member member{tensor.key + ".npy", 0, header->size() + tensor.bytes, end};
-    if (member.name.size() > 0xffff || !names.insert(member.name).second)
-      return Error{"'" + tensor.key + "': the name is there twice, or too long"};
-    Crc32 crc;
-    crc.add(header->data(), header->size());
-    crc.add(tensor.data, tensor.bytes);
-    member.crc = crc.get();
-    Status status = write(member.header(0x04034b50, false).bytes);
+      return Error{path + ": " + header.error().message};
+    std::string name = tensor.key + ".npy";
+    if (name.size() > 0xffff || name.find('\0') != std::string::npos || !names.insert(name).second)
+      return Error{path + ": '" + tensor.key + "': the name is there twice, too long, or holds a zero"};
+    if (Status status = open(name); !status)
+      return status;
+    Status status = write(header->data(), header->size());
     if (status)
-      status = write(*header);
-    if (status)
-      status = file.write(tensor.data, tensor.bytes);
-    end += tensor.bytes;
-    members.push_back(std::move(member));
-    return status;
+      status = write(tensor.data, tensor.bytes);
+    return status ? check(zipCloseFileInZip(zip)) : status;
   }
 
-  Status finish() {
-    uint64_t begin = end;
-    for (const Member &member : members)
-      if (Status status = write(member.header(0x02014b50, true).bytes); !status)
-        return status;
-    uint64_t size = end - begin, count = members.size();
-    Record tail;
-    if (count >= 0xffff || size >= mask || begin >= mask) {
-      tail.put(0x06064b50, 4).put(44, 8).put(45, 2).put(45, 2).put(0, 8).put(count, 8).put(count, 8);
-      tail.put(size, 8).put(begin, 8);
-      tail.put(0x07064b50, 4).put(0, 4).put(end, 8).put(1, 4);
-    }
-    uint64_t few = std::min<uint64_t>(count, 0xffff);
-    tail.put(0x06054b50, 4).put(0, 4).put(few, 2).put(few, 2);
-    tail.put(std::min<uint64_t>(size, mask), 4).put(std::min<uint64_t>(begin, mask), 4).put(0, 2);
-    return write(tail.bytes);
-  }
+  Status finish() { return check(zipClose(std::exchange(zip, nullptr), nullptr)); }
 
 private:
-  Status write(const std::string &bytes) {
-    end += bytes.size();
-    return file.write(bytes.data(), bytes.size());
+  Status open(const std::string &name) {
+    zip_fileinfo info{};
+    info.dosDate = 0x210000; // midnight of 1980-01-01: equal tensors give equal files
+    constexpr uLong version = 45, utf8 = 1 << 11;
+    return check(zipOpenNewFileInZip4_64(zip, name.c_str(), &info, nullptr, 0, nullptr, 0, nullptr,
+                                         /*method=*/0, /*level=*/0, /*raw=*/0, -MAX_WBITS, DEF_MEM_LEVEL,
+                                         Z_DEFAULT_STRATEGY, /*password=*/nullptr, /*crcForCrypting=*/0,
+                                         version, utf8, /*zip64=*/1));
   }
-  AtomicFile &file;
-  std::vector<Member> members;
+  Status write(const void *data, size_t size) {
+    constexpr size_t most = 1 << 26; // so that a failure is heard of soon
+    for (const char *bytes = static_cast<const char *>(data); size;) {
+      auto piece = static_cast<unsigned>(std::min(size, most));
+      if (Status status = check(zipWriteInFileInZip(zip, bytes, piece)); !status)
+        return status;
+      bytes += piece;
+      size -= piece;
+    }
+    return Done{};
+  }
+  Status check(int code) {
+    if (target.status && code != ZIP_OK)
+      return Error{path + ": cannot write: error " + std::to_string(code) + " of minizip"};
+    return target.status;
+  }
+
+  const std::string &path;
+  Target target;
   std::set<std::string> names;
-  uint64_t end = 0; // bytes written
+  zipFile zip;
 };
 
 } // namespace
@@ -155,10 +124,10 @@ Status writeNpz(const std::string &path, const std::vector<Tensor> &tensors) {
   Result<std::unique_ptr<AtomicFile>> file = AtomicFile::create(path);
   if (!file)
     return file.error();
-  Archive archive(**file);
+  Archive archive(path, **file);
   for (const Tensor &tensor : tensors)
     if (Status status = archive.add(tensor); !status)
-      return Error{path + ": " + status.error().message};
+      return status;
   Status status = archive.finish();
   return status ? (*file)->commit() : status;
 }

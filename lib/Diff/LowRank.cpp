@@ -4,73 +4,93 @@
 // projection on a random subspace that power iterations turn towards the leading directions (Halko, Martinsson
 // and Tropp, "Finding structure with randomness", 2011). The seed is fixed: equal inputs give equal files.
 #include "lib/Diff/Diff.h"
-#include "lib/Diff/Linear.h"
+#include <Eigen/QR>
+#include <Eigen/SVD>
 #include <algorithm>
-#include <cmath>
+#include <atomic>
+#include <future>
 #include <random>
+#include <thread>
 
 namespace adapter::diff {
 
 using checkpoint::Error;
 using checkpoint::Result;
+using Matrix = Eigen::MatrixXd;
+using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-// The columns of m [rows, columns] made orthonormal, rows >= columns.
-static Matrix orthonormalised(const Matrix &m, int64_t rows, int64_t columns) {
-  Matrix basis(m.size()), result(m.size());
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j)
-      basis[j * rows + i] = m[i * columns + j];
-  orthonormaliseRows(basis, columns, rows);
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j)
-      result[i * columns + j] = basis[j * rows + i];
-  return result;
+// Calls body(begin, size) for pieces of `count`, on all processors: what Eigen would do with OpenMP, which is a shared
+// library more. Pieces do not depend on the processors, so neither does what comes out.
+template <typename Body>
+static void inParallel(int64_t count, Body body) {
+  constexpr int64_t piece = 256;
+  std::atomic<int64_t> next{0};
+  auto work = [&] {
+    for (int64_t i = next.fetch_add(piece); i < count; i = next.fetch_add(piece))
+      body(i, std::min(piece, count - i));
+  };
+  int64_t pieces = (count + piece - 1) / piece, processors = std::thread::hardware_concurrency();
+  std::vector<std::future<void>> others;
+  for (int64_t i = 1; i < std::min(pieces, processors); ++i)
+    others.push_back(std::async(work)); // where the system has no thread to give, it waits for get()
+  work();
+  for (std::future<void> &other : others)
+    other.get();
 }
 
-Result<Factors> factorise(const Matrix &matrix, int64_t rows, int64_t columns, int64_t rank) {
+template <typename Left>
+static Matrix product(const Left &a, const Matrix &b) {
+  Matrix c(a.rows(), b.cols());
+  inParallel(a.rows(), [&](int64_t begin, int64_t size) {
+    c.middleRows(begin, size).noalias() = a.middleRows(begin, size) * b;
+  });
+  return c;
+}
+
+// An orthonormal basis of what the columns of m span, rows >= columns.
+static Matrix orthonormalised(const Matrix &m) {
+  return Eigen::HouseholderQR<Matrix>(m).householderQ() * Matrix::Identity(m.rows(), m.cols());
+}
+
+// An orthonormal basis [rows, width] that all but holds the leading directions of the matrix.
+template <typename Map>
+static Matrix leadingRange(const Map &matrix, int64_t width) {
+  std::mt19937_64 random(20240501);
+  std::normal_distribution<double> normal;
+  RowMajor probe(matrix.cols(), width);
+  std::generate_n(probe.data(), probe.size(), [&] { return normal(random); });
+  Matrix basis = product(matrix, probe);
+  for (int i = 0; i < 4; ++i)
+    basis = product(matrix, orthonormalised(product(matrix.transpose(), orthonormalised(basis))));
+  return orthonormalised(basis);
+}
+
+Result<Factors> factorise(const std::vector<double> &values, int64_t rows, int64_t columns, int64_t rank) {
+  Eigen::Map<const RowMajor> matrix(values.data(), rows, columns);
   int64_t small = std::min(rows, columns);
   rank = std::min(rank, small);
   int64_t width = std::min(small, rank + 16); // oversampling
-  // matrix = basis * rest; the identity is no basis worth storing.
   bool whole = width == small || small <= 256;
-  Matrix basis, rest = matrix;
-  int64_t restRows = rows;
-  if (!whole) {
-    std::mt19937_64 random(20240501);
-    std::normal_distribution<double> normal;
-    Matrix probe(columns * width);
-    for (double &value : probe)
-      value = normal(random);
-    basis = product(matrix, false, probe, false, rows, width, columns);
-    for (int i = 0; i < 4; ++i) {
-      basis = orthonormalised(basis, rows, width);
-      Matrix back =
-          orthonormalised(product(matrix, true, basis, false, columns, width, rows), columns, width);
-      basis = product(matrix, false, back, false, rows, width, columns);
-    }
-    basis = orthonormalised(basis, rows, width);
-    rest = product(basis, true, matrix, false, width, columns, rows);
-    restRows = width;
+  // matrix = basis * rest; the identity is no basis worth storing.
+  Matrix basis, rest;
+  if (whole) {
+    rest = matrix;
+  } else {
+    basis = leadingRange(matrix, width);
+    rest = product(matrix.transpose(), basis).transpose();
   }
-  int64_t directions = std::min(restRows, columns);
-  Decomposition parts;
-  if (!decompose(rest, restRows, columns, parts))
+  Eigen::BDCSVD<Matrix> parts(rest, Eigen::ComputeThinU | Eigen::ComputeThinV);
+  if (parts.info() != Eigen::Success)
     return Error{"the singular value decomposition did not converge"};
-  const auto &[left, values, v] = parts;
-  Matrix u = left;
+  const auto &found = parts.singularValues();
   // Directions that are rounding alone are left out.
-  while (rank > 1 && !(values[rank - 1] > 1e-7 * values[0]))
+  while (rank > 1 && !(found[rank - 1] > 1e-7 * found[0]))
     --rank;
-  Factors factors{rank, Matrix(rank * columns), Matrix(rows * rank)};
-  if (!whole)
-    u = product(basis, false, u, false, rows, directions, width);
-  for (int64_t r = 0; r < rank; ++r) {
-    double half = std::sqrt(values[r]);
-    for (int64_t j = 0; j < columns; ++j)
-      factors.a[r * columns + j] = half * v[r * columns + j];
-    for (int64_t i = 0; i < rows; ++i)
-      factors.b[i * rank + r] = half * u[i * directions + r];
-  }
+  auto halves = found.head(rank).cwiseSqrt().asDiagonal();
+  Matrix u = parts.matrixU().leftCols(rank) * halves;
+  Factors factors{rank, std::vector<double>(rank * columns), std::vector<double>(rows * rank)};
+  Eigen::Map<RowMajor>(factors.a.data(), rank, columns) = halves * parts.matrixV().leftCols(rank).transpose();
+  Eigen::Map<RowMajor>(factors.b.data(), rows, rank) = whole ? u : Matrix(basis * u);
   return factors;
 }
 

@@ -2,6 +2,8 @@
 //
 // .npy and .npz.
 #include "lib/Checkpoint/Npy.h"
+#include "lib/Checkpoint/Work.h"
+#include "lib/Checkpoint/ZipArchive.h"
 #include "test/unit/TempFolder.h"
 #include "test/unit/Tensors.h"
 #include <gtest/gtest.h>
@@ -79,11 +81,30 @@ TEST(Npy, RefusesBadFiles) {
 
 TEST(Npz, IsAnUncompressedArchive) {
   TempFolder folder;
-  ASSERT_TRUE(writeNpz(folder / "x.npz", {counting("logits", {2, 2}), counting("a/b", {1})}));
+  std::vector<Tensor> tensors = {counting("logits", {2, 2}), counting("a/b", {1}), counting("c", {0, 3})};
+  ASSERT_TRUE(writeNpz(folder / "x.npz", tensors));
   std::string bytes = folder.read("x.npz");
-  EXPECT_EQ(bytes.substr(0, 4), std::string("PK\3\4"));
-  EXPECT_NE(bytes.find("logits.npy"), std::string::npos);
-  EXPECT_NE(bytes.find(bytesOf(counting("", {2, 2}))), std::string::npos);
+  Result<ZipArchive> zip = ZipArchive::open(folder / "x.npz");
+  ASSERT_TRUE(zip) << zip.error().message;
+  ASSERT_EQ(zip->members().size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    std::string file = *npyHeader(tensors[i]) + bytesOf(tensors[i]);
+    EXPECT_EQ(zip->members()[i].name, tensors[i].key + ".npy");
+    EXPECT_EQ(*zip->read(i, 1000), file);
+    EXPECT_NE(bytes.find(file), std::string::npos);
+  }
+  ASSERT_TRUE(writeNpz(folder / "y.npz", tensors));
+  EXPECT_EQ(folder.read("y.npz"), bytes);
+}
+
+TEST(Npz, LeavesNothingWhereItFails) {
+  TempFolder folder;
   EXPECT_FALSE(writeNpz(folder / "none/x.npz", {counting("a", {1})}));
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.text()), {}), 1);
+  for (const std::string &name : {std::string(70000, 'x'), std::string("a\0b", 3), std::string("a")})
+    EXPECT_FALSE(writeNpz(folder / "x.npz", {counting("a", {1}), counting(name, {1})}));
+  Work work;
+  WorkScope scope(&work);
+  work.cancel();
+  EXPECT_FALSE(writeNpz(folder / "x.npz", {counting("a", {100000})}));
+  EXPECT_TRUE(std::filesystem::is_empty(folder.text()));
 }
