@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// .npz, through libzip; see Npy.h.
+// .npz for writing, through libzip; see Npy.h.
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Npy.h"
 #include <cstdlib>
