@@ -52,6 +52,18 @@ bool endsWith(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
+std::string putIn(std::string_view message, const int64_t *values, int count) {
+  std::string result;
+  for (size_t i = 0; i < message.size(); ++i) {
+    int number =
+        i + 2 < message.size() && message[i] == '{' && message[i + 2] == '}' ? message[i + 1] - '0' : -1;
+    bool stands = number >= 0 && number < count && number <= 9;
+    result += stands ? std::to_string(values[number]) : std::string(1, message[i]);
+    i += stands ? 2 : 0;
+  }
+  return result;
+}
+
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 // The fewest letters that are put in, left out, changed or swapped with the next one; `most` + 1 where it is more. Capitals are no difference.

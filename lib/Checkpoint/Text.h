@@ -4,6 +4,7 @@
 #ifndef ADAPTER_LIB_CHECKPOINT_TEXT_H
 #define ADAPTER_LIB_CHECKPOINT_TEXT_H
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,9 @@ std::string printable(std::string_view text);
 
 bool startsWith(std::string_view text, std::string_view start);
 bool endsWith(std::string_view text, std::string_view end);
+
+// A message with values in the place of "{0}", "{1}" and so on. What else is in braces stays.
+std::string putIn(std::string_view message, const int64_t *values, int count);
 
 // What stands behind "there is no 'nmae'" where one of the names looks like it: "; did you mean 'name'?", else nothing.
 std::string didYouMean(const std::string &wrong, const std::vector<std::string> &names);
