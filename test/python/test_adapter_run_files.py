@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import product
 import pytest
+import tiny
 from product import TINY
 
 X = np.arange(9, dtype=np.float32).reshape(3, 3)
@@ -151,3 +152,30 @@ def test_adapters_that_are_not_there(tmp_path):
     x = f"x={tmp_path / 'x.npy'}"
     refused("--input", x, "--adapter", "r2", mentions=["did you mean 'r1'?"])
     refused("--input", x, "--row-adapters", "-,tenant,r1", mentions=["'tenant' is a slot"])
+
+
+def test_advice_for_what_was_bound_at_build_or_not_at_call(tmp_path):
+    """Each error says which option of adapter-opt makes it settable, and with that option it is."""
+    graph = tiny.graph(
+        tmp_path / "m.onnx", [tiny.matmul("/up/MatMul", "up.weight")], {"up.weight": tiny.numbers(4, 6)}
+    )
+    folder = tiny.adapter(tmp_path / "lora", tiny.lora("up", 6, 4)[0], target_modules=["up"])
+    np.savez(tmp_path / "x.npz", x=tiny.numbers(2, 4))
+    x = ["--input", tmp_path / "x.npz"]
+    product.opt(graph, "--adapter", f"sql={folder}", "-o", tmp_path / "build.adapt")
+    for property_, option in (("scale", "=PATH@row:scale=@call"), ("rank", "=PATH@row --bind sql.rank@call")):
+        said = product.refused(
+            "adapter-run",
+            tmp_path / "build.adapt",
+            *x,
+            "--set",
+            f"sql.{property_}=1",
+            mentions=["bound at build"],
+        )
+        assert f"--adapter sql{option}" in said
+    product.refused(
+        "adapter-run", tmp_path / "build.adapt", *x, "--adapter", "sql", mentions=["--adapter sql=PATH@row"]
+    )
+    product.opt(graph, "--adapter", f"sql={folder}@row:scale=@call", "-o", tmp_path / "row.adapt")
+    done = product.call("adapter-run", tmp_path / "row.adapt", *x, "--adapter", "sql", "--set", "sql.scale=2")
+    assert done.returncode == 0, done.stderr
