@@ -57,7 +57,9 @@ static LogicalResult lowerMul(onnxir::NodeOp node, GraphLowering &graph) {
 static void requireDivisor(onnxir::NodeOp node, GraphLowering &graph, Value x, Value y) {
   if (!y.getType().isIndex())
     return;
-  Value zero = graph.value(graph.constant(0));
+  if (APInt known; matchPattern(y, m_ConstantInt(&known)) && !known.isZero())
+    return;
+  Value zero = arith::ConstantIndexOp::create(graph.b, 0);
   graph.require(arith::CmpIOp::create(graph.b, arith::CmpIPredicate::ne, y, zero),
                 describe(node) + ": {0} is divided by 0", {OpFoldResult(x)});
 }
