@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define ADAPTER_ABI_VERSION 3u
+#define ADAPTER_ABI_VERSION 4u
 #define ADAPTER_MAX_RANK 8
 #define ADAPTER_ENTRY_TENSORS 8
 #define ADAPTER_ENTRY_EXTENTS 4
@@ -88,8 +88,9 @@ typedef struct adapter_host_v1 {
   void (*release)(void *state, void *memory);
   /* Where the call's output `index` of that shape goes; NULL makes the call fail. */
   void *(*output)(void *state, int32_t index, int32_t rank, const int64_t *dims);
-  /* Records why the call fails; the first message is kept. The code then returns non-zero. */
-  void (*fail)(void *state, const char *message);
+  /* Records why the call fails; the first message is kept. "{0}" to "{count - 1}" in it stand for the values. The code
+   * then returns non-zero. */
+  void (*fail)(void *state, const char *message, const int64_t *values, int32_t count);
   /* NULL unless the manifest names a device. Only the call's own thread may use it. */
   const adapter_device_v1 *device;
   /* NULL unless the manifest says that experts are partitioned. */

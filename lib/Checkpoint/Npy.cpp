@@ -139,7 +139,10 @@ Result<Tensor> readNpy(const std::string &path) {
   Result<MappedFile> file = mapFile(path);
   if (!file)
     return file.error();
-  std::string_view text = file->text();
+  return parseNpy(path, file->text(), file->owner);
+}
+
+Result<Tensor> parseNpy(const std::string &path, std::string_view text, std::shared_ptr<const void> owner) {
   if (text.size() < 10 || text.substr(0, magic.size()) != magic)
     return Error{path + ": no .npy file"};
   unsigned version = static_cast<unsigned char>(text[6]);
@@ -173,8 +176,8 @@ Result<Tensor> readNpy(const std::string &path) {
     return Error{path + ": shape " + shapeText(mapped.shape) + " of " + dtypeName(mapped.dtype) +
                  " does not fill the " + std::to_string(text.size() - start) + " bytes of data"};
   mapped.bytes = *bytes;
-  mapped.data = file->data + start;
-  mapped.owner = file->owner;
+  mapped.data = reinterpret_cast<const std::byte *>(text.data()) + start;
+  mapped.owner = std::move(owner);
   bool bigEndian = order == '>' && dtypeSize(mapped.dtype) > 1;
   if (!*header.fortran && !bigEndian && reinterpret_cast<uintptr_t>(mapped.data) % 64 == 0)
     return mapped;
@@ -213,6 +216,20 @@ Result<std::string> npyHeader(const Tensor &tensor) {
   std::string result(magic);
   result += {'\1', '\0', static_cast<char>(text.size() & 0xff), static_cast<char>(text.size() >> 8)};
   return result + text;
+}
+
+Status writeNpy(const std::string &path, const Tensor &tensor) {
+  Result<std::string> header = npyHeader(tensor);
+  if (!header)
+    return Error{path + ": " + header.error().message};
+  Result<std::unique_ptr<AtomicFile>> file = AtomicFile::create(path);
+  if (!file)
+    return file.error();
+  if (Status status = (*file)->write(header->data(), header->size()); !status)
+    return status;
+  if (Status status = (*file)->write(tensor.data, tensor.bytes); !status)
+    return status;
+  return (*file)->commit();
 }
 
 } // namespace adapter::checkpoint

@@ -2,6 +2,7 @@
 //
 // See Text.h.
 #include "lib/Checkpoint/Text.h"
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 
@@ -49,6 +50,54 @@ bool startsWith(std::string_view text, std::string_view start) {
 
 bool endsWith(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+std::string putIn(std::string_view message, const int64_t *values, int count) {
+  std::string result;
+  for (size_t i = 0; i < message.size(); ++i) {
+    int number =
+        i + 2 < message.size() && message[i] == '{' && message[i + 2] == '}' ? message[i + 1] - '0' : -1;
+    bool stands = number >= 0 && number < count && number <= 9;
+    result += stands ? std::to_string(values[number]) : std::string(1, message[i]);
+    i += stands ? 2 : 0;
+  }
+  return result;
+}
+
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+// The fewest letters that are put in, left out, changed or swapped with the next one; `most` + 1 where it is more. Capitals are no difference.
+static size_t distance(const std::string &x, const std::string &y, size_t most) {
+  if (x.size() > y.size() + most || y.size() > x.size() + most)
+    return most + 1;
+  std::vector<size_t> older, before(y.size() + 1), row(y.size() + 1);
+  for (size_t j = 0; j <= y.size(); ++j)
+    before[j] = j;
+  for (size_t i = 1; i <= x.size(); ++i) {
+    row[0] = i;
+    for (size_t j = 1; j <= y.size(); ++j) {
+      row[j] =
+          std::min({before[j] + 1, row[j - 1] + 1, before[j - 1] + (lower(x[i - 1]) != lower(y[j - 1]))});
+      if (i > 1 && j > 1 && x[i - 1] == y[j - 2] && x[i - 2] == y[j - 1])
+        row[j] = std::min(row[j], older[j - 2] + 1);
+    }
+    older = before;
+    before = row;
+  }
+  return before[y.size()];
+}
+
+std::string didYouMean(const std::string &wrong, const std::vector<std::string> &names) {
+  constexpr size_t longest = 256; // names from files may be of any length, and the work grows with its square
+  const std::string *nearest = nullptr;
+  size_t least = std::max<size_t>(1, wrong.size() / 3) + 1;
+  for (const std::string &name : names)
+    if (wrong.size() <= longest && name.size() <= longest)
+      if (size_t far = distance(wrong, name, least); far < least && far < name.size()) {
+        least = far;
+        nearest = &name;
+      }
+  return nearest ? "; did you mean '" + *nearest + "'?" : "";
 }
 
 } // namespace adapter::checkpoint

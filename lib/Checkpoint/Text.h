@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Text from files: how it may be shown, how it starts and ends.
+// Text from files and users: how it may be shown, how it starts and ends, what it may have been meant to be.
 #ifndef ADAPTER_LIB_CHECKPOINT_TEXT_H
 #define ADAPTER_LIB_CHECKPOINT_TEXT_H
 
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace adapter::checkpoint {
 
@@ -15,6 +17,12 @@ std::string printable(std::string_view text);
 
 bool startsWith(std::string_view text, std::string_view start);
 bool endsWith(std::string_view text, std::string_view end);
+
+// A message with values in the place of "{0}", "{1}" and so on. What else is in braces stays.
+std::string putIn(std::string_view message, const int64_t *values, int count);
+
+// What stands behind "there is no 'nmae'" where one of the names looks like it: "; did you mean 'name'?", else nothing.
+std::string didYouMean(const std::string &wrong, const std::vector<std::string> &names);
 
 } // namespace adapter::checkpoint
 

@@ -30,7 +30,7 @@ static void bindAllocation(LLVM::CallOp call, LLVM::LLVMFuncOp fail, StringRef m
   Block *rest = block->splitBlock(call);
   Block *failing = b.createBlock(&function.getBody(), function.getBody().end());
   Value text = LLVM::AddressOfOp::create(b, pointerType(b.getContext()), message);
-  LLVM::CallOp::create(b, fail, ValueRange{frame, text});
+  callFail(b, fail, frame, text);
   Type result = function.getFunctionType().getReturnType();
   if (isa<LLVM::LLVMVoidType>(result))
     LLVM::ReturnOp::create(b, ValueRange());

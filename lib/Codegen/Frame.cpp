@@ -52,13 +52,16 @@ Value adapter::askForOutput(ImplicitLocOpBuilder &b, Value frame, int64_t index,
       .getResult();
 }
 
+static constexpr int64_t mostFailValues = 3;
+
 LLVM::LLVMFuncOp adapter::getOrMakeFail(ModuleOp module) {
   if (auto existing = module.lookupSymbol<LLVM::LLVMFuncOp>("kernel.fail"))
     return existing;
   ImplicitLocOpBuilder b(module.getLoc(), module.getContext());
   b.setInsertionPointToEnd(module.getBody());
-  auto type =
-      LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()), {pointerType(b), pointerType(b)});
+  SmallVector<Type> types{pointerType(b), pointerType(b), b.getI32Type()};
+  types.append(mostFailValues, b.getI64Type());
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()), types);
   auto function = LLVM::LLVMFuncOp::create(b, "kernel.fail", type, LLVM::Linkage::Internal);
   Block *entry = function.addEntryBlock(b);
   b.setInsertionPointToStart(entry);
@@ -67,7 +70,21 @@ LLVM::LLVMFuncOp adapter::getOrMakeFail(ModuleOp module) {
   LLVM::StoreOp::create(b, one, pointerAt(b, entry->getArgument(0), FrameOffsets::kStatus), /*alignment=*/4,
                         /*isVolatile=*/false, /*isNonTemporal=*/false, /*isInvariantGroup=*/false,
                         LLVM::AtomicOrdering::monotonic);
-  callHost(b, entry->getArgument(0), offsetof(adapter_host_v1, fail), Type(), entry->getArgument(1));
+  Value values = LLVM::AllocaOp::create(b, pointerType(b), b.getI64Type(), constantI64(b, mostFailValues));
+  for (int64_t i = 0; i < mostFailValues; ++i)
+    LLVM::StoreOp::create(b, entry->getArgument(3 + i), pointerAt(b, values, 8 * i));
+  callHost(b, entry->getArgument(0), offsetof(adapter_host_v1, fail), Type(),
+           ValueRange{entry->getArgument(1), values, entry->getArgument(2)});
   LLVM::ReturnOp::create(b, ValueRange());
   return function;
+}
+
+void adapter::callFail(ImplicitLocOpBuilder &b, LLVM::LLVMFuncOp fail, Value frame, Value message,
+                       ValueRange values) {
+  auto count = b.getI32IntegerAttr(static_cast<int32_t>(values.size()));
+  SmallVector<Value> operands{frame, message, LLVM::ConstantOp::create(b, b.getI32Type(), count)};
+  llvm::append_range(operands, values);
+  while (operands.size() < 3 + mostFailValues)
+    operands.push_back(constantI64(b, 0));
+  LLVM::CallOp::create(b, fail, operands);
 }

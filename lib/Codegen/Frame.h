@@ -48,8 +48,11 @@ mlir::LLVM::CallOp callHost(mlir::ImplicitLocOpBuilder &b, mlir::Value frame, in
 mlir::Value askForOutput(mlir::ImplicitLocOpBuilder &b, mlir::Value frame, int64_t index,
                          mlir::ValueRange sizes);
 
-/// `kernel.fail(frame, message)`: marks the call as failed and tells the host why.
+/// `kernel.fail(frame, message, count, values...)`: marks the call as failed and tells the host why.
 mlir::LLVM::LLVMFuncOp getOrMakeFail(mlir::ModuleOp module);
+/// Calls it; the values, three at most, are i64. Nothing is stored by the caller: what fails costs the rest no memory.
+void callFail(mlir::ImplicitLocOpBuilder &b, mlir::LLVM::LLVMFuncOp fail, mlir::Value frame,
+              mlir::Value message, mlir::ValueRange values = {});
 
 } // namespace adapter
 

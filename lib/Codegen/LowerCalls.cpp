@@ -186,12 +186,12 @@ static void lowerReshape(kernel::ReshapeOp op) {
   op.erase();
 }
 
-static void lowerAssert(cf::AssertOp op, LLVM::LLVMFuncOp fail, int64_t number) {
+static void lowerRequire(kernel::RequireOp op, LLVM::LLVMFuncOp fail, int64_t number) {
   auto function = op->getParentOfType<func::FuncOp>();
   auto module = function->getParentOfType<ModuleOp>();
   ImplicitLocOpBuilder b(op.getLoc(), op);
   std::string name = ("kernel.message" + Twine(number)).str();
-  std::string text = op.getMsg().str() + '\0';
+  std::string text = op.getMessage().str() + '\0';
   auto type = LLVM::LLVMArrayType::get(b.getI8Type(), text.size());
   {
     OpBuilder::InsertionGuard guard(b);
@@ -203,13 +203,17 @@ static void lowerAssert(cf::AssertOp op, LLVM::LLVMFuncOp fail, int64_t number) 
   Block *rest = block->splitBlock(op->getNextNode());
   Block *failing = b.createBlock(&function.getBody(), function.getBody().end());
   Value message = LLVM::AddressOfOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), name);
-  LLVM::CallOp::create(b, fail, ValueRange{function.getArgument(0), message});
+  // Made in the failing block: who does not fail computes nothing for it.
+  SmallVector<Value> values;
+  for (Value value : op.getValues())
+    values.push_back(arith::IndexCastOp::create(b, b.getI64Type(), value));
+  callFail(b, fail, function.getArgument(0), message, values);
   SmallVector<Value> results;
   for (Type result : function.getResultTypes())
     results.push_back(ub::PoisonOp::create(b, result));
   func::ReturnOp::create(b, results);
   b.setInsertionPoint(op);
-  cf::CondBranchOp::create(b, op.getArg(), rest, failing);
+  cf::CondBranchOp::create(b, op.getCondition(), rest, failing);
   op.erase();
 }
 
@@ -232,13 +236,18 @@ struct LowerCallsPass final : adapter::impl::LowerCallsPassBase<LowerCallsPass> 
     module.walk([&](kernel::EntryTensorOp op) { lowerEntryTensor(op); });
     module.walk([&](kernel::ReshapeOp op) { lowerReshape(op); });
     lowerCollectives(module);
-    SmallVector<cf::AssertOp> asserts;
-    module.walk([&](cf::AssertOp op) { asserts.push_back(op); });
-    if (asserts.empty())
+    module.walk([](cf::AssertOp op) {
+      OpBuilder b(op);
+      kernel::RequireOp::create(b, op.getLoc(), op.getArg(), op.getMsg(), ValueRange());
+      op.erase();
+    });
+    SmallVector<kernel::RequireOp> checks;
+    module.walk([&](kernel::RequireOp op) { checks.push_back(op); });
+    if (checks.empty())
       return;
     LLVM::LLVMFuncOp fail = getOrMakeFail(module);
-    for (auto [number, op] : llvm::enumerate(asserts))
-      lowerAssert(op, fail, number);
+    for (auto [number, op] : llvm::enumerate(checks))
+      lowerRequire(op, fail, number);
   }
 };
 } // namespace

@@ -4,7 +4,6 @@
 // group with the register tiles of kernel.linear, and weighted sums in a fixed order.
 #include "lib/Codegen/LowerExperts.h"
 #include "lib/Codegen/LoopEmitter.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include <limits>
 
 using namespace mlir;
@@ -102,7 +101,9 @@ static void lowerDispatch(kernel::DispatchOp op) {
     Value isNegative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, id, zero);
     Value expert = arith::SelectOp::create(b, isNegative, emit.add(id, experts), id);
     Value isInside = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, expert, experts);
-    cf::AssertOp::create(b, isInside, b.getStringAttr(op.getName() + ": an expert's number is out of range"));
+    kernel::RequireOp::create(b, isInside,
+                              b.getStringAttr(op.getName() + ": expert {0} is outside {1} experts"),
+                              ValueRange{id, experts});
     emit.storeIndex(expert, places, {m, j});
     Value next = emit.add(expert, one);
     emit.storeIndex(emit.add(emit.loadIndex(offsets, next), one), offsets, next);

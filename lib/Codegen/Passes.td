@@ -100,7 +100,8 @@ def LowerCallsPass : Pass<"kernel-lower-calls", "mlir::ModuleOp"> {
   let summary = "Lower parameters, views and asserts to what LLVM conversion knows";
   let description = [{
     kernel.parameter reads the call's parameter table, kernel.reshape becomes memref.reinterpret_cast,
-    cf.assert leaves the function after telling the host, exchanges between processes call the host's collectives. Runs after control flow is lowered to blocks.
+    kernel.require and cf.assert leave the function after telling the host, exchanges between processes call the
+    host's collectives. Runs after control flow is lowered to blocks.
   }];
   let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect", "mlir::LLVM::LLVMDialect",
                            "mlir::cf::ControlFlowDialect", "mlir::memref::MemRefDialect",

@@ -3,6 +3,7 @@
 // The evaluator: the pipeline of the CPU, LLVM's JIT linker, and a host table for one process.
 #include "lib/Compile/Evaluate.h"
 #include "adapter-rt/artifact.h"
+#include "lib/Checkpoint/Text.h"
 #include "lib/Checkpoint/Work.h"
 #include "lib/Support/ParameterStore.h"
 #include "lib/Target/Target.h"
@@ -84,11 +85,11 @@ static void *placeOutput(void *state, int32_t index, int32_t rank, const int64_t
   return memory;
 }
 
-static void recordFailure(void *state, const char *message) {
+static void recordFailure(void *state, const char *message, const int64_t *values, int32_t count) {
   auto *call = static_cast<Call *>(state);
   std::lock_guard lock(call->mutex);
   if (call->failure.empty())
-    call->failure = message;
+    call->failure = checkpoint::putIn(message, values, count);
 }
 
 static void parallelFor(void *state, adapter_loop_body_v1 body, void *context, int64_t count, int64_t grain) {

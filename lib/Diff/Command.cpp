@@ -67,8 +67,12 @@ int command(int argc, char **argv) {
       "adapter holds. Changed tensors that have no low-rank form (biases, norms) are kept whole.",
       "adapter-opt diff"};
   std::string base, tuned, form, folder;
-  app.add_option("base", base, "The checkpoint before: x.safetensors, or a folder")->required();
-  app.add_option("tuned", tuned, "The checkpoint after")->required();
+  app.add_option("base", base,
+                 "The checkpoint before: x.safetensors, or a folder of one file or several shards")
+      ->required();
+  app.add_option("tuned", tuned,
+                 "The checkpoint after, in files of its own: the two may be divided otherwise")
+      ->required();
   app.add_option("--as", form, "sparse[,density=D][,mode=add|overwrite] or lora[,rank=R] (rank 16)")
       ->required();
   app.add_option("-o", folder, "The adapter's folder, which must not exist or be empty")->required();

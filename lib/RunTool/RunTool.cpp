@@ -6,17 +6,17 @@
 #include "adapter/Version.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/File.h"
-#include "lib/Checkpoint/Npy.h"
 #include "lib/Checkpoint/Temporary.h"
 #include "lib/Checkpoint/Text.h"
+#include "lib/RunTool/InputFiles.h"
 #include "lib/RunTool/Processes.h"
 #include "lib/RunTool/ProfileCommand.h"
 #include "lib/RunTool/Session.h"
+#include "lib/RunTool/Texts.h"
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <map>
 #include <set>
 
 namespace adapter::runtool {
@@ -24,79 +24,6 @@ namespace adapter::runtool {
 namespace {
 
 constexpr int inputFault = 1, wrongUsage = 2;
-
-// The options as they stand on the command line.
-struct Texts {
-  std::vector<std::string> loads, settings, inputs;
-  std::string rowAdapters;
-};
-
-struct UsageError {
-  std::string message;
-};
-
-std::pair<std::string, std::string> splitPair(const std::string &text, const char *option, const char *form) {
-  size_t equals = text.find('=');
-  if (equals == 0 || equals == std::string::npos || equals + 1 == text.size())
-    throw UsageError{std::string(option) + " " + text + ": expected " + form};
-  return {text.substr(0, equals), text.substr(equals + 1)};
-}
-
-void readTexts(const Texts &texts, bool hasRows, bool hasBatches, Options &options) {
-  for (const std::string &text : texts.loads) {
-    auto [name, path] = splitPair(text, "--load", "NAME=PATH[,slot=SLOT]");
-    Load load{name, path, std::nullopt};
-    // Read from the right: a path may hold commas of its own.
-    if (size_t comma = path.rfind(",slot="); comma != std::string::npos) {
-      load.path = path.substr(0, comma);
-      load.slot = path.substr(comma + 6);
-    }
-    options.loads.push_back(std::move(load));
-  }
-  for (const std::string &text : texts.settings) {
-    auto [name, value] = splitPair(text, "--set", "NAME.scale=NUMBER or NAME.rank=NUMBER");
-    char *end = nullptr;
-    double number = std::strtod(value.c_str(), &end);
-    if (*end)
-      throw UsageError{"--set " + text + ": '" + value + "' is no number"};
-    options.settings.emplace_back(name, number);
-  }
-  std::map<std::string, size_t> names;
-  for (const std::string &text : texts.inputs) {
-    options.inputs.push_back(splitPair(text, "--input", "NAME=FILE.npy"));
-    if (names[options.inputs.back().first]++ && !hasBatches)
-      throw UsageError{"--input " + options.inputs.back().first + " is given twice"};
-  }
-  for (const auto &[name, count] : names)
-    if (count != names.begin()->second)
-      throw UsageError{"--input " + name + " is given " + std::to_string(count) + " times and --input " +
-                       names.begin()->first + " " + std::to_string(names.begin()->second) +
-                       " times; each batch needs both"};
-  if (!hasRows)
-    return;
-  options.rowAdapters.emplace(1);
-  std::vector<size_t> tokens{1}; // of each row
-  for (char c : texts.rowAdapters)
-    if (c == ',' || c == '/') {
-      options.rowAdapters->emplace_back();
-      c == ',' ? tokens.push_back(1) : void(++tokens.back());
-    } else {
-      options.rowAdapters->back() += c;
-    }
-  if (texts.rowAdapters.find('/') != std::string::npos)
-    options.tokens = tokens.front();
-  for (size_t count : tokens)
-    if (count != tokens.front())
-      throw UsageError{"--row-adapters " + texts.rowAdapters + ": a row names adapters for " +
-                       std::to_string(tokens.front()) + " tokens, another for " + std::to_string(count)};
-  for (std::string &name : *options.rowAdapters) {
-    if (name.empty())
-      throw UsageError{"--row-adapters " + texts.rowAdapters +
-                       ": a name is empty; '-' stands for no adapter"};
-    if (name == "-")
-      name.clear();
-  }
-}
 
 int report(const Error &error) {
   std::fprintf(stderr, "adapter-run: error: %s\n", checkpoint::printable(error.message).c_str());
@@ -135,6 +62,14 @@ void printTimes(const char *what, std::vector<double> times) {
 bool isSilent(const Options &options) { return options.processes && options.processes->rank != 0; }
 
 int runCommand(Session &session, const Options &options) {
+  // Before the work is done.
+  if (!options.output.empty()) {
+    Result<size_t> count = session.outputCount();
+    if (!count)
+      return report(count.error());
+    if (std::string complaint = complaintOfOutput(options.output, *count); !complaint.empty())
+      return report(Error{complaint});
+  }
   Result<std::vector<Tensor>> outputs = session.call();
   if (!outputs)
     return report(outputs.error());
@@ -146,7 +81,7 @@ int runCommand(Session &session, const Options &options) {
     summarise(*outputs);
     return 0;
   }
-  Status written = checkpoint::writeNpz(options.output, *outputs);
+  Status written = writeOutputs(options.output, *outputs);
   return written ? 0 : report(written.error());
 }
 
@@ -257,16 +192,18 @@ struct CommandLine {
           ->excludes(one);
       each->add_option("--set", texts.settings, "Set a property: NAME.scale=0.7 or NAME.rank=4; repeatable")
           ->allow_extra_args(false);
-      each->add_option("--input", texts.inputs,
-                       each == profile
-                           ? "An input from a .npy file: NAME=FILE; repeatable, once for each batch"
-                           : "An input from a .npy file: NAME=FILE; repeatable")
+      each->add_option(
+              "--input", texts.inputs,
+              std::string("Inputs from files of NumPy: NAME=FILE.npy, FILE.npz with all its arrays under "
+                          "their names, or NAME=FILE.npz, its array of that name or its only one; ") +
+                  (each == profile ? "repeatable, once for each batch" : "repeatable"))
           ->allow_extra_args(false);
       each->add_option("--entry", options.entry,
                        "Which graph, where the model has several; default: the first");
     }
-    run->add_option("--output", options.output,
-                    "Write the outputs to an .npz file; default: print a summary");
+    run->add_option(
+        "--output", options.output,
+        "Write the outputs to an .npz file, or a single one to an .npy file; default: print a summary");
     profile->add_option("-o,--output", options.output, "The profile")->required();
     switching->add_option("--adapter", adapter, "The adapter to switch in")->required();
     for (CLI::App *each : {bench, switching})
@@ -295,7 +232,11 @@ struct CommandLine {
     app.parse(words);
     CLI::App *chosen = app.get_subcommands().front();
     CLI::Option *rows = chosen->get_option_no_throw("--row-adapters");
-    readTexts(texts, rows && rows->count(), chosen == profile, options);
+    options.hasBatches = chosen == profile;
+    readTexts(texts, rows && rows->count(), options);
+    if (chosen == run && !options.output.empty())
+      if (std::string complaint = complaintOfOutput(options.output, 0); !complaint.empty())
+        throw UsageError{"--output " + complaint};
     CLI::Option *one = chosen->get_option_no_throw("--adapter");
     if (one && one->count() && chosen != switching)
       options.adapter = adapter;

@@ -5,9 +5,8 @@
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Checkpoint/Json.h"
-#include "lib/Checkpoint/Npy.h"
+#include "lib/RunTool/InputFiles.h"
 #include <algorithm>
-#include <map>
 
 namespace adapter::runtool {
 
@@ -43,17 +42,8 @@ Status Session::prepare() {
   for (const auto &[property, value] : options.settings)
     if (Status status = check(adapter_rt_set(model.get(), property.c_str(), value)); !status)
       return status;
-  std::map<std::string, size_t> seen;
-  inputs.resize(1); // a model may take no inputs
-  for (const auto &[name, file] : options.inputs) {
-    Result<Tensor> tensor = checkpoint::readNpy(file);
-    if (!tensor)
-      return tensor.error();
-    tensor->key = name;
-    size_t batch = seen[name]++;
-    inputs.resize(std::max(inputs.size(), batch + 1));
-    inputs[batch].push_back(std::move(*tensor));
-  }
+  if (Status status = readAllInputs(); !status)
+    return status;
   // Shares of several come with the call; a name alone may be one to switch in.
   if (options.adapter && options.adapter->find_first_of("*+") == std::string::npos) {
     Result<std::string> time = timeOf(*options.adapter);
@@ -64,6 +54,30 @@ Status Session::prepare() {
       return switchTo(options.adapter->c_str());
     }
   }
+  return Done{};
+}
+
+Status Session::readAllInputs() {
+  std::map<std::string, size_t> counts;
+  inputs.resize(1); // a model may take no inputs
+  for (const auto &[given, file] : options.inputs) {
+    Result<std::vector<Tensor>> tensors = readInputs(given, file);
+    if (!tensors)
+      return tensors.error();
+    for (Tensor &tensor : *tensors) {
+      size_t batch = counts[tensor.key]++;
+      if (batch && !options.hasBatches)
+        return Error{"input '" + tensor.key + "' is given twice, in " + fileOf[tensor.key] + " and in " +
+                     file};
+      fileOf[tensor.key] = file;
+      inputs.resize(std::max(inputs.size(), batch + 1));
+      inputs[batch].push_back(std::move(tensor));
+    }
+  }
+  for (const auto &[name, count] : counts)
+    if (count != inputs.size())
+      return Error{"input '" + name + "' is given for " + std::to_string(count) + " of " +
+                   std::to_string(inputs.size()) + " batches; each needs all inputs"};
   return Done{};
 }
 
@@ -110,14 +124,21 @@ Result<std::string> Session::timeOf(const std::string &adapter) {
   Result<checkpoint::Json> list = checkpoint::parseJson(text, "adapters");
   if (!list)
     return list.error();
-  std::string known;
-  for (const checkpoint::Json &each : *list) {
-    std::string name = each.value("name", "");
-    if (name == adapter)
+  for (const checkpoint::Json &each : *list)
+    if (each.value("name", "") == adapter)
       return each.value("time", "");
-    known += (known.empty() ? "" : ", ") + name;
-  }
-  return Error{"there is no adapter '" + adapter + "'; there are: " + (known.empty() ? "none" : known)};
+  return std::string();
+}
+
+Result<size_t> Session::outputCount() {
+  Result<std::string> text = info();
+  Result<checkpoint::Json> model = text ? checkpoint::parseJson(*text, "info") : text.error();
+  if (!model)
+    return model.error();
+  for (const checkpoint::Json &entry : model->value("entries", checkpoint::Json::array()))
+    if (options.entry.empty() || entry.value("name", "") == options.entry)
+      return entry.value("outputs", checkpoint::Json::array()).size();
+  return size_t(0); // the call says that there is no such graph
 }
 
 Status Session::switchTo(const char *name) { return check(adapter_rt_switch(model.get(), name)); }
@@ -173,7 +194,7 @@ Result<std::vector<Tensor>> Session::call(size_t batch, Routed routed, void *con
   if (Status status = check(adapter_rt_call(model.get(), views.data(), views.size(), &call, &raw)); !status) {
     // The runtime knows inputs by name; the user knows files.
     const std::string &message = status.error().message;
-    for (const auto &[name, file] : options.inputs)
+    for (const auto &[name, file] : fileOf)
       if (message.rfind("input '" + name + "'", 0) == 0)
         return Error{file + ": " + message};
     return status.error();

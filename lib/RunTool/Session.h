@@ -8,6 +8,7 @@
 #include "adapter-rt/runtime.h"
 #include "lib/Checkpoint/Result.h"
 #include "lib/Checkpoint/Tensor.h"
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,7 +34,8 @@ struct Options {
   std::optional<std::vector<std::string>> rowAdapters; // empty names for none
   size_t tokens = 0; // of a row, if rowAdapters names those of tokens, row after row; else 0
   std::vector<std::pair<std::string, double>> settings;
-  std::vector<std::pair<std::string, std::string>> inputs; // name, file
+  std::vector<std::pair<std::string, std::string>> inputs; // name, file; no name for all arrays of an archive
+  bool hasBatches = false;                                 // an input may be given several times
   std::string entry, output;
   bool noCheck = false, allowOtherBase = false;
   int threads = 0;
@@ -58,15 +60,19 @@ public:
   // Whether the model's files, of all processes, are as they were compiled. To be asked before an answer is given.
   Status confirm();
   Result<std::string> info();
-  Result<std::string> timeOf(const std::string &adapter); // "row", "switch", ...
+  Result<std::string>
+  timeOf(const std::string &adapter); // "row", "switch", ...; "": the call says what is wrong
+  Result<size_t> outputCount();
 
 private:
   explicit Session(const Options &options) : options(options) {}
   Status prepare();
+  Status readAllInputs();
   Status agree();
   const Options &options;
   std::unique_ptr<adapter_rt_model, void (*)(adapter_rt_model *)> model{nullptr, adapter_rt_close};
-  std::vector<std::vector<Tensor>> inputs; // by batch
+  std::vector<std::vector<Tensor>> inputs;   // by batch
+  std::map<std::string, std::string> fileOf; // the last one that an input was read from
   bool switched = false;
 };
 

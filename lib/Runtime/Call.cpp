@@ -2,6 +2,7 @@
 //
 // Calls: checks of inputs and adapters, then the compiled function; see Model.h.
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Text.h"
 #include "lib/Runtime/Manifest.h"
 #include "lib/Runtime/Model.h"
 #include <algorithm>
@@ -27,6 +28,17 @@ std::string inputList(const artifact::Entry &entry) {
   return text.empty() ? "none" : text;
 }
 
+Status checkInputName(const artifact::Entry &entry, const std::string &name) {
+  std::vector<std::string> names;
+  for (const artifact::Tensor &input : entry.inputs())
+    names.push_back(input.name());
+  if (std::find(names.begin(), names.end(), name) != names.end())
+    return Done{};
+  std::string guess = checkpoint::didYouMean(name, names);
+  return Error{"there is no input '" + name + "'" + guess + (guess.empty() ? "; the" : " The") +
+               " inputs are: " + inputList(entry)};
+}
+
 } // namespace
 
 Result<std::vector<const Tensor *>> orderInputs(const artifact::Entry &entry, const CallRequest &request) {
@@ -34,6 +46,10 @@ Result<std::vector<const Tensor *>> orderInputs(const artifact::Entry &entry, co
   for (const auto &[name, tensor] : request.inputs)
     if (!given.emplace(name, &tensor).second)
       return Error{"input '" + name + "' is given twice"};
+  // What is unknown first: it may be what is missing, misspelt.
+  for (const auto &[name, tensor] : given)
+    if (Status status = checkInputName(entry, name); !status)
+      return status.error();
   std::vector<const Tensor *> ordered;
   std::map<std::string, std::pair<int64_t, std::string>> named; // size and the input that set it
   for (const artifact::Tensor &expected : entry.inputs()) {
@@ -44,9 +60,12 @@ Result<std::vector<const Tensor *>> orderInputs(const artifact::Entry &entry, co
     std::string got = checkpoint::dtypeName(tensor.dtype) + " " + checkpoint::shapeText(tensor.shape);
     std::string message =
         "input '" + expected.name() + "': expected " + expectation(expected) + ", got " + got;
-    if (static_cast<int32_t>(tensor.dtype) != expected.dtype() ||
-        static_cast<int>(tensor.shape.size()) != expected.dims_size() ||
-        !checkpoint::tensorBytes(tensor.dtype, tensor.shape))
+    if (static_cast<int32_t>(tensor.dtype) != expected.dtype())
+      return Error{message + ": its elements are of another type"};
+    if (static_cast<int>(tensor.shape.size()) != expected.dims_size())
+      return Error{message + ": it has " + std::to_string(tensor.shape.size()) + " dimensions, not " +
+                   std::to_string(expected.dims_size())};
+    if (!checkpoint::tensorBytes(tensor.dtype, tensor.shape))
       return Error{message};
     for (int i = 0; i < expected.dims_size(); ++i) {
       if (expected.dims(i) >= 0 ? tensor.shape[i] != expected.dims(i) : tensor.shape[i] < 0)
@@ -59,10 +78,7 @@ Result<std::vector<const Tensor *>> orderInputs(const artifact::Entry &entry, co
                      " in input '" + size->second.second + "'"};
     }
     ordered.push_back(&tensor);
-    given.erase(it);
   }
-  if (!given.empty())
-    return Error{"there is no input '" + given.begin()->first + "'; the inputs are: " + inputList(entry)};
   return ordered;
 }
 

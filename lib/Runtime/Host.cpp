@@ -3,6 +3,7 @@
 // The host table; see Host.h.
 #include "lib/Runtime/Host.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Text.h"
 #include <new>
 
 namespace adapter::runtime {
@@ -56,9 +57,9 @@ void *hostOutput(void *state, int32_t index, int32_t rank, const int64_t *dims) 
   }
 }
 
-void hostFail(void *state, const char *message) {
+void hostFail(void *state, const char *message, const int64_t *values, int32_t count) {
   try {
-    static_cast<CallState *>(state)->fail(message ? message : "");
+    static_cast<CallState *>(state)->fail(checkpoint::putIn(message ? message : "", values, count));
   } catch (...) {
     // Without memory for the message the call still fails, by its return value.
   }

@@ -54,13 +54,6 @@ void Model::publish(std::shared_ptr<Snapshot> next) {
   // The previous generation, now perhaps unused, is freed outside of the lock.
 }
 
-Error Model::unknownAdapter(const Snapshot &state, const std::string &name) const {
-  std::string known;
-  for (const auto &[each, live] : state.adapters)
-    known += (known.empty() ? "" : ", ") + each + " (" + timeName(live.source->time) + ")";
-  return Error{"there is no adapter '" + name + "'; there are: " + (known.empty() ? "none" : known)};
-}
-
 Status Model::switchTo(const std::string &name) {
   if (Status status = fileCheck().status(); !status)
     return status;

@@ -101,7 +101,11 @@ private:
   Result<std::shared_ptr<const Snapshot>> withVariants(const CallRequest &request, Settings &settings);
   Result<RowPlan> planRows(const Snapshot &snapshot, const artifact::Entry &entry, const CallRequest &request,
                            const Settings &settings, const std::vector<const Tensor *> &inputs) const;
-  Error unknownAdapter(const Snapshot &snapshot, const std::string &name) const;
+  // Advice.cpp: what there is instead, and what to compile to have it.
+  Error unknownAdapter(const Snapshot &snapshot, const std::string &name,
+                       const std::string &property = "") const;
+  Error unknownProperty(const Snapshot &snapshot, const std::string &text) const;
+  static Error notBound(const Source &source, const std::string &property);
   Result<std::shared_ptr<Device>> useDevice();
   Result<std::vector<Output>> invokeOn(const Snapshot &state, adapter_function_v1 function,
                                        const adapter_call_v1 &call, const RowPlan &rows,

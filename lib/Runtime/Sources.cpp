@@ -202,6 +202,7 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
   Source source{name, path, room->time, {}, {}, false, std::nullopt};
   source.baseDigest = adapter->baseDigest;
   if (room->slot) {
+    source.slot = room->slot->name();
     source.bound.assign(room->slot->bound().begin(), room->slot->bound().end());
     source.byToken = room->slot->by_token();
   }

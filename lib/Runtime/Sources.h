@@ -56,6 +56,7 @@ struct Source {
   bool byToken = false;           // of a row-bound one: it may act on some tokens of a row alone
   std::optional<size_t> file;     // the artifact's, where it comes from there
   std::string baseDigest;         // of the base that it was made of, where its folder says so
+  std::string slot;               // the one that it arrived in; empty: none
 
   // Its switch or load functions write new weights; other adapters have entries in banks.
   bool inWeights() const { return time == artifact::SWITCH || time == artifact::LOAD; }

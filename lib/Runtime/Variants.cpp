@@ -142,11 +142,11 @@ Status Model::changeProperties(const Snapshot &state, const std::string &text, d
   size_t dot = text.rfind('.');
   std::string property = dot == std::string::npos ? "" : text.substr(dot + 1);
   if (property != "scale" && property != "rank" && property != "task")
-    return Error{"'" + text + "' cannot be set; expected <adapter>.scale, <adapter>.rank or <adapter>.task"};
+    return unknownProperty(state, text);
   name = text.substr(0, dot);
   auto it = state.adapters.find(name);
   if (it == state.adapters.end())
-    return unknownAdapter(state, name);
+    return unknownAdapter(state, name, property);
   properties = it->second.properties;
   if (property == "scale") {
     if (!std::isfinite(value))
@@ -183,8 +183,7 @@ Result<Model::Settings> Model::readSettings(const Snapshot &state, const CallReq
     // Which task it is belongs to the call by nature.
     if (property != "task" &&
         std::find(source.bound.begin(), source.bound.end(), property) == source.bound.end())
-      return Error{"'" + text + "' was not compiled to come with the call; compile with --bind " + text +
-                   "@call, or set it between calls"};
+      return notBound(source, property);
     if (std::none_of(shares.begin(), shares.end(), [&](const Share &share) { return share.name == name; }))
       return Error{"'" + text + "' is set, but the call names no adapter '" + name + "'"};
     Properties &place = given.emplace(name, state.adapters.at(name).properties).first->second;

@@ -9,12 +9,25 @@
 // CHECK: ^[[GOOD]]:
 // CHECK: ^[[BAD]]:
 // CHECK: llvm.mlir.addressof @kernel.message0
-// CHECK: llvm.call @{{.*}}(%{{.*}}, %{{.*}})
+// CHECK: %[[NONE:.*]] = llvm.mlir.constant(0 : i32)
+// CHECK: llvm.call @kernel.fail(%{{.*}}, %{{.*}}, %[[NONE]],
 // CHECK: ub.poison : i32
 func.func @check(%frame: !llvm.ptr, %c: i1) -> i32 {
   cf.assert %c, "sizes differ"
   %one = arith.constant 1 : i32
   return %one : i32
+}
+
+// What a message is to say of the call is made where it fails.
+// CHECK-LABEL: func.func @values
+// CHECK-SAME: (%{{.*}}: !llvm.ptr, %{{.*}}: i1, %[[N:.*]]: index)
+// CHECK-NEXT: cf.cond_br
+// CHECK: %[[VALUE:.*]] = arith.index_cast %[[N]] : index to i64
+// CHECK: %[[ONE:.*]] = llvm.mlir.constant(1 : i32)
+// CHECK: llvm.call @kernel.fail(%{{.*}}, %{{.*}}, %[[ONE]], %[[VALUE]],
+func.func @values(%frame: !llvm.ptr, %c: i1, %n: index) {
+  kernel.require %c, "{0} is odd" (%n)
+  return
 }
 
 // CHECK-LABEL: func.func @parameter

@@ -16,7 +16,7 @@ func.func @top_k(%x: memref<?x8xf32>, %v: memref<?x2xf32>, %p: memref<?x2xi64>) 
 // In one thread, so that the order is the same in every run. Every id is checked.
 // CHECK-LABEL: func.func @dispatch
 // CHECK-NOT: kernel.parallel
-// CHECK: cf.assert %{{.*}}, "mlp: an expert's number is out of range"
+// CHECK: kernel.require %{{.*}}, "mlp: expert {0} is outside {1} experts"
 // CHECK-NOT: kernel.parallel
 func.func @dispatch(%ids: memref<?x2xi64>, %places: memref<?x2xi64>, %tokens: memref<?xi64>, %offsets: memref<9xi64>) {
   kernel.dispatch "mlp" ins(%ids : memref<?x2xi64>) outs(%places, %tokens, %offsets : memref<?x2xi64>, memref<?xi64>, memref<9xi64>)

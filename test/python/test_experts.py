@@ -222,7 +222,7 @@ def test_forced_routes(block, why, ids):
 def test_no_such_expert(block, wrong):
     compiled, _ = block
     feed = dict(x=np.zeros((2, HIDDEN), np.float32), weights=np.ones((2, TOP), np.float32))
-    with pytest.raises(Exception, match="an expert's number is out of range"):
+    with pytest.raises(Exception, match=r"expert -?\d+ is outside \d+ experts"):
         compiled(**feed, ids=np.array([[0, 1], [2, wrong]]))
     assert not compiled(**feed, ids=np.array([[0, 1], [2, 3]]))["y"].any()
 

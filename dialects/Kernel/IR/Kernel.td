@@ -3,5 +3,6 @@
 // TableGen entry point of the kernel dialect.
 include "dialects/Kernel/IR/KernelDialect.td"
 include "dialects/Kernel/IR/KernelOps.td"
+include "dialects/Kernel/IR/CheckOps.td"
 include "dialects/Kernel/IR/ExpertOps.td"
 include "dialects/Kernel/IR/ExchangeOps.td"

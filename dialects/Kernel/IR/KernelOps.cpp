@@ -3,6 +3,7 @@
 // Verification, folding and effects of kernel ops.
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/IR/PatternMatch.h"
 
 using namespace mlir;
@@ -23,6 +24,22 @@ static void addDestinationStyleEffects(DestinationStyleOpInterface op, Effects &
     else
       effects.emplace_back(MemoryEffects::Read::get(), &operand, SideEffects::DefaultResource::get());
   }
+}
+
+// A check stays where it is, before what relies on it.
+void RequireOp::getEffects(Effects &effects) { effects.emplace_back(MemoryEffects::Write::get()); }
+
+LogicalResult RequireOp::verify() {
+  if (getValues().size() > 3)
+    return emitOpError("has more than three values");
+  return success();
+}
+
+LogicalResult RequireOp::canonicalize(RequireOp op, PatternRewriter &rewriter) {
+  if (!matchPattern(op.getCondition(), m_One()))
+    return failure();
+  rewriter.eraseOp(op);
+  return success();
 }
 
 void LinearOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }

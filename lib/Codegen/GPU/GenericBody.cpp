@@ -4,7 +4,6 @@
 #include "lib/Codegen/GPU/GenericBody.h"
 #include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
@@ -17,7 +16,7 @@ void GenericBody::flatten() {
   };
   llvm::for_each(op->getOperands(), add);
   op.getBody()->walk([&](Operation *inner) { llvm::for_each(inner->getOperands(), add); });
-  if (op.getBody()->walk([](cf::AssertOp) { return WalkResult::interrupt(); }).wasInterrupted())
+  if (op.getBody()->walk([](kernel::RequireOp) { return WalkResult::interrupt(); }).wasInterrupted())
     status = k.flatten(checks.status(op));
 }
 
@@ -74,7 +73,7 @@ SmallVector<Value> GenericBody::emitFrom(Block::iterator at, ArrayRef<Value> ind
       mapping.map(load.getResult(), k.load(buffers[load.getMemRef()], where));
     } else if (auto cast = dyn_cast<arith::IndexCastOp>(*at); cast && cast.getIn().getType().isInteger(64)) {
       mapping.map(cast.getResult(), toIndex(mapping.lookupOrDefault(cast.getIn())));
-    } else if (auto check = dyn_cast<cf::AssertOp>(*at)) {
+    } else if (auto check = dyn_cast<kernel::RequireOp>(*at)) {
       return emitChecked(check, std::next(at), indices, mapping);
     } else {
       adapt(b.clone(*at, mapping), indices);
@@ -117,17 +116,18 @@ Value GenericBody::toIndex(Value i64) {
   return arith::IndexCastOp::create(b, b.getIndexType(), within);
 }
 
-SmallVector<Value> GenericBody::emitChecked(cf::AssertOp check, Block::iterator rest, ArrayRef<Value> indices,
-                                            IRMapping &mapping) {
+SmallVector<Value> GenericBody::emitChecked(kernel::RequireOp check, Block::iterator rest,
+                                            ArrayRef<Value> indices, IRMapping &mapping) {
   Operation *terminator = op.getBody()->getTerminator();
-  auto branch = scf::IfOp::create(b, terminator->getOperandTypes(), mapping.lookupOrDefault(check.getArg()),
-                                  /*withElseRegion=*/true);
+  auto branch =
+      scf::IfOp::create(b, terminator->getOperandTypes(), mapping.lookupOrDefault(check.getCondition()),
+                        /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(branch.thenBlock());
   scf::YieldOp::create(b, emitFrom(rest, indices, mapping));
   b.setInsertionPointToStart(branch.elseBlock());
-  Value number =
-      arith::ConstantOp::create(b, b.getI32IntegerAttr(static_cast<int32_t>(checks.number(check.getMsg()))));
+  Value number = arith::ConstantOp::create(
+      b, b.getI32IntegerAttr(static_cast<int32_t>(checks.number(check.getMessage()))));
   k.store(number, status, {k.index(0)});
   SmallVector<Value> zeros;
   for (Type type : terminator->getOperandTypes())

@@ -4,8 +4,8 @@
 #ifndef ADAPTER_LIB_CODEGEN_GPU_GENERICBODY_H
 #define ADAPTER_LIB_CODEGEN_GPU_GENERICBODY_H
 
+#include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Codegen/GPU/KernelBuilder.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/IRMapping.h"
 
@@ -32,7 +32,7 @@ private:
                                           mlir::IRMapping &mapping);
   void adapt(mlir::Operation *clone, llvm::ArrayRef<mlir::Value> indices);
   mlir::Value toIndex(mlir::Value i64);
-  llvm::SmallVector<mlir::Value> emitChecked(mlir::cf::AssertOp check, mlir::Block::iterator rest,
+  llvm::SmallVector<mlir::Value> emitChecked(kernel::RequireOp check, mlir::Block::iterator rest,
                                              llvm::ArrayRef<mlir::Value> indices, mlir::IRMapping &mapping);
 
   mlir::linalg::GenericOp op;

@@ -177,7 +177,7 @@ LogicalResult adapter::lowerGenericToKernel(Operation *op, const DeviceStrategy 
         return WalkResult(inner->emitError()
                           << inner->getName() << " on " << type << " has no form on devices, as yet");
     bool nested = inner->getParentOp() != op;
-    if (isa<memref::StoreOp>(inner) || (nested && isa<cf::AssertOp>(inner)))
+    if (isa<memref::StoreOp>(inner) || (nested && isa<kernel::RequireOp>(inner)))
       return WalkResult(inner->emitError() << inner->getName() << " has no form on devices");
     return WalkResult::advance();
   });

@@ -4,7 +4,6 @@
 #include "lib/Codegen/GPU/KernelBuilder.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
@@ -190,10 +189,15 @@ SmallVector<Value> KernelBuilder::delinearise(Value linear, ArrayRef<Value> size
 // Checks
 //===----------------------------------------------------------------------===//
 
-int64_t KernelChecks::number(StringRef message) {
+int64_t KernelChecks::number(StringRef checked) {
+  // The numbers stay on the device: threads that fail at once would mix theirs.
+  std::string message = checked.str();
+  for (const char *place : {"{0}", "{1}", "{2}"})
+    if (size_t at = message.rfind(place); at != std::string::npos)
+      message.replace(at, 3, "?");
   auto found = llvm::find(messages, message);
   if (found == messages.end()) {
-    messages.push_back(message.str());
+    messages.push_back(message);
     return static_cast<int64_t>(messages.size());
   }
   return found - messages.begin() + 1;
@@ -224,7 +228,7 @@ void KernelChecks::finish() {
       for (auto [i, message] : llvm::enumerate(messages)) {
         Value other = arith::ConstantOp::create(b, b.getI32IntegerAttr(static_cast<int32_t>(i + 1)));
         Value fine = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, number, other);
-        cf::AssertOp::create(b, fine, message);
+        kernel::RequireOp::create(b, fine, b.getStringAttr(message), ValueRange());
       }
     }
 }

@@ -20,7 +20,7 @@ def ConvertToLaunchesPass : Pass<"convert-kernel-to-gpu", "mlir::ModuleOp"> {
   let summary = "Turn what graphs compute on device buffers into kernel launches";
   let description = [{
     linalg.generic, kernel.linear, kernel.batch_matmul and the row updates become gpu.launch ops of groups in one
-    dimension over buffers of one dimension. Arithmetic on sizes stays on the host. A failed cf.assert leaves its
+    dimension over buffers of one dimension. Arithmetic on sizes stays on the host. A failed kernel.require leaves its
     number in a status buffer, which the host looks at once, at the end.
   }];
   let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::affine::AffineDialect",

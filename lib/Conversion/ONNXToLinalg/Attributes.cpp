@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Attributes of nodes as lowerings read them.
+#include "dialects/Adapter/IR/AdapterOps.h"
 #include "lib/Conversion/ONNXToLinalg/Lowering.h"
 
 using namespace mlir;
@@ -40,4 +41,25 @@ std::string adapter::describe(onnxir::NodeOp node) {
   if (name.empty() && !node.getResultNames().empty())
     name = cast<StringAttr>(node.getResultNames()[0]).getValue();
   return (node.getOpType() + " node '" + name + "'").str();
+}
+
+StringRef adapter::nameOf(Value value) {
+  ArrayAttr names;
+  unsigned number = 0;
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    if (auto graph = dyn_cast<onnxir::GraphOp>(argument.getOwner()->getParentOp()))
+      names = graph.getInputNames();
+    number = argument.getArgNumber();
+  } else if (auto node = value.getDefiningOp<onnxir::NodeOp>()) {
+    names = node.getResultNames();
+    number = cast<OpResult>(value).getResultNumber();
+  } else if (auto parameter = value.getDefiningOp<ParameterOp>()) {
+    return parameter.getKey();
+  }
+  return names && number < names.size() ? cast<StringAttr>(names[number]).getValue() : StringRef();
+}
+
+std::string adapter::describeInput(onnxir::NodeOp node, unsigned index) {
+  StringRef name = index < node->getNumOperands() ? nameOf(node->getOperand(index)) : StringRef();
+  return name.empty() ? "input " + std::to_string(index) : ("tensor '" + name + "'").str();
 }

@@ -53,8 +53,22 @@ static LogicalResult lowerSub(onnxir::NodeOp node, GraphLowering &graph) {
 static LogicalResult lowerMul(onnxir::NodeOp node, GraphLowering &graph) {
   return lowerBinary(node, graph, [](B &b, Value x, Value y, bool) { return scalars::mul(b, x, y); });
 }
+// In arithmetic on shapes, which is done once in a call and whose integers are of type index, 0 is no divisor.
+static void requireDivisor(onnxir::NodeOp node, GraphLowering &graph, Value x, Value y) {
+  if (!y.getType().isIndex())
+    return;
+  if (APInt known; matchPattern(y, m_ConstantInt(&known)) && !known.isZero())
+    return;
+  Value zero = arith::ConstantIndexOp::create(graph.b, 0);
+  graph.require(arith::CmpIOp::create(graph.b, arith::CmpIPredicate::ne, y, zero),
+                describe(node) + ": {0} is divided by 0", {OpFoldResult(x)});
+}
+
 static LogicalResult lowerDiv(onnxir::NodeOp node, GraphLowering &graph) {
-  return lowerBinary(node, graph, scalars::divide);
+  return lowerBinary(node, graph, [&](B &b, Value x, Value y, bool isUnsigned) -> Value {
+    requireDivisor(node, graph, x, y);
+    return scalars::divide(b, x, y, isUnsigned);
+  });
 }
 static LogicalResult lowerMax(onnxir::NodeOp node, GraphLowering &graph) {
   return lowerVariadic(node, graph, scalars::maximum);
@@ -96,6 +110,7 @@ static LogicalResult lowerMod(onnxir::NodeOp node, GraphLowering &graph) {
   return lowerBinary(node, graph, [&](B &b, Value x, Value y, bool isUnsigned) -> Value {
     if (scalars::isFloat(x))
       return floatRemainder(b, x, y, truncated);
+    requireDivisor(node, graph, x, y);
     Value quotient = scalars::divide(b, x, y, isUnsigned);
     Value rest = scalars::sub(b, x, scalars::mul(b, quotient, y));
     if (truncated || isUnsigned)

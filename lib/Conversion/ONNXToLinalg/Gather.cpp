@@ -5,7 +5,6 @@
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Conversion/ONNXToLinalg/Indices.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -131,7 +130,9 @@ static LogicalResult lowerGatherElements(onnxir::NodeOp node, GraphLowering &gra
     if (dim != *axis && !GraphLowering::same(x->shape[dim], indices->shape[dim])) {
       Value fits = arith::CmpIOp::create(graph.b, arith::CmpIPredicate::sle, graph.value(indices->shape[dim]),
                                          graph.value(x->shape[dim]));
-      graph.require(fits, describe(node) + ": the indices exceed the input");
+      graph.require(fits,
+                    describe(node) + ": the indices have {0} along axis " + Twine(dim) + ", the input {1}",
+                    {indices->shape[dim], x->shape[dim]});
     }
   Value source = graph.tensor(*x), positions = graph.tensor(*indices), size = graph.value(x->shape[*axis]);
   std::string who = describe(node);

@@ -68,12 +68,14 @@ static LogicalResult lowerConcat(onnxir::NodeOp node, GraphLowering &graph) {
     known &= inputs.back()->elements.has_value() && inputs.back()->hasStaticShape();
   }
   SmallVector<OpFoldResult> shape = first->shape;
-  for (Lowered *input : ArrayRef(inputs).drop_front()) {
+  for (auto [number, input] : llvm::enumerate(ArrayRef(inputs).drop_front())) {
     shape[*axis] = graph.add(shape[*axis], input->shape[*axis]);
     for (int64_t dim = 0; dim < first->rank(); ++dim) {
       if (dim == *axis)
         continue;
-      graph.requireEqual(shape[dim], input->shape[dim], describe(node) + ": sizes beside the axis differ");
+      graph.requireEqual(shape[dim], input->shape[dim],
+                         describe(node) + ": " + describeInput(node, 0) + " has {0} along axis " +
+                             std::to_string(dim) + ", " + describeInput(node, number + 1) + " {1}");
       if (getConstantIntValue(input->shape[dim]) && !getConstantIntValue(shape[dim]))
         shape[dim] = input->shape[dim];
     }

@@ -4,7 +4,6 @@
 #include "lib/Conversion/ONNXToLinalg/Lowering.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
 
@@ -72,6 +71,14 @@ const LoweringTable &LoweringTable::get() {
 Lowered *GraphLowering::input(onnxir::NodeOp node, unsigned index) {
   Value operand = node.getInputOrNull(index);
   return operand ? &get(operand) : nullptr;
+}
+
+std::string GraphLowering::describeOperand(const Lowered &operand) {
+  for (unsigned i = 0; node && i < node.getInputs().size(); ++i)
+    if (Lowered *each = input(node, i);
+        each && (each == &operand || (each->tensor && each->tensor == operand.tensor)))
+      return describeInput(node, i);
+  return "an operand";
 }
 
 Lowered GraphLowering::wrap(Value tensor, ArrayRef<OpFoldResult> shape) {
@@ -313,11 +320,31 @@ std::optional<OpFoldResult> GraphLowering::exactQuotient(ArrayRef<OpFoldResult> 
   return product(fraction.above);
 }
 
-void GraphLowering::require(Value condition, const Twine &message) {
+// The message with the values that are known; the others are numbered anew and go to `dynamic`.
+static std::string putKnownIn(StringRef message, ArrayRef<OpFoldResult> values,
+                              SmallVectorImpl<Value> &dynamic) {
+  std::string text = message.str();
+  for (auto [i, value] : llvm::enumerate(values)) {
+    std::string place = "{" + std::to_string(i) + "}", stands;
+    if (std::optional<int64_t> known = getConstantIntValue(value)) {
+      stands = std::to_string(*known);
+    } else {
+      stands = "{" + std::to_string(dynamic.size()) + "}";
+      dynamic.push_back(cast<Value>(value));
+    }
+    if (size_t at = text.rfind(place); at != std::string::npos)
+      text.replace(at, place.size(), stands);
+  }
+  return text;
+}
+
+void GraphLowering::require(Value condition, const Twine &message, ArrayRef<OpFoldResult> values) {
   APInt known;
   if (matchPattern(condition, m_ConstantInt(&known)) && known.isOne())
     return;
-  cf::AssertOp::create(b, condition, b.getStringAttr(message));
+  SmallVector<Value> dynamic;
+  std::string text = putKnownIn(message.str(), values, dynamic);
+  kernel::RequireOp::create(b, condition, b.getStringAttr(text), dynamic);
 }
 
 bool GraphLowering::mayBeNegative(OpFoldResult size) {
@@ -338,23 +365,26 @@ bool GraphLowering::mayBeNegative(OpFoldResult size) {
 void GraphLowering::requireSize(OpFoldResult size, const Twine &message) {
   if (!mayBeNegative(size))
     return;
-  if (getConstantIntValue(size)) {
+  if (std::optional<int64_t> known = getConstantIntValue(size)) {
     if (fault.empty())
-      fault = message.str();
+      fault = (message + ": " + Twine(*known)).str();
     return;
   }
   // As unsigned numbers negative ones are too big as well.
   Value bound = value(constant(int64_t(1) << 40));
-  require(arith::CmpIOp::create(b, arith::CmpIPredicate::ult, value(size), bound), message);
+  require(arith::CmpIOp::create(b, arith::CmpIPredicate::ult, value(size), bound), message + ": {0}", {size});
 }
 
 void GraphLowering::requireEqual(OpFoldResult x, OpFoldResult y, const Twine &message) {
   if (same(x, y))
     return;
+  std::string text = message.str();
+  if (text.find("{1}") == std::string::npos)
+    text += ": {0} and {1}";
   std::optional<int64_t> knownX = getConstantIntValue(x), knownY = getConstantIntValue(y);
-  if (!knownX || !knownY) {
-    require(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, value(x), value(y)), message);
-  } else if (*knownX != *knownY && fault.empty()) {
-    fault = (message + ": " + Twine(*knownX) + " and " + Twine(*knownY)).str();
-  }
+  SmallVector<Value> none;
+  if (!knownX || !knownY)
+    require(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, value(x), value(y)), text, {x, y});
+  else if (*knownX != *knownY && fault.empty())
+    fault = putKnownIn(text, {x, y}, none);
 }

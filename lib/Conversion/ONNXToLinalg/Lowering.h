@@ -104,6 +104,8 @@ public:
   int64_t columnBlock = 32;
   /// Set by what cannot report errors itself; the node that is being lowered is at fault.
   std::string fault;
+  /// The node that is being lowered; null for what is no node.
+  onnxir::NodeOp node;
 
   //===--- values ---------------------------------------------------------===//
 
@@ -163,6 +165,8 @@ public:
 
   /// A node's input; null where it is left out.
   Lowered *input(onnxir::NodeOp node, unsigned index);
+  /// How messages name what stands there: "tensor 'x'" for an input of the node, else "an operand".
+  std::string describeOperand(const Lowered &operand);
   /// A Lowered for `tensor`, whose sizes are `shape`.
   Lowered wrap(mlir::Value tensor, llvm::ArrayRef<mlir::OpFoldResult> shape);
   /// A Lowered known element by element.
@@ -207,13 +211,15 @@ public:
   static bool same(mlir::OpFoldResult x, mlir::OpFoldResult y) { return x == y; }
   /// Whether a size may be negative: it comes from data, not from sizes of inputs alone.
   static bool mayBeNegative(mlir::OpFoldResult size);
-  /// Stops the call, or compilation, where what is to be a size cannot be one.
+  /// Stops the call, or compilation, where what is to be a size cannot be one; the message ends with it.
   void requireSize(mlir::OpFoldResult size, const llvm::Twine &message);
   /// Uses the value computed earlier for an equal scalar operation, else `computed`.
   mlir::Value unique(mlir::Value computed);
-  /// Stops the call with `message` when the condition does not hold.
-  void require(mlir::Value condition, const llvm::Twine &message);
-  /// Stops the call, or compilation, where two sizes differ.
+  /// Stops the call with `message` when the condition does not hold; "{0}" to "{2}" in it stand for the values.
+  void require(mlir::Value condition, const llvm::Twine &message,
+               llvm::ArrayRef<mlir::OpFoldResult> values = {});
+  /// Stops the call, or compilation, where two sizes differ. The message ends with them, or says with "{0}" and "{1}"
+  /// where they stand.
   void requireEqual(mlir::OpFoldResult x, mlir::OpFoldResult y, const llvm::Twine &message);
 
   //===--- tensors --------------------------------------------------------===//
@@ -270,6 +276,10 @@ std::optional<llvm::SmallVector<int64_t>> intsAttr(onnxir::NodeOp node, llvm::St
 llvm::FailureOr<int64_t> normalizeAxis(onnxir::NodeOp node, int64_t axis, int64_t rank);
 /// The node as messages name it: its name, or its first result, with its operator.
 std::string describe(onnxir::NodeOp node);
+/// The name that a value has in the graph; empty where it has none.
+llvm::StringRef nameOf(mlir::Value value);
+/// A node's input as messages name it: "tensor 'x'".
+std::string describeInput(onnxir::NodeOp node, unsigned index);
 
 } // namespace adapter
 

@@ -186,6 +186,7 @@ LogicalResult adapter::lowerNodes(Block &block, GraphLowering &graph) {
                               << " (opset " << node.getOpsetVersion()
                               << ") is not supported in compiled code; -o x.onnx keeps it as it is";
     graph.b.setLoc(node.getLoc());
+    graph.node = node;
     checkBanks(node, graph);
     if (graph.fault.empty() &&
         failed(takesLifted(op, graph) ? lowerLifted(node, graph, lower) : lower(node, graph)))

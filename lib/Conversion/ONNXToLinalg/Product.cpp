@@ -72,6 +72,11 @@ static Rows productRows(const GraphLowering &graph, const Lowered &x, const Lowe
   return right.isTraced() || left.kind == Rows::None ? right : left;
 }
 
+static std::string innerSizes(onnxir::NodeOp node) {
+  return describe(node) + ": inner sizes differ: {0} of " + describeInput(node, 0) + " and {1} of " +
+         describeInput(node, 1);
+}
+
 // [batch..., m, k] times [batch..., k, n] (or [batch..., n, k]) with equal or broadcast batches.
 static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &graph, Lowered x, Lowered y,
                                           bool transposed) {
@@ -97,7 +102,7 @@ static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &gr
   OpFoldResult rows = x.shape[x.rank() - 2], depth = x.shape[x.rank() - 1];
   OpFoldResult columns = y.shape[y.rank() - (transposed ? 2 : 1)];
   OpFoldResult otherDepth = y.shape[y.rank() - (transposed ? 1 : 2)];
-  graph.requireEqual(depth, otherDepth, describe(node) + ": inner sizes differ");
+  graph.requireEqual(depth, otherDepth, innerSizes(node));
   Lowered lhs = graph.reshape(x, {count, rows, depth});
   Lowered rhs = graph.reshape(y, {count, y.shape[y.rank() - 2], y.shape[y.rank() - 1]});
   Value init = graph.empty({count, rows, columns}, x.elementType);
@@ -136,7 +141,7 @@ static LogicalResult lowerMatMul(onnxir::NodeOp node, GraphLowering &graph) {
     y = graph.reshape(y, {y.shape[0], graph.constant(1)});
   Lowered result;
   if (y.rank() == 2 && y.isParameter) {
-    graph.requireEqual(x.shape.back(), y.shape[0], describe(node) + ": inner sizes differ");
+    graph.requireEqual(x.shape.back(), y.shape[0], innerSizes(node));
     result = multiplyByWeight(graph, x, packWeight(graph, y, false), y.shape[1], nullptr);
     result = addUpdates(graph, x, result, y.banks);
     if (result.isLifted && !x.isLifted) {
@@ -176,7 +181,7 @@ static LogicalResult lowerGemm(onnxir::NodeOp node, GraphLowering &graph) {
   Lowered result;
   if (y.isParameter) {
     OpFoldResult columns = y.shape[transposeY ? 0 : 1];
-    graph.requireEqual(x.shape[1], y.shape[transposeY ? 1 : 0], describe(node) + ": inner sizes differ");
+    graph.requireEqual(x.shape[1], y.shape[transposeY ? 1 : 0], innerSizes(node));
     if (columnBias)
       graph.requireEqual(c->shape[0], columns, describe(node) + ": the sizes of bias and result differ");
     result = multiplyByWeight(graph, x, packWeight(graph, y, transposeY), columns, columnBias ? c : nullptr);

@@ -86,6 +86,7 @@ bool GraphLowering::requireRows(const Lowered &x, int64_t bank, int64_t last) {
     return true;
   if (x.rows.isTraced() && x.rows.axis < x.rank() - last) {
     OpFoldResult size = x.shape[x.rows.axis];
+    std::string who = (node ? describe(node) : "a module with adapters") + ": ";
     SmallVector<OpFoldResult> divisor{rowCount};
     if (x.rows.outer)
       divisor.push_back(x.rows.outer);
@@ -94,12 +95,13 @@ bool GraphLowering::requireRows(const Lowered &x, int64_t bank, int64_t last) {
           exactQuotient(ArrayRef(x.shape).drop_back(last), {rowCount, tokenCount});
       if (!most || !isConstantIntValue(*most, 1))
         requireEqual(product(ArrayRef(x.shape).drop_back(last)), product({rowCount, tokenCount}),
-                     "a node with adapters by token acts on something else than the tokens");
+                     who + "has {0} positions for {1} tokens that carry adapters");
     }
     if (!exactQuotient({size}, divisor)) {
       Value rest = arith::RemUIOp::create(b, value(size), value(max(product(divisor), constant(1))));
       Value whole = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, rest, value(constant(0)));
-      require(whole, "the rows of the call do not divide the positions of a node with adapters");
+      require(whole, who + "the {0} rows of the call do not divide its {1} positions",
+              {product(divisor), size});
     }
     return true;
   }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Operators that write at indices computed in the graph, and OneHot.
+#include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Conversion/ONNXToLinalg/Indices.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
@@ -19,7 +19,8 @@ Value adapter::checkedIndex(B &b, Value index, Value size, const std::string &wh
   Value position = arith::SelectOp::create(b, negative, arith::AddIOp::create(b, index, size), index);
   // One unsigned comparison covers both ends.
   Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, position, size);
-  cf::AssertOp::create(b, inside, b.getStringAttr(who + ": an index is out of range"));
+  kernel::RequireOp::create(b, inside, b.getStringAttr(who + ": index {0} is outside {1} elements"),
+                            ValueRange{index, size});
   return position;
 }
 
@@ -116,7 +117,8 @@ static LogicalResult lowerScatterElements(onnxir::NodeOp node, GraphLowering &gr
     if (dim != *axis && !GraphLowering::same(x->shape[dim], indices->shape[dim]))
       graph.require(arith::CmpIOp::create(b, arith::CmpIPredicate::sle, graph.value(indices->shape[dim]),
                                           graph.value(x->shape[dim])),
-                    describe(node) + ": the indices exceed the input");
+                    describe(node) + ": the indices have {0} along axis " + Twine(dim) + ", the input {1}",
+                    {indices->shape[dim], x->shape[dim]});
   }
   Value positions = graph.tensor(*indices);
   Value size = graph.value(x->shape[*axis]);

@@ -86,7 +86,7 @@ static LogicalResult lowerReshape(onnxir::NodeOp node, GraphLowering &graph) {
   if (!GraphLowering::same(have, want) && !isConstantIntValue(graph.quotient(x->shape, result), 1)) {
     Value equal =
         arith::CmpIOp::create(graph.b, arith::CmpIPredicate::eq, graph.value(have), graph.value(want));
-    graph.require(equal, describe(node) + ": the number of elements changes");
+    graph.require(equal, describe(node) + ": the number of elements changes: from {0} to {1}", {have, want});
   } else if (getConstantIntValue(have) && getConstantIntValue(want) && !GraphLowering::same(have, want)) {
     return node.emitError() << describe(node) << ": the number of elements changes";
   }

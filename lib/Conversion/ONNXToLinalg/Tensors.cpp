@@ -155,7 +155,25 @@ struct Operand {
 };
 } // namespace
 
-static Operand readOperand(GraphLowering &graph, Lowered &input, ArrayRef<OpFoldResult> shape) {
+// What is said where `input` has neither size 1 nor the others' along a dimension of the result.
+static std::string complaintOf(GraphLowering &graph, const Lowered &input, ArrayRef<Lowered *> all,
+                               int64_t dim, int64_t rank, OpFoldResult &whole) {
+  auto placed = [&](const Lowered &each) {
+    return graph.describeOperand(each) + " has {" + (&each == &input ? "0" : "1") + "} along axis " +
+           std::to_string(dim - (rank - each.rank()));
+  };
+  // The one whose size it is, or of two the other one, whose size it then is in the run.
+  const Lowered *other = nullptr;
+  for (Lowered *each : all)
+    if (int64_t own = dim - (rank - each->rank()); each != &input && own >= 0)
+      if (GraphLowering::same(each->shape[own], whole) || (all.size() == 2 && !other))
+        other = each;
+  std::string who = graph.node ? describe(graph.node) + ": " : "";
+  return who + placed(input) + ", " + (other ? placed(*other) : "the others {1}");
+}
+
+static Operand readOperand(GraphLowering &graph, Lowered &input, ArrayRef<Lowered *> all,
+                           ArrayRef<OpFoldResult> shape) {
   Operand operand;
   if (input.elements && input.elements->size() == 1) {
     operand.scalar = input.elements->front();
@@ -178,8 +196,9 @@ static Operand readOperand(GraphLowering &graph, Lowered &input, ArrayRef<OpFold
         Value size = graph.value(own), one = graph.value(graph.constant(1));
         select = arith::CmpIOp::create(graph.b, arith::CmpIPredicate::eq, size, one);
         Value equal = arith::CmpIOp::create(graph.b, arith::CmpIPredicate::eq, size, graph.value(whole));
+        int64_t rank = static_cast<int64_t>(shape.size());
         graph.require(arith::OrIOp::create(graph.b, select, equal),
-                      "two sizes that must be equal or 1 are neither");
+                      complaintOf(graph, input, all, offset + dim, rank, whole), {own, whole});
         needsSelect = true;
       }
     }
@@ -241,7 +260,7 @@ Lowered GraphLowering::elementwise(ArrayRef<Lowered *> given, Type resultType, B
   SmallVector<Value> tensors;
   SmallVector<AffineMap> maps;
   for (Lowered *input : inputs) {
-    operands.push_back(readOperand(*this, *input, shape));
+    operands.push_back(readOperand(*this, *input, inputs, shape));
     if (operands.back().map) {
       tensors.push_back(operands.back().tensor);
       maps.push_back(operands.back().map);

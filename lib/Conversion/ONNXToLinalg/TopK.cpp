@@ -55,7 +55,7 @@ static LogicalResult lowerTopK(onnxir::NodeOp node, GraphLowering &graph) {
     graph.requireSize(*count, describe(node) + ": k is negative");
     Value fits =
         arith::CmpIOp::create(graph.b, arith::CmpIPredicate::sle, graph.value(*count), graph.value(columns));
-    graph.require(fits, describe(node) + ": chooses more elements than there are");
+    graph.require(fits, describe(node) + ": chooses {0} elements of {1}", {*count, columns});
   }
   SmallVector<OpFoldResult> shape(x.shape);
   Lowered matrix = graph.reshape(x, {graph.product(ArrayRef(shape).drop_back()), columns});

@@ -76,14 +76,14 @@ func.func @across(%x: memref<?x?xf32, #gpu.address_space<global>>, %y: memref<?x
 // CHECK-NEXT:        memref.store %c1_i32
 // CHECK:         %[[NUMBER:.*]] = memref.load %[[STATUS]]
 // CHECK-NEXT:    %[[GOOD:.*]] = arith.cmpi ne, %[[NUMBER]], %c1_i32
-// CHECK-NEXT:    cf.assert %[[GOOD]], "an index is out of range"
+// CHECK-NEXT:    kernel.require %[[GOOD]], "an index is out of range"
 func.func @check(%x: memref<8xf32, #gpu.address_space<global>>, %i: memref<?xi64, #gpu.address_space<global>>, %y: memref<?xf32, #gpu.address_space<global>>) attributes {adapter.parameters = []} {
   %c8 = arith.constant 8 : index
   linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%i : memref<?xi64, #gpu.address_space<global>>) outs(%y : memref<?xf32, #gpu.address_space<global>>) {
   ^bb0(%p: i64, %out: f32):
     %at = arith.index_cast %p : i64 to index
     %fine = arith.cmpi ult, %at, %c8 : index
-    cf.assert %fine, "an index is out of range"
+    kernel.require %fine, "an index is out of range"
     %v = memref.load %x[%at] : memref<8xf32, #gpu.address_space<global>>
     linalg.yield %v : f32
   }

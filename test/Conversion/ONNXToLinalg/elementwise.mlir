@@ -3,7 +3,7 @@
 // Two dims of one name are equal in every run: nothing is checked.
 // CHECK-LABEL: func.func @same_name
 // CHECK-SAME: (%[[X:[a-z0-9]+]]: tensor<?x4xf32> {{.*}}, %[[Y:[a-z0-9]+]]: tensor<?x4xf32>
-// CHECK-NOT: cf.assert
+// CHECK-NOT: kernel.require
 // CHECK: linalg.generic {{.*}} ins(%[[X]], %[[Y]] :
 // CHECK: arith.addf
 onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
@@ -17,7 +17,8 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
 
 // Dims of two names may be equal, or one of them 1: that is found out in the call.
 // CHECK-LABEL: func.func @may_be_one
-// CHECK-COUNT-2: cf.assert %{{.*}}, "two sizes that must be equal or 1 are neither"
+// CHECK: kernel.require %{{.*}}, "Mul node 'z': tensor 'x' has {0} along axis 0, tensor 'y' has {1} along axis 0"(%{{.*}}, %{{.*}})
+// CHECK: kernel.require %{{.*}}, "Mul node 'z': tensor 'y' has {0} along axis 0, tensor 'x' has {1} along axis 0"(%{{.*}}, %{{.*}})
 // CHECK: linalg.generic
 // CHECK: arith.select
 // CHECK: tensor.extract
@@ -35,7 +36,7 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
 // CHECK-DAG: #[[$ID:.*]] = affine_map<(d0, d1) -> (d0, d1)>
 // CHECK-DAG: #[[$ROW:.*]] = affine_map<(d0, d1) -> (0, d1)>
 // CHECK-LABEL: func.func @broadcast_static
-// CHECK-NOT: cf.assert
+// CHECK-NOT: kernel.require
 // CHECK: linalg.generic {indexing_maps = [#[[$ID]], #[[$ROW]], #[[$ID]]]
 // CHECK: arith.subf
 onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {

@@ -106,3 +106,11 @@ func.func @output_layout() -> memref<2xf32, strided<[2]>> {
   %y = kernel.output 0 [] : memref<2xf32, strided<[2]>>
   return %y : memref<2xf32, strided<[2]>>
 }
+
+// -----
+
+func.func @require_values(%c: i1, %n: index) {
+  // expected-error @below {{'kernel.require' op has more than three values}}
+  kernel.require %c, "too many" (%n, %n, %n, %n)
+  return
+}

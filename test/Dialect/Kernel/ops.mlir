@@ -52,3 +52,17 @@ func.func @output(%n: index) -> memref<?x4xf32> {
   %y = kernel.output 1 [%n] : memref<?x4xf32>
   return %y : memref<?x4xf32>
 }
+
+// A check that holds is none.
+// CHECK-LABEL: func.func @require
+// FOLD-LABEL: func.func @require
+func.func @require(%c: i1, %n: index, %m: index) {
+  %true = arith.constant true
+  // CHECK: kernel.require %{{.*}}, "{0} and {1} differ"(%{{.*}}, %{{.*}})
+  // FOLD: kernel.require %{{.*}}, "{0} and {1} differ"
+  kernel.require %c, "{0} and {1} differ" (%n, %m)
+  // CHECK: kernel.require %{{.*}}, "never"
+  // FOLD-NOT: kernel.require
+  kernel.require %true, "never"
+  return
+}

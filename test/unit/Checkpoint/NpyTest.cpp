@@ -108,3 +108,44 @@ TEST(Npz, LeavesNothingWhereItFails) {
   EXPECT_FALSE(writeNpz(folder / "x.npz", {counting("a", {100000})}));
   EXPECT_TRUE(std::filesystem::is_empty(folder.text()));
 }
+
+TEST(Npz, RoundTrip) {
+  TempFolder folder;
+  ASSERT_TRUE(
+      writeNpz(folder / "x.npz", {counting("b", {2, 2}), counting("a/b", {}), counting("c", {0, 3})}));
+  Result<NpzFile> file = NpzFile::open(folder / "x.npz");
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_EQ(file->names(), (std::vector<std::string>{"b", "a/b", "c"}));
+  Result<Tensor> last = file->read(2), first = file->read(0);
+  ASSERT_TRUE(first && last);
+  EXPECT_EQ(first->key, "b");
+  EXPECT_EQ(values<float>(*first), values<float>(counting("", {2, 2})));
+  EXPECT_EQ(last->shape, (std::vector<int64_t>{0, 3}));
+  file = NpzFile::open(folder.write("none.npz", "PK\5\6" + std::string(18, '\0')));
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_TRUE(file->names().empty());
+}
+
+// Cut short anywhere, or with any byte changed, an archive is refused or read as it was, never otherwise.
+TEST(Npz, RefusesDamagedFiles) {
+  TempFolder folder;
+  ASSERT_TRUE(writeNpz(folder / "x.npz", {counting("a", {3}), counting("b", {2})}));
+  const std::string good = folder.read("x.npz");
+  auto readAll = [&](const std::string &bytes) {
+    Result<NpzFile> file = NpzFile::open(folder.write("y.npz", bytes));
+    size_t read = 0;
+    for (size_t i = 0; file && i < file->names().size(); ++i)
+      read += bool(file->read(i));
+    return read;
+  };
+  EXPECT_EQ(readAll(good), 2u);
+  for (size_t size = 0; size < good.size(); ++size)
+    EXPECT_EQ(readAll(good.substr(0, size)), 0u) << size;
+  for (size_t at = 0; at < good.size(); ++at)
+    for (int change : {0x01, 0x80, 0xff}) {
+      std::string bad = good;
+      bad[at] = static_cast<char>(bad[at] ^ change);
+      readAll(bad);
+    }
+  EXPECT_FALSE(NpzFile::open(folder / "missing.npz"));
+}

@@ -19,3 +19,12 @@ TEST(Text, BytesThatAreNoUTF8AreNamed) {
   EXPECT_EQ(printable("\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80");
   EXPECT_EQ(printable("\xe9\x87"), "\\xe9\\x87");
 }
+
+TEST(Text, GuessesWhatWasMeant) {
+  EXPECT_EQ(adapter::checkpoint::didYouMean("input_id", {"attention_mask", "input_ids"}),
+            "; did you mean 'input_ids'?");
+  EXPECT_EQ(adapter::checkpoint::didYouMean("sacle", {"scale", "rank"}), "; did you mean 'scale'?");
+  EXPECT_EQ(adapter::checkpoint::didYouMean("x", {"attention_mask", "y"}), "");
+  EXPECT_EQ(adapter::checkpoint::didYouMean("zebra", {"scale", "rank", ""}), "");
+  EXPECT_EQ(adapter::checkpoint::didYouMean("", {"a"}), "");
+}

@@ -108,7 +108,7 @@ TEST_F(TinyModel, ResultsOutliveTheModel) {
 TEST_F(TinyModel, TheCodeSaysWhyItFails) {
   x[0] = 12345;
   EXPECT_TRUE(callY(1).empty());
-  EXPECT_STREQ(adapter_rt_last_error(), "12345 is not wanted");
+  EXPECT_STREQ(adapter_rt_last_error(), "12345 is not wanted, nor -1; {2}, {x} and { are");
 }
 
 TEST_F(TinyModel, UnalignedInputs) {

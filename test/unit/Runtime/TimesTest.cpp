@@ -52,7 +52,9 @@ TEST_F(Times, SettingsAtFault) {
     failedWith(part);
   };
   refuse(nullptr, {{"r1.scale", 1}}, "the call names no adapter 'r1'");
-  refuse("r1", {{"s1.scale", 1}}, "'s1.scale' was not compiled to come with the call");
+  refuse("r1", {{"s1.scale", 1}},
+         "'s1.scale' was not compiled to come with the call; compile the model with --adapter "
+         "s1=PATH@row:scale=@call, or set it between calls");
   refuse("r1", {{"none.scale", 1}}, "no adapter 'none'");
   refuse("r1", {{"r1.rank", 3}}, "takes a whole number from 1 to 2");
   refuse("r1", {{"r1.rank", 0}}, "takes a whole number from 1 to 2");
@@ -67,7 +69,7 @@ TEST_F(Times, AnAdapterOfASlotTakesItsProperties) {
   expectRow(callWith("x", {{"x.scale", 2}}), 0,
             addLora(tinyW0(), tinyHidden, tinyIn, sequence(9, 30), sequence(12, 31), 2.0 / 3), tinyW1());
   EXPECT_TRUE(callWith("x", {{"x.rank", 2}}).empty());
-  failedWith("compile with --bind x.rank@call");
+  failedWith("compile the model with --bind tenant.rank@call");
 }
 
 TEST_F(Times, FromLoadingToUnloading) {

@@ -76,7 +76,8 @@ int32_t run(const adapter_call_v1 *call) {
   const adapter_host_v1 *host = call->host;
   int64_t batch = call->inputs[0].dims[0];
   if (batch && static_cast<const float *>(call->inputs[0].data)[0] == 12345.0f) {
-    host->fail(host->state, "12345 is not wanted");
+    const int64_t unwanted[] = {12345, -1};
+    host->fail(host->state, "{0} is not wanted, nor {1}; {2}, {x} and { are", unwanted, 2);
     return 1;
   }
   int64_t yDims[] = {batch, out}, sumDims[] = {batch};
