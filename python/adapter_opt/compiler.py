@@ -9,12 +9,10 @@ import collections.abc
 import dataclasses
 import json
 import os
-import shutil
-import tempfile
 import warnings
 import weakref
 
-from adapter_opt import _compiler, arguments
+from adapter_opt import _compiler, arguments, temporary
 from adapter_opt.runtime import Model
 
 ADAPTER_TIMES = ("build", "switch", "call", "row", "row-token", "auto")
@@ -191,13 +189,13 @@ def compile(
     needed = _needed(base, adapters, claims)
     arguments.whole("threads", threads)
     arguments.text("target", target)
-    folder = tempfile.mkdtemp(prefix="adapter-opt-")
-    artifact = os.path.join(folder, "model.adapt")
+    folder = temporary.Folder()
+    artifact = os.path.join(folder.path, "model.adapt")
     try:
-        run(base, *words, f"--target={target}", "-o", artifact, needed=needed, folder=folder)
+        run(base, *words, f"--target={target}", "-o", artifact, needed=needed, folder=folder.path)
         return CompiledModel(folder, artifact, threads)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.remove()
         raise
 
 
@@ -206,7 +204,7 @@ class CompiledModel(Model):
 
     def __init__(self, folder, artifact, threads):
         super().__init__(artifact, threads)
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        weakref.finalize(self, folder.remove)
 
 
 def merge(

@@ -168,6 +168,17 @@ def test_a_replaced_artifact_is_not_saved(linear, artifact, tmp_path):
     assert os.listdir(tmp_path) == ["m.adapt"]
 
 
+def test_what_a_killed_process_left_is_removed(linear, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(product.PACKAGE), "TMPDIR": str(tmp_path)}
+    program = "import adapter_opt as ao, os, sys; model = ao.compile(sys.argv[1]); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", program, linear.model], env=environment, timeout=300)
+    assert len(os.listdir(tmp_path)) == 1
+    (tmp_path / "adapter-opt-notes").mkdir()
+    program = "import adapter_opt as ao, sys; model = ao.compile(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", program, linear.model], env=environment, timeout=300, check=True)
+    assert os.listdir(tmp_path) == ["adapter-opt-notes"]
+
+
 PROGRAM = """
 import os, signal, sys, threading, time
 import numpy as np

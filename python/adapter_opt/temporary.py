@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Folders for artifacts that are not saved yet. A process that is killed cannot remove its own; the next one does."""
+
+import fcntl
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+
+_NAME = re.compile(r"adapter-opt-(\d+)-")
+
+
+class Folder:
+    """A new folder with a name that says whose it is; removed by remove()."""
+
+    def __init__(self):
+        _remove_stale(tempfile.gettempdir())
+        self.path = tempfile.mkdtemp(prefix=f"adapter-opt-{os.getpid()}-")
+        # Held while the process lives: numbers of processes mean nothing to other containers.
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def remove(self):
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _is_dead(path, process):
+    try:
+        os.kill(process, 0)
+        return False
+    except ProcessLookupError:
+        pass
+    except OSError:  # somebody else's
+        return False
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+
+
+def _remove_stale(folder):
+    for path in pathlib.Path(folder).glob("adapter-opt-*"):
+        named = _NAME.match(path.name)
+        if named and _is_dead(path, int(named[1])):
+            shutil.rmtree(path, ignore_errors=True)
