@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Folders for artifacts that are not saved yet. A process that is killed cannot remove its own; the next one does."""
+"""Folders for artifacts that are not saved yet. Of a killed process the next one removes them."""
 
 import fcntl
 import os
