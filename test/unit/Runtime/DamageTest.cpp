@@ -24,6 +24,14 @@ protected:
     ASSERT_EQ(adapter_rt_open((folder / "x").c_str(), &options, &model), ADAPTER_RT_OK)
         << adapter_rt_last_error();
   }
+  // Whether a damaged artifact opens: where the check is faster than opening, that is what says so.
+  bool opensDamaged() {
+    adapter_rt_open_options options = {sizeof options, 1, 0, nullptr, 0};
+    if (adapter_rt_open((folder / "x").c_str(), &options, &model) == ADAPTER_RT_OK)
+      return true;
+    failedWith("parameters.safetensors: tensor 'model.layers.0.up' was changed since it was compiled");
+    return false;
+  }
   adapter_rt_check progress() {
     adapter_rt_check progress = ADAPTER_RT_CHECK_OFF;
     EXPECT_EQ(adapter_rt_check_progress(model, &progress), ADAPTER_RT_OK);
@@ -37,7 +45,8 @@ protected:
 
 TEST_F(Damage, NothingWorksOnceItIsFound) {
   flip("x/parameters.safetensors");
-  openIt();
+  if (!opensDamaged())
+    return;
   waitForTheThread();
   EXPECT_EQ(progress(), ADAPTER_RT_CHECK_FAILED);
   std::string part = "parameters.safetensors: tensor 'model.layers.0.up' was changed since it was compiled";
@@ -59,8 +68,8 @@ TEST_F(Damage, OtherModelsDoNotMind) {
   flip("x/parameters.safetensors");
   adapter_rt_model *other = nullptr;
   ASSERT_EQ(adapter_rt_open(TINY_ARTIFACT, nullptr, &other), ADAPTER_RT_OK);
-  openIt();
-  EXPECT_EQ(adapter_rt_finish_check(model), ADAPTER_RT_INVALID);
+  if (opensDamaged())
+    EXPECT_EQ(adapter_rt_finish_check(model), ADAPTER_RT_INVALID);
   EXPECT_EQ(adapter_rt_finish_check(other), ADAPTER_RT_OK) << adapter_rt_last_error();
   std::swap(model, other);
   expectRow(callY(1), 0, tinyW0(), tinyW1());
