@@ -209,7 +209,8 @@ def test_a_signal_leaves_nothing(given, tmp_path, which, output):
             break
     else:
         pytest.fail("each run ended before the signal came")
-    assert not list((tmp_path / "out").iterdir())
+    # The output itself may just have been moved into its place.
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name != output]
 
 
 @pytest.mark.parametrize("output", ["m.onnx", "m.adapt"])
