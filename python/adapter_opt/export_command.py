@@ -2,7 +2,9 @@
 """The command line of `adapter-opt export`, which starts this in Python."""
 
 import argparse
+import contextlib
 import re
+import signal
 import sys
 
 from adapter_opt.exporting import export
@@ -100,25 +102,44 @@ def _line(graph):
     return f"{graph.path}: {found}\n  takes {_side(graph.inputs)}\n  gives {_side(graph.outputs)}"
 
 
+@contextlib.contextmanager
+def _signals_end():
+    """Signals end what runs here as exceptions do, so that nothing is left."""
+
+    def end(number, frame):
+        sys.exit(128 + number)
+
+    ends = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, end) for each in ends}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
 def main(arguments):
     """Runs the command; returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        exported = export(
-            options.folder,
-            options.output,
-            cache=options.cache,
-            dtype=options.dtype,
-            head=options.head,
-            labels=options.labels,
-            untrained=options.untrained,
-            inputs=options.input,
-            tensors=options.tensors,
-            replace=options.replace,
-            check=not options.no_check,
-        )
+        with _signals_end():
+            exported = export(
+                options.folder,
+                options.output,
+                cache=options.cache,
+                dtype=options.dtype,
+                head=options.head,
+                labels=options.labels,
+                untrained=options.untrained,
+                inputs=options.input,
+                tensors=options.tensors,
+                replace=options.replace,
+                check=not options.no_check,
+            )
     except (ValueError, OSError, MemoryError) as error:
         return _fail(error)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     for graph in exported.graphs.values():
         print(_line(graph))
     return 0

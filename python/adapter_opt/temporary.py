@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Folders for artifacts that are not saved yet. Of a killed process the next one removes them."""
+"""Folders for what is not complete or not saved yet. Those of a killed process the next one removes."""
 
 import fcntl
 import os
@@ -8,15 +8,17 @@ import re
 import shutil
 import tempfile
 
-_NAME = re.compile(r"adapter-opt-(\d+)-")
-
 
 class Folder:
-    """A new folder with a name that says whose it is; removed by remove()."""
+    """A new folder with a name that says whose it is, STEM-PROCESS-RANDOM; removed by remove().
 
-    def __init__(self):
-        _remove_stale(tempfile.gettempdir())
-        self.path = tempfile.mkdtemp(prefix=f"adapter-opt-{os.getpid()}-")
+    parent: where; None means the folder of the system for such things.
+    """
+
+    def __init__(self, stem="adapter-opt", parent=None):
+        parent = parent or tempfile.gettempdir()
+        _remove_stale(parent, stem)
+        self.path = tempfile.mkdtemp(prefix=f"{stem}-{os.getpid()}-", dir=parent)
         # Held while the process lives: numbers of processes mean nothing to other containers.
         self._lock = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,8 +51,8 @@ def _is_dead(path, process):
         os.close(lock)
 
 
-def _remove_stale(folder):
-    for path in pathlib.Path(folder).glob("adapter-opt-*"):
-        named = _NAME.match(path.name)
+def _remove_stale(folder, stem):
+    for path in pathlib.Path(folder).iterdir():
+        named = re.match(re.escape(stem) + r"-(\d+)-", path.name)
         if named and _is_dead(path, int(named[1])):
             shutil.rmtree(path, ignore_errors=True)

@@ -5,7 +5,10 @@ leaves nothing behind."""
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
 
 import folders
 import onnx
@@ -144,6 +147,22 @@ def test_outputs_of_missing_weights_are_left_out(tmp_path):
     outputs = run(graph, text(2, 5))
     assert list(outputs) == ["last_hidden_state"]
     tolerance.assert_agrees(outputs["last_hidden_state"], model.bert(**text(2, 5)).last_hidden_state.numpy())
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_leaves_nothing(bert, tmp_path, which):
+    """But for SIGKILL, of which the next export removes what is left."""
+    command = [product.BIN / "adapter-opt", "export", bert[1], "-o", tmp_path / "out"]
+    process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not os.listdir(tmp_path):
+        time.sleep(0.01)
+    process.send_signal(which)
+    said = process.communicate()[1]
+    assert process.returncode and "Traceback" not in said
+    assert bool(os.listdir(tmp_path)) == (which == signal.SIGKILL)
+    if which == signal.SIGKILL:
+        ao.export(bert[1], tmp_path / "out", check=False)
+        assert os.listdir(tmp_path) == ["out"]
 
 
 def test_a_model_of_the_hub_that_is_here(bert, tmp_path):

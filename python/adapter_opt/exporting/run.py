@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 import os
 import shutil
-import uuid
 
+from adapter_opt import temporary
 from adapter_opt.exporting import Exported, parts, sentences, source, tracing
 from adapter_opt.exporting.quiet import quiet
 
@@ -81,10 +81,9 @@ def _new_folder(output, replace):
     output = os.path.abspath(output)
     parent, name = os.path.split(output)
     os.makedirs(parent, exist_ok=True)
-    unfinished, old = (
-        os.path.join(parent, f".{name}.{uuid.uuid4().hex[:8]}.{end}") for end in ("new", "old")
-    )
-    os.mkdir(unfinished)
+    new = temporary.Folder(f".{name}.new", parent)
+    unfinished, old = new.path, f"{new.path}.old"
+    os.chmod(unfinished, 0o777 & ~_umask())
     try:
         yield unfinished
         if replace and os.path.isdir(output):
@@ -95,5 +94,12 @@ def _new_folder(output, replace):
             os.rename(old, output)
         raise
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        new.remove()
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask():
+    """What new files and folders are not given; it can only be asked for by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
