@@ -123,7 +123,7 @@ def test_inputs_that_do_not_fit(artifact, tmp_path):
     [
         [],
         ["MODEL", "--no-such-flag"],
-        ["MODEL", "--adapter", "no-path"],
+        ["MODEL", "--adapter", "no-path="],
         ["MODEL", "--adapter", "1x=ADAPTER", "-o", "OUT.onnx"],
         ["MODEL", "--adapter", "x=ADAPTER@row", "-o", "OUT.onnx"],
         ["MODEL", "-o", "OUT.tiff"],

@@ -190,7 +190,7 @@ def test_slots_and_adapters_together(oracle, tmp_path):
     assert_rows_agree(y, references, without)
     y = model(**feed, adapters=["b"] * 3, settings={"b.scale": 0.5})["logits"]
     assert_agrees(y, oracle.adapter("bert", "one_layer", scale=0.5).outputs["wide"], without)
-    with pytest.raises(ValueError, match="--bind c.scale@call"):
+    with pytest.raises(ValueError, match="--bind all.scale@call"):
         model(**feed, adapters=["c"] * 3, settings={"c.scale": 0.5})
 
 
