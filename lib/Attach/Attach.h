@@ -120,7 +120,8 @@ struct LeftOver {
   std::string adapter, module; ///< `module` is empty where all of the adapter is meant
   std::string what;            ///< "weight, lora"
   std::string why;
-  bool isMissing = false; ///< no graph has the module, for no particular reason
+  bool isMissing = false;  ///< no graph has the module, for no particular reason
+  bool hasNearest = false; ///< `why` names modules that it may be
 
   /// The message, with `name` for the module: its path, or a pattern for several.
   std::string text(llvm::StringRef name, size_t modules = 1) const;

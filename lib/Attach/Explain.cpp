@@ -93,5 +93,5 @@ Missing adapter::whyMissing(const AttachPlan &plan, const Update &update, bool h
     what += "; the nearest are " + nearest;
   else if (!hasBase)
     what += "; it names no modules at all, --base CHECKPOINT finds them by contents";
-  return {what, /*isPlain=*/true};
+  return {what, /*isPlain=*/true, /*hasNearest=*/!nearest.empty()};
 }

@@ -72,7 +72,8 @@ std::vector<ModuleParameter *> tiedWeights(const ModuleTable &table, const Modul
 /// Why no graph has what an update acts on: what is nearest, and what to do.
 struct Missing {
   std::string why;
-  bool isPlain = false; ///< no graph has the module, and nothing more is to be said
+  bool isPlain = false;    ///< no graph has the module, and nothing more is to be said
+  bool hasNearest = false; ///< `why` names modules that it may be
 };
 Missing whyMissing(const AttachPlan &plan, const checkpoint::Update &update, bool hasBase);
 

@@ -34,9 +34,9 @@ bool Planner::isIgnored(const std::string &module) const {
   return llvm::any_of(globs, [&](const llvm::GlobPattern &glob) { return glob.match(module); });
 }
 
-void Planner::leaveOver(const Update &update, const std::string &why, bool isMissing) {
+void Planner::leaveOver(const Update &update, const std::string &why) {
   report.leftOver.push_back(
-      {adapter->request->name, update.module, update.parameter + ", " + update.form, why, isMissing});
+      {adapter->request->name, update.module, update.parameter + ", " + update.form, why});
 }
 
 //===----------------------------------------------------------------------===//
@@ -377,7 +377,9 @@ void Planner::leaveMissing(const Update &update) {
     if (const Claim &claim = claims.find(index, update); !claim.problem.empty())
       return leaveOver(update, claim.problem);
   Missing missing = whyMissing(plan, update, claims.base() != nullptr);
-  leaveOver(update, missing.why, missing.isPlain);
+  leaveOver(update, missing.why);
+  report.leftOver.back().isMissing = missing.isPlain;
+  report.leftOver.back().hasNearest = missing.hasNearest;
 }
 
 Status Planner::placeAll(LoadedAdapter &loaded) {

@@ -43,7 +43,7 @@ private:
   void reportAt(const checkpoint::Update &update, const Target &target, bool unchanged,
                 const std::vector<PartUpdate> *parts);
   bool isIgnored(const std::string &module) const;
-  void leaveOver(const checkpoint::Update &update, const std::string &why, bool isMissing = false);
+  void leaveOver(const checkpoint::Update &update, const std::string &why);
   void leaveMissing(const checkpoint::Update &update);
   std::string whyUnproved() const;
 

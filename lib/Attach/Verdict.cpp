@@ -157,7 +157,7 @@ std::string LeftOver::text(StringRef name, size_t modules) const {
   if (!isMissing)
     return text;
   // What the graph calls it, or that it is meant.
-  if (StringRef(why).contains("nearest"))
+  if (hasNearest)
     text += (", and --map '" + name + "=NAME' says which it is").str();
   return text + ("; --ignore-missing '" + name + "' says that it is meant").str();
 }

@@ -168,4 +168,12 @@ Status AtomicFile::commit() {
   return Done{};
 }
 
+Status writeFile(const std::string &path, std::string_view bytes) {
+  Result<std::unique_ptr<AtomicFile>> file = AtomicFile::create(path);
+  if (!file)
+    return file.error();
+  Status status = (*file)->write(bytes.data(), bytes.size());
+  return status ? (*file)->commit() : status;
+}
+
 } // namespace adapter::checkpoint

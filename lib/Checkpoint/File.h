@@ -52,6 +52,9 @@ private:
   Temporary temporary;
 };
 
+// A whole file of these bytes, as AtomicFile writes it.
+Status writeFile(const std::string &path, std::string_view bytes);
+
 } // namespace adapter::checkpoint
 
 #endif // ADAPTER_LIB_CHECKPOINT_FILE_H

@@ -10,9 +10,9 @@
 #include <cstdio>
 #include <fcntl.h>
 #include <filesystem>
+#include <map>
 #include <mutex>
 #include <semaphore.h>
-#include <set>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <thread>
@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 namespace {
 struct Registry {
   std::mutex mutex;
-  std::set<std::string> paths;
+  std::map<std::string, const Work *> paths; // with the work that they are of, if it is of one
 };
 } // namespace
 
@@ -75,20 +75,13 @@ static std::string newName(const std::string &target) {
   return target + mark + std::to_string(::getpid()) + "-" + std::to_string(counter++);
 }
 
-// With the registry's mutex held.
-static void forget(const std::string &path) {
-  registry().paths.erase(path);
-  if (Work *work = currentWork())
-    work->forget(path);
-}
-
 static std::string withoutSlash(std::string path) {
   while (path.size() > 1 && path.back() == '/')
     path.pop_back();
   return path;
 }
 
-// Calls `make` with new names, until one is not taken. Registered before it is there, so that no signal can come between.
+// Calls `make` with new names, until one is not taken. The registry is held meanwhile, so that no signal comes between.
 template <typename Make>
 static Result<std::pair<std::string, int>> create(const std::string &target, Make make) {
   removeStale(target);
@@ -98,9 +91,7 @@ static Result<std::pair<std::string, int>> create(const std::string &target, Mak
     int descriptor = make(name.c_str());
     if (descriptor >= 0) {
       ::flock(descriptor, LOCK_EX | LOCK_NB); // where a file system knows no locks, nothing is removed later
-      registry().paths.insert(name);
-      if (Work *work = currentWork())
-        work->note(name);
+      registry().paths[name] = currentWork();
       return std::pair(name, descriptor);
     }
     if (errno != EEXIST)
@@ -141,7 +132,7 @@ Result<Temporary> Temporary::folder(const std::string &path) {
 Temporary::~Temporary() {
   if (!where.empty()) {
     std::lock_guard<std::mutex> guard(registry().mutex);
-    forget(where);
+    registry().paths.erase(where);
     std::error_code ignored;
     fs::remove_all(where, ignored);
   }
@@ -165,7 +156,7 @@ bool Temporary::moveToTarget() {
   std::lock_guard<std::mutex> guard(registry().mutex);
   if (::rename(where.c_str(), target.c_str()))
     return false;
-  forget(where);
+  registry().paths.erase(where);
   where.clear();
   return true;
 }
@@ -174,15 +165,20 @@ bool Temporary::exchangeWithTarget() {
   return ::renameat2(AT_FDCWD, where.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0;
 }
 
+void removeTemporariesOf(const Work &work) {
+  std::lock_guard<std::mutex> guard(registry().mutex);
+  std::error_code ignored;
+  for (auto it = registry().paths.begin(); it != registry().paths.end();) {
+    bool isIts = it->second == &work;
+    if (isIts)
+      fs::remove_all(it->first, ignored);
+    it = isIts ? registry().paths.erase(it) : std::next(it);
+  }
+}
+
 //===----------------------------------------------------------------------===//
 // Signals
 //===----------------------------------------------------------------------===//
-
-static void removeAll() {
-  std::error_code ignored;
-  for (const std::string &path : registry().paths)
-    fs::remove_all(path, ignored);
-}
 
 // What the handler may touch. Blocking the signals and waiting for them would not do: libraries start threads before
 // main, which do not inherit what is blocked there.
@@ -199,7 +195,9 @@ static void endBySignal() {
   }
   // Kept until the process ends: nothing new begins, and nothing that is half removed is moved to its target.
   registry().mutex.lock();
-  removeAll();
+  std::error_code ignored;
+  for (const auto &[path, work] : registry().paths)
+    fs::remove_all(path, ignored);
   struct sigaction standard = {};
   standard.sa_handler = SIG_DFL;
   sigaction(which, &standard, nullptr);

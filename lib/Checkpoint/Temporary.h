@@ -38,6 +38,10 @@ private:
   int open;                  // of a folder too: the lock that says that its process lives
 };
 
+class Work;
+/// Removes what a piece of work left that ended without its destructors.
+void removeTemporariesOf(const Work &work);
+
 /// From now on SIGINT, SIGTERM and SIGHUP remove the process's temporaries before they end it. For the start of a
 /// command; signals that are ignored stay so. A file that exceeds the process's limit (SIGXFSZ) becomes an error of the
 /// write.

@@ -66,7 +66,8 @@ std::string putIn(std::string_view message, const int64_t *values, int count) {
 
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-// The fewest letters that are put in, left out, changed or swapped with the next one; `most` + 1 where it is more. Capitals are no difference.
+// The edit distance of two words, in which swapping neighbours is one edit and capitals do not count; `most` + 1 where it
+// is more.
 static size_t distance(const std::string &x, const std::string &y, size_t most) {
   if (x.size() > y.size() + most || y.size() > x.size() + most)
     return most + 1;
@@ -87,7 +88,7 @@ static size_t distance(const std::string &x, const std::string &y, size_t most) 
   return before[y.size()];
 }
 
-std::string didYouMean(const std::string &wrong, const std::vector<std::string> &names) {
+std::string nearestName(const std::string &wrong, const std::vector<std::string> &names) {
   constexpr size_t longest = 256; // names from files may be of any length, and the work grows with its square
   const std::string *nearest = nullptr;
   size_t least = std::max<size_t>(1, wrong.size() / 3) + 1;
@@ -97,7 +98,12 @@ std::string didYouMean(const std::string &wrong, const std::vector<std::string> 
         least = far;
         nearest = &name;
       }
-  return nearest ? "; did you mean '" + *nearest + "'?" : "";
+  return nearest ? *nearest : "";
+}
+
+std::string didYouMean(const std::string &wrong, const std::vector<std::string> &names) {
+  std::string nearest = nearestName(wrong, names);
+  return nearest.empty() ? "" : "; did you mean '" + nearest + "'?";
 }
 
 } // namespace adapter::checkpoint

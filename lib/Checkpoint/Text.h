@@ -21,6 +21,9 @@ bool endsWith(std::string_view text, std::string_view end);
 // A message with values in the place of "{0}", "{1}" and so on. What else is in braces stays.
 std::string putIn(std::string_view message, const int64_t *values, int count);
 
+// The name that a wrong one is most like; "" where it is like none.
+std::string nearestName(const std::string &wrong, const std::vector<std::string> &names);
+
 // What stands behind "there is no 'nmae'" where one of the names looks like it: "; did you mean 'name'?", else nothing.
 std::string didYouMean(const std::string &wrong, const std::vector<std::string> &names);
 

@@ -5,6 +5,7 @@
 // lost; files are not, which the job's Work knows.
 #include "lib/CompilerApi/Job.h"
 #include "adapter/InitAll.h"
+#include "lib/Checkpoint/Temporary.h"
 #include "lib/Checkpoint/Text.h"
 #include "lib/Pipelines/Driver.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
@@ -105,7 +106,7 @@ void Job::conclude() {
   std::unique_lock<std::mutex> lock(mutex);
   if (work.isCancelled())
     status = ADAPTER_OPT_CANCELLED;
-  work.removeTemporaries();
+  checkpoint::removeTemporariesOf(work);
   std::error_code ignored;
   if (status != ADAPTER_OPT_OK && !folder.empty())
     std::filesystem::remove_all(folder, ignored);

@@ -338,11 +338,8 @@ Result<Report> Extractor::run(const std::string &folder) {
   saved.erase(std::unique(saved.begin(), saved.end()), saved.end());
   std::string text = configuration().dump(2) + "\n";
   Status written = writeSafetensors(made->path() + "/adapter_model.safetensors", tensors, {{"format", "pt"}});
-  Result<std::unique_ptr<AtomicFile>> file = AtomicFile::create(made->path() + "/adapter_config.json");
   if (written)
-    written = file ? (*file)->write(text.data(), text.size()) : Status(file.error());
-  if (written)
-    written = (*file)->commit();
+    written = writeFile(made->path() + "/adapter_config.json", text);
   if (!written)
     return written.error();
   if (!made->moveToTarget())

@@ -2,6 +2,7 @@
 //
 // Parsing of --adapter, --adapter-slot and --bind.
 #include "lib/Pipelines/AdapterOptions.h"
+#include "lib/Checkpoint/Text.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FileSystem.h"
@@ -47,16 +48,10 @@ static std::string whyNotBound(StringRef name, StringRef property, BindingTime t
 
 static constexpr StringRef adapterTimes[] = {"build", "switch", "call", "row", "row-token", "auto"};
 
-// " (did you mean 'x'?)" where a word is near to one of these.
+// " (did you mean 'x'?)" where a word is like one of these.
 static std::string nearest(StringRef word, llvm::ArrayRef<StringRef> words) {
-  StringRef best;
-  unsigned distance = 3;
-  for (StringRef each : words)
-    if (unsigned d = word.edit_distance(each, /*AllowReplacements=*/true, distance); d < distance) {
-      best = each;
-      distance = d;
-    }
-  return best.empty() ? "" : (" (did you mean '" + best + "'?)").str();
+  std::string best = checkpoint::nearestName(word.str(), {words.begin(), words.end()});
+  return best.empty() ? "" : " (did you mean '" + best + "'?)";
 }
 
 // Whether a word names a time; sets it then.

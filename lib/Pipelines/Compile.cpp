@@ -117,15 +117,8 @@ Status adapter::compileArtifact(ModuleOp module, const CompileOptions &options, 
   if (!object)
     return object.error();
   std::string objectFile = folder->folder() + "/code.o";
-  {
-    Result<std::unique_ptr<checkpoint::AtomicFile>> file = checkpoint::AtomicFile::create(objectFile);
-    if (!file)
-      return file.error();
-    if (Status status = (*file)->write(object->data(), object->size()); !status)
-      return folder->atTarget(status.error());
-    if (Status status = (*file)->commit(); !status)
-      return folder->atTarget(status.error());
-  }
+  if (Status status = checkpoint::writeFile(objectFile, {object->data(), object->size()}); !status)
+    return folder->atTarget(status.error());
   Status linked = linkSharedLibrary(objectFile, folder->folder() + "/code.so");
   ::remove(objectFile.c_str());
   if (!linked)
@@ -179,10 +172,5 @@ Status adapter::compileText(ModuleOp module, const CompileOptions &options, Stri
       return text.error();
     bytes = std::move(*text);
   }
-  Result<std::unique_ptr<checkpoint::AtomicFile>> file = checkpoint::AtomicFile::create(path.str());
-  if (!file)
-    return file.error();
-  if (Status status = (*file)->write(bytes.data(), bytes.size()); !status)
-    return status;
-  return (*file)->commit();
+  return checkpoint::writeFile(path.str(), bytes);
 }

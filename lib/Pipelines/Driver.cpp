@@ -131,11 +131,7 @@ static Status writeReport(const AttachReport &report, const CommandLine &line, c
     console.out << text;
     return Done{};
   }
-  Result<std::unique_ptr<checkpoint::AtomicFile>> file = checkpoint::AtomicFile::create(line.reportFile);
-  if (!file)
-    return file.error();
-  Status status = (*file)->write(text.data(), text.size());
-  return status ? (*file)->commit() : status;
+  return checkpoint::writeFile(line.reportFile, text);
 }
 
 namespace {

@@ -151,12 +151,7 @@ Status writeProfile(const std::string &path, const Profile &profile) {
   for (size_t i = 0; i < layers.size(); ++i)
     out += (i ? ",\n" : "\n") + layers[i].dump(-1, ' ', false, Json::error_handler_t::replace);
   out += "\n]}\n";
-  Result<std::unique_ptr<checkpoint::AtomicFile>> file = checkpoint::AtomicFile::create(path);
-  if (!file)
-    return file.error();
-  if (Status status = (*file)->write(out.data(), out.size()); !status)
-    return status;
-  return (*file)->commit();
+  return checkpoint::writeFile(path, out);
 }
 
 } // namespace adapter::placement

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 
+from adapter_opt.command_line import Parser, fail
 from adapter_opt.exporting import export
 
 DESCRIPTION = """\
@@ -22,20 +23,8 @@ text_model.onnx and vision_model.onnx beside a CLIP.
 Exit codes: 0 exported, 1 that is not possible, and OUT is not there, 2 wrong usage."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        sys.exit(_fail(f"{message}; try adapter-opt export --help", 2))
-
-
-def _fail(message, code=1):
-    text = "; ".join(line for line in str(message).splitlines() if line)
-    printable = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    print(f"adapter-opt: error: {printable}", file=sys.stderr)
-    return code
-
-
 def _parser():
-    parser = _Parser(
+    parser = Parser(
         prog="adapter-opt export",
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -137,7 +126,7 @@ def main(arguments):
                 check=not options.no_check,
             )
     except (ValueError, OSError, MemoryError) as error:
-        return _fail(error)
+        return fail(error)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     for graph in exported.graphs.values():

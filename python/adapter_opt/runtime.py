@@ -7,17 +7,16 @@ there is a MemoryError.
 """
 
 import collections.abc
-import hashlib
+import functools
 import json
 import os
 import shutil
-import tempfile
 import threading
 import typing
 
 import numpy as np
 
-from adapter_opt import _runtime, arguments
+from adapter_opt import _runtime, arguments, temporary
 
 
 def load(
@@ -60,11 +59,8 @@ class Model:
             arguments.flag("check", check),
             arguments.flag("allow_other_base", allow_other_base),
         )
-        self._manifest = _fingerprint(self._path)
+        self._manifest = _identity(self._path)
         self._loading, self._closed = threading.Lock(), False
-        info = self.info()
-        self._entries = {entry["name"]: entry for entry in info["entries"]}
-        self._target = info["cpu"]
 
     def __call__(
         self, inputs=None, /, *, adapters=None, settings=None, entry=None, **named
@@ -87,14 +83,20 @@ class Model:
         if inputs is not None and not isinstance(inputs, collections.abc.Mapping):
             raise TypeError(f"inputs must be a dict of arrays by name, not {type(inputs).__name__}")
         given = {**(inputs or {}), **named}
-        self._check_names(given, entry)
         arrays = [
             (arguments.text("an input's name", name), _array(name, value)) for name, value in given.items()
         ]
         one, rows, tokens = _rows(adapters)
-        return dict(self._model.call(arrays, entry, one, rows, _settings(settings), tokens))
+        try:
+            return dict(self._model.call(arrays, entry, one, rows, _settings(settings), tokens))
+        except ValueError:
+            self._check_names(given, entry)
+            raise
 
     def _check_names(self, given, entry):
+        """Of a call that failed: whether names are what is wrong, in terms of all of them."""
+        if self._closed:
+            return
         known = self._entries.get(entry) if entry else next(iter(self._entries.values()))
         if known is None:
             raise ValueError(f"there is no graph '{entry}'; the model has {', '.join(self._entries)}")
@@ -105,6 +107,11 @@ class Model:
             parts = [f"there is no input {', '.join(map(repr, unknown))}"] * bool(unknown)
             parts += [f"input {', '.join(map(repr, missing))} is missing"] * bool(missing)
             raise ValueError(f"{'; '.join(parts)}; the model's inputs are {', '.join(names)}")
+
+    @functools.cached_property
+    def _entries(self):
+        """The graphs by name, the first first. Not looked at in opening, which is to be quick."""
+        return {entry["name"]: entry for entry in self.info()["entries"]}
 
     @property
     def inputs(self) -> dict[str, Port]:
@@ -120,9 +127,10 @@ class Model:
         name = os.path.basename(self._path)
         if self._closed:
             return f"<{type(self).__name__} {name}, closed>"
+        info = self.info()
         adapters = [f"{each} ({what['time']})" for each, what in self.adapters.items()]
-        rooms = [f"{slot['name']} ({slot['time']})" for slot in self.info()["slots"]]
-        lines = [f"<{type(self).__name__} {name} for {self._target}"]
+        rooms = [f"{slot['name']} ({slot['time']})" for slot in info["slots"]]
+        lines = [f"<{type(self).__name__} {name} for {info['cpu']}"]
         for title, ports in (("inputs", self.inputs), ("outputs", self.outputs)):
             sizes = [f"{key} {port.dtype}[{', '.join(map(str, port.shape))}]" for key, port in ports.items()]
             lines.append(f"{title}: {', '.join(sizes)}")
@@ -148,14 +156,14 @@ class Model:
         path = os.path.abspath(arguments.path("path", path, exists=False))
         if os.path.lexists(path):
             raise FileExistsError(f"{path} exists; the artifact is saved to a new folder")
-        beside = tempfile.mkdtemp(prefix=f"{os.path.basename(path)}.tmp-", dir=os.path.dirname(path))
+        beside = temporary.Folder(f"{os.path.basename(path)}.tmp", os.path.dirname(path))
         try:
-            copy = shutil.copytree(self._path, os.path.join(beside, "copy"))
-            if _fingerprint(copy) != self._manifest:
+            copy = shutil.copytree(self._path, os.path.join(beside.path, "copy"))
+            if _identity(self._path) != self._manifest:
                 raise ValueError(f"{self._path} was replaced after the model was opened; open it anew")
             os.rename(copy, path)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            beside.remove()
 
     def switch(self, name: str | None) -> None:
         """Switches an adapter into the weights, or with None back to the base."""
@@ -211,10 +219,10 @@ class Model:
         self._model.verify()
 
 
-def _fingerprint(path):
-    """Of the manifest, which holds the hashes of the other files."""
-    with open(os.path.join(path, "manifest.pb"), "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
+def _identity(path):
+    """Which file the manifest is: a new artifact comes with a new one."""
+    status = os.stat(os.path.join(path, "manifest.pb"))
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _ports(ports):

@@ -4,12 +4,12 @@
 import argparse
 import os
 import re
-import sys
 import tempfile
 
 import numpy as np
 
 from adapter_opt import compiler, proof, sample_inputs
+from adapter_opt.command_line import Parser, fail
 from adapter_opt.runtime import load
 
 # When an adapter acts, as adapter-opt --adapter has it.
@@ -32,18 +32,6 @@ the PEFT model.
 Exit codes: 0 verified, 1 not verified or an input is at fault, 2 wrong usage."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        sys.exit(_fail(f"{message}; try adapter-opt verify --help", 2))
-
-
-def _fail(message, code=1):
-    text = "; ".join(line for line in str(message).splitlines() if line)
-    printable = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    print(f"adapter-opt: error: {printable}", file=sys.stderr)
-    return code
-
-
 def _pair(text):
     name, equals, value = text.partition("=")
     if not name or not equals or not value:
@@ -59,7 +47,7 @@ def _dim(text):
 
 
 def _parser():
-    parser = _Parser(
+    parser = Parser(
         prog="adapter-opt verify",
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -224,13 +212,13 @@ def main(arguments):
     """Runs the command; returns its exit code."""
     options = _parser().parse_args(arguments)
     if fault := _usage_fault(options):
-        return _fail(f"{fault}; try adapter-opt verify --help", 2)
+        return fail(f"{fault}; try adapter-opt verify --help", 2)
     try:
         comparisons = _against_samples(options) if options.samples else _against_reference(options)
         for each in comparisons:
             print(each)
         proof.check(comparisons)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
-        return _fail(error)
+        return fail(error)
     print(f"verified {_independence(options)}")
     return 0

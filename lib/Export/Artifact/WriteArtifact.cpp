@@ -45,22 +45,13 @@ Status ArtifactFolder::writeTensors(const TensorFile &file, artifact::Manifest &
   return Done{};
 }
 
-static Status writeFile(const std::string &path, const std::string &bytes) {
-  Result<std::unique_ptr<checkpoint::AtomicFile>> file = checkpoint::AtomicFile::create(path);
-  if (!file)
-    return file.error();
-  if (Status status = (*file)->write(bytes.data(), bytes.size()); !status)
-    return status;
-  return (*file)->commit();
-}
-
 Status ArtifactFolder::commit(const std::string &manifest) {
   Result<std::string> hash = checkpoint::hashFile(folder() + "/code.so");
   if (!hash)
     return hash.error();
-  if (Status status = writeFile(folder() + "/code.hash", *hash + "\n"); !status)
+  if (Status status = checkpoint::writeFile(folder() + "/code.hash", *hash + "\n"); !status)
     return status;
-  if (Status status = writeFile(folder() + "/manifest.pb", manifest); !status)
+  if (Status status = checkpoint::writeFile(folder() + "/manifest.pb", manifest); !status)
     return status;
   if (checkpoint::isCancelled())
     return checkpoint::cancelledError();
