@@ -60,6 +60,14 @@ def own(given, tmp_path):
     return tmp_path / "own"
 
 
+def refused_unchanged(own, output, *mentions):
+    """A merge into `output` is refused, and the folder is as before."""
+    before = contents(own)
+    adapter = f"--adapter=x={own / 'lora'}"
+    product.refused("adapter-opt", own / "base.onnx", adapter, "-o", own / output, mentions=mentions)
+    assert contents(own) == before
+
+
 @pytest.mark.parametrize(
     "output, mention",
     [
@@ -73,43 +81,18 @@ def own(given, tmp_path):
     ],
 )
 def test_inputs_are_no_outputs(own, output, mention):
-    before = contents(own)
-    product.refused(
-        "adapter-opt",
-        own / "base.onnx",
-        f"--adapter=x={own / 'lora'}",
-        "-o",
-        own / output,
-        mentions=[mention, "name another output"],
-    )
-    assert contents(own) == before
+    refused_unchanged(own, output, mention, "name another output")
 
 
 def test_external_data_is_an_input(own):
     model = onnx.load(own / "base.onnx")
     onnx.save(model, own / "base.onnx", save_as_external_data=True, location="merged.onnx.data")
-    before = contents(own)
-    product.refused(
-        "adapter-opt",
-        own / "base.onnx",
-        f"--adapter=x={own / 'lora'}",
-        "-o",
-        own / "merged.onnx",
-        mentions=["merged.onnx.data: is read as an input"],
-    )
-    assert contents(own) == before
+    refused_unchanged(own, "merged.onnx", "merged.onnx.data: is read as an input")
 
 
 def test_a_linked_output_is_an_input(own):
     (own / "merged.onnx").symlink_to(own / "base.onnx")
-    product.refused(
-        "adapter-opt",
-        own / "base.onnx",
-        f"--adapter=x={own / 'lora'}",
-        "-o",
-        own / "merged.onnx",
-        mentions=["the output is an input"],
-    )
+    refused_unchanged(own, "merged.onnx", "the output is an input")
 
 
 OUTPUTS = ["m.onnx", "m.adapt", "m.mlir", "m.s", "folder"]
