@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Texts of dims and of definitions.
+#include "lib/Signature/Signature.h"
+#include <algorithm>
+
+namespace adapter::forms {
+
+using checkpoint::Error;
+
+static std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && text.front() == ' ')
+    text.remove_prefix(1);
+  while (!text.empty() && text.back() == ' ')
+    text.remove_suffix(1);
+  return text;
+}
+
+// The parts between separators that stand in no parentheses.
+static std::vector<std::string_view> split(std::string_view text, char separator) {
+  std::vector<std::string_view> parts;
+  size_t begin = 0;
+  int depth = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    depth += (text[i] == '(') - (text[i] == ')');
+    if (text[i] != separator || depth)
+      continue;
+    parts.push_back(trimmed(text.substr(begin, i - begin)));
+    begin = i + 1;
+  }
+  parts.push_back(trimmed(text.substr(begin)));
+  return parts;
+}
+
+static Result<Dims::Size> parseSize(std::string_view text) {
+  Dims::Size size;
+  if (text == "1..")
+    size.kind = Dims::Size::Ones;
+  else if (text == "cols")
+    size.kind = Dims::Size::Columns;
+  if (size.kind != Dims::Size::Expressions)
+    return size;
+  for (std::string_view part : split(text, '|')) {
+    Result<Expression> expression = Expression::parse(part);
+    if (!expression)
+      return Error{"'" + std::string(part) + "' " + expression.error().message};
+    size.expressions.push_back(std::move(*expression));
+  }
+  return size;
+}
+
+Result<Dims> Dims::parse(std::string_view text) {
+  Dims dims;
+  dims.source = std::string(text);
+  for (std::string_view alternative : split(text, ';')) {
+    List list;
+    for (std::string_view part : split(alternative, ',')) {
+      Result<Size> size = parseSize(part);
+      if (!size)
+        return Error{"of the sizes '" + dims.source + "', " + size.error().message};
+      list.push_back(std::move(*size));
+    }
+    auto isMany = [](const Size &size) { return size.kind == Size::Ones; };
+    if (std::count_if(list.begin(), list.end(), isMany) > 1)
+      return Error{"the sizes '" + dims.source + "' have two of '1..'"};
+    auto hasChoice = [](const Size &size) { return size.expressions.size() > 1; };
+    if (std::count_if(list.begin(), list.end(), hasChoice) > 1)
+      return Error{"the sizes '" + dims.source + "' have two sizes with a choice ('|')"};
+    dims.lists.push_back(std::move(list));
+  }
+  return dims;
+}
+
+size_t Dims::rank() const {
+  if (lists.empty())
+    return 0;
+  return std::count_if(lists.front().begin(), lists.front().end(),
+                       [](const Size &size) { return size.kind != Size::Ones; });
+}
+
+std::set<std::string> Dims::reads() const {
+  std::set<std::string> names;
+  for (const List &list : lists)
+    for (const Size &size : list)
+      for (const Expression &expression : size.expressions)
+        names.insert(expression.reads().begin(), expression.reads().end());
+  return names;
+}
+
+Result<Definition> Definition::parse(std::string_view text) {
+  size_t at = text.find('=');
+  std::string_view name = trimmed(text.substr(0, at));
+  if (at == std::string_view::npos || !isSymbolName(name))
+    return Error{"'" + std::string(text) + "' is not a definition, like \"b = cols / blocks\""};
+  Result<Expression> value = Expression::parse(trimmed(text.substr(at + 1)));
+  if (!value)
+    return Error{"'" + std::string(text) + "' " + value.error().message};
+  return Definition{std::string(name), std::move(*value)};
+}
+
+} // namespace adapter::forms

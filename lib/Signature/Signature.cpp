@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Places, and whether a signature is consistent in itself.
+#include "lib/Signature/Signature.h"
+#include <algorithm>
+
+namespace adapter::forms {
+
+using checkpoint::Done;
+using checkpoint::Error;
+
+int64_t Place::columns() const {
+  int64_t columns = in / std::max<int64_t>(groups, 1);
+  for (int64_t tap : taps)
+    columns *= tap;
+  return columns;
+}
+
+Shape Place::stored() const {
+  if (kind == "vector")
+    return {out};
+  if (kind == "embedding")
+    return {in, out};
+  if (storedTransposed)
+    return {in, out};
+  Shape shape{out, in / std::max<int64_t>(groups, 1)};
+  shape.insert(shape.end(), taps.begin(), taps.end());
+  return shape;
+}
+
+Symbols Place::symbols() const {
+  Symbols symbols{{"out", out}, {"in", in}, {"cols", columns()}, {"groups", groups}};
+  if (kind == "embedding") {
+    symbols["vocab"] = in;
+    symbols["dim"] = out;
+  }
+  return symbols;
+}
+
+const Role *Signature::role(const std::string &wanted) const {
+  for (const Role &role : roles)
+    if (role.name == wanted)
+      return &role;
+  return nullptr;
+}
+
+bool Signature::actsOn(const std::string &kind) const {
+  return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+}
+
+std::string Signature::variantName(const std::set<std::string> &given) const {
+  std::string text = name;
+  for (const Role &role : roles)
+    if (!role.variant.empty() && given.count(role.name))
+      text += "+" + role.variant;
+  return text;
+}
+
+namespace {
+// Symbols in the order in which they become known.
+class SymbolCheck {
+public:
+  explicit SymbolCheck(const Signature &signature) : signature(signature) {
+    for (const char *name : {"out", "in", "cols", "groups", "vocab", "dim"})
+      known.insert(name);
+  }
+  Status run();
+
+private:
+  Status declare(const std::string &what, const std::string &name) {
+    if (!isSymbolName(name))
+      return Error{what + " '" + name + "' is not a name: letters, digits and underscores"};
+    if (!known.insert(name).second)
+      return Error{what + " '" + name + "' has the name of another symbol"};
+    return Done{};
+  }
+  Status requireKnown(const std::string &what, const std::set<std::string> &names) const {
+    for (const std::string &name : names)
+      if (!known.count(name))
+        return Error{what + " reads '" + name + "', which nothing binds: a size of a tensor that is '" +
+                     name + "' alone, an attribute or a definition must"};
+    return Done{};
+  }
+  void bindFreeSymbols();
+
+  const Signature &signature;
+  std::set<std::string> known;
+};
+} // namespace
+
+// A size that is a symbol alone binds it.
+void SymbolCheck::bindFreeSymbols() {
+  for (const Role &role : signature.roles)
+    for (const Dims::List &list : role.dims.alternatives())
+      for (const Dims::Size &size : list)
+        if (size.expressions.size() == 1)
+          if (std::optional<std::string> name = size.expressions[0].symbol())
+            known.insert(*name);
+}
+
+Status SymbolCheck::run() {
+  if (signature.kinds.empty())
+    return Error{"acts on no kind of parameter"};
+  std::set<std::string> names;
+  for (const Role &role : signature.roles)
+    if (!names.insert(role.name).second)
+      return Error{"says the role '" + role.name + "' twice"};
+  for (const Scalar &scalar : signature.scalars)
+    if (!names.insert(scalar.name).second)
+      return Error{"says the scalar '" + scalar.name + "' twice, or as a role too"};
+  for (const IntegerAttribute &attribute : signature.attributes)
+    if (Status status = declare("the attribute", attribute.name); !status)
+      return status;
+  std::set<std::string> defined;
+  for (const Definition &definition : signature.definitions)
+    if (!defined.insert(definition.symbol).second)
+      return Error{"defines '" + definition.symbol + "' twice"};
+  for (const std::string &name : defined)
+    if (Status status = declare("the definition of", name); !status)
+      return status;
+  bindFreeSymbols();
+  for (const Definition &definition : signature.definitions)
+    if (Status status =
+            requireKnown("the definition of '" + definition.symbol + "'", definition.value.reads());
+        !status)
+      return status;
+  for (const Role &role : signature.roles) {
+    if (Status status = requireKnown("the role '" + role.name + "'", role.dims.reads()); !status)
+      return status;
+    if (!role.indexOf.empty())
+      if (Status status = requireKnown("the role '" + role.name + "'", {role.indexOf}); !status)
+        return status;
+  }
+  for (const Expression &requirement : signature.requirements)
+    if (Status status = requireKnown("the requirement '" + requirement.text() + "'", requirement.reads());
+        !status)
+      return status;
+  return Done{};
+}
+
+Status Signature::verify() const { return SymbolCheck(*this).run(); }
+
+} // namespace adapter::forms
