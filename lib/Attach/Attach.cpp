@@ -68,7 +68,8 @@ Value Attacher::materializeBuilt(PlannedParameter &planned, Value weight, Implic
   SmallVector<Value> built;
   for (const PlannedUpdate &each : planned.updates)
     if (const AdapterRequest &request = *each.adapter->request; actsAt(each, BindingTime::Build))
-      built.push_back(buildUpdate(b, *each.update, *planned.parameter, request.name, request.scale));
+      built.push_back(
+          buildUpdate(b, *each.update, *planned.parameter, request.name, request.scale, each.weight));
   if (built.empty())
     return weight;
   Value update = built.front();

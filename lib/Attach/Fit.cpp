@@ -3,6 +3,7 @@
 // Whether an update fits a parameter: shapes, and evidence enough that it is the parameter. The orientation of a weight
 // is the graph's operator's; what a checkpoint says of it is not used, see docs/exports.md.
 #include "lib/Attach/FormShapes.h"
+#include "lib/Attach/FormUse.h"
 #include "lib/Attach/Forms.h"
 #include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/DType.h"
@@ -11,6 +12,7 @@
 
 using namespace mlir;
 using namespace adapter;
+using checkpoint::Result;
 using checkpoint::shapeText;
 using checkpoint::Tensor;
 using checkpoint::Update;
@@ -226,6 +228,15 @@ std::string adapter::whyUnfit(const Update &update, const ModuleParameter &param
   for (const auto &[role, tensor] : update.tensors)
     if (role != "indices" && role.rfind("mask.", 0) != 0 && !checkpoint::isFloat(tensor.dtype))
       return "'" + tensor.key + "' is of type " + checkpoint::dtypeName(tensor.dtype) + ", not of floats";
+  if (update.ofBias)
+    return parameter.kind == SiteKind::Vector
+               ? ""
+               : "the form '" + update.form + "' makes a bias, but the graph has a " +
+                     stringifySiteKind(parameter.kind).str();
+  if (FormOp form = definitionOf(update, parameter)) {
+    Result<forms::Symbols> symbols = bindSymbols(form, update, parameter);
+    return symbols ? "" : symbols.error().message;
+  }
   if (update.form == "add" || update.form == "replace")
     return whyWholeUnfit(update, parameter);
   if (update.form == "rows")

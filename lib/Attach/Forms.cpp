@@ -3,6 +3,7 @@
 // The ops for each form, and updates that change nothing.
 #include "lib/Attach/Forms.h"
 #include "lib/Attach/FormShapes.h"
+#include "lib/Attach/FormUse.h"
 #include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Support/ParameterStore.h"
@@ -81,7 +82,7 @@ public:
         element(
             cast<RankedTensorType>(const_cast<ParameterOp &>(parameter.value).getType()).getElementType()) {}
 
-  Value build();
+  Value build(const ModuleParameter *weight);
 
 private:
   // The tensor of a role, perhaps with its unit dimensions laid out otherwise.
@@ -177,7 +178,10 @@ Value FormBuilder::buildLowRank() {
   return inLayout(result, embedding);
 }
 
-Value FormBuilder::build() {
+Value FormBuilder::build(const ModuleParameter *weight) {
+  if (FormOp form = definitionOf(update, parameter))
+    return buildApply(b, form, update, parameter, weight, scale,
+                      [&](StringRef role) { return tensor(role.str().c_str()); });
   if (update.form == "rows") {
     Value sparse = SparseOp::create(b, type(parameter.shape), SparseMode::Overwrite, SparseSupport::Rows,
                                     tensor("indices"), tensor("rows"));
@@ -208,6 +212,7 @@ Value FormBuilder::build() {
 }
 
 Value adapter::buildUpdate(ImplicitLocOpBuilder &builder, const Update &update,
-                           const ModuleParameter &parameter, StringRef scope, double scale) {
-  return FormBuilder(builder, update, parameter, scope, scale).build();
+                           const ModuleParameter &parameter, StringRef scope, double scale,
+                           const ModuleParameter *weight) {
+  return FormBuilder(builder, update, parameter, scope, scale).build(weight);
 }

@@ -32,9 +32,11 @@ bool holdSameNumbers(const ModuleParameter &first, const ModuleParameter &second
 std::string tensorKey(const checkpoint::Update &update, llvm::StringRef role);
 
 /// The update as ops over `adapter.parameter "<scope>"::"<key>"`, of the type and layout of the graph's
-/// tensor. The tensors are bound in the context's store. `scale` multiplies the update's own.
+/// tensor. The tensors are bound in the context's store. `scale` multiplies the update's own. `weight` is the weight beside a bias
+/// that a form makes.
 mlir::Value buildUpdate(mlir::ImplicitLocOpBuilder &builder, const checkpoint::Update &update,
-                        const ModuleParameter &parameter, llvm::StringRef scope, double scale);
+                        const ModuleParameter &parameter, llvm::StringRef scope, double scale,
+                        const ModuleParameter *weight = nullptr);
 
 } // namespace adapter
 

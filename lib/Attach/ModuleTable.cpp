@@ -12,13 +12,16 @@ onnxir::ModelOp ModuleParameter::model() const {
   return uses.front().node->getParentOfType<onnxir::ModelOp>();
 }
 
-bool ModuleParameter::grouped() const {
-  for (const ParameterUse &use : uses)
-    if (auto group =
-            dyn_cast_or_null<IntegerAttr>(const_cast<onnxir::NodeOp &>(use.node).getNodeAttr("group"));
-        group && group.getInt() != 1)
-      return true;
-  return false;
+int64_t ModuleParameter::groups() const {
+  std::optional<int64_t> all;
+  for (const ParameterUse &use : uses) {
+    auto group = dyn_cast_or_null<IntegerAttr>(const_cast<onnxir::NodeOp &>(use.node).getNodeAttr("group"));
+    int64_t own = group ? group.getInt() : 1;
+    if (all && *all != own)
+      return 0;
+    all = own;
+  }
+  return all.value_or(1);
 }
 
 std::string ModuleParameter::nodeName() const { return nodeNameOf(uses.front().node); }

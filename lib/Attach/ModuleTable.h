@@ -61,7 +61,9 @@ struct ModuleParameter {
 
   onnxir::ModelOp model() const;
   /// Whether a convolution's channels are in groups, so that it is no product with patches.
-  bool grouped() const;
+  bool grouped() const { return groups() != 1; }
+  /// Of a convolution's channels; 0 where its uses differ.
+  int64_t groups() const;
   /// Whether `reader` is one of its uses.
   bool isReadBy(const ParameterUse &reader) const;
   /// Name of the first node that reads it.

@@ -2,6 +2,7 @@
 //
 // Planning: adapters are read, their updates placed one adapter after the other, then slots get their room.
 #include "lib/Attach/Plan.h"
+#include "lib/Attach/FormUse.h"
 #include "lib/Attach/Forms.h"
 #include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Planner.h"
@@ -112,6 +113,7 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
       return status;
     if (request.time != BindingTime::Build)
       contents->foldMasks();
+    addBiasUpdates(*contents, module.getContext());
     plan.adapters.push_back(
         std::make_unique<LoadedAdapter>(LoadedAdapter{&request, std::move(*contents), request.time, {}}));
     if (needsRanks(plan.adapters.back()->contents))

@@ -24,6 +24,7 @@ struct LoadedAdapter {
 struct PlannedUpdate {
   const LoadedAdapter *adapter;
   const checkpoint::Update *update;
+  const ModuleParameter *weight = nullptr; ///< of a new bias that a form makes: the weight beside it
 };
 
 /// Room of one slot at one parameter of a graph.

@@ -2,6 +2,7 @@
 //
 // See Planner.h. Claims say where a parameter is, forms whether the update fits there.
 #include "lib/Attach/Planner.h"
+#include "lib/Attach/FormUse.h"
 #include "lib/Attach/Forms.h"
 #include "lib/Attach/Match.h"
 #include "lib/Attach/Mixtures.h"
@@ -361,6 +362,9 @@ void Planner::place(const Update &update) {
   bool anywhere = false;
   for (size_t index = 0; index < plan.tables.size(); ++index) {
     const Claim &claim = claims.find(index, update);
+    if (update.ofBias && (claim.biasless || (claim.none() && claim.problem.empty())) &&
+        keepsNoBias(update, plan.tables[index]->getModel().getContext()))
+      return;
     if (claim.none() && !claim.problem.empty() && !claim.isElsewhere)
       return leaveOver(update, claim.problem);
     bool here = placeClaim(update, index);
@@ -370,6 +374,24 @@ void Planner::place(const Update &update) {
   }
   if (!anywhere)
     leaveMissing(update);
+}
+
+// Biases that forms make get the weights beside them.
+void Planner::joinBiases() {
+  for (const auto &planned : plan.parameters)
+    for (PlannedUpdate &bias : planned->updates) {
+      if (bias.adapter != adapter || !bias.update->ofBias)
+        continue;
+      for (const auto &other : plan.parameters)
+        for (const PlannedUpdate &each : other->updates)
+          if (each.adapter == adapter && !each.update->ofBias && other->table == planned->table &&
+              each.update->form == bias.update->form && each.update->module == bias.update->module)
+            bias.weight = other->parameter;
+      int64_t outputs = bias.weight ? placeOf(*bias.weight).out : 0;
+      const ModuleParameter &own = planned->parameter ? *planned->parameter : *planned->biasless;
+      if (outputs != own.shape[0])
+        leaveOver(*bias.update, "the bias (" + own.nodeName() + ") is not beside the weight that it acts on");
+    }
 }
 
 void Planner::leaveMissing(const Update &update) {
@@ -393,6 +415,7 @@ Status Planner::placeAll(LoadedAdapter &loaded) {
   for (const Update &update : loaded.contents.updates)
     place(update);
   placeFused();
+  joinBiases();
   refuseIgnored();
   if (std::string why = claims.whyOtherBase(); !why.empty())
     report.leftOver.insert(report.leftOver.begin(), {loaded.request->name, "", "", why});

@@ -31,6 +31,7 @@ private:
   void placeSplit(const checkpoint::Update &update, const Claim &claim);
   void placeModule(const checkpoint::Update &update);
   void placeFused();
+  void joinBiases();
   void refuseIgnored();
   struct Target {
     ModuleParameter *parameter = nullptr, *biasless = nullptr;

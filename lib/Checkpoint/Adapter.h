@@ -60,6 +60,11 @@ struct Update {
   // Of mixtures: the module whose input the router reads; "": this one.
   std::string routerInput;
   std::map<std::string, Tensor> tensors; // by role
+  // Of forms that are definitions: numbers beside `scale`, and whole numbers.
+  std::map<std::string, double> scalars;
+  std::map<std::string, int64_t> attributes;
+  // What the form makes of the bias rather than of the weight.
+  bool ofBias = false;
   // Where the tensors depend on a task, those of task 0 stand above, and here is what those of any are made of,
   // see Skills.h.
   int64_t tasks = 0;

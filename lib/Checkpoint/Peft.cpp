@@ -24,6 +24,21 @@ static std::string lowerCase(std::string text) {
   return text;
 }
 
+static std::string supportedTypes() {
+  std::vector<std::string> types = peftFormTypes();
+  for (const char *type : {"lora", "poly", "shira", "xlora"})
+    types.push_back(type);
+  std::sort(types.begin(), types.end());
+  std::string list;
+  for (size_t i = 0; i < types.size(); ++i) {
+    std::string upper = types[i];
+    std::transform(upper.begin(), upper.end(), upper.begin(),
+                   [](unsigned char c) { return std::toupper(c); });
+    list += (i == 0 ? "" : i + 1 == types.size() ? " and " : ", ") + upper;
+  }
+  return list;
+}
+
 Result<Adapter> readPeft(const PeftConfig &config, const std::string &folder, const std::string &tensorFile,
                          const char *only) {
   Result<std::string> type = config.text("peft_type"), base = config.text("base_model_name_or_path");
@@ -55,15 +70,18 @@ Result<Adapter> readPeft(const PeftConfig &config, const std::string &folder, co
   adapter.method = lowerCase(*type);
   if (only && adapter.method != only)
     return config.error("peft_type", "is '" + *type + "'; an expert of a mixture can be a plain LoRA only");
-  auto reader = readers.find(adapter.method);
-  if (reader == readers.end())
+  auto own = readers.find(adapter.method);
+  std::vector<std::string> forms = peftFormTypes();
+  bool isForm = std::find(forms.begin(), forms.end(), adapter.method) != forms.end();
+  if (own == readers.end() && !isForm)
     return config.error("peft_type",
-                        "is '" + *type + "', which is not supported; LORA, POLY, SHIRA and XLORA are");
+                        "is '" + *type + "', which is not supported; " + supportedTypes() + " are");
+  auto *reader = isForm ? readPeftForm : own->second;
   // MoLA's code says LORA too.
   bool mola = adapter.method == "lora" && isMola(*tensors);
   if (mola && only)
     return Error{tensorFile + ": a mixture, and an expert of a mixture can be a plain LoRA only"};
-  if (Status status = (mola ? readMola : reader->second)(config, tensorFile, *tensors, adapter); !status)
+  if (Status status = (mola ? readMola : reader)(config, tensorFile, *tensors, adapter); !status)
     return status.error();
   if (Status status = hashFiles(adapter, {config.path(), tensorFile}); !status)
     return status.error();

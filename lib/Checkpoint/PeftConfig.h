@@ -66,6 +66,11 @@ Status readPeftPoly(const PeftConfig &config, const std::string &file, const Saf
                     Adapter &adapter);
 Status readPeftShira(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
                      Adapter &adapter);
+// The methods whose forms are definitions; see PeftForms.cpp.
+Status readPeftForm(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
+                    Adapter &adapter);
+// Their names, peft_type in lower case.
+std::vector<std::string> peftFormTypes();
 Status readSparseFolder(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
                         Adapter &adapter);
 Status readMixture(const PeftConfig &config, const std::string &file, const Safetensors &tensors,

@@ -104,14 +104,33 @@ Status PeftReader::placeTuned(const Tensor &tensor, const Place &place, const st
   return put(module.tuned[place.role], tensor);
 }
 
+// base_model.<role>[.<adapter>]
+Result<bool> PeftReader::placeShared(const Tensor &tensor, const std::string &path) {
+  for (const Place &each : places()) {
+    std::string module = path, name;
+    if (!each.shared || !stripEnd(module, each.end, name) || (module != "base_model" && !module.empty()))
+      continue;
+    if (Status status = name.empty() ? Status(Done{}) : checkName(name, tensor); !status)
+      return status.error();
+    if (!isFloat(tensor.dtype))
+      return wrong(tensor, "is " + dtypeName(tensor.dtype) + "; expected float16, bfloat16 or float32");
+    if (Status status = put(shared[each.role], tensor); !status)
+      return status.error();
+    return true;
+  }
+  return false;
+}
+
 Status PeftReader::place(const Tensor &tensor) {
   const std::string path = withoutWrappers(tensor.key), prefix = "base_model.model.";
   std::string named = startsWith(tensor.key, prefix) ? tensor.key.substr(prefix.size()) : tensor.key;
+  if (Result<bool> isShared = placeShared(tensor, path); !isShared || *isShared)
+    return isShared ? Status(Done{}) : isShared.error();
   // Without an adapter's name first: "weight" could be one.
   for (bool withName : {false, true})
     for (const Place &each : places()) {
       std::string module = path, name;
-      if (!stripEnd(module, each.end, name) || name.empty() == withName)
+      if (each.shared || !stripEnd(module, each.end, name) || name.empty() == withName)
         continue;
       if (Status status = checkName(name, tensor); !status)
         return status;

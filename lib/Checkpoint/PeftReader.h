@@ -40,6 +40,7 @@ protected:
   struct Place {
     const char *end, *role;
     bool integers = false; // indices rather than values
+    bool shared = false;   // one tensor for all modules, at the top level
   };
   virtual std::vector<Place> places() const = 0;
   // Fields of the method without a bearing on the result, and those that its reader obeys.
@@ -61,8 +62,10 @@ protected:
   const std::string &file;
   Adapter &adapter;
   std::map<std::string, Module> modules;
+  std::map<std::string, const Tensor *> shared; // by role
 
 private:
+  Result<bool> placeShared(const Tensor &tensor, const std::string &path);
   Status checkFields() const;
   Status place(const Tensor &tensor);
   Status placeTuned(const Tensor &tensor, const Place &place, const std::string &path,

@@ -19,6 +19,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -72,10 +73,32 @@ static Operation *modelOf(Operation *op) {
 }
 
 namespace {
+// A number, or the symbols of an adapter.apply, that comes in as a tensor, so that one function serves all values of it.
+struct Number {
+  Operation *op; // arith.constant or adapter.apply
+
+  RankedTensorType type(MLIRContext *context) const {
+    if (auto apply = dyn_cast<ApplyOp>(op))
+      return RankedTensorType::get(apply.getSymbols().size(), IntegerType::get(context, 64));
+    return RankedTensorType::get({}, Float64Type::get(context));
+  }
+  Tensor contents() const {
+    auto apply = dyn_cast<ApplyOp>(op);
+    int64_t count = apply ? apply.getSymbols().size() : 1;
+    Tensor tensor = checkpoint::allocateTensor(apply ? checkpoint::DType::I64 : checkpoint::DType::F64,
+                                               apply ? std::vector<int64_t>{count} : std::vector<int64_t>{});
+    double value = apply ? 0 : cast<FloatAttr>(cast<arith::ConstantOp>(op).getValue()).getValueAsDouble();
+    std::memcpy(checkpoint::mutableData(tensor),
+                apply ? static_cast<const void *>(apply.getSymbols().data()) : &value, tensor.bytes);
+    return tensor;
+  }
+};
+
 // What one adapter.materialize is computed from.
 struct Slice {
   SetVector<Operation *> ops; // in order, the parameters left out
   SetVector<Operation *> parameters;
+  SmallVector<Number> numbers;
 };
 
 struct MergePass final : adapter::impl::MergePassBase<MergePass> {
@@ -108,6 +131,9 @@ FailureOr<Slice> MergePass::sliceOf(MaterializeOp op) {
   if (failed(getBackwardSlice(op.getResult(), &slice.ops, options)))
     return failure();
   for (Operation *each : slice.ops) {
+    auto constant = dyn_cast<arith::ConstantOp>(each);
+    if (isa<ApplyOp>(each) || (constant && constant.getType().isF64()))
+      slice.numbers.push_back({each});
     if (!isMemoryEffectFree(each) || each->getNumRegions())
       return failure();
     for (Value operand : each->getOperands()) {
@@ -136,17 +162,41 @@ OwningOpRef<ModuleOp> MergePass::outline(const Slice &slice, MaterializeOp op) {
     types.push_back(evaluatedType(value.getType(), sizesMatter, value == op.getWeight() ? element : Type()));
   }
   Type result = evaluatedType(op.getType(), sizesMatter, element);
+  for (const Number &number : slice.numbers)
+    types.push_back(number.type(&getContext()));
+  for (Operation *each : slice.ops)
+    if (auto apply = dyn_cast<ApplyOp>(each); apply && !module->lookupSymbol(apply.getFormAttr()))
+      builder.clone(*SymbolTable::lookupNearestSymbolFrom(apply, apply.getFormAttr()));
   auto function = func::FuncOp::create(builder, loc, functionName, builder.getFunctionType(types, result));
   // Parameters are mapped files, and the base is compared with what becomes of it.
   for (unsigned i = 0; i < types.size(); ++i)
     function.setArgAttr(i, "bufferization.writable", BoolAttr::get(&getContext(), false));
   builder.setInsertionPointToStart(function.addEntryBlock());
   IRMapping mapping;
+  // Numbers come behind the parameters.
+  llvm::DenseMap<Operation *, Value> symbolTensors;
+  for (auto [i, number] : llvm::enumerate(slice.numbers)) {
+    Value tensor = function.getArgument(slice.parameters.size() + i);
+    if (isa<ApplyOp>(number.op)) {
+      symbolTensors[number.op] = tensor;
+      continue;
+    }
+    auto element = tensor::ExtractOp::create(builder, loc, tensor, ValueRange());
+    mapping.map(number.op, element.getOperation());
+    mapping.map(number.op->getResult(0), element.getResult());
+  }
   for (auto [parameter, argument] : llvm::zip(slice.parameters, function.getArguments()))
     mapping.map(parameter->getResult(0), argument);
   for (Operation *each : slice.ops) {
+    if (mapping.contains(each))
+      continue; // a number
     Operation *copy = builder.clone(*each, mapping);
     copy->setLoc(loc);
+    if (auto apply = dyn_cast<ApplyOp>(copy)) {
+      // What they are stands in the tensor that comes in.
+      apply.getSymbolValuesMutable().assign(symbolTensors.lookup(each));
+      apply.setSymbols(SmallVector<int64_t>(apply.getSymbols().size(), 0));
+    }
     for (Value result : copy->getResults())
       result.setType(evaluatedType(result.getType(), sizesMatter, element));
   }
@@ -163,6 +213,8 @@ FailureOr<Evaluator *> MergePass::compile(const Slice &slice, MaterializeOp op) 
     return form.get();
   PassManager lowering(&getContext(), ModuleOp::getOperationName());
   lowering.addPass(createLowerMaterializePass());
+  // Bodies of forms compute on whole tensors.
+  lowering.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
   if (failed(lowering.run(*module)) || checkpoint::isCancelled())
     return failure();
   Result<std::unique_ptr<Evaluator>> compiled = Evaluator::compile(*module);
@@ -221,6 +273,8 @@ LogicalResult MergePass::merge(MaterializeOp op) {
       return parameter.emitError() << wide.error().message;
     base = inputs.back() = std::move(*wide);
   }
+  for (const Number &number : slice->numbers)
+    inputs.push_back(number.contents());
   FailureOr<Evaluator *> form = compile(*slice, op);
   if (failed(form))
     return failure();
@@ -263,6 +317,11 @@ void MergePass::runOnOperation() {
     if (failed(merge(op)))
       return signalPassFailure();
   forms.clear();
+  SmallVector<FormOp> definitions;
+  getOperation()->walk([&](FormOp form) { definitions.push_back(form); });
+  for (FormOp form : definitions)
+    if (SymbolTable::symbolKnownUseEmpty(form, form->getParentOp()))
+      form.erase();
   if (worst > 0 && !allowLossy) {
     getOperation()->emitError()
         << "merging into '" << worstWeight << "' (" << worstType << ") would lose "

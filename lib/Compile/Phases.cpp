@@ -34,6 +34,7 @@ static void buildLinalg(OpPassManager &manager, const CodegenOptions &options) {
 
 static void buildFuse(OpPassManager &manager, const CodegenOptions &) {
   manager.addPass(createLinalgElementwiseOpFusionPass());
+  manager.addPass(createLowerDivisionsPass());
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
 }

@@ -47,6 +47,21 @@ def LowerMaterializePass : Pass<"adapter-lower-materialize"> {
                            "mlir::tensor::TensorDialect"];
 }
 
+def LowerDivisionsPass : Pass<"kernel-lower-divisions"> {
+  let summary = "Divisions of a dimension into several of dynamic sizes, as the same memory seen otherwise";
+  let description = [{
+    A `tensor.expand_shape` with more than one dynamic size in a group becomes `kernel.reshape`.
+
+    ```
+    // before
+    %y = tensor.expand_shape %x [[0, 1]] output_shape [%a, %b] : tensor<?xf64> into tensor<?x?xf64>
+    // after
+    %y = kernel.reshape %x [%a, %b] : tensor<?xf64> to tensor<?x?xf64>
+    ```
+  }];
+  let dependentDialects = ["::adapter::kernel::KernelDialect"];
+}
+
 def RaiseExpertsPass : Pass<"adapter-raise-experts"> {
   let summary = "Find mixtures of experts that gather each token's weights";
   let description = [{

@@ -44,6 +44,7 @@ private:
   };
   Status takeAttributes(const std::map<std::string, int64_t> &given);
   Status checkNames() const;
+  Status checkChoices(const std::string &present) const;
   Status matchRole(const Role &role, const Given &tensor);
   bool matchList(const Role &role, const Given &tensor, const Dims::List &list);
   bool matchSize(const Role &role, const Given &tensor, const Dims::Size &size, int64_t value);
@@ -92,6 +93,29 @@ Status Binder::checkNames() const {
     if (!role.isOptional && !tensors.count(role.name))
       return Error{"the tensor '" + role.name + "' is missing: form '" + signature.name + "' needs it" +
                    (present.empty() ? "" : " beside '" + present + "'")};
+  return checkChoices(present);
+}
+
+Status Binder::checkChoices(const std::string &present) const {
+  for (const auto &choice : signature.choices) {
+    std::string texts;
+    int complete = 0;
+    bool isWhole = true;
+    for (const std::set<std::string> &group : choice) {
+      size_t given = 0;
+      std::string names;
+      for (const std::string &name : group) {
+        given += tensors.count(name);
+        names += (names.empty() ? "" : " and ") + name;
+      }
+      texts += (texts.empty() ? "" : ", or ") + names;
+      complete += given == group.size();
+      isWhole &= given == 0 || given == group.size();
+    }
+    if (complete != 1 || !isWhole)
+      return Error{"form '" + signature.name + "' needs either " + texts +
+                   (present.empty() ? "" : " beside '" + present + "'")};
+  }
   return Done{};
 }
 
@@ -123,7 +147,7 @@ bool Binder::matchList(const Role &role, const Given &tensor, const Dims::List &
   size_t fixed = 0;
   Shape columns = columnAxes(place);
   for (const Dims::Size &size : list)
-    fixed += size.kind == Dims::Size::Expressions ? 1 : size.kind == Dims::Size::Columns ? columns.size() : 0;
+    fixed += size.kind == Dims::Size::Columns ? columns.size() : size.kind == Dims::Size::Expressions;
   if (tensor.shape.size() < fixed)
     return false;
   size_t spare = tensor.shape.size() - fixed, axis = 0;
@@ -136,6 +160,14 @@ bool Binder::matchList(const Role &role, const Given &tensor, const Dims::List &
       for (; spare; --spare)
         if (tensor.shape[axis++] != 1)
           return false;
+    } else if (size.kind == Dims::Size::Rest) {
+      int64_t product = 1;
+      if (!spare)
+        return false;
+      for (; spare; --spare)
+        product *= tensor.shape[axis++];
+      if (!matchSize(role, tensor, size, product))
+        return false;
     } else if (!matchSize(role, tensor, size, tensor.shape[axis++])) {
       return false;
     }
@@ -156,10 +188,11 @@ std::string Binder::expected(const Dims::List &list, std::set<std::string> &used
       for (int64_t axis : columnAxes(place))
         value += (value.empty() ? "" : ", ") + std::to_string(axis);
     }
+    std::string more = size.kind == Dims::Size::Rest ? ".." : "";
     for (const Expression &expression : size.expressions) {
       Result<int64_t> known = expression.evaluate(symbols);
-      word += (word.empty() ? "" : " | ") + expression.text();
-      value += (value.empty() ? "" : " | ") + (known ? std::to_string(*known) : expression.text());
+      word += (word.empty() ? "" : " | ") + expression.text() + more;
+      value += (value.empty() ? "" : " | ") + (known ? std::to_string(*known) : expression.text()) + more;
       for (const std::string &name : expression.reads())
         used.insert(name);
     }
@@ -264,7 +297,8 @@ Result<Symbols> Binder::run(const std::map<std::string, int64_t> &attributes) {
       continue;
     std::string with;
     for (const std::string &name : requirement.reads())
-      with += (with.empty() ? " with " : ", ") + name + " = " + std::to_string(symbols.at(name));
+      if (auto value = symbols.find(name); value != symbols.end())
+        with += (with.empty() ? " with " : ", ") + name + " = " + std::to_string(value->second);
     return Error{"form '" + signature.name + "' requires " + requirement.text() + "," + with +
                  (holds ? "" : ": " + holds.error().message) + ", at the graph's " + place.text};
   }

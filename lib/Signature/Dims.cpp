@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Texts of dims and of definitions.
+#include "lib/Checkpoint/Text.h"
 #include "lib/Signature/Signature.h"
 #include <algorithm>
 
@@ -40,6 +41,10 @@ static Result<Dims::Size> parseSize(std::string_view text) {
     size.kind = Dims::Size::Columns;
   if (size.kind != Dims::Size::Expressions)
     return size;
+  if (checkpoint::endsWith(text, "..")) {
+    size.kind = Dims::Size::Rest;
+    text.remove_suffix(2);
+  }
   for (std::string_view part : split(text, '|')) {
     Result<Expression> expression = Expression::parse(part);
     if (!expression)
@@ -60,9 +65,9 @@ Result<Dims> Dims::parse(std::string_view text) {
         return Error{"of the sizes '" + dims.source + "', " + size.error().message};
       list.push_back(std::move(*size));
     }
-    auto isMany = [](const Size &size) { return size.kind == Size::Ones; };
+    auto isMany = [](const Size &size) { return size.kind == Size::Ones || size.kind == Size::Rest; };
     if (std::count_if(list.begin(), list.end(), isMany) > 1)
-      return Error{"the sizes '" + dims.source + "' have two of '1..'"};
+      return Error{"the sizes '" + dims.source + "' have two that take any number of axes"};
     auto hasChoice = [](const Size &size) { return size.expressions.size() > 1; };
     if (std::count_if(list.begin(), list.end(), hasChoice) > 1)
       return Error{"the sizes '" + dims.source + "' have two sizes with a choice ('|')"};
@@ -85,6 +90,20 @@ std::set<std::string> Dims::reads() const {
       for (const Expression &expression : size.expressions)
         names.insert(expression.reads().begin(), expression.reads().end());
   return names;
+}
+
+Result<std::vector<std::set<std::string>>> parseChoice(std::string_view text) {
+  std::vector<std::set<std::string>> groups;
+  for (std::string_view part : split(text, '|')) {
+    std::set<std::string> group;
+    for (std::string_view name : split(part, ','))
+      if (name.empty() || !group.insert(std::string(name)).second)
+        return Error{"'" + std::string(text) + "' is not a choice, like \"w | w_a, w_b\""};
+    groups.push_back(std::move(group));
+  }
+  if (groups.size() < 2)
+    return Error{"'" + std::string(text) + "' leaves no choice, like \"w | w_a, w_b\" does"};
+  return groups;
 }
 
 Result<Definition> Definition::parse(std::string_view text) {

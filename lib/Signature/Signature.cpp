@@ -111,6 +111,11 @@ Status SymbolCheck::run() {
   for (const IntegerAttribute &attribute : signature.attributes)
     if (Status status = declare("the attribute", attribute.name); !status)
       return status;
+  for (const auto &choice : signature.choices)
+    for (const std::set<std::string> &group : choice)
+      for (const std::string &name : group)
+        if (const Role *role = signature.role(name); !role || !role->isOptional)
+          return Error{"has a choice of '" + name + "', which is not an optional tensor of it"};
   std::set<std::string> defined;
   for (const Definition &definition : signature.definitions)
     if (!defined.insert(definition.symbol).second)

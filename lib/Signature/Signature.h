@@ -13,14 +13,15 @@ using checkpoint::Status;
 using Shape = std::vector<int64_t>;
 
 /// What a tensor's sizes may be: "out, r, 1..; out, r". A size is an expression, or several with "|" between them of
-/// which it must be one. Two are more than a size: "cols" stands for all input axes of the weight, of which a
-/// convolution has several, and "1.." for any number of ones. Alternatives stand behind ";".
+/// which it must be one. Three are more than a size: "cols" stands for all input axes of the weight, of which a
+/// convolution has several, "1.." for any number of ones, and "c.." for all axes that are left, with c for their
+/// product. Alternatives stand behind ";".
 class Dims {
 public:
   static Result<Dims> parse(std::string_view text);
 
   struct Size {
-    enum Kind { Expressions, Columns, Ones } kind = Expressions;
+    enum Kind { Expressions, Columns, Ones, Rest } kind = Expressions;
     std::vector<Expression> expressions;
   };
   using List = std::vector<Size>;
@@ -72,6 +73,9 @@ struct Definition {
   static Result<Definition> parse(std::string_view text);
 };
 
+/// "w | a, b": groups of roles of which one is given.
+Result<std::vector<std::set<std::string>>> parseChoice(std::string_view text);
+
 /// The place that an adapter acts on.
 struct Place {
   std::string kind;              ///< linear, embedding, convolution, vector
@@ -102,8 +106,9 @@ struct Signature {
   std::vector<IntegerAttribute> attributes;
   std::vector<Definition> definitions;
   std::vector<Expression> requirements;
-  std::vector<std::string> sliceable; ///< symbols of which a setting may ask for fewer
-  std::string hash;                   ///< of the definition's text
+  std::vector<std::vector<std::set<std::string>>> choices; ///< of each one group of optional roles is given
+  std::vector<std::string> sliceable;                      ///< symbols of which a setting may ask for fewer
+  std::string hash;                                        ///< of the definition's text
 
   const Role *role(const std::string &name) const;
   bool actsOn(const std::string &kind) const;

@@ -15,16 +15,21 @@ def Adapter_Dialect : Dialect {
     (build, load, switch, call, row) is declared on parameters' scopes and inferred everywhere else.
   }];
   let cppNamespace = "::adapter";
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+                           "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
   let extraClassDeclaration = [{
     /// Where parameters' contents come from; set by the tool, null where only IR is at hand.
     void setParameterProvider(std::shared_ptr<ParameterProvider> newProvider) { provider = std::move(newProvider); }
     ParameterProvider *getParameterProvider() const { return provider.get(); }
+    /// The definitions that this context knows, whatever keeps them (lib/Forms).
+    void setForms(std::shared_ptr<void> newForms) { forms = std::move(newForms); }
+    void *getForms() const { return forms.get(); }
 
   private:
     std::shared_ptr<ParameterProvider> provider;
+    std::shared_ptr<void> forms;
   }];
 }
 

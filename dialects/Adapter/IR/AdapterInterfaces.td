@@ -49,4 +49,22 @@ def Adapter_UpdateOpInterface : OpInterface<"UpdateOpInterface"> {
   }];
 }
 
+def Adapter_MapOpInterface : OpInterface<"MapOpInterface"> {
+  let cppNamespace = "::adapter";
+  let description = [{
+    Implemented by every op that makes a linear map z = M x.
+  }];
+  let methods = [
+    InterfaceMethod<[{
+      Emits IR that applies the map, or with `adjoint` the transposed one, to each vector that lies along dimension
+      `axis` of the matrix `x` of f64.
+    }], "::mlir::Value", "apply",
+      (ins "::mlir::ImplicitLocOpBuilder &":$builder, "::mlir::Value":$x, "unsigned":$axis, "bool":$adjoint)>,
+    InterfaceMethod<[{
+      Emits the sizes of z and x as indices; null values where they are whatever is on the other side.
+    }], "::std::pair<::mlir::Value, ::mlir::Value>", "sizes",
+      (ins "::mlir::ImplicitLocOpBuilder &":$builder), "", [{ return {}; }]>,
+  ];
+}
+
 #endif // ADAPTER_DIALECTS_ADAPTER_IR_ADAPTERINTERFACES_TD

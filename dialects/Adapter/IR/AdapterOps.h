@@ -5,6 +5,7 @@
 #define ADAPTER_DIALECTS_ADAPTER_IR_ADAPTEROPS_H
 
 #include "dialects/Adapter/IR/ParameterProvider.h"
+#include "lib/Signature/Signature.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributeInterfaces.h"
 #include "mlir/IR/BuiltinAttributes.h"
@@ -29,6 +30,13 @@
 
 namespace adapter {
 
+/// Of ops that stand in the body of a form, however deep.
+mlir::LogicalResult verifyInForm(mlir::Operation *op);
+template <typename Op>
+struct InForm : mlir::OpTrait::TraitBase<Op, InForm> {
+  static mlir::LogicalResult verifyTrait(mlir::Operation *op) { return verifyInForm(op); }
+};
+
 /// The weight that an update is applied to.
 struct UpdateTarget {
   mlir::Value weight;     ///< tensor of f64
@@ -52,6 +60,8 @@ using TouchBody =
 /// only adapters that come later may.
 inline constexpr const char *byTokenAttribute = "adapter.by_token";
 
+/// The type of updates of weights as forms see them: [out, cols] of f64.
+UpdateType viewUpdateType(mlir::MLIRContext *context);
 /// The type of updates of a weight; names of dims do not matter.
 UpdateType updateTypeOf(mlir::Type weight);
 /// Whether an update, or one that it is made of, depends on the input of the weight's reader.

@@ -154,3 +154,49 @@ Value PlaceOp::materialize(ImplicitLocOpBuilder &b, UpdateTarget target) {
     return {};
   return tensor::InsertSliceOp::create(b, updated, target.weight, offsets, sizes, strides);
 }
+
+//===----------------------------------------------------------------------===//
+// adapter.reshape
+//===----------------------------------------------------------------------===//
+
+bool ReshapeOp::isAdditive() { return isAdditiveUpdate(getSource()); }
+bool ReshapeOp::needsWeight() { return updateNeedsWeight(getSource()); }
+
+// How the dimensions of a weight of `rank` are joined: the first and the rest, or all.
+static SmallVector<ReassociationIndices> joined(int64_t rank, bool vector) {
+  SmallVector<ReassociationIndices> groups(vector ? 1 : 2);
+  for (int64_t dim = 0; dim < rank; ++dim)
+    groups[vector || dim == 0 ? 0 : 1].push_back(dim);
+  return groups;
+}
+
+static RankedTensorType anyF64(ImplicitLocOpBuilder &b, int64_t rank) {
+  return RankedTensorType::get(SmallVector<int64_t>(rank, ShapedType::kDynamic), b.getF64Type());
+}
+
+Value ReshapeOp::materialize(ImplicitLocOpBuilder &b, UpdateTarget target) {
+  int64_t rank = target.rank();
+  if (!target.layout.isIdentity() || !target.weight)
+    return {};
+  Value one = arith::ConstantIndexOp::create(b, 1);
+  Value any = tensor::CastOp::create(b, anyF64(b, rank), target.weight);
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), any);
+  SmallVector<ReassociationIndices> groups = joined(rank, getVector());
+  UpdateTarget seen = target;
+  seen.layout = b.getMultiDimIdentityMap(2);
+  seen.weight =
+      rank == static_cast<int64_t>(groups.size()) ? any : tensor::CollapseShapeOp::create(b, any, groups);
+  if (getVector()) {
+    SmallVector<OpFoldResult> matrix{b.createOrFold<tensor::DimOp>(seen.weight, 0), one};
+    seen.weight = tensor::ExpandShapeOp::create(b, anyF64(b, 2), seen.weight, joined(2, true), matrix);
+  }
+  Value updated = materializeUpdate(b, getSource(), seen);
+  if (!updated)
+    return {};
+  updated = tensor::CastOp::create(b, anyF64(b, 2), updated);
+  if (getVector())
+    updated = tensor::CollapseShapeOp::create(b, updated, joined(2, true));
+  if (rank != static_cast<int64_t>(groups.size()))
+    updated = tensor::ExpandShapeOp::create(b, anyF64(b, rank), updated, groups, sizes);
+  return b.createOrFold<tensor::CastOp>(target.weight.getType(), updated);
+}

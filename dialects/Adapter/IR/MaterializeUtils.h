@@ -4,8 +4,8 @@
 #ifndef ADAPTER_DIALECTS_ADAPTER_IR_MATERIALIZEUTILS_H
 #define ADAPTER_DIALECTS_ADAPTER_IR_MATERIALIZEUTILS_H
 
+#include "dialects/Adapter/IR/AdapterOps.h"
 #include "mlir/IR/AffineMap.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 
 namespace adapter {
 
@@ -21,6 +21,10 @@ mlir::Value mapWeight(mlir::ImplicitLocOpBuilder &builder, mlir::Value weight, m
 /// from + factor * (to - from); `to` for a null factor.
 mlir::Value interpolate(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value from, mlir::Value to,
                         mlir::Value factor);
+
+/// Applies an update of few elements to a weight, element by element.
+mlir::Value materializeTouched(mlir::ImplicitLocOpBuilder &builder, UpdateOpInterface update,
+                               UpdateTarget target);
 
 } // namespace adapter
 

@@ -7,10 +7,11 @@
 include "dialects/Adapter/IR/SiteOps.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 
-def Adapter_YieldOp : Adapter_Op<"yield", [Pure, Terminator, HasParent<"BottleneckOp">]> {
-  let summary = "The value of a module's inner function";
-  let arguments = (ins AnyType:$value);
-  let assemblyFormat = "$value attr-dict `:` type($value)";
+def Adapter_YieldOp : Adapter_Op<"yield", [Pure, Terminator,
+                                           ParentOneOf<["BottleneckOp", "FormOp", "IfGivenOp"]>]> {
+  let summary = "The value of a module's inner function; the update, and the bias, that a form makes";
+  let arguments = (ins Variadic<AnyType>:$values);
+  let assemblyFormat = "$values attr-dict `:` type($values)";
 }
 
 def Adapter_BottleneckOp : Adapter_Op<"bottleneck", [RecursiveMemoryEffects, AttrSizedOperandSegments,

@@ -37,7 +37,8 @@ LogicalResult BottleneckOp::verify() {
 
 LogicalResult BottleneckOp::verifyRegions() {
   Block &block = getInner().front();
-  if (block.getNumArguments() != 1 || !isa_and_nonnull<YieldOp>(block.empty() ? nullptr : &block.back()))
+  auto end = block.empty() ? YieldOp() : dyn_cast<YieldOp>(block.back());
+  if (block.getNumArguments() != 1 || !end || end.getNumOperands() != 1)
     return emitOpError("needs a region with one argument that ends in adapter.yield");
   int64_t narrow = shapeOf(getDown())[0], inner = shapeOf(getUp())[1];
   if (!shapesAgree(widthOf(block.getArgument(0)), narrow))

@@ -186,18 +186,7 @@ bool SparseOp::sizesMatter() { return getSupport() == SparseSupport::Blocks; }
 bool SparseOp::isAdditive() { return getMode() == SparseMode::Add; }
 
 Value SparseOp::materialize(ImplicitLocOpBuilder &b, UpdateTarget target) {
-  SmallVector<Value> sizes;
-  for (int64_t i = 0; i < target.rank(); ++i)
-    sizes.push_back(b.createOrFold<tensor::DimOp>(target.weight, target.weightDim(i)));
-  return forEachTouched(
-      b, sizes, target.factor, target.weight,
-      [&](ImplicitLocOpBuilder &inner, ValueRange element, Value weight, ElementUpdate update) {
-        SmallVector<Value> place(target.rank());
-        for (int64_t i = 0; i < target.rank(); ++i)
-          place[target.weightDim(i)] = element[i];
-        Value old = tensor::ExtractOp::create(inner, weight, place);
-        return tensor::InsertOp::create(inner, update(inner, old), weight, place).getResult();
-      });
+  return materializeTouched(b, cast<UpdateOpInterface>(getOperation()), target);
 }
 
 //===----------------------------------------------------------------------===//

@@ -159,3 +159,15 @@ LogicalResult PlaceOp::verify() {
            << part << " into " << whole << " at " << getOffset() << " along axis " << getAxis();
   return success();
 }
+
+LogicalResult ReshapeOp::verify() {
+  ArrayRef<int64_t> from = updateShape(getSource()), to = updateShape(getUpdate());
+  auto count = [](ArrayRef<int64_t> shape) {
+    return llvm::is_contained(shape, ShapedType::kDynamic) ? ShapedType::kDynamic
+                                                           : ShapedType::getNumElements(shape);
+  };
+  int64_t all = count(to);
+  bool fits = from.size() == 2 && shapesAgree(count(from), all) &&
+              (getVector() ? shapesAgree(from, {all, 1}) : !to.empty() && shapesAgree(from[0], to[0]));
+  return fits ? success() : emitOpError("turns ") << from << " into something else than " << to;
+}

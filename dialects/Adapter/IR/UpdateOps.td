@@ -217,6 +217,26 @@ def Adapter_TransposeOp : Adapter_UpdateOp<"transpose", ["isAdditive", "needsWei
   let hasFolder = 1;
 }
 
+def Adapter_ReshapeOp : Adapter_UpdateOp<"reshape", ["isAdditive", "needsWeight"]> {
+  let summary = "The same update of a weight of other dimensions";
+  let description = [{
+    Forms see a weight as a matrix: of a convolution, the input channels and taps are one dimension of it; a vector is a
+    matrix of one column, whatever dimensions of size 1 a graph gives it. The elements are the same, in the same order;
+    the first dimension is the same, or all of the weight's are joined to the first.
+
+    Example:
+    ```mlir
+    func.func @example(%u: !adapter.update<tensor<8x27xf32>>) -> !adapter.update<tensor<8x3x3x3xf32>> {
+      %v = adapter.reshape %u : !adapter.update<tensor<8x27xf32>> -> !adapter.update<tensor<8x3x3x3xf32>>
+      return %v : !adapter.update<tensor<8x3x3x3xf32>>
+    }
+    ```
+  }];
+  let arguments = (ins Adapter_UpdateType:$source, UnitAttr:$vector);
+  let assemblyFormat = "$source (`vector` $vector^)? attr-dict `:` qualified(type($source)) `->` qualified(type($update))";
+  let hasVerifier = 1;
+}
+
 def Adapter_PlaceOp : Adapter_UpdateOp<"place", ["isAdditive", "forEachTouched", "sizesMatter"]> {
   let summary = "An update of a part of a weight";
   let description = [{

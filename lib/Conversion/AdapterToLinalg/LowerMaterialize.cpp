@@ -58,10 +58,13 @@ static LogicalResult lower(MaterializeOp op) {
   return success();
 }
 
-// Updates that nothing applies any more.
+// Updates that nothing applies any more, and the maps that they are made of.
 static void eraseUnused(Operation *function) {
   SmallVector<Operation *> updates;
-  function->walk([&](UpdateOpInterface op) { updates.push_back(op); });
+  function->walk([&](Operation *op) {
+    if (isa<UpdateOpInterface, MapOpInterface>(op))
+      updates.push_back(op);
+  });
   for (Operation *op : llvm::reverse(updates))
     if (op->use_empty())
       op->erase();
@@ -82,6 +85,11 @@ struct LowerMaterializePass : adapter::impl::LowerMaterializePassBase<LowerMater
       op.erase();
     }
     eraseUnused(getOperation());
+    // What forms say that nothing uses any more has been done.
+    if (getOperation()->hasTrait<OpTrait::SymbolTable>())
+      for (auto form : llvm::make_early_inc_range(getOperation()->getRegion(0).getOps<FormOp>()))
+        if (SymbolTable::symbolKnownUseEmpty(form, getOperation()))
+          form.erase();
   }
 };
 } // namespace

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A form's body for given tensors at one kind of place.
+#ifndef ADAPTER_DIALECTS_ADAPTER_IR_FORMINSTANCE_H
+#define ADAPTER_DIALECTS_ADAPTER_IR_FORMINSTANCE_H
+
+#include "dialects/Adapter/IR/AdapterOps.h"
+#include <functional>
+#include <map>
+
+namespace adapter {
+
+/// What a form is used with. Values that the body does not ask for are not made.
+struct FormInputs {
+  SiteKind kind;
+  bool storedTransposed = false;                      ///< the checkpoint's weight is [in, out]
+  std::map<std::string, mlir::Value> roles;           ///< as the checkpoint has them
+  std::map<std::string, mlir::Value> scalars;         ///< f64; others take their defaults
+  std::function<mlir::Value(llvm::StringRef)> symbol; ///< an index
+  std::function<mlir::Value()> weight;                ///< [out, cols] of f64
+  std::function<mlir::Value()> bias;                  ///< [out] of f64
+};
+
+/// What the body makes.
+struct FormResult {
+  mlir::Value update; ///< of tensor<?x?xf64>
+  mlir::Value bias;   ///< [out], or null
+};
+
+/// Copies a form's body to where the builder stands. What only another choice of optional tensors reads is left out.
+FormResult instantiateForm(mlir::ImplicitLocOpBuilder &builder, FormOp form, const FormInputs &inputs);
+
+/// A tensor of floats as one of f64.
+mlir::Value widened(mlir::ImplicitLocOpBuilder &builder, mlir::Value tensor);
+
+/// A matrix of any element type, transposed.
+mlir::Value transposedMatrix(mlir::ImplicitLocOpBuilder &builder, mlir::Value matrix);
+
+/// The op that makes what a form yields, where the given roles are there; null where an operand decides.
+mlir::Operation *yieldedBy(FormOp form, llvm::function_ref<bool(llvm::StringRef)> isGiven);
+
+} // namespace adapter
+
+#endif // ADAPTER_DIALECTS_ADAPTER_IR_FORMINSTANCE_H

@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// adapter.form: its text, its verification, and its signature.
+#include "dialects/Adapter/IR/AdapterOps.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+using namespace adapter;
+
+//===----------------------------------------------------------------------===//
+// Parsing
+//===----------------------------------------------------------------------===//
+
+namespace {
+class FormParser {
+public:
+  FormParser(OpAsmParser &parser, OperationState &result)
+      : parser(parser), result(result), b(parser.getBuilder()) {}
+  ParseResult parse();
+
+private:
+  using List = function_ref<ParseResult()>;
+  // word ( element , .. ), where it stands.
+  ParseResult optionalList(StringRef word, List element) {
+    if (failed(parser.parseOptionalKeyword(word)))
+      return success();
+    return parser.parseCommaSeparatedList(OpAsmParser::Delimiter::Paren, element);
+  }
+  ParseResult argument(Type type) {
+    OpAsmParser::Argument argument;
+    if (parser.parseArgument(argument))
+      return failure();
+    argument.type = type;
+    arguments.push_back(argument);
+    return success();
+  }
+  ParseResult string(std::string &text) { return parser.parseString(&text); }
+  ParseResult kind();
+  ParseResult role();
+  ParseResult modifiers(bool &index, StringAttr &indexOf, bool &optional, StringAttr &variant, bool &shared,
+                        StringAttr &carried);
+  ParseResult scalar();
+  ParseResult integer();
+  ParseResult strings(StringRef word, StringAttr name);
+
+  OpAsmParser &parser;
+  OperationState &result;
+  Builder &b;
+  SmallVector<OpAsmParser::Argument> arguments;
+  SmallVector<Attribute> kinds, roles, scalars, integers;
+};
+} // namespace
+
+ParseResult FormParser::kind() {
+  StringRef word;
+  SMLoc at = parser.getCurrentLocation();
+  if (parser.parseKeyword(&word))
+    return failure();
+  std::optional<SiteKind> known = symbolizeSiteKind(word);
+  if (!known || *known == SiteKind::Bottleneck)
+    return parser.emitError(at, "expected linear, embedding, convolution or vector");
+  kinds.push_back(SiteKindAttr::get(b.getContext(), *known));
+  return success();
+}
+
+// index [of "size"], optional ["variant"], shared, carried "out"
+ParseResult FormParser::modifiers(bool &index, StringAttr &indexOf, bool &optional, StringAttr &variant,
+                                  bool &shared, StringAttr &carried) {
+  std::string text;
+  for (;;) {
+    if (succeeded(parser.parseOptionalKeyword("index"))) {
+      index = true;
+      if (succeeded(parser.parseOptionalKeyword("of"))) {
+        if (string(text))
+          return failure();
+        indexOf = b.getStringAttr(text);
+      }
+    } else if (succeeded(parser.parseOptionalKeyword("optional"))) {
+      optional = true;
+      if (succeeded(parser.parseOptionalString(&text)))
+        variant = b.getStringAttr(text);
+    } else if (succeeded(parser.parseOptionalKeyword("shared"))) {
+      shared = true;
+    } else if (succeeded(parser.parseOptionalKeyword("carried"))) {
+      if (string(text))
+        return failure();
+      carried = b.getStringAttr(text);
+    } else {
+      return success();
+    }
+  }
+}
+
+// How many dimensions a form's body gets; none where the text has no meaning.
+static std::optional<int64_t> rankOf(StringRef dims) {
+  if (dims == "weight" || dims == "coordinates")
+    return 2;
+  checkpoint::Result<forms::Dims> parsed = forms::Dims::parse(std::string_view(dims));
+  return parsed ? std::optional<int64_t>(parsed->rank()) : std::nullopt;
+}
+
+// %A "name" : "dims" modifiers
+ParseResult FormParser::role() {
+  OpAsmParser::Argument argument;
+  std::string name, dims;
+  if (parser.parseArgument(argument) || string(name) || parser.parseColon())
+    return failure();
+  SMLoc at = parser.getCurrentLocation();
+  if (string(dims))
+    return failure();
+  std::optional<int64_t> rank = rankOf(dims);
+  if (!rank)
+    return parser.emitError(at, forms::Dims::parse(dims).error().message);
+  bool index = dims == "coordinates", optional = false, shared = false;
+  StringAttr indexOf, variant, carried;
+  if (modifiers(index, indexOf, optional, variant, shared, carried))
+    return failure();
+  Type element = index ? Type(b.getI64Type()) : Type(b.getF64Type());
+  argument.type = RankedTensorType::get(SmallVector<int64_t>(*rank, ShapedType::kDynamic), element);
+  arguments.push_back(argument);
+  roles.push_back(RoleAttr::get(b.getContext(), b.getStringAttr(name), b.getStringAttr(dims), index, indexOf,
+                                optional, variant, shared, carried));
+  return success();
+}
+
+// %s "scale" [= 1.0]
+ParseResult FormParser::scalar() {
+  std::string name;
+  if (argument(b.getF64Type()) || string(name))
+    return failure();
+  FloatAttr byDefault;
+  if (succeeded(parser.parseOptionalEqual())) {
+    double value;
+    if (parser.parseFloat(value))
+      return failure();
+    byDefault = b.getF64FloatAttr(value);
+  }
+  scalars.push_back(ScalarAttr::get(b.getContext(), b.getStringAttr(name), byDefault));
+  return success();
+}
+
+// %n "terms" [= 5]
+ParseResult FormParser::integer() {
+  std::string name;
+  if (argument(b.getIndexType()) || string(name))
+    return failure();
+  IntegerAttr byDefault;
+  if (succeeded(parser.parseOptionalEqual())) {
+    int64_t value;
+    if (parser.parseInteger(value))
+      return failure();
+    byDefault = b.getI64IntegerAttr(value);
+  }
+  integers.push_back(FormIntegerAttr::get(b.getContext(), b.getStringAttr(name), byDefault));
+  return success();
+}
+
+ParseResult FormParser::strings(StringRef word, StringAttr name) {
+  SmallVector<Attribute> texts;
+  std::string text;
+  if (optionalList(word, [&] {
+        if (string(text))
+          return ParseResult(failure());
+        texts.push_back(b.getStringAttr(text));
+        return ParseResult(success());
+      }))
+    return failure();
+  result.addAttribute(name, b.getArrayAttr(texts));
+  return success();
+}
+
+ParseResult FormParser::parse() {
+  StringAttr symbol;
+  OperationName op = result.name;
+  if (parser.parseSymbolName(symbol, FormOp::getSymNameAttrName(op), result.attributes) ||
+      parser.parseKeyword("for") ||
+      parser.parseCommaSeparatedList(OpAsmParser::Delimiter::Square, [&] { return kind(); }) ||
+      optionalList("roles", [&] { return role(); }) || optionalList("scalars", [&] { return scalar(); }) ||
+      optionalList("attributes", [&] { return integer(); }))
+    return failure();
+  result.addAttribute(FormOp::getKindsAttrName(op), b.getArrayAttr(kinds));
+  result.addAttribute(FormOp::getRolesAttrName(op), b.getArrayAttr(roles));
+  result.addAttribute(FormOp::getScalarsAttrName(op), b.getArrayAttr(scalars));
+  result.addAttribute(FormOp::getIntegersAttrName(op), b.getArrayAttr(integers));
+  if (strings("choice", FormOp::getChoicesAttrName(op)) ||
+      strings("where", FormOp::getDefinitionsAttrName(op)) ||
+      strings("requires", FormOp::getRequirementsAttrName(op)) ||
+      strings("sliceable", FormOp::getSliceableAttrName(op)) ||
+      parser.parseOptionalAttrDictWithKeyword(result.attributes))
+    return failure();
+  return parser.parseRegion(*result.addRegion(), arguments);
+}
+
+ParseResult FormOp::parse(OpAsmParser &parser, OperationState &result) {
+  return FormParser(parser, result).parse();
+}
+
+//===----------------------------------------------------------------------===//
+// Printing
+//===----------------------------------------------------------------------===//
+
+static void printRole(OpAsmPrinter &p, RoleAttr role) {
+  p << role.getName() << " : " << role.getDims();
+  if (role.getIndex() && role.getDims() != "coordinates")
+    p << " index";
+  if (role.getIndexOf())
+    p << " of " << role.getIndexOf();
+  if (role.getOptional())
+    p << " optional";
+  if (role.getVariant())
+    p << " " << role.getVariant();
+  if (role.getShared())
+    p << " shared";
+  if (role.getCarried())
+    p << " carried " << role.getCarried();
+}
+
+void FormOp::print(OpAsmPrinter &p) {
+  p << ' ';
+  p.printSymbolName(getSymName());
+  p << " for [";
+  llvm::interleaveComma(getKinds(), p,
+                        [&](Attribute kind) { p << stringifySiteKind(cast<SiteKindAttr>(kind).getValue()); });
+  p << ']';
+  unsigned at = 0;
+  auto list = [&](StringRef word, ArrayAttr elements, function_ref<void(Attribute)> element) {
+    if (elements.empty())
+      return;
+    p.increaseIndent();
+    p.printNewline();
+    p << word << '(';
+    llvm::interleaveComma(elements, p, [&](Attribute each) {
+      p.printRegionArgument(getBody().getArgument(at++), {}, /*omitType=*/true);
+      p << ' ';
+      element(each);
+    });
+    p << ')';
+    p.decreaseIndent();
+  };
+  list("roles", getRoles(), [&](Attribute each) { printRole(p, cast<RoleAttr>(each)); });
+  list("scalars", getScalars(), [&](Attribute each) {
+    auto scalar = cast<ScalarAttr>(each);
+    p << scalar.getName();
+    if (scalar.getByDefault()) {
+      p << " = ";
+      p.printFloat(scalar.getByDefault().getValue());
+    }
+  });
+  list("attributes", getIntegers(), [&](Attribute each) {
+    auto integer = cast<FormIntegerAttr>(each);
+    p << integer.getName();
+    if (integer.getByDefault())
+      p << " = " << integer.getByDefault().getInt();
+  });
+  auto strings = [&](StringRef word, ArrayAttr texts) {
+    if (texts.empty())
+      return;
+    p << ' ' << word << '(';
+    llvm::interleaveComma(texts, p);
+    p << ')';
+  };
+  strings("choice", getChoices());
+  strings("where", getDefinitions());
+  strings("requires", getRequirements());
+  strings("sliceable", getSliceable());
+  p.printOptionalAttrDictWithKeyword((*this)->getAttrs(),
+                                     {"sym_name", "kinds", "roles", "scalars", "integers", "choices",
+                                      "definitions", "requirements", "sliceable"});
+  p << ' ';
+  p.printRegion(getBody(), /*printEntryBlockArgs=*/false);
+}
+
+//===----------------------------------------------------------------------===//
+// Signature
+//===----------------------------------------------------------------------===//
+
+// What is wrong with a text is an error of the op.
+static FailureOr<forms::Role> readRole(FormOp op, RoleAttr attr) {
+  forms::Role role;
+  role.name = attr.getName().str();
+  role.isIndex = attr.getIndex();
+  role.isOptional = attr.getOptional();
+  role.isShared = attr.getShared();
+  role.indexOf = attr.getIndexOf() ? attr.getIndexOf().str() : "";
+  role.variant = attr.getVariant() ? attr.getVariant().str() : "";
+  role.carried = attr.getCarried() ? attr.getCarried().str() : "";
+  if (attr.getDims() == "weight") {
+    role.layout = forms::RoleLayout::Weight;
+    return role;
+  }
+  if (attr.getDims() == "coordinates") {
+    role.layout = forms::RoleLayout::Coordinates;
+    return role;
+  }
+  checkpoint::Result<forms::Dims> dims = forms::Dims::parse(attr.getDims().str());
+  if (!dims)
+    return op.emitOpError("role '") << role.name << "': " << dims.error().message;
+  role.dims = std::move(*dims);
+  return role;
+}
+
+static FailureOr<forms::Signature> readSignature(FormOp op) {
+  forms::Signature signature;
+  signature.name = op.getSymName().str();
+  for (Attribute kind : op.getKinds())
+    signature.kinds.push_back(stringifySiteKind(cast<SiteKindAttr>(kind).getValue()).str());
+  for (auto attr : op.getRoles().getAsRange<RoleAttr>()) {
+    FailureOr<forms::Role> role = readRole(op, attr);
+    if (failed(role))
+      return failure();
+    signature.roles.push_back(std::move(*role));
+  }
+  for (auto attr : op.getScalars().getAsRange<ScalarAttr>())
+    signature.scalars.push_back(
+        {attr.getName().str(),
+         attr.getByDefault() ? std::optional(attr.getByDefault().getValueAsDouble()) : std::nullopt});
+  for (auto attr : op.getIntegers().getAsRange<FormIntegerAttr>())
+    signature.attributes.push_back({attr.getName().str(), attr.getByDefault()
+                                                              ? std::optional(attr.getByDefault().getInt())
+                                                              : std::nullopt});
+  for (auto text : op.getDefinitions().getAsRange<StringAttr>()) {
+    checkpoint::Result<forms::Definition> definition = forms::Definition::parse(text.str());
+    if (!definition)
+      return op.emitOpError() << definition.error().message;
+    signature.definitions.push_back(std::move(*definition));
+  }
+  for (auto text : op.getRequirements().getAsRange<StringAttr>()) {
+    checkpoint::Result<forms::Expression> requirement = forms::Expression::parse(text.str());
+    if (!requirement)
+      return op.emitOpError("'") << text.getValue() << "' " << requirement.error().message;
+    signature.requirements.push_back(std::move(*requirement));
+  }
+  for (auto text : op.getChoices().getAsRange<StringAttr>()) {
+    checkpoint::Result<std::vector<std::set<std::string>>> choice = forms::parseChoice(text.str());
+    if (!choice)
+      return op.emitOpError() << choice.error().message;
+    signature.choices.push_back(std::move(*choice));
+  }
+  for (auto text : op.getSliceable().getAsRange<StringAttr>())
+    signature.sliceable.push_back(text.str());
+  return signature;
+}
+
+forms::Signature FormOp::getSignature() { return std::move(*readSignature(*this)); }
+
+BlockArgument FormOp::getRoleArgument(StringRef role) {
+  for (auto [i, attr] : llvm::enumerate(getRoles().getAsRange<RoleAttr>()))
+    if (attr.getName() == role)
+      return getBody().getArgument(i);
+  return {};
+}
+
+bool FormOp::makesBias() { return getBody().front().getTerminator()->getNumOperands() > 1; }
+
+// Whether a tensor is zero where the bias is.
+static bool vanishes(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op)
+    return false;
+  if (isa<BiasOp>(op))
+    return true;
+  StringRef name = op->getName().getStringRef();
+  if (name == "arith.mulf")
+    return vanishes(op->getOperand(0)) || vanishes(op->getOperand(1));
+  if (name == "arith.addf" || name == "arith.subf")
+    return vanishes(op->getOperand(0)) && vanishes(op->getOperand(1));
+  return (name == "arith.negf" || name == "arith.divf") && vanishes(op->getOperand(0));
+}
+
+bool FormOp::keepsNoBias() {
+  return makesBias() && vanishes(getBody().front().getTerminator()->getOperand(1));
+}
+
+LogicalResult FormOp::verify() {
+  FailureOr<forms::Signature> signature = readSignature(*this);
+  if (failed(signature))
+    return failure();
+  if (checkpoint::Status status = signature->verify(); !status)
+    return emitOpError() << status.error().message;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Bodies
+//===----------------------------------------------------------------------===//
+
+// Whether an op lies where an optional tensor is known to be given: because it was asked for, or because another one of
+// a choice is missing.
+static bool isWhereGiven(FormOp form, const forms::Signature &signature, Operation *op, StringRef role) {
+  auto isOther = [&](StringRef asked) {
+    return llvm::any_of(signature.choices, [&](const auto &choice) {
+      auto group = [&](StringRef name) {
+        return llvm::find_if(choice, [&](const auto &each) { return each.count(name.str()); });
+      };
+      return choice.size() == 2 && group(role) != choice.end() && group(asked) != choice.end() &&
+             group(role) != group(asked);
+    });
+  };
+  for (auto branch = op->getParentOfType<IfGivenOp>(); branch;
+       branch = branch->getParentOfType<IfGivenOp>()) {
+    auto asked = dyn_cast<BlockArgument>(branch.getTensor());
+    if (!asked || asked.getArgNumber() >= form.getRoles().size())
+      continue;
+    StringRef name = cast<RoleAttr>(form.getRoles()[asked.getArgNumber()]).getName();
+    bool inGiven = branch.getGiven().isAncestor(op->getParentRegion());
+    if (inGiven ? name == role : isOther(name))
+      return true;
+  }
+  return false;
+}
+
+static LogicalResult verifySymbols(FormOp op, const forms::Signature &signature) {
+  llvm::StringSet<> known;
+  for (const char *name : {"out", "in", "cols", "groups"})
+    known.insert(name);
+  for (const forms::Role &role : signature.roles)
+    for (const std::string &name : role.dims.reads())
+      known.insert(name);
+  for (const forms::IntegerAttribute &each : signature.attributes)
+    known.insert(each.name);
+  for (const forms::Definition &each : signature.definitions)
+    known.insert(each.symbol);
+  WalkResult result = op.getBody().walk([&](SymbolOp symbol) {
+    if (known.contains(symbol.getName()))
+      return WalkResult::advance();
+    symbol.emitOpError("reads '") << symbol.getName() << "', which the form does not bind";
+    return WalkResult::interrupt();
+  });
+  return failure(result.wasInterrupted());
+}
+
+LogicalResult FormOp::verifyRegions() {
+  FailureOr<forms::Signature> signature = readSignature(*this);
+  if (failed(signature) || failed(verifySymbols(*this, *signature)))
+    return failure();
+  Block &block = getBody().front();
+  size_t expected = getRoles().size() + getScalars().size() + getIntegers().size();
+  if (block.getNumArguments() != expected)
+    return emitOpError("has a body of ")
+           << block.getNumArguments() << " arguments for " << expected << " roles, scalars and whole numbers";
+  for (auto [argument, attr] : llvm::zip(block.getArguments(), getRoles().getAsRange<RoleAttr>()))
+    if (attr.getOptional())
+      for (Operation *user : argument.getUsers())
+        if (!isa<IfGivenOp>(user) && !isWhereGiven(*this, *signature, user, attr.getName()))
+          return user->emitOpError("uses the optional tensor '")
+                 << attr.getName().getValue() << "' outside of an adapter.if_given of it";
+  auto end = dyn_cast_if_present<YieldOp>(block.empty() ? nullptr : &block.back());
+  if (!end || end.getNumOperands() < 1 || end.getNumOperands() > 2 ||
+      end.getOperand(0).getType() != viewUpdateType(getContext()))
+    return emitOpError("needs a body that ends in adapter.yield of an ")
+           << viewUpdateType(getContext()) << " and, where it makes one, a bias";
+  auto bias =
+      end.getNumOperands() > 1 ? dyn_cast<RankedTensorType>(end.getOperand(1).getType()) : RankedTensorType();
+  if (end.getNumOperands() > 1 && (!bias || bias.getRank() != 1 || !bias.getElementType().isF64()))
+    return end.emitOpError("yields a bias of type ")
+           << end.getOperand(1).getType() << "; expected tensor<?xf64>";
+  return success();
+}
+
+LogicalResult adapter::verifyInForm(Operation *op) {
+  return op->getParentOfType<FormOp>() ? success()
+                                       : op->emitOpError("stands in the body of an adapter.form alone");
+}
+
+LogicalResult IfGivenOp::verify() {
+  auto form = (*this)->getParentOfType<FormOp>();
+  auto argument = dyn_cast<BlockArgument>(getTensor());
+  bool isRole = argument && argument.getOwner() == &form.getBody().front() &&
+                argument.getArgNumber() < form.getRoles().size();
+  if (!isRole || !cast<RoleAttr>(form.getRoles()[argument.getArgNumber()]).getOptional())
+    return emitOpError("asks for what is not an optional tensor of the form");
+  for (Region *region : {&getGiven(), &getMissing()}) {
+    auto end = region->front().empty() ? YieldOp() : dyn_cast<YieldOp>(region->front().back());
+    if (!end || end.getOperandTypes() != getResultTypes())
+      return emitOpError("needs regions that yield ") << getResultTypes();
+  }
+  return success();
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A form at a parameter: fit by its signature, then adapter.apply and the way back to the graph's layout.
+#include "lib/Attach/FormUse.h"
+#include "lib/Checkpoint/DType.h"
+#include "lib/Forms/FormLibrary.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+using namespace mlir;
+using namespace adapter;
+using checkpoint::Error;
+using checkpoint::Result;
+using checkpoint::Update;
+
+forms::Place adapter::placeOf(const ModuleParameter &parameter) {
+  forms::Place place;
+  place.kind = stringifySiteKind(parameter.kind).str();
+  ArrayRef<int64_t> shape = parameter.shape;
+  place.text = place.kind + " " + checkpoint::shapeText({shape.begin(), shape.end()}) + " (" +
+               parameter.nodeName() + ")";
+  place.storedTransposed = parameter.storedTransposed;
+  place.out = shape[0];
+  place.in = shape.size() > 1 ? shape[1] : 1;
+  if (parameter.kind == SiteKind::Embedding)
+    std::swap(place.out, place.in);
+  if (parameter.kind == SiteKind::Convolution) {
+    place.taps.assign(shape.begin() + 2, shape.end());
+    place.groups = parameter.groups();
+    place.in *= place.groups;
+  }
+  return place;
+}
+
+FormOp adapter::definitionOf(const Update &update, const ModuleParameter &parameter) {
+  ParameterOp value = parameter.value;
+  if (!value)
+    return {};
+  // The bias is of a module with a weight of one of the form's kinds.
+  FormLibrary &library = FormLibrary::get(value.getContext());
+  if (update.form == "lora" || update.form == "sparse")
+    return {};
+  return library.find(update.form, update.ofBias ? "linear" : stringifySiteKind(parameter.kind));
+}
+
+Result<forms::Symbols> adapter::bindSymbols(FormOp form, const Update &update,
+                                            const ModuleParameter &parameter) {
+  std::map<std::string, forms::Given> given;
+  for (const auto &[role, tensor] : update.tensors)
+    given[role] = {tensor.key, tensor.shape, checkpoint::isFloat(tensor.dtype)};
+  return form.getSignature().bind(placeOf(parameter), given, update.attributes);
+}
+
+static UpdateType updateOf(OpBuilder &b, ArrayRef<int64_t> shape, Type element) {
+  return UpdateType::get(b.getContext(), RankedTensorType::get(shape, element));
+}
+
+// From [out, cols] to what the graph has.
+static Value inGraphLayout(ImplicitLocOpBuilder &b, Value update, const ModuleParameter &parameter) {
+  UpdateType graph = updateTypeOf(const_cast<ParameterOp &>(parameter.value).getType());
+  switch (parameter.kind) {
+  case SiteKind::Convolution:
+    return ReshapeOp::create(b, graph, update, /*vector=*/false);
+  case SiteKind::Vector:
+    return ReshapeOp::create(b, graph, update, /*vector=*/true);
+  default:
+    bool isTurned = parameter.transposed != (parameter.kind == SiteKind::Embedding);
+    return isTurned ? TransposeOp::create(b, graph, update, ArrayRef<int64_t>{1, 0}).getUpdate() : update;
+  }
+}
+
+Value adapter::buildApply(ImplicitLocOpBuilder &b, FormOp form, const Update &update,
+                          const ModuleParameter &parameter, const ModuleParameter *weight, double scale,
+                          llvm::function_ref<Value(StringRef)> tensor) {
+  forms::Signature signature = form.getSignature();
+  const ModuleParameter &place = weight ? *weight : parameter;
+  forms::Symbols symbols = *bindSymbols(form, update, place);
+  SmallVector<Value> roles, scalars;
+  SmallVector<StringRef> roleNames, scalarNames, symbolNames;
+  SmallVector<int64_t> values;
+  for (const auto &[role, unused] : update.tensors) {
+    roleNames.push_back(role);
+    roles.push_back(tensor(role));
+  }
+  for (const forms::Scalar &scalar : signature.scalars) {
+    auto given = update.scalars.find(scalar.name);
+    bool isScale = scalar.name == "scale";
+    if (!isScale && given == update.scalars.end())
+      continue;
+    double value = isScale ? update.scale * scale : given->second;
+    scalarNames.push_back(scalar.name);
+    scalars.push_back(arith::ConstantOp::create(b, b.getF64FloatAttr(value)));
+  }
+  for (const auto &[name, value] : symbols) {
+    symbolNames.push_back(name);
+    values.push_back(value);
+  }
+  Type element =
+      cast<RankedTensorType>(const_cast<ParameterOp &>(parameter.value).getType()).getElementType();
+  UpdateType type = weight ? updateOf(b, {symbols["out"]}, element)
+                           : updateOf(b, {symbols["out"], symbols["cols"]}, element);
+  Operation *table = SymbolTable::getNearestSymbolTable(b.getBlock()->getParentOp());
+  FlatSymbolRefAttr symbol = FormLibrary::get(b.getContext()).use(form, table);
+  auto flag = [&](bool value) { return value ? b.getUnitAttr() : UnitAttr(); };
+  Value applied = ApplyOp::create(
+      b, type, symbol, SiteKindAttr::get(b.getContext(), place.kind), roles, b.getStrArrayAttr(roleNames),
+      scalars, b.getStrArrayAttr(scalarNames), b.getStrArrayAttr(symbolNames), b.getDenseI64ArrayAttr(values),
+      /*symbol_values=*/Value(), weight ? Value(ParameterOp(weight->value)) : Value(), flag(weight),
+      flag(place.storedTransposed), flag(weight && place.transposed));
+  return weight ? applied : inGraphLayout(b, applied, parameter);
+}
+
+bool adapter::keepsNoBias(const Update &update, MLIRContext *context) {
+  FormOp form = FormLibrary::get(context).find(update.form, "linear");
+  return form && form.keepsNoBias();
+}
+
+void adapter::addBiasUpdates(checkpoint::Adapter &adapter, MLIRContext *context) {
+  FormLibrary &library = FormLibrary::get(context);
+  std::vector<Update> biases;
+  for (const Update &update : adapter.updates) {
+    FormOp form = library.find(update.form, "linear");
+    if (!form || !form.makesBias())
+      continue;
+    biases.push_back(update);
+    biases.back().parameter = "bias";
+    biases.back().ofBias = true;
+  }
+  llvm::append_range(adapter.updates, std::move(biases));
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Forms that are definitions (lib/Forms), at the parameters of a graph.
+#ifndef ADAPTER_LIB_ATTACH_FORMUSE_H
+#define ADAPTER_LIB_ATTACH_FORMUSE_H
+
+#include "lib/Attach/ModuleTable.h"
+#include "lib/Checkpoint/Adapter.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace adapter {
+
+/// A parameter as a form's signature sees it.
+forms::Place placeOf(const ModuleParameter &parameter);
+
+/// The definition of an update's form at a parameter; null where the form is none.
+FormOp definitionOf(const checkpoint::Update &update, const ModuleParameter &parameter);
+
+/// The symbols of a form for an update at a parameter, or why it does not fit there.
+checkpoint::Result<forms::Symbols> bindSymbols(FormOp form, const checkpoint::Update &update,
+                                               const ModuleParameter &parameter);
+
+/// The update as an adapter.apply, of the type and layout of the graph's tensor. `tensor` makes the value of a role.
+/// `weight` is that beside `parameter`, where that is a bias that the form makes; else null.
+mlir::Value buildApply(mlir::ImplicitLocOpBuilder &builder, FormOp form, const checkpoint::Update &update,
+                       const ModuleParameter &parameter, const ModuleParameter *weight, double scale,
+                       llvm::function_ref<mlir::Value(llvm::StringRef role)> tensor);
+
+/// Whether what a form makes of a bias is nothing where there is none.
+bool keepsNoBias(const checkpoint::Update &update, mlir::MLIRContext *context);
+
+/// Adds to an adapter what its forms make of biases, as updates of their own behind those of the weights.
+void addBiasUpdates(checkpoint::Adapter &adapter, mlir::MLIRContext *context);
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_ATTACH_FORMUSE_H

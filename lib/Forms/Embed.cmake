@@ -1,0 +1,11 @@
+# Writes OUTPUT, C++ that holds the files TEXTS as strings.
+set(code "#include \"lib/Forms/EmbeddedForms.h\"\nconst adapter::EmbeddedForm adapter::embeddedForms[] = {\n")
+set(count 0)
+foreach(file IN LISTS TEXTS)
+  get_filename_component(name ${file} NAME)
+  file(READ ${file} text)
+  string(APPEND code "{\"${name}\", R\"form(${text})form\"},\n")
+  math(EXPR count "${count} + 1")
+endforeach()
+string(APPEND code "};\nconst int adapter::embeddedFormCount = ${count};\n")
+file(WRITE ${OUTPUT} "${code}")

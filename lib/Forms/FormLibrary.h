@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The forms that a compilation knows: those of the library, and those that users bring.
+#ifndef ADAPTER_LIB_FORMS_FORMLIBRARY_H
+#define ADAPTER_LIB_FORMS_FORMLIBRARY_H
+
+#include "dialects/Adapter/IR/AdapterOps.h"
+#include "lib/Checkpoint/Result.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+#include <map>
+
+namespace adapter {
+
+/// Forms by name, their calls to helpers replaced by the helpers' bodies.
+class FormLibrary {
+public:
+  /// That of a context, with the library's own forms from the first call on.
+  static FormLibrary &get(mlir::MLIRContext *context);
+
+  /// Adds the forms of a file. What is wrong with it is told by the context's diagnostics, with its place.
+  mlir::LogicalResult addFile(const std::string &path);
+
+  /// The form of a name on a kind of parameter: "<name>.<kind>" where there is one, else "<name>"; null where none.
+  FormOp find(llvm::StringRef name, llvm::StringRef kind) const;
+  bool has(llvm::StringRef name) const;
+  /// All, in the order of their names.
+  std::vector<FormOp> all() const;
+
+  /// The form as a symbol of an operation with symbols, where it is put if it is not there yet.
+  mlir::FlatSymbolRefAttr use(FormOp form, mlir::Operation *table) const;
+
+private:
+  explicit FormLibrary(mlir::MLIRContext *context) : context(context) {}
+  mlir::LogicalResult addText(llvm::StringRef text, llvm::StringRef name, bool isOwn);
+
+  mlir::MLIRContext *context;
+  mlir::OwningOpRef<mlir::ModuleOp> module; ///< the forms, and helpers
+};
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_FORMS_FORMLIBRARY_H
