@@ -43,7 +43,7 @@ wheel: setup-demo
 	rm -rf $(WHEELS)
 	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(PYTHON) -m pip wheel -q --disable-pip-version-check --no-build-isolation \
 	  --no-deps -w $(WHEELS)/raw ./python/runtime .
-	PATH=$(CURDIR)/.venv/bin:$$PATH auditwheel repair -w $(WHEELS) $(WHEELS)/raw/*.whl >$(WHEELS)/log 2>&1 || \
+	PATH=$(CURDIR)/.venv/bin:$$PATH $(PYTHON) -m auditwheel repair -w $(WHEELS) $(WHEELS)/raw/*.whl >$(WHEELS)/log 2>&1 || \
 	  { cat $(WHEELS)/log >&2; exit 1; }
 	$(PYTHON) -m pip download -q --disable-pip-version-check --no-deps -d $(WHEELS)/numpy $(NUMPY)
 	@ls -sh $(WHEELS)/*.whl
