@@ -42,10 +42,11 @@ NUMPY := $(shell grep ^numpy== scripts/requirements-build.txt)
 wheel: setup-demo
 	rm -rf $(WHEELS)
 	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(PYTHON) -m pip wheel -q --disable-pip-version-check --no-build-isolation \
-	  --no-deps -w $(WHEELS)/raw ./python/runtime .
-	PATH=$(CURDIR)/.venv/bin:$$PATH $(PYTHON) -m auditwheel repair -w $(WHEELS) $(WHEELS)/raw/*.whl >$(WHEELS)/log 2>&1 || \
-	  { cat $(WHEELS)/log >&2; exit 1; }
-	$(PYTHON) -m pip download -q --disable-pip-version-check --no-deps -d $(WHEELS)/numpy $(NUMPY)
+	  -w $(WHEELS)/raw . $(NUMPY)
+	PATH=$(CURDIR)/.venv/bin:$$PATH $(PYTHON) -m auditwheel repair -w $(WHEELS) $(WHEELS)/raw/adapter_opt*.whl \
+	  >$(WHEELS)/log 2>&1 || { cat $(WHEELS)/log >&2; exit 1; }
+	mkdir $(WHEELS)/numpy
+	mv $(WHEELS)/raw/numpy-*.whl $(WHEELS)/numpy
 	@ls -sh $(WHEELS)/*.whl
 
 demo: build
