@@ -64,11 +64,13 @@ lit: unit
 
 # Files of tests side by side; each process has its own exports, and about 1 GB.
 WORKERS ?= -n auto --maxprocesses=4 --dist=loadfile
+# The recipes run from the wheels, by test_wheel.py.
+TESTS := test/python --ignore=test/python/test_recipes.py
 pytest: setup unit lit wheel
-	$(PYTHON) -m pytest test/python -q -rs --durations=10 $(WORKERS) $(PYTEST)
+	$(PYTHON) -m pytest $(TESTS) -q -rs --durations=10 $(WORKERS) $(PYTEST)
 
 test-full: setup unit wheel
-	$(PYTHON) -m pytest test/python -q -rs -m "full or not full" $(WORKERS) $(PYTEST)
+	$(PYTHON) -m pytest $(TESTS) -q -rs -m "full or not full" $(WORKERS) $(PYTEST)
 
 SANITIZE ?= asan
 sanitize: setup

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 
 import linear_model
@@ -168,6 +169,25 @@ def test_console_scripts(compiler, runtime, artifact, linear, tmp_path):
     assert refused.startswith("adapter-opt: error: --target z80: unknown")
     assert "--samples" in _call(compiler / "adapter-opt", "verify", artifact, code=2)
     assert "--bad" in _call(compiler / "adapter-opt", "--bad", code=2)
+
+
+def test_recipes(compiler, tmp_path):
+    """All of test_recipes.py, with the package and the commands of the wheels (product.py holds it to them).
+    What else recipes import, torch and transformers, is of this environment, which has no adapter_opt."""
+    packages = _python(compiler, "import sysconfig; print(sysconfig.get_path('platlib'))").strip()
+    others = sysconfig.get_path("platlib")
+    assert not (pathlib.Path(others) / "adapter_opt").exists()
+    environment = {"ADAPTER_OPT_BIN": compiler, "ADAPTER_OPT_PYTHON": packages, "PYTHONPATH": others}
+    options = ["-q", f"--basetemp={tmp_path / 'recipes'}"]
+    done = subprocess.run(
+        [compiler / "python", "-m", "pytest", *options, product.ROOT / "test/python/test_recipes.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=CLEAN | environment,
+    )
+    passed = re.search(r"^\d+ passed(, \d+ warnings?)? in ", done.stdout, re.M)  # none skipped
+    assert done.returncode == 0 and passed, done.stdout
 
 
 @pytest.mark.parametrize("name", ["adapter_opt", "adapter_opt_runtime"])
