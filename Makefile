@@ -42,10 +42,11 @@ NUMPY := $(shell grep ^numpy== scripts/requirements-build.txt)
 wheel: setup-demo
 	rm -rf $(WHEELS)
 	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(PYTHON) -m pip wheel -q --disable-pip-version-check --no-build-isolation \
-	  --no-deps -w $(WHEELS)/raw ./python/runtime .
-	PATH=$(CURDIR)/.venv/bin:$$PATH auditwheel repair -w $(WHEELS) $(WHEELS)/raw/*.whl >$(WHEELS)/log 2>&1 || \
-	  { cat $(WHEELS)/log >&2; exit 1; }
-	$(PYTHON) -m pip download -q --disable-pip-version-check --no-deps -d $(WHEELS)/numpy $(NUMPY)
+	  -w $(WHEELS)/raw . $(NUMPY)
+	PATH=$(CURDIR)/.venv/bin:$$PATH $(PYTHON) -m auditwheel repair -w $(WHEELS) $(WHEELS)/raw/adapter_opt*.whl \
+	  >$(WHEELS)/log 2>&1 || { cat $(WHEELS)/log >&2; exit 1; }
+	mkdir $(WHEELS)/numpy
+	mv $(WHEELS)/raw/numpy-*.whl $(WHEELS)/numpy
 	@ls -sh $(WHEELS)/*.whl
 
 demo: build
@@ -63,11 +64,13 @@ lit: unit
 
 # Files of tests side by side; each process has its own exports, and about 1 GB.
 WORKERS ?= -n auto --maxprocesses=4 --dist=loadfile
+# The recipes run from the wheels, by test_wheel.py.
+TESTS := test/python --ignore=test/python/test_recipes.py
 pytest: setup unit lit wheel
-	$(PYTHON) -m pytest test/python -q -rs --durations=10 $(WORKERS) $(PYTEST)
+	$(PYTHON) -m pytest $(TESTS) -q -rs --durations=10 $(WORKERS) $(PYTEST)
 
 test-full: setup unit wheel
-	$(PYTHON) -m pytest test/python -q -rs -m "full or not full" $(WORKERS) $(PYTEST)
+	$(PYTHON) -m pytest $(TESTS) -q -rs -m "full or not full" $(WORKERS) $(PYTEST)
 
 SANITIZE ?= asan
 sanitize: setup

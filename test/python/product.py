@@ -65,4 +65,6 @@ def package():
     assert PACKAGE.is_dir(), f"no Python package in {PACKAGE}: build the project or set ADAPTER_OPT_PYTHON"
     if str(PACKAGE) not in sys.path:
         sys.path.insert(0, str(PACKAGE))
-    return importlib.import_module("adapter_opt")
+    module = importlib.import_module("adapter_opt")
+    assert pathlib.Path(module.__file__).parent.parent == PACKAGE, f"adapter_opt is {module.__file__}"
+    return module

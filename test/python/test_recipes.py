@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """docs/recipes.md and the README's export, as they stand: their commands in a shell, their programs in this
-process, their answers beside transformers' and PEFT's."""
+process, their answers beside transformers' and PEFT's. In `make test` test_wheel.py runs this file, from the
+wheels."""
 
 import concurrent.futures
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -44,7 +46,10 @@ def section(document, heading):
 def shell(commands, folder):
     """Runs commands as a user does; returns what they print."""
     path = f"{product.BIN}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(product.PACKAGE)}
+    for tool in ("adapter-opt", "adapter-run"):
+        assert shutil.which(tool, path=path) == str(product.BIN / tool)
+    packages = [str(product.PACKAGE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PATH": path, "PYTHONPATH": os.pathsep.join(packages)}
     script = ["bash", "-euc", commands]
     done = subprocess.run(script, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -3,11 +3,14 @@
 looked for in $ADAPTER_OPT_WHEELS, else in build/wheels."""
 
 import ast
+import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 
 import linear_model
@@ -20,6 +23,11 @@ WHEELS = pathlib.Path(os.environ.get("ADAPTER_OPT_WHEELS", product.ROOT / "build
 SYSTEM = {"libc", "libm", "libstdc++", "libgcc_s", "libz", "ld-linux-x86-64"}
 # An environment in which neither the build's tools nor its package are found.
 CLEAN = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+# What pip reads of a checkout before it builds.
+DESCRIPTION = (
+    *("pyproject.toml", "scripts/wheel_backend.py", "README.md", "LICENSE", "CMakeLists.txt"),
+    *("python/runtime/pyproject.toml", "python/runtime/README.md"),
+)
 
 
 def _wheel(name):
@@ -163,6 +171,25 @@ def test_console_scripts(compiler, runtime, artifact, linear, tmp_path):
     assert "--bad" in _call(compiler / "adapter-opt", "--bad", code=2)
 
 
+def test_recipes(compiler, tmp_path):
+    """All of test_recipes.py, with the package and the commands of the wheels (product.py holds it to them).
+    What else recipes import, torch and transformers, is of this environment, which has no adapter_opt."""
+    packages = _python(compiler, "import sysconfig; print(sysconfig.get_path('platlib'))").strip()
+    others = sysconfig.get_path("platlib")
+    assert not (pathlib.Path(others) / "adapter_opt").exists()
+    environment = {"ADAPTER_OPT_BIN": compiler, "ADAPTER_OPT_PYTHON": packages, "PYTHONPATH": others}
+    options = ["-q", f"--basetemp={tmp_path / 'recipes'}"]
+    done = subprocess.run(
+        [compiler / "python", "-m", "pytest", *options, product.ROOT / "test/python/test_recipes.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=CLEAN | environment,
+    )
+    passed = re.search(r"^\d+ passed(, \d+ warnings?)? in ", done.stdout, re.M)  # none skipped
+    assert done.returncode == 0 and passed, done.stdout
+
+
 @pytest.mark.parametrize("name", ["adapter_opt", "adapter_opt_runtime"])
 def test_what_libraries_need(name, request):
     """Nothing but what every Linux has or the wheel brings along."""
@@ -189,9 +216,36 @@ def test_sizes_and_metadata():
     }.items():
         with zipfile.ZipFile(_wheel(name)) as wheel:
             metadata = wheel.read(f"{name}-{version}.dist-info/METADATA").decode()
+            for each in wheel.namelist():
+                assert f"{product.ROOT}/python".encode() not in wheel.read(each), f"{each} names a folder"
         required = re.findall(r"^Requires-Dist: ([^;\n]*)$", metadata, re.M)
         assert [each.replace(" ", "") for each in required] == needs
         assert "Requires-Python: >=3.10" in metadata
+
+
+def _plan(checkout):
+    """What pip would install for a checkout: the finished process, its report on stdout."""
+    options = ["--dry-run", "--ignore-installed", "--no-build-isolation", "--report=-", "-q"]
+    sources = ["--no-index", f"--find-links={WHEELS / 'numpy'}"]
+    command = [sys.executable, "-m", "pip", "install", *options, *sources, checkout]
+    return subprocess.run(command, capture_output=True, text=True, env=CLEAN)
+
+
+def test_pip_builds_both_from_a_checkout(tmp_path):
+    """`make wheel` builds the wheels by this; a source distribution needs what an index has."""
+    checkout = tmp_path / "a checkout"
+    for name in DESCRIPTION:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(product.ROOT / name, checkout / name)
+    done = _plan(checkout)
+    assert done.returncode == 0, done.stderr
+    planned = json.loads(done.stdout)["install"]
+    urls = {each["metadata"]["name"]: each["download_info"]["url"] for each in planned}
+    assert set(urls) == {"adapter-opt", "adapter-opt-runtime", "numpy"}
+    assert urls["adapter-opt-runtime"] == (checkout / "python" / "runtime").as_uri()
+    (checkout / "PKG-INFO").touch()
+    done = _plan(checkout)
+    assert done.returncode != 0 and f"adapter-opt-runtime=={_version()}" in done.stderr, done.stderr
 
 
 def test_the_package_is_one():
