@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define ADAPTER_ABI_VERSION 4u
+#define ADAPTER_ABI_VERSION 5u
 #define ADAPTER_MAX_RANK 8
 #define ADAPTER_ENTRY_TENSORS 8
 #define ADAPTER_ENTRY_EXTENTS 4
@@ -102,7 +102,7 @@ typedef struct adapter_host_v1 {
 
 /* What one adapter brings to one row-bound site. Which tensor stands where depends on the site's kind:
  *
- *   linear     tensor[0] A packed as [rank_padded / block][in][block], tensor[1] B packed as
+ *   linear     tensor[0] A packed as [rank_padded / lanes][in][lanes], tensor[1] B packed as
  *              [out_padded / block][rank_padded][block] with the scale folded in, tensor[2] column scale [out]
  *              or NULL (1), tensor[3] bias [out] that replaces the base's or NULL, tensor[4] a whole
  *              weight packed like the base's, or NULL, tensor[5] int64 [2][count] inputs and outputs of
@@ -120,7 +120,8 @@ typedef struct adapter_host_v1 {
  *              multiplies and adds is folded into down and its bias. extent[0] = rank_padded, extent[1] = the
  *              form's number at the site.
  *
- * `block` is the column block of the site's packed weight, named in the manifest.
+ * `block` is the column block of the site's packed weight, named in the manifest; `lanes` are as many elements as a
+ * vector of the target has, or the depth of a device's tile: few enough that a low rank is padded little.
  * A zeroed entry is "no update here". */
 typedef struct adapter_entry_v1 {
   const void *tensor[ADAPTER_ENTRY_TENSORS];
@@ -154,7 +155,7 @@ typedef struct adapter_call_v1 {
   int64_t input_count;
   const void *const *parameters;      /* by row of the manifest's parameter table */
   const adapter_bank_v1 *banks;       /* by bank of the manifest's site table */
-  const adapter_segment_v1 *segments; /* of the rows that carry adapters; they do not overlap */
+  const adapter_segment_v1 *segments; /* of the rows that carry adapters, in order, without overlap */
   int64_t segment_count;
   const adapter_assignment_v1 *assignments;
   int64_t rows;             /* 0: no row carries an adapter. Row i has the positions from i * n / rows up to

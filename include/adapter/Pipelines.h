@@ -39,6 +39,8 @@ struct CodegenOptions {
   std::string rowInput; ///< the input that carries the rows of a call; empty: the first
   int64_t rowAxis = 0;  ///< its axis of rows
   int64_t columnBlock() const { return isDevice(kind) ? device.tileColumns : vectors * lanes; }
+  /// What ranks of an adapter's factors are padded to: a vector, or a step in depth of a device's tile.
+  int64_t rankBlock() const { return isDevice(kind) ? device.tileDepth : lanes; }
 };
 
 /// A phase of compilation behind attach: `--compile-to=<name>` prints the module there.

@@ -3,6 +3,7 @@
 // kernel-lower-products: products become loops over register tiles. One tile function per way of starting
 // the accumulators serves every product of the module, so that code size and compile time do not grow
 // with the number of layers.
+#include "lib/Codegen/LowerProducts.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Codegen/LowerExperts.h"
 #include "lib/Codegen/LowerRows.h"
@@ -104,12 +105,9 @@ static void lowerUnpack(kernel::UnpackOp op) {
 // kernel.linear and kernel.batch_matmul
 //===----------------------------------------------------------------------===//
 
-// Emits the parallel loop of a product over column blocks and, where those are few, chunks of rows.
-static void lowerLinear(kernel::LinearOp op, TileFunctions &tiles) {
-  ImplicitLocOpBuilder b(op.getLoc(), op);
-  Value input = op.getInput(), weight = op.getWeight(), output = op.getOutput();
+void adapter::forEachBlock(ImplicitLocOpBuilder &b, const TileFunctions &tiles, Value rows, Value blocks,
+                           llvm::function_ref<void(Value, Value, Value)> emitBody) {
   Value one = index(b, 1), tileRows = index(b, tiles.getRows());
-  Value rows = dim(b, input, 0), blocks = dim(b, weight, 0);
   Value rowTiles = arith::CeilDivSIOp::create(b, rows, tileRows);
   // At least 16 pieces of work where the rows allow, so that two threads end together.
   Value wanted = b.createOrFold<arith::MaxSIOp>(b.createOrFold<arith::DivSIOp>(index(b, 16), blocks), one);
@@ -119,14 +117,27 @@ static void lowerLinear(kernel::LinearOp op, TileFunctions &tiles) {
   Value count = arith::MulIOp::create(b, blocks, chunks);
 
   auto loop = kernel::ParallelOp::create(b, count, one);
+  OpBuilder::InsertionGuard guard(b);
   Block *body = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
   Value block = arith::DivUIOp::create(b, body->getArgument(0), chunks);
   Value chunk = arith::RemUIOp::create(b, body->getArgument(0), chunks);
   Value begin = arith::MinSIOp::create(b, arith::MulIOp::create(b, chunk, chunkRows), rows);
   Value end = arith::MinSIOp::create(b, arith::AddIOp::create(b, begin, chunkRows), rows);
-  TileStart start = op.getBias() ? TileStart::Bias : TileStart::Zero;
-  tiles.call(b, start, input, weight, op.getBias(), output, block, begin, end);
+  emitBody(block, begin, end);
   kernel::YieldOp::create(b);
+}
+
+void adapter::emitLinear(ImplicitLocOpBuilder &b, TileFunctions &tiles, Value input, Value weight, Value bias,
+                         Value output) {
+  forEachBlock(b, tiles, dim(b, input, 0), dim(b, weight, 0), [&](Value block, Value begin, Value end) {
+    TileStart start = bias ? TileStart::Bias : TileStart::Zero;
+    tiles.call(b, start, input, weight, bias, output, block, begin, end);
+  });
+}
+
+static void lowerLinear(kernel::LinearOp op, TileFunctions &tiles) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  emitLinear(b, tiles, op.getInput(), op.getWeight(), op.getBias(), op.getOutput());
   op.erase();
 }
 

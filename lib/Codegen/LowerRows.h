@@ -13,6 +13,7 @@ namespace adapter {
 /// Lowers kernel.row_linear, kernel.row_embedding, kernel.row_bottleneck or kernel.row_vectors on buffers and
 /// erases it.
 void lowerRowUpdate(mlir::Operation *op, TileFunctions &tiles);
+void lowerRowLinear(kernel::RowLinearOp op, TileFunctions &tiles);
 void lowerRowBottleneck(kernel::RowBottleneckOp op, TileFunctions &tiles);
 
 } // namespace adapter

@@ -74,6 +74,8 @@ def LowerProductsPass : Pass<"kernel-lower-products", "mlir::ModuleOp"> {
     kernel.linear and kernel.batch_matmul call one tile function per way of starting the accumulators. The
     tile keeps rows x vectors accumulators in registers over all of K; rows left over are smaller tiles, and a
     last block of fewer columns is tiles of fewer vectors.
+    kernel.row_linear asks what the call's adapters do at its site, makes the products with their first factors, and
+    then, block by block of columns, the base's product with the second factors' in the same tiles.
     kernel.grouped_linear calls it for each group's rows. kernel.pack and the other ops of experts become loops;
     exchanges between processes stay and get contiguous buffers.
   }];

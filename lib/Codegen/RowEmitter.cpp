@@ -2,10 +2,23 @@
 //
 // Loops over the segments of a call.
 #include "lib/Codegen/RowEmitter.h"
+#include "lib/Codegen/EntryTensors.h"
 
 using namespace mlir;
 using namespace adapter;
 using namespace adapter::rows;
+
+Value RowEmitter::isPlain(Value first, Value count) {
+  Value weight = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), first).getWeight();
+  Value isWhole = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, weight, one());
+  Value isOne = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, count, index(b, 1));
+  return arith::AndIOp::create(b, isWhole, isOne);
+}
+
+Value RowEmitter::isSum(Value slot) {
+  Value more = arith::OrIOp::create(b, has(slot, kWhole), has(slot, kColumnScale));
+  return arith::XOrIOp::create(b, more, yes());
+}
 
 void RowEmitter::forEach(Value matrix, llvm::function_ref<void(ValueRange)> element) {
   loop(index(b, 0), dim(b, matrix, 0),
@@ -15,12 +28,7 @@ void RowEmitter::forEach(Value matrix, llvm::function_ref<void(ValueRange)> elem
 // The adapters of one segment on the rows `out` of the output.
 void RowEmitter::actOn(Value out, Value begin, Value count, Value first, Value assignments, Body body) {
   auto load = [&](Value matrix, ValueRange at) -> Value { return memref::LoadOp::create(b, matrix, at); };
-  Value one = index(b, 1), width = dim(b, out, 1);
-  Value weight = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), first).getWeight();
-  Value whole = arith::ConstantOp::create(b, b.getF32FloatAttr(1.0f));
-  Value isWhole = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, weight, whole);
-  Value isOne = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, assignments, one);
-  Value plain = arith::AndIOp::create(b, isWhole, isOne);
+  Value width = dim(b, out, 1), plain = isPlain(first, assignments);
   // What the base made, and room for what one adapter makes of it; the output itself where that is all.
   auto choose = scf::IfOp::create(b, TypeRange{out.getType(), out.getType()}, plain, /*withElseRegion=*/true);
   {

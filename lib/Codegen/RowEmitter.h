@@ -23,7 +23,10 @@ inline mlir::Value dim(mlir::ImplicitLocOpBuilder &b, mlir::Value memref, int64_
 class RowEmitter {
 public:
   RowEmitter(mlir::ImplicitLocOpBuilder &b, int64_t bank)
-      : b(b), bank(kernel::BankOp::create(b, b.getIndexType(), bank)) {}
+      : RowEmitter(b, kernel::BankOp::create(b, b.getIndexType(), bank).getResult()) {}
+  RowEmitter(mlir::ImplicitLocOpBuilder &b, mlir::Value bank) : b(b), bank(bank) {}
+
+  mlir::Value getBank() const { return bank; }
 
   mlir::Value extent(mlir::Value slot, int64_t position) {
     return kernel::EntryExtentOp::create(b, b.getIndexType(), slot, bank, position);
@@ -36,6 +39,15 @@ public:
     auto memref = mlir::MemRefType::get(shape, type ? type : b.getF32Type());
     return kernel::EntryTensorOp::create(b, memref, slot, bank, position, sizes);
   }
+
+  mlir::Value yes() { return mlir::arith::ConstantOp::create(b, b.getBoolAttr(true)); }
+  mlir::Value no() { return mlir::arith::ConstantOp::create(b, b.getBoolAttr(false)); }
+  mlir::Value one() { return mlir::arith::ConstantOp::create(b, b.getF32FloatAttr(1.0f)); }
+
+  /// Whether the assignments [first, first + count) are one, and all of its change comes to be.
+  mlir::Value isPlain(mlir::Value first, mlir::Value count);
+  /// Whether a linear's entry only adds to what the base makes.
+  mlir::Value isSum(mlir::Value slot);
 
   void when(mlir::Value condition, llvm::function_ref<void()> then,
             llvm::function_ref<void()> otherwise = {}) {
@@ -75,12 +87,15 @@ private:
   mlir::Value bank;
 };
 
-/// A contiguous matrix or vector without its static sizes: loops over it are the same for sites of all sizes.
-inline mlir::Value ofAnySize(mlir::ImplicitLocOpBuilder &b, mlir::Value buffer) {
+/// A contiguous buffer without its static sizes, but for the last if that is kept: loops over it are the same for sites
+/// of all sizes.
+inline mlir::Value ofAnySize(mlir::ImplicitLocOpBuilder &b, mlir::Value buffer, bool keepLast = false) {
   auto type = mlir::cast<mlir::MemRefType>(buffer.getType());
   llvm::SmallVector<int64_t> shape(type.getRank(), mlir::ShapedType::kDynamic);
+  if (keepLast)
+    shape.back() = type.getShape().back();
   llvm::SmallVector<mlir::Value> sizes;
-  for (int64_t at = 0; at < type.getRank(); ++at)
+  for (int64_t at = 0; at < type.getRank() - keepLast; ++at)
     sizes.push_back(dim(b, buffer, at));
   return kernel::ReshapeOp::create(b, mlir::MemRefType::get(shape, type.getElementType()), buffer, sizes);
 }

@@ -13,12 +13,19 @@ namespace adapter {
 /// What accumulators hold at first: zero, the bias, or what the output holds.
 enum class TileStart { Zero, Bias, Output };
 
+/// output = input weight (+ bias, if there is one) + inner up.
+struct FactoredProduct {
+  mlir::Value input, weight, bias, output, inner, up;
+};
+
 class TileFunctions {
 public:
   /// Tiles of `rows` rows and `vectors` vectors of `lanes` f32.
   TileFunctions(mlir::ModuleOp module, int64_t lanes, int64_t rows, int64_t vectors)
       : module(module), lanes(lanes), rows(rows), vectors(vectors) {}
 
+  mlir::ModuleOp getModule() const { return module; }
+  int64_t getLanes() const { return lanes; }
   int64_t getRows() const { return rows; }
   int64_t getBlock() const { return vectors * lanes; }
 
@@ -28,12 +35,18 @@ public:
   void call(mlir::ImplicitLocOpBuilder &b, TileStart start, mlir::Value input, mlir::Value weight,
             mlir::Value bias, mlir::Value output, mlir::Value block, mlir::Value begin, mlir::Value end);
 
+  /// Emits a call that computes rows [begin, end), whole tiles of a range that goes on to `limit`, of a block that is
+  /// no partial one. A row gets what it gets from one product after the other.
+  void callWithFactors(mlir::ImplicitLocOpBuilder &b, const FactoredProduct &product, mlir::Value block,
+                       mlir::Value begin, mlir::Value end, mlir::Value limit);
+
 private:
   mlir::func::FuncOp get(TileStart start, bool isSlice);
+  mlir::func::FuncOp getWithFactors(bool hasBias);
 
   mlir::ModuleOp module;
   int64_t lanes, rows, vectors;
-  mlir::func::FuncOp functions[2][3];
+  mlir::func::FuncOp functions[2][3], withFactors[2];
 };
 
 /// The part of a contiguous buffer at `at` in its first dimension.

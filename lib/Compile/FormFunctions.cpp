@@ -24,8 +24,9 @@ static constexpr int64_t kAny = ShapedType::kDynamic;
 namespace {
 class FormWriter {
 public:
-  FormWriter(ModuleOp module, const FormKey &key, int64_t block, std::vector<std::string> roles)
-      : b(module.getLoc(), module.getContext()), module(module), key(key), block(block),
+  FormWriter(ModuleOp module, const FormKey &key, int64_t block, int64_t rankBlock,
+             std::vector<std::string> roles)
+      : b(module.getLoc(), module.getContext()), module(module), key(key), block(block), rankBlock(rankBlock),
         roles(std::move(roles)) {}
 
   // Starts a function over (base, roles..., scale).
@@ -50,7 +51,7 @@ public:
 
   Value materialise() {
     if (key.kind == SiteKind::Linear)
-      return pack(updated(), false);
+      return pack(updated(), false, block);
     return MaterializeOp::create(b, base.getType(), base, update(cast<RankedTensorType>(base.getType())));
   }
 
@@ -63,7 +64,7 @@ public:
       slots = {0, 1};
       Value a = tensors["A"];
       Value rank = roundUp(tensor::DimOp::create(b, a, 0));
-      SmallVector<Value> results{pack(a, true), pack(scaledUp(rank), true)};
+      SmallVector<Value> results{pack(a, true, rankBlock), pack(scaledUp(rank), true, block)};
       if (tensors.count("magnitude")) {
         slots.push_back(2);
         results.push_back(columnScale());
@@ -165,17 +166,18 @@ private:
     return MaterializeOp::create(b, type, weight, update(type));
   }
 
-  Value pack(Value source, bool isTransposed) {
+  // By blocks of `width` columns.
+  Value pack(Value source, bool isTransposed, int64_t width) {
     Value depth = tensor::DimOp::create(b, source, isTransposed ? 1 : 0);
     Value columns = tensor::DimOp::create(b, source, isTransposed ? 0 : 1);
-    Value blocks = arith::CeilDivSIOp::create(b, columns, arith::ConstantIndexOp::create(b, block));
-    RankedTensorType type = f32({kAny, kAny, block});
+    Value blocks = arith::CeilDivSIOp::create(b, columns, arith::ConstantIndexOp::create(b, width));
+    RankedTensorType type = f32({kAny, kAny, width});
     Value init = tensor::EmptyOp::create(b, type, ValueRange{blocks, depth});
     return kernel::PackOp::create(b, type, source, init, isTransposed).getResults().front();
   }
 
   Value roundUp(Value rank) {
-    Value width = arith::ConstantIndexOp::create(b, block);
+    Value width = arith::ConstantIndexOp::create(b, rankBlock);
     return arith::MulIOp::create(b, arith::CeilDivSIOp::create(b, rank, width), width);
   }
 
@@ -244,7 +246,7 @@ private:
   ImplicitLocOpBuilder b;
   ModuleOp module;
   const FormKey &key;
-  int64_t block;
+  int64_t block, rankBlock;
   std::vector<std::string> roles;
   func::FuncOp function;
   Value base, scale;
@@ -296,11 +298,11 @@ Result<const FormFunctions *> FormFunctionBuilder::get(const FormKey &key) {
   functions.prepare = name + ".prepare";
   if (key.kind != SiteKind::Bottleneck) {
     functions.materialise = name + ".materialise";
-    FormWriter materialise(module, place->first, block, *roles);
+    FormWriter materialise(module, place->first, block, rankBlock, *roles);
     materialise.begin(functions.materialise);
     materialise.end({materialise.materialise()});
   }
-  FormWriter prepare(module, place->first, block, *roles);
+  FormWriter prepare(module, place->first, block, rankBlock, *roles);
   prepare.begin(functions.prepare);
   prepare.end(prepare.prepare(functions.entrySlots));
   if (isSparseForm(key.form)) {

@@ -38,7 +38,9 @@ struct FormFunctions {
 /// Adds functions to a module, each once.
 class FormFunctionBuilder {
 public:
-  FormFunctionBuilder(mlir::ModuleOp module, int64_t columnBlock) : module(module), block(columnBlock) {}
+  /// Weights are packed by `columnBlock` columns, ranks padded to multiples of `rankBlock`.
+  FormFunctionBuilder(mlir::ModuleOp module, int64_t columnBlock, int64_t rankBlock)
+      : module(module), block(columnBlock), rankBlock(rankBlock) {}
 
   /// The functions of a form; an error where it has none.
   checkpoint::Result<const FormFunctions *> get(const FormKey &key);
@@ -46,7 +48,7 @@ public:
 
 private:
   mlir::ModuleOp module;
-  int64_t block;
+  int64_t block, rankBlock;
   std::map<FormKey, FormFunctions> made;
 };
 

@@ -190,7 +190,8 @@ void ManifestBuilder::addAttachments(ModuleOp module) {
 
 Status ManifestBuilder::addSites(ModuleOp module) {
   addAttachments(module);
-  FormFunctionBuilder functions(module, options.target.codegen.columnBlock());
+  const CodegenOptions &codegen = options.target.codegen;
+  FormFunctionBuilder functions(module, codegen.columnBlock(), codegen.rankBlock());
   // Why room was left out: it is the graph's fault only where nothing else of the slot remains.
   SmallVector<Attribute> leftOut;
   if (auto before = module->getAttrOfType<ArrayAttr>("adapter.left_out"))

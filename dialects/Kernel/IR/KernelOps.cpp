@@ -69,18 +69,29 @@ static bool disagree(int64_t a, int64_t b) {
   return !ShapedType::isDynamic(a) && !ShapedType::isDynamic(b) && a != b;
 }
 
-LogicalResult LinearOp::verify() {
-  auto input = cast<ShapedType>(getInput().getType()), weight = cast<ShapedType>(getWeight().getType());
-  auto output = cast<ShapedType>(getOutput().getType());
+// Whether input, packed weight and output of a product fit.
+static LogicalResult verifyProduct(Operation *op, Value inputValue, Value weightValue, Value outputValue) {
+  auto input = cast<ShapedType>(inputValue.getType()), weight = cast<ShapedType>(weightValue.getType());
+  auto output = cast<ShapedType>(outputValue.getType());
   if (input.getRank() != 2 || weight.getRank() != 3 || output.getRank() != 2)
-    return emitOpError("needs an input and an output of rank 2 and a packed weight of rank 3");
+    return op->emitOpError("needs an input and an output of rank 2 and a packed weight of rank 3");
   if (disagree(input.getDimSize(1), weight.getDimSize(1)))
-    return emitOpError("has ") << input.getDimSize(1) << " columns of input for " << weight.getDimSize(1)
-                               << " rows of weight";
+    return op->emitOpError("has ") << input.getDimSize(1) << " columns of input for " << weight.getDimSize(1)
+                                   << " rows of weight";
   if (disagree(input.getDimSize(0), output.getDimSize(0)))
-    return emitOpError("has ") << input.getDimSize(0) << " rows of input for " << output.getDimSize(0)
-                               << " rows of output";
+    return op->emitOpError("has ") << input.getDimSize(0) << " rows of input for " << output.getDimSize(0)
+                                   << " rows of output";
   return success();
+}
+
+LogicalResult LinearOp::verify() { return verifyProduct(*this, getInput(), getWeight(), getOutput()); }
+
+LogicalResult RowLinearOp::verify() {
+  if (getAccumulate() == static_cast<bool>(getWeight()))
+    return emitOpError("needs either a weight or `accumulate`");
+  if (getBias() && !getWeight())
+    return emitOpError("has a bias without a weight");
+  return getWeight() ? verifyProduct(*this, getInput(), getWeight(), getOutput()) : success();
 }
 
 LogicalResult BatchMatmulOp::verify() {

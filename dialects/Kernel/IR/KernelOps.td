@@ -171,27 +171,33 @@ def Kernel_UnpackOp : Kernel_DestinationOp<"unpack"> {
 // adapter slot, whose entry in the site's bank (adapter_entry_v1) says what it brings.
 //===----------------------------------------------------------------------===//
 
-def Kernel_RowLinearOp : Kernel_DestinationOp<"row_linear"> {
-  let summary = "Add each row's low-rank update to a product";
+def Kernel_RowLinearOp : Kernel_DestinationOp<"row_linear", [AttrSizedOperandSegments]> {
+  let summary = "A product with a packed weight and each row's update of it";
   let description = [{
-    For the positions of each row with an adapter: output = scale * (output + (input A) B), or
-    output = input W where the entry holds a whole weight W. `output` holds input times the base weight
-    before. Rows without an adapter stay.
+    output = input weight + bias as kernel.linear makes it, and for the positions of each row with an adapter
+    output = scale * (input weight + (input A) B) + bias, where a weight that the entry holds whole stands in
+    place of `weight`. Rows that no adapter acts on get what kernel.linear gives, and so do all where the call has
+    none. With `accumulate` there is no weight and no bias: output holds input times the base's weight before, and
+    rows without an adapter stay.
 
     Example:
     ```mlir
-    func.func @example(%x: tensor<?x64xf32>, %y: tensor<?x32xf32>) -> tensor<?x32xf32> {
-      %z = kernel.row_linear ins(%x : tensor<?x64xf32>) outs(%y : tensor<?x32xf32>) {bank = 0 : i64, accumulate} -> tensor<?x32xf32>
+    func.func @example(%x: tensor<?x64xf32>, %w: tensor<2x64x16xf32>, %b: tensor<32xf32>, %init: tensor<?x32xf32>) -> tensor<?x32xf32> {
+      %y = kernel.row_linear ins(%x : tensor<?x64xf32>) weight(%w : tensor<2x64x16xf32>) bias(%b : tensor<32xf32>) outs(%init : tensor<?x32xf32>) {bank = 0 : i64} -> tensor<?x32xf32>
+      %z = kernel.row_linear ins(%x : tensor<?x64xf32>) outs(%y : tensor<?x32xf32>) {bank = 1 : i64, accumulate} -> tensor<?x32xf32>
       return %z : tensor<?x32xf32>
     }
     ```
   }];
-  let arguments = (ins AnyShaped:$input, AnyShaped:$output, I64Attr:$bank, UnitAttr:$accumulate);
+  let arguments = (ins AnyShaped:$input, Optional<AnyShaped>:$weight, Optional<AnyShaped>:$bias,
+                       AnyShaped:$output, I64Attr:$bank, UnitAttr:$accumulate);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
-    `ins` `(` $input `:` type($input) `)` `outs` `(` $output `:` type($output) `)` attr-dict
+    `ins` `(` $input `:` type($input) `)` (`weight` `(` $weight^ `:` type($weight) `)`)?
+    (`bias` `(` $bias^ `:` type($bias) `)`)? `outs` `(` $output `:` type($output) `)` attr-dict
     (`->` type($results)^)?
   }];
+  let hasVerifier = 1;
   let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
 }
 

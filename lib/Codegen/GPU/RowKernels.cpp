@@ -29,8 +29,14 @@ public:
     rows = kernel::RowCountOp::create(b, b.getIndexType());
   }
 
-  void lower(kernel::RowLinearOp op) {
+  LogicalResult lower(kernel::RowLinearOp op) {
     Value input = op.getInput(), output = op.getOutput();
+    bias = op.getBias();
+    if (op.getWeight()) {
+      auto base = kernel::LinearOp::create(b, TypeRange(), input, op.getWeight(), bias, output);
+      if (failed(lowerProductToKernel(base, strategy)))
+        return failure();
+    }
     Value depth = dim(input, 1), columns = dim(output, 1), positions = dim(output, 0);
     product(input, output, positions, depth, columns, Part::Whole);
     Value rank = highest(0);
@@ -41,6 +47,7 @@ public:
     memref::DeallocOp::create(b, inner);
     sparse(input, output, positions);
     op.erase();
+    return success();
   }
 
   void lower(kernel::RowEmbeddingOp op) {
@@ -191,6 +198,29 @@ private:
     k.finish();
   }
 
+  // A sum by the scale of its column, where there is one. The bias, which the sum has, is not scaled.
+  Value timesScale(KernelBuilder &k, Value scale, Value column, Value sum,
+                   llvm::function_ref<Value()> constant) {
+    return valueIf(exists(scale), sum, [&]() -> Value {
+      Value factor = k.load(numbers, {k.add(scale, column)});
+      if (!bias)
+        return arith::MulFOp::create(b, sum, factor);
+      Value offset = constant();
+      Value product = arith::MulFOp::create(b, arith::SubFOp::create(b, sum, offset), factor);
+      return arith::AddFOp::create(b, product, offset);
+    });
+  }
+
+  Value valueIf(Value condition, Value otherwise, llvm::function_ref<Value()> value) {
+    auto choose = scf::IfOp::create(b, TypeRange{otherwise.getType()}, condition, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(choose.thenBlock());
+    scf::YieldOp::create(b, value());
+    b.setInsertionPointToStart(choose.elseBlock());
+    scf::YieldOp::create(b, otherwise);
+    return choose.getResult(0);
+  }
+
   // One of the products of a row's update: the whole weight, which replaces the output, the way down to the
   // rank, or the way up, which is added to the output before its columns are scaled.
   void product(Value input, Value output, Value positions, Value depth, Value columns, Part part) {
@@ -199,6 +229,7 @@ private:
     ProductTile tile(k);
     start(k);
     FlatBuffer from = k.flatten(input), to = k.flatten(output);
+    FlatBuffer biases = bias && part != Part::Down ? k.flatten(bias) : FlatBuffer();
     Value rowTiles = tile.rowTiles(mostOfRow(positions)), columnTiles = tile.columnTiles(columns);
     Value tiles = k.mul(rowTiles, columnTiles), count = k.mul(tiles, rows);
     if (part == Part::Whole)
@@ -210,12 +241,14 @@ private:
         Value weight = at(k, entry, part == Part::Whole ? kWhole : part == Part::Down ? kDown : kUp);
         Value rank = at(k, entry, kExtents);
         Value scale = part == Part::Up ? at(k, entry, kColumnScale) : Value();
-        Value first = firstOf(row, positions), block = k.index(strategy.tileColumns);
+        // Ranks are padded to the depth of a tile, all else to its columns.
+        int64_t width = part == Part::Down ? strategy.tileDepth : strategy.tileColumns;
+        Value first = firstOf(row, positions), block = k.index(width);
         ProductOperands operands;
         operands.rows = arith::SubIOp::create(b, firstOf(k.add(row, k.index(1)), positions), first);
         operands.depth = part == Part::Up ? rank : depth;
         operands.columns = part == Part::Down ? rank : columns;
-        operands.paddedColumns = true;
+        operands.paddedColumns = part != Part::Down;
         operands.left = [&](Value m, Value depth) { return k.load(from, {k.add(first, m), depth}); };
         operands.right = [&](Value depth, Value column) {
           Value panel = k.mul(k.div(column, block), operands.depth);
@@ -224,19 +257,11 @@ private:
         };
         operands.store = [&](Value m, Value column, Value sum) {
           SmallVector<Value> place{k.add(first, m), column};
-          if (part == Part::Up) {
-            sum = arith::AddFOp::create(b, sum, k.load(to, place));
-            auto scaled = scf::IfOp::create(b, TypeRange{sum.getType()}, exists(scale), true);
-            OpBuilder::InsertionGuard guard(b);
-            b.setInsertionPointToStart(scaled.thenBlock());
-            Value factor = k.load(numbers, {k.add(scale, column)});
-            scf::YieldOp::create(b, arith::MulFOp::create(b, sum, factor).getResult());
-            b.setInsertionPointToStart(scaled.elseBlock());
-            scf::YieldOp::create(b, sum);
-            b.setInsertionPointAfter(scaled);
-            k.store(scaled.getResult(0), to, place);
-            return;
-          }
+          auto constant = [&] { return k.load(biases, {column}); };
+          if (part == Part::Up)
+            sum = timesScale(k, scale, column, arith::AddFOp::create(b, sum, k.load(to, place)), constant);
+          else if (part == Part::Whole && bias)
+            sum = arith::AddFOp::create(b, sum, constant());
           k.store(sum, to, place);
         };
         Value rowTile = k.rem(within, rowTiles), columnTile = k.div(within, rowTiles);
@@ -244,7 +269,7 @@ private:
         if (part == Part::Whole)
           k.when(exists(weight), emitTile);
         else if (part == Part::Down)
-          k.when(k.less(k.mul(columnTile, block), rank), emitTile);
+          k.when(k.less(k.mul(columnTile, k.index(strategy.tileColumns)), rank), emitTile);
         else
           emitTile();
       });
@@ -279,14 +304,15 @@ private:
   int64_t bank;
   KernelBuilder host; // for arithmetic alone
   Value numbersBuffer, tableBuffer, slotsBuffer, rows;
+  Value bias; // of a linear, if it has one
   FlatBuffer numbers, table, slots;
 };
 } // namespace
 
 LogicalResult adapter::lowerRowUpdateToKernels(Operation *op, const DeviceStrategy &strategy) {
   if (auto linear = dyn_cast<kernel::RowLinearOp>(op))
-    RowKernels(op, linear.getBank(), strategy).lower(linear);
-  else if (auto embedding = dyn_cast<kernel::RowEmbeddingOp>(op))
+    return RowKernels(op, linear.getBank(), strategy).lower(linear);
+  if (auto embedding = dyn_cast<kernel::RowEmbeddingOp>(op))
     RowKernels(op, embedding.getBank(), strategy).lower(embedding);
   else
     RowKernels(op, cast<kernel::RowVectorsOp>(op).getBank(), strategy).lower(cast<kernel::RowVectorsOp>(op));

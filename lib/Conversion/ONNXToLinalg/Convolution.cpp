@@ -68,11 +68,10 @@ static LogicalResult lowerConv(onnxir::NodeOp node, GraphLowering &graph) {
     // The batch stays first.
     patches.rows = x->rows.isTraced() && x->rows.axis ? Rows::elsewhere() : x->rows;
     Lowered matrix = graph.reshape(*w, {graph.constant(outputs), graph.constant(patch)});
-    // Updates act on the product, before the bias.
-    bool isPlain = w->banks.empty() && (!bias || bias->banks.empty());
+    // A bias that differs by row follows the product.
+    bool isPlain = !bias || bias->banks.empty();
     Lowered product = multiplyByWeight(graph, patches, packWeight(graph, matrix, /*transposed=*/true),
-                                       graph.constant(outputs), isPlain ? bias : nullptr);
-    product = graph.addRowUpdates(patches, product, w->banks);
+                                       graph.constant(outputs), isPlain ? bias : nullptr, w->banks);
     if (bias && !isPlain)
       product = graph.elementwise({&product, bias}, type, [](B &b, ArrayRef<Value> s) -> Value {
         return arith::AddFOp::create(b, s[0], s[1]);

@@ -136,6 +136,9 @@ public:
   Lowered lift(Lowered &x);
   /// A row-bound vector beside `data`: one vector for each position of data's dimension of rows.
   Lowered rowVectors(Lowered &vector, llvm::ArrayRef<Lowered *> inputs);
+  /// x [..., k] times a packed weight of `columns` columns with each row's update of it, plus the bias.
+  Lowered multiplyByRow(Lowered &x, mlir::Value packed, Lowered *bias, mlir::OpFoldResult columns,
+                        int64_t bank);
   /// The updates of a product of x [..., k] whose weight has banks, each row's added to it in place.
   Lowered addRowUpdates(Lowered &x, Lowered product, llvm::ArrayRef<int64_t> banks);
   /// A vector that one adapter of the call may change: the same operand for every row.

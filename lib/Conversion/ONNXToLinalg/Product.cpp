@@ -22,8 +22,8 @@ Value adapter::packWeight(GraphLowering &graph, Lowered &weight, bool transposed
       .front();
 }
 
-Lowered adapter::multiplyByWeight(GraphLowering &graph, Lowered &x, Value packed, OpFoldResult columns,
-                                  Lowered *bias) {
+static Lowered multiplyPlainly(GraphLowering &graph, Lowered &x, Value packed, OpFoldResult columns,
+                               Lowered *bias) {
   ArrayRef<OpFoldResult> shape = x.shape;
   OpFoldResult rows = graph.product(shape.drop_back());
   Lowered matrix = graph.reshape(x, {rows, shape.back()});
@@ -39,6 +39,41 @@ Lowered adapter::multiplyByWeight(GraphLowering &graph, Lowered &x, Value packed
   Lowered whole = graph.reshape(flat, result);
   whole.rows = x.rows.isTraced() && x.rows.axis == x.rank() - 1 ? Rows::elsewhere() : x.rows;
   return whole;
+}
+
+static Lowered addBias(GraphLowering &graph, Lowered &product, Lowered *bias) {
+  if (!bias)
+    return product;
+  return graph.elementwise({&product, bias}, product.elementType, [](B &b, ArrayRef<Value> s) -> Value {
+    return arith::AddFOp::create(b, s[0], s[1]);
+  });
+}
+
+Lowered adapter::multiplyByWeight(GraphLowering &graph, Lowered &x, Value packed, OpFoldResult columns,
+                                  Lowered *bias, ArrayRef<int64_t> banks) {
+  const auto *able = llvm::find_if(banks, [&](int64_t bank) { return graph.requireRows(x, bank, 1); });
+  if (able == banks.end())
+    return multiplyPlainly(graph, x, packed, columns, bias);
+  // The first updates come with the product. A bias follows those of all.
+  ArrayRef<int64_t> others(able + 1, banks.end());
+  Lowered result = graph.multiplyByRow(x, packed, others.empty() ? bias : nullptr, columns, *able);
+  if (others.empty())
+    return result;
+  result = graph.addRowUpdates(x, result, others);
+  return addBias(graph, result, bias);
+}
+
+// The same; a product of what does not depend on the rows is computed once, and does so from its updates on.
+static Lowered multiplyOrLift(GraphLowering &graph, Lowered &x, Value packed, OpFoldResult columns,
+                              Lowered *bias, ArrayRef<int64_t> banks) {
+  if (!graph.startsRows(x, banks) || x.rank() < 2)
+    return multiplyByWeight(graph, x, packed, columns, bias, banks);
+  Lowered product = multiplyPlainly(graph, x, packed, columns, nullptr);
+  Lowered input = graph.lift(x), result = graph.lift(product);
+  result = graph.addRowUpdates(input, result, banks);
+  result = addBias(graph, result, bias);
+  result.isLifted = true;
+  return result;
 }
 
 static LogicalResult checkFloat(onnxir::NodeOp node, Lowered *x) {
@@ -118,16 +153,6 @@ static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &gr
   return result;
 }
 
-// Each row's updates; what does not depend on the rows does so from here on.
-static Lowered addUpdates(GraphLowering &graph, Lowered &x, Lowered &product, ArrayRef<int64_t> banks) {
-  if (!graph.startsRows(x, banks) || x.rank() < 2)
-    return graph.addRowUpdates(x, product, banks);
-  Lowered input = graph.lift(x), result = graph.lift(product);
-  result = graph.addRowUpdates(input, result, banks);
-  result.isLifted = true;
-  return result;
-}
-
 static LogicalResult lowerMatMul(onnxir::NodeOp node, GraphLowering &graph) {
   Lowered x = *graph.input(node, 0), y = *graph.input(node, 1);
   if (failed(checkFloat(node, &x)))
@@ -142,8 +167,7 @@ static LogicalResult lowerMatMul(onnxir::NodeOp node, GraphLowering &graph) {
   Lowered result;
   if (y.rank() == 2 && y.isParameter) {
     graph.requireEqual(x.shape.back(), y.shape[0], innerSizes(node));
-    result = multiplyByWeight(graph, x, packWeight(graph, y, false), y.shape[1], nullptr);
-    result = addUpdates(graph, x, result, y.banks);
+    result = multiplyOrLift(graph, x, packWeight(graph, y, false), y.shape[1], nullptr, y.banks);
     if (result.isLifted && !x.isLifted) {
       graph.set(node.getResult(0), std::move(result));
       return success();
@@ -177,15 +201,15 @@ static LogicalResult lowerGemm(onnxir::NodeOp node, GraphLowering &graph) {
   Type type = x.elementType;
   // A bias over the columns starts the accumulators; any other addend follows the product.
   bool columnBias = c && c->rank() == 1 && alpha == 1 && beta == 1 && !isConstantIntValue(c->shape[0], 1) &&
-                    c->banks.empty() && y.banks.empty();
+                    c->banks.empty();
   Lowered result;
   if (y.isParameter) {
     OpFoldResult columns = y.shape[transposeY ? 0 : 1];
     graph.requireEqual(x.shape[1], y.shape[transposeY ? 1 : 0], innerSizes(node));
     if (columnBias)
       graph.requireEqual(c->shape[0], columns, describe(node) + ": the sizes of bias and result differ");
-    result = multiplyByWeight(graph, x, packWeight(graph, y, transposeY), columns, columnBias ? c : nullptr);
-    result = addUpdates(graph, x, result, y.banks);
+    result = multiplyOrLift(graph, x, packWeight(graph, y, transposeY), columns, columnBias ? c : nullptr,
+                            y.banks);
   } else {
     FailureOr<Lowered> product = multiplyBatches(node, graph, x, y, transposeY);
     if (failed(product))

@@ -11,9 +11,10 @@ namespace adapter {
 /// The weight [k, n] (or [n, k]) packed as [ceil(n / block), k, block].
 mlir::Value packWeight(GraphLowering &graph, Lowered &weight, bool transposed);
 
-/// x [..., k] times a packed weight of `columns` columns, plus the bias [columns] if there is one.
+/// x [..., k] times a packed weight of `columns` columns with the updates of its banks, plus the bias [columns] if
+/// there is one.
 Lowered multiplyByWeight(GraphLowering &graph, Lowered &x, mlir::Value packed, mlir::OpFoldResult columns,
-                         Lowered *bias);
+                         Lowered *bias, llvm::ArrayRef<int64_t> banks = {});
 
 } // namespace adapter
 

@@ -228,24 +228,39 @@ Lowered GraphLowering::rowVectors(Lowered &vector, ArrayRef<Lowered *> inputs) {
   return result;
 }
 
+Lowered GraphLowering::multiplyByRow(Lowered &x, Value packed, Lowered *bias, OpFoldResult columns,
+                                     int64_t bank) {
+  SmallVector<OpFoldResult> whole(ArrayRef(x.shape).drop_back());
+  whole.push_back(columns);
+  // What acts on all rows alike takes positions as they lie.
+  Lowered from = x;
+  if (!banks[bank].perRow)
+    from.rows = Rows();
+  Lowered input = rowsFirst(from, 1);
+  SmallVector<OpFoldResult> shape{input.shape[0], columns};
+  Value init = empty(shape, x.elementType);
+  auto op = kernel::RowLinearOp::create(b, init.getType(), tensor(input), packed,
+                                        bias ? tensor(*bias) : Value(), init, bank, /*accumulate=*/false);
+  Lowered flat = wrap(op.getResults().front(), shape);
+  Lowered result = rowsBack(flat, whole, from, 1);
+  result.rows = x.rows.isTraced() && x.rows.axis == x.rank() - 1 ? Rows::elsewhere() : x.rows;
+  return result;
+}
+
 Lowered GraphLowering::addRowUpdates(Lowered &x, Lowered result, ArrayRef<int64_t> numbers) {
   for (int64_t bank : numbers) {
     if (!requireRows(x, bank, 1))
       continue;
     Rows rows = result.rows;
     SmallVector<OpFoldResult> whole(result.shape);
-    // What acts on all rows alike takes positions as they lie.
     Lowered from = x, to = result;
     if (!banks[bank].perRow)
       from.rows = Rows();
     to.rows = from.rows;
     Lowered input = rowsFirst(from, 1), output = rowsFirst(to, 1);
-    Value updated =
-        kernel::RowLinearOp::create(b, tensor(output).getType(), tensor(input), tensor(output), bank,
-                                    /*accumulate=*/true)
-            .getResults()
-            .front();
-    Lowered flat = wrap(updated, output.shape);
+    auto op = kernel::RowLinearOp::create(b, tensor(output).getType(), tensor(input), Value(), Value(),
+                                          tensor(output), bank, /*accumulate=*/true);
+    Lowered flat = wrap(op.getResults().front(), output.shape);
     result = rowsBack(flat, whole, from, 1);
     result.rows = rows;
   }

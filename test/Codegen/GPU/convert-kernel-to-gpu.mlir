@@ -120,6 +120,17 @@ func.func @row_linear(%x: memref<?x64xf32, #gpu.address_space<global>>, %y: memr
 
 // -----
 
+// With the base's product, which brings the bias, in front.
+// CHECK-LABEL: func.func @row_linear_base
+// CHECK-COUNT-5: gpu.launch blocks
+// CHECK-NOT:     gpu.launch blocks
+func.func @row_linear_base(%x: memref<?x64xf32, #gpu.address_space<global>>, %w: memref<1x64x64xf32, #gpu.address_space<global>>, %b: memref<32xf32, #gpu.address_space<global>>, %y: memref<?x32xf32, #gpu.address_space<global>>) attributes {adapter.parameters = []} {
+  kernel.row_linear ins(%x : memref<?x64xf32, #gpu.address_space<global>>) weight(%w : memref<1x64x64xf32, #gpu.address_space<global>>) bias(%b : memref<32xf32, #gpu.address_space<global>>) outs(%y : memref<?x32xf32, #gpu.address_space<global>>) {bank = 2 : i64}
+  return
+}
+
+// -----
+
 // What the host runs is left alone.
 // CHECK-LABEL: func.func @not_a_graph
 // CHECK:         kernel.linear

@@ -3,7 +3,7 @@
 // The batch in front: the kernel reads positions as they lie.
 // CHECK-LABEL: func.func @front
 // CHECK-NOT: linalg.generic
-// CHECK: kernel.row_linear ins(%{{.*}} : tensor<?x4xf32>)
+// CHECK: kernel.row_linear ins(%{{.*}} : tensor<?x4xf32>) weight(%{{.*}} : tensor<1x4x32xf32>) outs(%{{.*}} : tensor<?x4xf32>) {bank = 0 : i64}
 onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
   adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "q", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed}
   onnx.graph @front (%x: tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>) {
@@ -19,10 +19,8 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
 
 // A sequence in front of the batch, flattened with it: positions are brought together by row and back.
 // CHECK-LABEL: func.func @behind
-// CHECK: linalg.generic
-// CHECK: kernel.linear
 // CHECK-COUNT-2: linalg.generic
-// CHECK: kernel.row_linear
+// CHECK: kernel.row_linear {{.*}} weight(
 // CHECK: linalg.generic
 onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
   adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "q", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed}
@@ -52,5 +50,47 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
     // expected-error @below {{MatMul node 'y': the rows of the call cannot be traced to its input}}
     %y = onnx.node "MatMul"(%t, %v) {result_names = ["y"]} : (tensor<?x4xf32, #onnx.dims<"s", "">>, tensor<4x4xf32>) -> tensor<?x4xf32, #onnx.dims<"s", "">>
     onnx.return {output_names = ["y"]} %y : tensor<?x4xf32, #onnx.dims<"s", "">>
+  } {input_names = ["x"]}
+}
+
+// -----
+
+// A bias that is one for all rows comes with the product.
+// CHECK-LABEL: func.func @biased
+// CHECK: kernel.row_linear {{.*}} weight(%{{.*}}) bias(%{{.*}} : tensor<4xf32>) {{.*}}{bank = 0 : i64}
+// CHECK-NOT: linalg.generic
+// CHECK: return
+onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
+  adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "q", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed}
+  onnx.graph @biased (%x: tensor<?x4xf32, #onnx.dims<"b", "">>) {
+    %w = adapter.parameter "base"::"w" = dense<1.0> : tensor<4x4xf32> : tensor<4x4xf32>
+    %b = adapter.parameter "base"::"b" = dense<1.0> : tensor<4xf32> : tensor<4xf32>
+    %u = adapter.select @s : !adapter.update<tensor<4x4xf32>>
+    %v = adapter.materialize %w, %u : tensor<4x4xf32>
+    %y = onnx.node "Gemm"(%x, %v, %b) {result_names = ["y"]} : (tensor<?x4xf32, #onnx.dims<"b", "">>, tensor<4x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+    onnx.return {output_names = ["y"]} %y : tensor<?x4xf32>
+  } {input_names = ["x"]}
+}
+
+// -----
+
+// Of two places for updates the second acts on what the first made, and the bias follows both.
+// CHECK-LABEL: func.func @twice
+// CHECK: %[[FIRST:.*]] = kernel.row_linear {{.*}} weight(%{{[^)]*}}) outs({{.*}}{bank = 0 : i64}
+// CHECK: kernel.row_linear {{.*}} outs(%[[FIRST]] {{.*}}{accumulate, bank = 1 : i64}
+// CHECK: linalg.generic
+// CHECK: arith.addf
+onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
+  adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "q", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed}
+  adapter.site @t {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "q", parameter = "weight", rows = 4 : i64, time = #adapter.time<call>, transposed}
+  onnx.graph @twice (%x: tensor<?x4xf32, #onnx.dims<"b", "">>) {
+    %w = adapter.parameter "base"::"w" = dense<1.0> : tensor<4x4xf32> : tensor<4x4xf32>
+    %b = adapter.parameter "base"::"b" = dense<1.0> : tensor<4xf32> : tensor<4xf32>
+    %u = adapter.select @s : !adapter.update<tensor<4x4xf32>>
+    %v = adapter.materialize %w, %u : tensor<4x4xf32>
+    %more = adapter.select @t : !adapter.update<tensor<4x4xf32>>
+    %z = adapter.materialize %v, %more : tensor<4x4xf32>
+    %y = onnx.node "Gemm"(%x, %z, %b) {result_names = ["y"]} : (tensor<?x4xf32, #onnx.dims<"b", "">>, tensor<4x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+    onnx.return {output_names = ["y"]} %y : tensor<?x4xf32>
   } {input_names = ["x"]}
 }

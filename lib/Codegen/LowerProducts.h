@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What products with packed weights have in common; a part of kernel-lower-products.
+#ifndef ADAPTER_LIB_CODEGEN_LOWERPRODUCTS_H
+#define ADAPTER_LIB_CODEGEN_LOWERPRODUCTS_H
+
+#include "lib/Codegen/TileFunction.h"
+
+namespace adapter {
+
+/// Emits a parallel loop over the column blocks of a product and, where those are few, chunks of its rows:
+/// body(block, begin, end).
+void forEachBlock(mlir::ImplicitLocOpBuilder &b, const TileFunctions &tiles, mlir::Value rows,
+                  mlir::Value blocks, llvm::function_ref<void(mlir::Value, mlir::Value, mlir::Value)> body);
+
+/// Emits output = input weight (+ bias, if there is one) on buffers, as kernel.linear says.
+void emitLinear(mlir::ImplicitLocOpBuilder &b, TileFunctions &tiles, mlir::Value input, mlir::Value weight,
+                mlir::Value bias, mlir::Value output);
+
+} // namespace adapter
+
+#endif // ADAPTER_LIB_CODEGEN_LOWERPRODUCTS_H

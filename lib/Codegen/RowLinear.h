@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// kernel.row_linear on buffers: what LowerRowLinear.cpp and RowLinearBlock.cpp share.
+#ifndef ADAPTER_LIB_CODEGEN_ROWLINEAR_H
+#define ADAPTER_LIB_CODEGEN_ROWLINEAR_H
+
+#include "lib/Codegen/EntryTensors.h"
+#include "lib/Codegen/LoopEmitter.h"
+#include "lib/Codegen/RowEmitter.h"
+#include "lib/Codegen/RowSurvey.h"
+#include "lib/Codegen/TileFunction.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+namespace adapter::rows {
+
+/// Positions [begin, end) that have the assignments [first, first + count).
+struct Span {
+  mlir::Value begin, end, first, count;
+};
+
+/// Lowers one kernel.row_linear on buffers.
+class RowLinearLowering {
+public:
+  RowLinearLowering(kernel::RowLinearOp op, TileFunctions &tiles)
+      : b(op.getLoc(), op), emit(b, op.getBank()), loops{b}, op(op), tiles(tiles) {}
+  void lower();
+
+private:
+  static constexpr int64_t any = mlir::ShapedType::kDynamic;
+
+  void lowerWithSegments();
+  void multiplyDown();
+  void multiplyBase(mlir::Value block, mlir::Value begin, mlir::Value end);
+  void addUpdates(mlir::Value block, mlir::Value begin, mlir::Value end);
+  void addAssignment(mlir::Value block, const Span &span, const Span &done, mlir::Value plain,
+                     mlir::Value number, mlir::Value firstColumn);
+  void addSparse(const Span &span, mlir::Value number);
+
+  Span spanAt(mlir::Value row);
+  Span within(mlir::Value segment, mlir::Value begin, mlir::Value end);
+  Span together(const Span &span, mlir::Value begin, mlir::Value block);
+  mlir::Value isSome(const Span &span) {
+    return mlir::arith::CmpIOp::create(b, mlir::arith::CmpIPredicate::ult, span.begin, span.end);
+  }
+  mlir::Value countIf(mlir::Value condition, mlir::Value count) {
+    return mlir::arith::SelectOp::create(b, condition, count, index(b, 0));
+  }
+  mlir::Value matrix(mlir::Value rows, mlir::Value columns) {
+    return mlir::memref::AllocOp::create(b, mlir::MemRefType::get({any, any}, b.getF32Type()),
+                                         mlir::ValueRange{rows, columns});
+  }
+  mlir::Value innerColumns(mlir::Value first, mlir::Value count);
+  void multiply(TileStart start, mlir::Value from, mlir::Value with, mlir::Value to, mlir::Value block,
+                const Span &span) {
+    tiles.call(b, start, from, with, start == TileStart::Bias ? bias : mlir::Value(), to, block, span.begin,
+               span.end);
+  }
+  void multiplyWhole(mlir::Value slot, mlir::Value to, mlir::Value block, const Span &span);
+  mlir::Value upOf(mlir::Value slot, mlir::Value rank) {
+    return emit.tensor(slot, kUp, {any, any, tiles.getBlock()}, {blocks, rank});
+  }
+  void addFactors(mlir::Value slot, mlir::Value firstColumn, mlir::Value to, mlir::Value block,
+                  const Span &span);
+  void scaleColumns(mlir::Value slot, mlir::Value of, mlir::Value block, const Span &span);
+  void forVectors(mlir::Value block, const Span &span,
+                  llvm::function_ref<void(mlir::ValueRange, mlir::Value)> body);
+  mlir::Value load(mlir::Value from, mlir::ValueRange at, mlir::Value mask);
+  void store(mlir::Value value, mlir::Value to, mlir::ValueRange at, mlir::Value mask) {
+    mlir::vector::MaskedStoreOp::create(b, to, at, mask, value);
+  }
+
+  mlir::ImplicitLocOpBuilder b;
+  RowEmitter emit;
+  LoopEmitter loops;
+  kernel::RowLinearOp op;
+  TileFunctions &tiles;
+  mlir::Value input, weight, bias, output, positions, depth, columns, blocks;
+  mlir::Value table, inner, base, own;
+  RowSurvey survey;
+};
+
+} // namespace adapter::rows
+
+#endif // ADAPTER_LIB_CODEGEN_ROWLINEAR_H

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// See RowSurvey.h. A function, since a graph is one long function that many loops would make slow to compile.
+#include "lib/Codegen/RowSurvey.h"
+#include "lib/Codegen/EntryTensors.h"
+#include "lib/Codegen/LoopEmitter.h"
+#include "lib/Codegen/RowEmitter.h"
+
+using namespace mlir;
+using namespace adapter;
+using namespace adapter::rows;
+
+namespace {
+struct SurveyWriter {
+  ImplicitLocOpBuilder &b;
+  Value positions, table;
+  int64_t tileRows;
+  RowEmitter emit;
+  LoopEmitter loops{b};
+
+  void store(Value row, ValueRange span) {
+    for (auto [field, value] : llvm::enumerate(span))
+      loops.store(value, table, {row, index(b, field)});
+  }
+  Value either(Value x, Value y) { return arith::OrIOp::create(b, x, y); }
+
+  // {columns, beside, sparse} with those of an assignment; `plain` says that it is all there is.
+  SmallVector<Value> assignment(Value number, Value plain, ValueRange state) {
+    Value slot = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), number).getSlot();
+    Value direct = either(plain, emit.isSum(slot));
+    Value beside = arith::XOrIOp::create(b, direct, emit.yes());
+    return {loops.add(state[0], emit.extent(slot, 0)), either(state[1], beside),
+            either(state[2], emit.has(slot, kPlaces))};
+  }
+
+  // {width, rows of the table, beside, sparse} with those of a segment.
+  SmallVector<Value> segment(Value number, Value rows, ValueRange state) {
+    auto segment = kernel::SegmentOp::create(b, SmallVector<Type>(4, b.getIndexType()), number);
+    auto boundary = [&](Value row) -> Value {
+      return arith::DivUIOp::create(b, arith::MulIOp::create(b, row, positions), rows);
+    };
+    Value begin = boundary(segment.getBegin()), end = boundary(segment.getEnd());
+    Value first = segment.getFirst(), count = segment.getCount();
+    store(number, {begin, end, first, count});
+    Value plain = emit.isPlain(first, count);
+    SmallVector<Value> sums =
+        loops.fold(count, {index(b, 0), state[2], state[3]},
+                   [&](Value i, ValueRange sums) { return assignment(loops.add(first, i), plain, sums); });
+    Value height = index(b, tileRows);
+    Value pieces = arith::CeilDivUIOp::create(b, arith::SubIOp::create(b, end, begin), height);
+    emit.loop(index(b, 0), pieces, [&](Value piece) {
+      Value from = loops.add(begin, arith::MulIOp::create(b, piece, height));
+      Value to = arith::MinUIOp::create(b, loops.add(from, height), end);
+      store(loops.add(state[1], piece), {from, to, first, count});
+    });
+    return {arith::MaxUIOp::create(b, state[0], sums[0]), loops.add(state[1], pieces), sums[1], sums[2]};
+  }
+};
+} // namespace
+
+static func::FuncOp makeFunction(const TileFunctions &tiles, StringRef name, Type table) {
+  ModuleOp module = tiles.getModule();
+  ImplicitLocOpBuilder b(module.getLoc(), module.getContext());
+  b.setInsertionPointToEnd(module.getBody());
+  Type index = b.getIndexType(), flag = b.getI1Type();
+  auto type = b.getFunctionType({index, index, table}, {index, index, flag, flag});
+  auto function = func::FuncOp::create(b, name, type);
+  function.setPrivate();
+  function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
+  Block *entry = function.addEntryBlock();
+  b.setInsertionPointToStart(entry);
+  SurveyWriter writer{b, entry->getArgument(1), entry->getArgument(2), tiles.getRows(),
+                      RowEmitter(b, entry->getArgument(0))};
+  Value segments = kernel::SegmentCountOp::create(b, index), rows = kernel::RowCountOp::create(b, index);
+  Value none = rows::index(b, 0), no = writer.emit.no();
+  SmallVector<Value> found =
+      writer.loops.fold(segments, {none, segments, no, no},
+                        [&](Value number, ValueRange state) { return writer.segment(number, rows, state); });
+  found[1] = arith::SubIOp::create(b, found[1], segments);
+  func::ReturnOp::create(b, found);
+  return function;
+}
+
+Value adapter::surveyRows(ImplicitLocOpBuilder &b, const TileFunctions &tiles, Value positions) {
+  LoopEmitter loops{b};
+  Value segments = kernel::SegmentCountOp::create(b, b.getIndexType());
+  Value whole = arith::DivUIOp::create(b, positions, index(b, tiles.getRows()));
+  return loops.add(whole, loops.add(segments, segments));
+}
+
+RowSurvey adapter::callRowSurvey(ImplicitLocOpBuilder &b, const TileFunctions &tiles, Value bank,
+                                 Value positions, Value table) {
+  constexpr StringLiteral name = "kernel.survey_rows";
+  auto function = tiles.getModule().lookupSymbol<func::FuncOp>(name);
+  if (!function)
+    function = makeFunction(tiles, name, table.getType());
+  auto call = func::CallOp::create(b, function, ValueRange{bank, positions, table});
+  Value segments = kernel::SegmentCountOp::create(b, b.getIndexType());
+  return {segments, call.getResult(1), call.getResult(0), call.getResult(2), call.getResult(3)};
+}
