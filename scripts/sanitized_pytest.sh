@@ -21,4 +21,4 @@ else
 fi
 # Wheels have no sanitizer in them, and a sanitizer ends the process where memory runs out.
 exec .venv/bin/python -m pytest test/python -q -rs --ignore=test/python/test_wheel.py \
-  --deselect test/python/test_interrupt.py::test_out_of_memory "$@"
+  --deselect test_interrupt.py::test_out_of_memory "$@"

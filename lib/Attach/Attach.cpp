@@ -3,6 +3,7 @@
 // Carrying out a plan: each parameter's updates go onto the edge between the parameter and the nodes that
 // read it in that module. The nodes stay what they were; other readers of the same tensor do not notice.
 #include "lib/Attach/Attach.h"
+#include "lib/Attach/FormUse.h"
 #include "lib/Attach/Forms.h"
 #include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Modules.h"
@@ -44,7 +45,7 @@ private:
     return builder.getStrArrayAttr(references);
   }
   void eraseUnread();
-  DictionaryAttr describe(const PlannedUpdate &planned, SiteOp site);
+  DictionaryAttr describe(const PlannedUpdate &planned, SiteOp site, const ModuleParameter *at = nullptr);
 
   OpBuilder builder;
   AttachPlan &plan;
@@ -82,13 +83,18 @@ Value Attacher::materializeBuilt(PlannedParameter &planned, Value weight, Implic
 // Updates that come later
 //===----------------------------------------------------------------------===//
 
-DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site) {
+// `at` is the parameter of a form that is a definition.
+DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site, const ModuleParameter *at) {
   const AdapterRequest &request = *planned.adapter->request;
   Update update = *planned.update;
-  checkpoint::flattenConvolution(update, site.getKind() == SiteKind::Linear);
+  bool isDefined = isDefinition(update.form, builder.getContext());
+  if (isDefined && at)
+    update = delivered(update, planned.weight ? *planned.weight : *at);
+  else
+    checkpoint::flattenConvolution(update, site.getKind() == SiteKind::Linear);
   // The site of a vector has no unit dimensions.
   if (auto value = update.tensors.find("value");
-      site.getKind() == SiteKind::Vector && value != update.tensors.end())
+      !isDefined && site.getKind() == SiteKind::Vector && value != update.tensors.end())
     value->second.shape = {value->second.elements()};
   NamedAttrList tensors;
   for (const auto &[role, tensor] : update.skills.empty() ? update.tensors : update.skills) {
@@ -100,7 +106,14 @@ DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site) {
   }
   NamedAttrList fields;
   fields.set("site", FlatSymbolRefAttr::get(site));
-  fields.set("form", builder.getStringAttr(update.form));
+  fields.set("form", builder.getStringAttr(planned.label.empty() ? update.form : planned.label));
+  NamedAttrList scalars, integers;
+  for (const auto &[name, value] : update.scalars)
+    scalars.set(name, builder.getF64FloatAttr(value));
+  for (const auto &[name, value] : update.attributes)
+    integers.set(name, builder.getI64IntegerAttr(value));
+  fields.set("scalars", scalars.getDictionary(builder.getContext()));
+  fields.set("integers", integers.getDictionary(builder.getContext()));
   fields.set("rank", builder.getI64IntegerAttr(planned.update->rank));
   fields.set("scale", builder.getF64FloatAttr(planned.update->scale * request.scale));
   if (!planned.update->skills.empty())
@@ -123,7 +136,7 @@ SiteOp Attacher::newSite(onnxir::ModelOp model, const std::string &module, const
                         BindingTimeAttr::get(context, time), builder.getI64IntegerAttr(rows),
                         builder.getI64IntegerAttr(columns), UnitAttr(), UnitAttr(), builder.getArrayAttr({}),
                         ArrayAttr(), ArrayAttr(), UnitAttr(),
-                        plan.tables.size() > 1 ? model.getSymNameAttr() : StringAttr());
+                        plan.tables.size() > 1 ? model.getSymNameAttr() : StringAttr(), DenseI64ArrayAttr());
 }
 
 SiteOp Attacher::makeModuleSite(PlannedModules &planned, ArrayRef<const PlannedUpdate *> here,
@@ -151,7 +164,7 @@ SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Locatio
   bool convolution = parameter.kind == SiteKind::Convolution;
   for (const PlannedUpdate &each : planned.updates)
     if (actsAt(each, time)) {
-      std::string form = each.update->form;
+      std::string form = each.label.empty() ? each.update->form : each.label;
       if (StringRef(form).starts_with("lora_conv"))
         form.erase(4, 5);
       forms.insert(builder.getStringAttr(form));
@@ -162,7 +175,8 @@ SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Locatio
     if (room.slot->time == time) {
       slots.insert(builder.getStringAttr(room.slot->name));
       for (const std::string &form : room.forms)
-        forms.insert(builder.getStringAttr(form));
+        for (const std::string &label : labelsOf(form, parameter))
+          forms.insert(builder.getStringAttr(label));
     }
   int64_t columns = parameter.kind == SiteKind::Vector ? 0 : 1;
   for (int64_t size : ArrayRef(parameter.shape).drop_front())
@@ -170,6 +184,8 @@ SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Locatio
   SiteOp site =
       newSite(parameter.model(), module, parameter.alias.empty() ? parameter.parameter : parameter.alias,
               convolution ? SiteKind::Linear : parameter.kind, time, parameter.shape[0], columns, loc);
+  if (convolution)
+    site.setTaps(ArrayRef(parameter.shape).drop_front(2));
   site.setTransposed(parameter.transposed);
   site.setStoredTransposed(parameter.storedTransposed);
   site.setFormsAttr(builder.getArrayAttr(forms.getArrayRef()));
@@ -196,7 +212,7 @@ Value Attacher::selectAt(PlannedParameter &planned, BindingTime time, Value weig
   sites[{planned.parameter, time}] = site;
   for (const PlannedUpdate &each : planned.updates)
     if (actsAt(each, time))
-      updates[{planned.parameter->model(), each.adapter}].push_back(describe(each, site));
+      updates[{planned.parameter->model(), each.adapter}].push_back(describe(each, site, planned.parameter));
   Value update = SelectOp::create(b, updateTypeOf(weight.getType()), FlatSymbolRefAttr::get(site));
   return MaterializeOp::create(b, weight.getType(), weight, update);
 }

@@ -253,6 +253,8 @@ bool adapter::hasRoom(StringRef form, const ModuleParameter &parameter) {
   probe.form = form.str();
   if (!whyUncertain(probe, parameter, parameter.evidence).empty())
     return false;
+  if (hasRoomFor(form, parameter))
+    return true;
   bool sparse = form.starts_with("sparse");
   switch (parameter.kind) {
   case SiteKind::Linear:

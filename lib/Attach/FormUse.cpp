@@ -109,6 +109,82 @@ Value adapter::buildApply(ImplicitLocOpBuilder &b, FormOp form, const Update &up
   return weight ? applied : inGraphLayout(b, applied, parameter);
 }
 
+// The name in front of the variants, and they.
+static std::pair<StringRef, std::set<std::string>> splitName(StringRef form) {
+  SmallVector<StringRef> parts;
+  form.split(parts, '+');
+  std::set<std::string> variants;
+  for (StringRef variant : ArrayRef(parts).drop_front())
+    variants.insert(variant.str());
+  return {parts.front(), std::move(variants)};
+}
+
+static bool isBias(const ModuleParameter &parameter) {
+  return parameter.kind == SiteKind::Vector && parameter.parameter == "bias";
+}
+
+// The definition that a slot's form has at a parameter, or at the weight beside it.
+static FormOp definitionAt(StringRef form, const ModuleParameter &parameter) {
+  ParameterOp value = parameter.value;
+  StringRef name = splitName(form).first;
+  if (!value || name == "lora" || name == "sparse")
+    return {};
+  FormLibrary &library = FormLibrary::get(value.getContext());
+  FormOp own = library.find(name, stringifySiteKind(parameter.kind));
+  if (own && own.getSignature().actsOn(stringifySiteKind(parameter.kind).str()))
+    return own;
+  FormOp beside = library.find(name, "linear");
+  return isBias(parameter) && beside && beside.makesBias() ? beside : FormOp();
+}
+
+bool adapter::isDefinition(StringRef form, MLIRContext *context) {
+  StringRef name = splitName(form).first;
+  return name != "lora" && name != "sparse" && FormLibrary::get(context).has(name);
+}
+
+bool adapter::hasRoomFor(StringRef form, const ModuleParameter &parameter) {
+  return definitionAt(form, parameter) && !(parameter.kind == SiteKind::Convolution && parameter.grouped());
+}
+
+std::string adapter::labelOf(const Update &update, const ModuleParameter &parameter) {
+  FormOp form = definitionOf(update, parameter);
+  if (!form)
+    return update.form;
+  std::set<std::string> roles;
+  for (const auto &[role, tensor] : update.tensors)
+    roles.insert(role);
+  forms::Signature signature = form.getSignature();
+  signature.name = update.form;
+  return signature.label(roles) + (update.ofBias ? ":bias" : "");
+}
+
+std::vector<std::string> adapter::labelsOf(StringRef form, const ModuleParameter &parameter) {
+  FormOp definition = definitionAt(form, parameter);
+  if (!definition)
+    return {form.str()};
+  auto [name, variants] = splitName(form);
+  forms::Signature signature = definition.getSignature();
+  signature.name = name.str();
+  bool ofBias = isBias(parameter) && !signature.actsOn("vector");
+  std::vector<std::string> labels;
+  for (const std::set<std::string> &roles : signature.roleSets(variants))
+    labels.push_back(signature.label(roles) + (ofBias ? ":bias" : ""));
+  return labels;
+}
+
+Update adapter::delivered(const Update &update, const ModuleParameter &weight) {
+  Update result = update;
+  FormOp form = definitionOf(update, weight);
+  Result<forms::Symbols> symbols = form ? bindSymbols(form, update, weight) : Error{"no definition"};
+  if (!symbols)
+    return result;
+  forms::Signature signature = form.getSignature();
+  forms::Place place = placeOf(weight);
+  for (auto &[role, tensor] : result.tensors)
+    tensor.shape = forms::deliveredShape(*signature.role(role), place, *symbols, tensor.shape);
+  return result;
+}
+
 bool adapter::keepsNoBias(const Update &update, MLIRContext *context) {
   FormOp form = FormLibrary::get(context).find(update.form, "linear");
   return form && form.keepsNoBias();

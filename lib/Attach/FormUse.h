@@ -26,6 +26,17 @@ mlir::Value buildApply(mlir::ImplicitLocOpBuilder &builder, FormOp form, const c
                        const ModuleParameter &parameter, const ModuleParameter *weight, double scale,
                        llvm::function_ref<mlir::Value(llvm::StringRef role)> tensor);
 
+/// What a form with an update's tensors is called at sites; the form's name where it is not a definition.
+std::string labelOf(const checkpoint::Update &update, const ModuleParameter &parameter);
+/// The same of all that a slot for the form takes at a parameter; `form` may name variants ("lora+dora").
+std::vector<std::string> labelsOf(llvm::StringRef form, const ModuleParameter &parameter);
+/// Whether a slot for a form that is a definition has room at a parameter.
+bool hasRoomFor(llvm::StringRef form, const ModuleParameter &parameter);
+/// Whether a form is a definition.
+bool isDefinition(llvm::StringRef form, mlir::MLIRContext *context);
+/// The update with its tensors in the dimensions that a form's body wants; `weight` is what it acts on or beside.
+checkpoint::Update delivered(const checkpoint::Update &update, const ModuleParameter &weight);
+
 /// Whether what a form makes of a bias is nothing where there is none.
 bool keepsNoBias(const checkpoint::Update &update, mlir::MLIRContext *context);
 

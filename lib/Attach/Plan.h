@@ -24,6 +24,7 @@ struct LoadedAdapter {
 struct PlannedUpdate {
   const LoadedAdapter *adapter;
   const checkpoint::Update *update;
+  std::string label = {};                  ///< of a form that is a definition, see labelOf
   const ModuleParameter *weight = nullptr; ///< of a new bias that a form makes: the weight beside it
 };
 

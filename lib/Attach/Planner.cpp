@@ -125,7 +125,8 @@ void Planner::placeAt(const Update &update, const Target &target, const std::vec
     PlannedParameter &entry = plan.planned(target.parameter, target.biasless);
     if (entry.updates.empty() && target.parameter)
       entry.tied = tiedWeights(*entry.table, *target.parameter);
-    entry.updates.push_back({adapter, &update});
+    bool isDefined = isDefinition(update.form, entry.table->getModel().getContext());
+    entry.updates.push_back({adapter, &update, isDefined ? labelOf(update, parameter) : ""});
   }
   reportAt(update, target, unchanged, parts);
 }

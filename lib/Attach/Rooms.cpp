@@ -2,9 +2,12 @@
 //
 // Room for adapters that arrive later: at every parameter that a form of the slot could act on with certainty.
 #include "lib/Attach/Derivations.h"
+#include "lib/Attach/FormUse.h"
 #include "lib/Attach/Forms.h"
 #include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Plan.h"
+#include "lib/Checkpoint/Text.h"
+#include "lib/Forms/FormLibrary.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/GlobPattern.h"
 #include <set>
@@ -68,7 +71,29 @@ static void followTies(const SlotRequest &slot, AttachPlan &plan) {
   }
 }
 
+// Slots name forms by the words of the command line, and definitions by their names.
+static Status checkForms(const SlotRequest &slot, MLIRContext *context) {
+  static const std::vector<std::string> others = {
+      "add",  "lora",    "lora+dora", "lora_embedding",  "lora_embedding+dora",
+      "rows", "replace", "sparse",    "sparse+overwrite"};
+  for (const std::string &form : slot.forms) {
+    if (llvm::is_contained(others, form) || isDefinition(form, context))
+      continue;
+    std::vector<std::string> known = {"add",       "dora",    "embedding", "lora",
+                                      "overwrite", "replace", "rows",      "sparse"};
+    for (FormOp each : FormLibrary::get(context).all())
+      if (!llvm::is_contained(known, each.getSymName().str()))
+        known.push_back(each.getSymName().str());
+    llvm::sort(known);
+    return Error{"slot '" + slot.name + "': there is no form '" + form + "'; the forms are " +
+                 llvm::join(known, ", ") + checkpoint::didYouMean(form, known)};
+  }
+  return Done{};
+}
+
 Status adapter::makeRoom(const SlotRequest &slot, AttachPlan &plan, AttachReport &report) {
+  if (Status status = checkForms(slot, plan.tables.front()->getModel().getContext()); !status)
+    return status;
   std::vector<llvm::GlobPattern> wanted;
   for (const std::string &text : slot.modules) {
     llvm::Expected<llvm::GlobPattern> glob = llvm::GlobPattern::create(text);

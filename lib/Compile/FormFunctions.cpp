@@ -5,9 +5,11 @@
 // the row kernels read. A packed weight is always [in, out] by column blocks, whatever the exporter's layout.
 #include "lib/Compile/FormFunctions.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Compile/DefinedForm.h"
 #include "lib/Compile/Generate.h"
 #include "lib/Compile/ModuleForm.h"
 #include "lib/Compile/SparseForm.h"
+#include "lib/Forms/FormLibrary.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -280,11 +282,60 @@ static Result<std::vector<std::string>> rolesOf(const FormKey &key) {
   return Error{"the form '" + form + "' of a " + stringifySiteKind(key.kind).str()};
 }
 
+// "lokr(w1,w2)" is a form with its tensors, "ia3:bias" what a form makes of the bias.
+static std::optional<DefinedForm> definitionOf(const FormKey &key, MLIRContext *context) {
+  StringRef label = key.form;
+  DefinedForm use;
+  use.ofBias = label.consume_back(":bias");
+  std::set<std::string> given;
+  auto [head, rest] = label.split('(');
+  SmallVector<StringRef> parts, variants;
+  rest.drop_back(rest.empty() ? 0 : 1).split(parts, ',', -1, /*KeepEmpty=*/false);
+  head.split(variants, '+');
+  use.form =
+      FormLibrary::get(context).find(variants.front(), use.ofBias ? "linear" : stringifySiteKind(key.kind));
+  if (!use.form || variants.front() == "lora" || variants.front() == "sparse")
+    return std::nullopt;
+  for (const forms::Role &role : use.form.getSignature().roles)
+    if (!role.isOptional || llvm::is_contained(parts, role.name) ||
+        llvm::is_contained(ArrayRef(variants).drop_front(), role.variant))
+      use.roles.insert(role.name);
+  use.kind = key.kind;
+  use.storedTransposed = key.storedTransposed;
+  use.rank = key.rank;
+  return use;
+}
+
+void FormFunctionBuilder::define(const FormKey &key, const DefinedForm &use, FormFunctions &functions) {
+  std::string name = "form." + stringifySiteKind(key.kind).str() + "." + key.form;
+  if (key.storedTransposed)
+    name += ".transposed";
+  if (key.kind == SiteKind::Vector)
+    name += "." + std::to_string(key.rank);
+  functions.roles = roleOrder(use);
+  functions.definition = use.form;
+  functions.prepare = name + ".prepare";
+  functions.materialise = name + ".materialise";
+  Packing packing{block, rankBlock};
+  addMaterialize(module, use, packing, functions.materialise);
+  addPrepare(module, use, packing, functions.prepare, functions.entrySlots);
+  if (!changesFew(use))
+    return;
+  functions.touch = name + ".touch";
+  functions.restore = name + ".restore";
+  addTouch(module, use, packing, functions.touch, /*restores=*/false);
+  addTouch(module, use, packing, functions.restore, /*restores=*/true);
+}
+
 Result<const FormFunctions *> FormFunctionBuilder::get(const FormKey &key) {
   auto [place, isNew] = made.try_emplace(key);
   FormFunctions &functions = place->second;
   if (!isNew)
     return &functions;
+  if (std::optional<DefinedForm> use = definitionOf(key, module.getContext())) {
+    define(key, *use, functions);
+    return &functions;
+  }
   Result<std::vector<std::string>> roles = rolesOf(key);
   if (!roles)
     return Error{roles.error().message +

@@ -15,6 +15,8 @@
 
 namespace adapter {
 
+struct DefinedForm;
+
 /// A form at a site, as its functions see it.
 struct FormKey {
   SiteKind kind;
@@ -30,6 +32,7 @@ struct FormKey {
 /// Its functions, by symbol.
 struct FormFunctions {
   std::vector<std::string> roles;   ///< tensors after the base parameter, before the scale
+  FormOp definition;                ///< where the form is one; then scalars and symbols follow the tensors
   std::string materialise, prepare; ///< modules have nothing to materialise
   std::string touch, restore;       ///< of sparse forms, else empty; see SparseForm.h
   std::vector<int> entrySlots;      ///< where prepare's outputs stand in an adapter_entry_v1
@@ -47,6 +50,8 @@ public:
   const std::map<FormKey, FormFunctions> &all() const { return made; }
 
 private:
+  void define(const FormKey &key, const DefinedForm &use, FormFunctions &functions);
+
   mlir::ModuleOp module;
   int64_t block, rankBlock;
   std::map<FormKey, FormFunctions> made;

@@ -172,11 +172,7 @@ static Status readForms(StringRef text, std::vector<std::string> &forms) {
     else if (word == "embedding" || word == "lora_embedding")
       add("lora_embedding");
     else if (word != "dora")
-      return Error{
-          ("there is no form '" + word +
-           "'; the forms are lora, dora, embedding, rows, sparse, overwrite, add and replace")
-              .str() +
-          nearest(word, {"lora", "dora", "embedding", "rows", "sparse", "overwrite", "add", "replace"})};
+      add(word); // a definition, if there is one
   }
   if (dora)
     add("lora+dora");

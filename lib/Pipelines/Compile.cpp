@@ -11,7 +11,9 @@
 #include "lib/Import/ONNX/Passes.h"
 #include "lib/Pipelines/Manifest.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -96,6 +98,12 @@ Status adapter::compileArtifact(ModuleOp module, const CompileOptions &options, 
       return status;
   PassManager forms(module.getContext(), ModuleOp::getOperationName());
   forms.addPass(createLowerMaterializePass());
+  // Bodies of forms compute on whole tensors.
+  forms.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
+  forms.addPass(createLinalgElementwiseOpFusionPass());
+  forms.addPass(createLowerDivisionsPass());
+  forms.addPass(createCanonicalizerPass());
+  forms.addPass(createCSEPass());
   if (failed(forms.run(module)) || checkpoint::isCancelled())
     return Error{""};
   llvm::SmallVector<char, 0> deviceCode;

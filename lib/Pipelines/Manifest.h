@@ -47,6 +47,7 @@ private:
   artifact::Manifest manifest;
   std::vector<std::string> symbols;
   std::vector<checkpoint::Tensor> parameters;
+  int definitionRow(FormOp form);
   checkpoint::Status addSite(SiteOp site, FormFunctionBuilder &functions);
   checkpoint::Status addAdapter(mlir::DictionaryAttr adapter);
   checkpoint::Status addSlot(mlir::ModuleOp module, mlir::DictionaryAttr slot);

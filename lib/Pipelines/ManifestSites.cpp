@@ -71,6 +71,8 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
   site.set_rows(op.getRows());
   site.set_columns(op.getColumns());
   site.set_transposed(op.getStoredTransposed());
+  for (int64_t tap : op.getTaps().value_or(ArrayRef<int64_t>()))
+    site.add_taps(tap);
   site.set_block(*kind == artifact::LINEAR || module ? options.target.codegen.columnBlock() : 0);
   for (Attribute attr : op.getForms()) {
     std::string form = cast<StringAttr>(attr).getValue().str();
@@ -87,6 +89,10 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
     entry.set_prepare(bank ? functionIndex((*made)->prepare) : -1);
     for (int slot : (*made)->entrySlots)
       entry.add_entry_slots(slot);
+    if (FormOp definition = (*made)->definition) {
+      entry.set_definition(1 + definitionRow(definition));
+      entry.set_of_bias(StringRef(form).ends_with(":bias"));
+    }
     if (!(*made)->touch.empty()) {
       entry.set_touch(1 + functionIndex((*made)->touch));
       entry.set_restore(1 + functionIndex((*made)->restore));
@@ -147,6 +153,16 @@ Status ManifestBuilder::addAdapter(DictionaryAttr attr) {
     if (auto tasks = update.getAs<IntegerAttr>("tasks"))
       entry.set_tasks(tasks.getInt());
     entry.set_scale(update.getAs<FloatAttr>("scale").getValueAsDouble());
+    for (NamedAttribute each : update.getAs<DictionaryAttr>("scalars")) {
+      artifact::FormScalar &scalar = *entry.add_scalars();
+      scalar.set_name(each.getName().str());
+      scalar.set_by_default(cast<FloatAttr>(each.getValue()).getValueAsDouble());
+    }
+    for (NamedAttribute each : update.getAs<DictionaryAttr>("integers")) {
+      artifact::FormInteger &integer = *entry.add_integers();
+      integer.set_name(each.getName().str());
+      integer.set_by_default(cast<IntegerAttr>(each.getValue()).getInt());
+    }
     for (NamedAttribute each : update.getAs<DictionaryAttr>("tensors")) {
       auto reference = cast<onnxir::TensorAttr>(each.getValue());
       const checkpoint::Tensor *tensor = store.lookup(reference.getScope(), reference.getKey());

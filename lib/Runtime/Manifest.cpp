@@ -5,6 +5,7 @@
 #include "adapter-rt/artifact.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Hash.h"
+#include "lib/Runtime/Definitions.h"
 #include <google/protobuf/stubs/logging.h>
 #include <set>
 
@@ -34,9 +35,9 @@ public:
 
   // What is wrong, or an empty text.
   std::string run() const {
-    for (auto check :
-         {&Checker::checkEntries, &Checker::checkParameters, &Checker::checkSites, &Checker::checkAdapters,
-          &Checker::checkSlots, &Checker::checkFiles, &Checker::checkDevice, &Checker::checkExperts})
+    for (auto check : {&Checker::checkEntries, &Checker::checkParameters, &Checker::checkSites,
+                       &Checker::checkAdapters, &Checker::checkForms, &Checker::checkSlots,
+                       &Checker::checkFiles, &Checker::checkDevice, &Checker::checkExperts})
       if (std::string problem = (this->*check)(); !problem.empty())
         return problem;
     return "";
@@ -111,6 +112,8 @@ private:
             form.touch() > functions || form.restore() < 0 || form.restore() > functions ||
             (form.touch() == 0) != (form.restore() == 0))
           return name + "has a function that does not exist";
+        if (form.definition() < 0 || form.definition() > manifest.forms_size())
+          return name + "has a form that does not exist";
         for (int32_t slot : form.entry_slots())
           if (!within(slot, ADAPTER_ENTRY_TENSORS))
             return name + "writes an entry's tensor that does not exist";
@@ -132,6 +135,13 @@ private:
             !findForm(manifest.sites(update.site()), update.form()))
           return name + "has an update without a site or form";
     }
+    return "";
+  }
+
+  std::string checkForms() const {
+    for (const FormDefinition &form : manifest.forms())
+      if (Result<forms::Signature> signature = signatureOf(form); !signature)
+        return signature.error().message;
     return "";
   }
 

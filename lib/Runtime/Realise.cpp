@@ -57,6 +57,26 @@ Tensor leading(const Tensor &factor, const std::string &role, int64_t rank) {
   return part;
 }
 
+} // namespace
+
+void appendNumbers(const SiteUpdate &update, const double &scale, NumberInputs &numbers,
+                   std::vector<adapter_tensor_v1> &inputs) {
+  if (!update.numbers) {
+    inputs.push_back({const_cast<double *>(&scale), nullptr, 0, f64});
+    return;
+  }
+  numbers.scalars = update.numbers->scalars;
+  numbers.symbols = update.numbers->symbols;
+  if (update.numbers->scale >= 0)
+    numbers.scalars[update.numbers->scale] = scale;
+  numbers.counts[0] = static_cast<int64_t>(numbers.scalars.size());
+  numbers.counts[1] = static_cast<int64_t>(numbers.symbols.size());
+  inputs.push_back({numbers.scalars.data(), &numbers.counts[0], 1, f64});
+  inputs.push_back({numbers.symbols.data(), &numbers.counts[1], 1, i64});
+}
+
+namespace {
+
 Result<std::vector<Output>> run(const Artifact &artifact, Resources &resources,
                                 const artifact::SiteForm &form, int function, const Base &base,
                                 const SiteUpdate &update, const Properties &properties,
@@ -85,7 +105,8 @@ Result<std::vector<Output>> run(const Artifact &artifact, Resources &resources,
   for (const Tensor &tensor : tensors)
     inputs.push_back({const_cast<std::byte *>(tensor.data), tensor.shape.data(),
                       static_cast<int32_t>(tensor.shape.size()), static_cast<int32_t>(tensor.dtype)});
-  inputs.push_back({&scale, nullptr, 0, f64});
+  NumberInputs numbers;
+  appendNumbers(update, scale, numbers, inputs);
   adapter_call_v1 call = {};
   call.inputs = inputs.data();
   call.input_count = static_cast<int64_t>(inputs.size());

@@ -42,6 +42,16 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
 Status materialise(const Artifact &artifact, Resources &resources, const Source &source,
                    const Properties &properties, Materialised &weights, TouchedCopies &copies);
 
+// Keeps what the last inputs of a form's function point to.
+struct NumberInputs {
+  std::vector<double> scalars;
+  std::vector<int64_t> symbols;
+  int64_t counts[2] = {0, 0};
+};
+// Adds them: the scale, or of a definition its scalars, with that for the scale among them, and its symbols.
+void appendNumbers(const SiteUpdate &update, const double &scale, NumberInputs &numbers,
+                   std::vector<adapter_tensor_v1> &inputs);
+
 } // namespace adapter::runtime
 
 #endif // ADAPTER_LIB_RUNTIME_REALISE_H

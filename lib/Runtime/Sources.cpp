@@ -30,9 +30,29 @@ Tensor copyTensor(const Tensor &tensor) {
 }
 
 // The tensors by the roles of the site's form, converted and checked.
-Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std::string &form, double scale,
-                              const std::map<std::string, Tensor> &tensors, artifact::Time time,
-                              const std::string &where, Origin origin) {
+// The numbers of what a form makes of a bias: those of the weight of the same module.
+Status bindBias(const Artifact &artifact, const artifact::SiteForm &form, int bias, const Update &from,
+                std::map<std::string, Tensor> &tensors, SiteUpdate &update) {
+  const artifact::Site &own = artifact.manifest.sites(bias);
+  for (const artifact::Site &site : artifact.manifest.sites()) {
+    if (site.module() != own.module() || site.graph() != own.graph() || site.kind() == artifact::VECTOR ||
+        site.rows() != own.rows())
+      continue;
+    Result<FormNumbers> numbers =
+        bindDefinition(artifact.manifest.forms(form.definition() - 1), site, from, tensors);
+    if (!numbers)
+      return numbers.error();
+    update.numbers = std::move(*numbers);
+    return checkpoint::Done{};
+  }
+  return Error{"the artifact has no room at the weight beside the bias"};
+}
+
+Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std::string &form,
+                              const Update &from, artifact::Time time, const std::string &where,
+                              Origin origin) {
+  std::map<std::string, Tensor> tensors = from.tensors;
+  double scale = from.scale;
   const artifact::Site &site = artifact.manifest.sites(siteIndex);
   const artifact::SiteForm *known = findForm(site, form);
   std::string message =
@@ -48,7 +68,18 @@ Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std
   if (inWeights ? known->materialise() < 0 || site.parameter() < 0 : known->prepare() < 0 || site.bank() < 0)
     return Error{message + "the artifact cannot apply the form '" + form + "' there at the time '" +
                  timeName(time) + "'"};
-  SiteUpdate update{siteIndex, form, scale, 0, {}, nullptr};
+  SiteUpdate update{siteIndex, form, scale, 0, {}, std::nullopt, nullptr};
+  if (known->definition() && known->of_bias()) {
+    // What the tensors fit is the weight beside the bias.
+    if (Status status = bindBias(artifact, *known, siteIndex, from, tensors, update); !status)
+      return Error{message + status.error().message};
+  } else if (known->definition()) {
+    Result<FormNumbers> numbers =
+        bindDefinition(artifact.manifest.forms(known->definition() - 1), site, from, tensors);
+    if (!numbers)
+      return Error{message + numbers.error().message};
+    update.numbers = std::move(*numbers);
+  }
   for (const std::string &role : known->roles()) {
     auto it = tensors.find(role);
     if (it == tensors.end())
@@ -67,12 +98,30 @@ Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std
   if (tensors.size() != update.tensors.size())
     return Error{message + "the form '" + form + "' takes " + std::to_string(update.tensors.size()) +
                  " tensors, not " + std::to_string(tensors.size())};
+  if (known->definition())
+    return update;
   if (Status status = checkShapes(site, *known, update.tensors); !status)
     return Error{message + status.error().message};
   return update;
 }
 
 // Where a checkpoint may go: the slot's sites, or all sites of the artifact's only time.
+// Gives an update the name that its form has at a site.
+Status nameForm(const Artifact &artifact, int index, Update &update) {
+  const artifact::Site &site = artifact.manifest.sites(index);
+  const artifact::FormDefinition *definition =
+      findDefinition(artifact.manifest, update.form, update.ofBias ? "linear" : placeOf(site).kind);
+  if (!definition) {
+    checkpoint::flattenConvolution(update, site.kind() == artifact::LINEAR);
+    return checkpoint::Done{};
+  }
+  Result<std::string> label = labelOf(*definition, update);
+  if (!label)
+    return label.error();
+  update.form = *label;
+  return checkpoint::Done{};
+}
+
 struct Room {
   artifact::Time time;
   std::vector<int> sites;
@@ -177,8 +226,15 @@ Result<Source> readBuiltIn(const Artifact &artifact, const artifact::Adapter &ad
         return status.error();
       tensors = skills->tensors;
     }
-    Result<SiteUpdate> made = makeUpdate(artifact, update.site(), update.form(), update.scale(), tensors,
-                                         adapter.time(), path, Origin::Artifact);
+    Update from;
+    from.scale = update.scale();
+    from.tensors = std::move(tensors);
+    for (const artifact::FormScalar &scalar : update.scalars())
+      from.scalars[scalar.name()] = scalar.by_default();
+    for (const artifact::FormInteger &integer : update.integers())
+      from.attributes[integer.name()] = integer.by_default();
+    Result<SiteUpdate> made =
+        makeUpdate(artifact, update.site(), update.form(), from, adapter.time(), path, Origin::Artifact);
     if (!made)
       return made.error();
     if (update.tasks())
@@ -197,8 +253,10 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
   if (!adapter)
     return adapter.error();
   adapter->foldMasks();
+  addBiasUpdates(artifact.manifest, *adapter);
   for (Update &update : adapter->updates)
-    checkpoint::flattenConvolution(update, false);
+    if (!findDefinition(artifact.manifest, update.form, "linear"))
+      checkpoint::flattenConvolution(update, false);
   Source source{name, path, room->time, {}, {}, false, std::nullopt};
   source.baseDigest = adapter->baseDigest;
   if (room->slot) {
@@ -226,6 +284,9 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
     if (room->slot)
       if (Status status = checkTaken(*room->slot, update, path); !status)
         return status.error();
+    const artifact::FormDefinition *definition = findDefinition(artifact.manifest, update.form, "linear");
+    if (!sites && update.ofBias && definition && definition->keeps_no_bias())
+      continue;
     if (!sites)
       return sites.error();
     for (int site : *sites) {
@@ -234,9 +295,10 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
                      "' can differ by row, not by token, which the slot '" + room->slot->name() +
                      "' is for; use a slot of row"};
       Update own = update;
-      checkpoint::flattenConvolution(own, artifact.manifest.sites(site).kind() == artifact::LINEAR);
+      if (Status status = nameForm(artifact, site, own); !status)
+        return Error{path + ": " + status.error().message};
       Result<SiteUpdate> made =
-          makeUpdate(artifact, site, own.form, own.scale, own.tensors, room->time, path, Origin::Checkpoint);
+          makeUpdate(artifact, site, own.form, own, room->time, path, Origin::Checkpoint);
       if (!made)
         return made.error();
       made->skills = skills;

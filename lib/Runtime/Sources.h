@@ -7,6 +7,7 @@
 #include "lib/Checkpoint/Adapter.h"
 #include "lib/Checkpoint/Safetensors.h"
 #include "lib/Runtime/Code.h"
+#include "lib/Runtime/Definitions.h"
 #include "lib/Runtime/FileCheck.h"
 #include "lib/Runtime/Host.h"
 #include <map>
@@ -40,8 +41,9 @@ struct SiteUpdate {
   int site;
   std::string form;
   double scale;
-  int64_t rank;                // of low-rank forms, else 0
-  std::vector<Tensor> tensors; // f32 or int64, in the order of the form's roles; shapes are checked
+  int64_t rank;                       // of low-rank forms, else 0
+  std::vector<Tensor> tensors;        // f32 or int64, in the order of the form's roles; shapes are checked
+  std::optional<FormNumbers> numbers; // of forms that are definitions
   std::shared_ptr<const checkpoint::Update>
       skills; // what the tensors of tasks are mixed from, where there are several
 };

@@ -4,6 +4,7 @@
 #include "lib/Runtime/Touched.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Runtime/Manifest.h"
+#include "lib/Runtime/Realise.h"
 #include <cstring>
 
 namespace adapter::runtime {
@@ -18,7 +19,8 @@ Status TouchedCopies::run(int function, const SiteUpdate &update, double scale, 
                                         view(const_cast<std::byte *>(pristine.data), pristine)};
   for (const Tensor &tensor : update.tensors)
     inputs.push_back(view(const_cast<std::byte *>(tensor.data), tensor));
-  inputs.push_back({&scale, nullptr, 0, static_cast<int32_t>(checkpoint::DType::F64)});
+  NumberInputs numbers;
+  appendNumbers(update, scale, numbers, inputs);
   adapter_call_v1 call = {};
   call.inputs = inputs.data();
   call.input_count = static_cast<int64_t>(inputs.size());

@@ -92,6 +92,22 @@ std::set<std::string> Dims::reads() const {
   return names;
 }
 
+Result<Role> Role::parse(const std::string &name, const std::string &dims) {
+  Role role;
+  role.name = name;
+  role.isIndex = dims == "coordinates";
+  role.layout = dims == "weight" ? RoleLayout::Weight
+                : role.isIndex   ? RoleLayout::Coordinates
+                                 : RoleLayout::Plain;
+  if (role.layout != RoleLayout::Plain)
+    return role;
+  Result<Dims> parsed = Dims::parse(dims);
+  if (!parsed)
+    return Error{"role '" + name + "': " + parsed.error().message};
+  role.dims = std::move(*parsed);
+  return role;
+}
+
 Result<std::vector<std::set<std::string>>> parseChoice(std::string_view text) {
   std::vector<std::set<std::string>> groups;
   for (std::string_view part : split(text, '|')) {

@@ -56,6 +56,63 @@ std::string Signature::variantName(const std::set<std::string> &given) const {
   return text;
 }
 
+std::string Signature::label(const std::set<std::string> &given) const {
+  std::string others;
+  bool hasOthers = false;
+  for (const Role &role : roles) {
+    if (!role.isOptional || !role.variant.empty())
+      continue;
+    hasOthers = true;
+    if (given.count(role.name))
+      others += (others.empty() ? "" : ",") + role.name;
+  }
+  return variantName(given) + (hasOthers ? "(" + others + ")" : "");
+}
+
+std::vector<std::set<std::string>> Signature::roleSets(const std::set<std::string> &variants) const {
+  std::vector<std::set<std::string>> sets{{}};
+  std::set<std::string> chosen; // by a choice
+  for (const auto &choice : choices) {
+    std::vector<std::set<std::string>> more;
+    for (const std::set<std::string> &set : sets)
+      for (const std::set<std::string> &group : choice) {
+        more.push_back(set);
+        more.back().insert(group.begin(), group.end());
+        chosen.insert(group.begin(), group.end());
+      }
+    sets = std::move(more);
+  }
+  for (const Role &role : roles) {
+    if (chosen.count(role.name))
+      continue;
+    bool isGiven = !role.isOptional || (!role.variant.empty() && variants.count(role.variant));
+    size_t count = sets.size();
+    for (size_t i = 0; i < count; ++i) {
+      // Those that no variant names may be there or not.
+      if (role.isOptional && role.variant.empty())
+        sets.push_back(sets[i]);
+      if (isGiven || (role.isOptional && role.variant.empty()))
+        sets[i].insert(role.name);
+    }
+  }
+  return sets;
+}
+
+std::vector<std::string> Signature::symbolNames() const {
+  std::set<std::string> names{"cols", "dim", "groups", "in", "out", "vocab"};
+  for (const Role &role : roles) {
+    std::set<std::string> read = role.dims.reads();
+    names.insert(read.begin(), read.end());
+    if (role.layout == RoleLayout::Coordinates)
+      names.insert("n");
+  }
+  for (const IntegerAttribute &attribute : attributes)
+    names.insert(attribute.name);
+  for (const Definition &definition : definitions)
+    names.insert(definition.symbol);
+  return {names.begin(), names.end()};
+}
+
 namespace {
 // Symbols in the order in which they become known.
 class SymbolCheck {

@@ -54,6 +54,9 @@ struct Role {
   std::string variant;   ///< what a form's name has behind a "+" where the tensor is given
   bool isShared = false; ///< one tensor for all modules of an adapter
   std::string carried;   ///< "out" or "cols": multiplied along with the weight's rows or columns
+
+  /// With the layout that its dims say: "weight", "coordinates", or sizes.
+  static Result<Role> parse(const std::string &name, const std::string &dims);
 };
 
 struct Scalar {
@@ -119,6 +122,13 @@ struct Signature {
                        const std::map<std::string, int64_t> &attributes) const;
   /// "lora", or "lora+dora" where the tensor of that variant is among the roles.
   std::string variantName(const std::set<std::string> &roles) const;
+  /// What tells its uses with other optional tensors apart: the variant's name, and the other optional tensors that are
+  /// given, "lokr(w1,w2_a,w2_b)".
+  std::string label(const std::set<std::string> &roles) const;
+  /// The sets of roles that an adapter may give, for each variant that `variants` names ("dora"), or for none.
+  std::vector<std::set<std::string>> roleSets(const std::set<std::string> &variants) const;
+  /// All symbols that a place or a tensor can bind, in the order in which compiled code gets them.
+  std::vector<std::string> symbolNames() const;
 };
 
 /// The shape that a form's body gets of a tensor that fits, given what `bind` made of the symbols.

@@ -68,6 +68,7 @@ static FormResult instantiate(B &b, ApplyOp op, Value weight, AffineMap layout) 
   FormInputs inputs;
   inputs.kind = op.getKind();
   inputs.storedTransposed = op.getStoredTransposed();
+  inputs.delivered = op.getDelivered();
   for (auto [name, value] : llvm::zip(op.getRoleNames().getAsValueRange<StringAttr>(), op.getRoles()))
     inputs.roles[name.str()] = value;
   for (auto [name, value] : llvm::zip(op.getScalarNames().getAsValueRange<StringAttr>(), op.getScalars()))

@@ -111,6 +111,8 @@ Value Instance::wholeWeight(Value tensor) {
       inputs.kind == SiteKind::Embedding || (inputs.kind == SiteKind::Linear && inputs.storedTransposed);
   if (isTurned)
     return castTo(b, transposedMatrix(b, tensor), anySizes(2, typeOf(tensor).getElementType()));
+  if (inputs.delivered)
+    return castTo(b, tensor, anySizes(2, typeOf(tensor).getElementType()));
   return reshaped(b, tensor, {inputs.symbol("out"), inputs.symbol("cols")});
 }
 
@@ -157,7 +159,7 @@ Value Instance::plain(const forms::Role &role, Value tensor) {
   bool isAsGiven = role.dims.alternatives().size() == 1 && static_cast<size_t>(type.getRank()) == list.size();
   for (const Dims::Size &size : list)
     isAsGiven &= size.kind != Dims::Size::Ones;
-  if (isAsGiven)
+  if (isAsGiven || inputs.delivered)
     return castTo(b, tensor, anySizes(type.getRank(), type.getElementType()));
   // What cannot be said by symbols is what the others leave.
   SmallVector<OpFoldResult> sizes;

@@ -14,6 +14,7 @@ namespace adapter {
 struct FormInputs {
   SiteKind kind;
   bool storedTransposed = false;                      ///< the checkpoint's weight is [in, out]
+  bool delivered = false;                             ///< tensors have the dimensions that the body wants
   std::map<std::string, mlir::Value> roles;           ///< as the checkpoint has them
   std::map<std::string, mlir::Value> scalars;         ///< f64; others take their defaults
   std::function<mlir::Value(llvm::StringRef)> symbol; ///< an index

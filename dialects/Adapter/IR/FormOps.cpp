@@ -276,27 +276,16 @@ void FormOp::print(OpAsmPrinter &p) {
 
 // What is wrong with a text is an error of the op.
 static FailureOr<forms::Role> readRole(FormOp op, RoleAttr attr) {
-  forms::Role role;
-  role.name = attr.getName().str();
-  role.isIndex = attr.getIndex();
-  role.isOptional = attr.getOptional();
-  role.isShared = attr.getShared();
-  role.indexOf = attr.getIndexOf() ? attr.getIndexOf().str() : "";
-  role.variant = attr.getVariant() ? attr.getVariant().str() : "";
-  role.carried = attr.getCarried() ? attr.getCarried().str() : "";
-  if (attr.getDims() == "weight") {
-    role.layout = forms::RoleLayout::Weight;
-    return role;
-  }
-  if (attr.getDims() == "coordinates") {
-    role.layout = forms::RoleLayout::Coordinates;
-    return role;
-  }
-  checkpoint::Result<forms::Dims> dims = forms::Dims::parse(attr.getDims().str());
-  if (!dims)
-    return op.emitOpError("role '") << role.name << "': " << dims.error().message;
-  role.dims = std::move(*dims);
-  return role;
+  checkpoint::Result<forms::Role> role = forms::Role::parse(attr.getName().str(), attr.getDims().str());
+  if (!role)
+    return op.emitOpError() << role.error().message;
+  role->isIndex |= attr.getIndex();
+  role->isOptional = attr.getOptional();
+  role->isShared = attr.getShared();
+  role->indexOf = attr.getIndexOf() ? attr.getIndexOf().str() : "";
+  role->variant = attr.getVariant() ? attr.getVariant().str() : "";
+  role->carried = attr.getCarried() ? attr.getCarried().str() : "";
+  return std::move(*role);
 }
 
 static FailureOr<forms::Signature> readSignature(FormOp op) {

@@ -156,7 +156,8 @@ def Adapter_ApplyOp : Adapter_Op<"apply", [Pure, AttrSizedOperandSegments,
     A form at one parameter. `roles` are the tensors, as their checkpoint has them, by `role_names`; `scalars` those that
     are given; `symbols` hold the values of `symbol_names`, or a tensor of i64 does, where one function serves places of
     several sizes. The update is of the weight as forms see it, or, with `bias`, of its bias; then `weight` is the weight
-    beside it, where the form reads that.
+    beside it, where the form reads that. With `delivered` the tensors have the dimensions that the form's body wants, if
+    perhaps in the order of the checkpoint's weight.
 
     Example:
     ```mlir
@@ -178,7 +179,7 @@ def Adapter_ApplyOp : Adapter_Op<"apply", [Pure, AttrSizedOperandSegments,
                        StrArrayAttr:$role_names, Variadic<F64>:$scalars, StrArrayAttr:$scalar_names,
                        StrArrayAttr:$symbol_names, DenseI64ArrayAttr:$symbols,
                        Optional<AnyRankedTensor>:$symbol_values, Optional<AnyRankedTensor>:$weight,
-                       UnitAttr:$bias, UnitAttr:$stored_transposed, UnitAttr:$weight_transposed);
+                       UnitAttr:$bias, UnitAttr:$stored_transposed, UnitAttr:$weight_transposed, UnitAttr:$delivered);
   let results = (outs Adapter_UpdateType:$update);
   let assemblyFormat = [{
     $form `at` $kind (`transposed` $stored_transposed^)? `(` $roles `)` $role_names

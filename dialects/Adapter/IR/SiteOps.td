@@ -37,7 +37,7 @@ def Adapter_SiteOp : Adapter_Op<"site", [Symbol]> {
                        StrArrayAttr:$forms,
                        OptionalAttr<TypedArrayAttrBase<FlatSymbolRefAttr, "symbols">>:$tied,
                        OptionalAttr<StrArrayAttr>:$slots, UnitAttr:$spare,
-                       OptionalAttr<StrAttr>:$graph);
+                       OptionalAttr<StrAttr>:$graph, OptionalAttr<DenseI64ArrayAttr>:$taps);
   let assemblyFormat = "$sym_name attr-dict";
   let hasVerifier = 1;
 }

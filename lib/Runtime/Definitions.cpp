@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// See Definitions.h. The same checks as the compiler's, on what the manifest says.
+#include "lib/Runtime/Definitions.h"
+#include "lib/Checkpoint/DType.h"
+#include <algorithm>
+
+namespace adapter::runtime {
+
+using checkpoint::Done;
+using checkpoint::Error;
+using checkpoint::Result;
+using checkpoint::Status;
+using checkpoint::Tensor;
+using checkpoint::Update;
+
+static Status readRoles(const artifact::FormDefinition &definition, forms::Signature &signature) {
+  for (const artifact::FormRole &each : definition.roles()) {
+    Result<forms::Role> role = forms::Role::parse(each.name(), each.dims());
+    if (!role)
+      return role.error();
+    role->isIndex |= each.index();
+    role->indexOf = each.index_of();
+    role->isOptional = each.optional();
+    role->variant = each.variant();
+    role->isShared = each.shared();
+    signature.roles.push_back(std::move(*role));
+  }
+  return Done{};
+}
+
+static Status readTexts(const artifact::FormDefinition &definition, forms::Signature &signature) {
+  for (const std::string &text : definition.choices()) {
+    auto choice = forms::parseChoice(text);
+    if (!choice)
+      return choice.error();
+    signature.choices.push_back(std::move(*choice));
+  }
+  for (const std::string &text : definition.definitions()) {
+    Result<forms::Definition> value = forms::Definition::parse(text);
+    if (!value)
+      return value.error();
+    signature.definitions.push_back(std::move(*value));
+  }
+  for (const std::string &text : definition.requirements()) {
+    Result<forms::Expression> requirement = forms::Expression::parse(text);
+    if (!requirement)
+      return Error{"'" + text + "' " + requirement.error().message};
+    signature.requirements.push_back(std::move(*requirement));
+  }
+  return Done{};
+}
+
+Result<forms::Signature> signatureOf(const artifact::FormDefinition &definition) {
+  forms::Signature signature;
+  signature.name = definition.name().substr(0, definition.name().find('.'));
+  signature.kinds.assign(definition.kinds().begin(), definition.kinds().end());
+  signature.sliceable.assign(definition.sliceable().begin(), definition.sliceable().end());
+  for (const artifact::FormScalar &scalar : definition.scalars())
+    signature.scalars.push_back(
+        {scalar.name(), scalar.has_by_default() ? std::optional(scalar.by_default()) : std::nullopt});
+  for (const artifact::FormInteger &integer : definition.integers())
+    signature.attributes.push_back(
+        {integer.name(), integer.has_by_default() ? std::optional(integer.by_default()) : std::nullopt});
+  for (auto read : {readRoles, readTexts})
+    if (Status status = read(definition, signature); !status)
+      return Error{"form '" + signature.name + "': " + status.error().message};
+  if (Status status = signature.verify(); !status)
+    return Error{"form '" + signature.name + "': " + status.error().message};
+  return signature;
+}
+
+forms::Place placeOf(const artifact::Site &site) {
+  forms::Place place;
+  place.out = site.rows();
+  place.in = site.kind() == artifact::VECTOR ? 1 : site.columns();
+  place.kind = "linear";
+  if (site.kind() == artifact::EMBEDDING) {
+    place.kind = "embedding";
+    std::swap(place.out, place.in);
+  } else if (site.kind() == artifact::VECTOR) {
+    place.kind = "vector";
+  } else if (site.taps_size()) {
+    place.kind = "convolution";
+    for (int64_t tap : site.taps()) {
+      place.taps.push_back(tap);
+      place.in /= std::max<int64_t>(tap, 1);
+    }
+  }
+  place.storedTransposed = site.transposed();
+  forms::Shape shape = place.stored();
+  place.text = place.kind + " " + checkpoint::shapeText(shape) + " ('" + site.module() + "." +
+               site.parameter_name() + "')";
+  return place;
+}
+
+const artifact::FormDefinition *findDefinition(const artifact::Manifest &manifest, const std::string &form,
+                                               const std::string &kind) {
+  for (const std::string &name : {form + "." + kind, form})
+    for (const artifact::FormDefinition &each : manifest.forms())
+      if (each.name() == name)
+        return &each;
+  return nullptr;
+}
+
+Result<std::string> labelOf(const artifact::FormDefinition &definition, const Update &update) {
+  Result<forms::Signature> signature = signatureOf(definition);
+  if (!signature)
+    return signature.error();
+  std::set<std::string> roles;
+  for (const auto &[role, tensor] : update.tensors)
+    roles.insert(role);
+  return signature->label(roles) + (update.ofBias ? ":bias" : "");
+}
+
+void addBiasUpdates(const artifact::Manifest &manifest, checkpoint::Adapter &adapter) {
+  std::vector<Update> biases;
+  for (const Update &update : adapter.updates) {
+    const artifact::FormDefinition *definition = findDefinition(manifest, update.form, "linear");
+    if (!definition || !definition->makes_bias() || update.ofBias)
+      continue;
+    biases.push_back(update);
+    biases.back().parameter = "bias";
+    biases.back().ofBias = true;
+  }
+  for (Update &bias : biases)
+    adapter.updates.push_back(std::move(bias));
+}
+
+// Indices within what they index, ascending and distinct.
+static Status checkIndices(const forms::Role &role, const Tensor &tensor, const forms::Place &place,
+                           const forms::Symbols &symbols) {
+  const auto *index = reinterpret_cast<const int64_t *>(tensor.data);
+  bool isCoordinates = role.layout == forms::RoleLayout::Coordinates;
+  forms::Shape limits = isCoordinates ? place.stored() : forms::Shape();
+  if (!isCoordinates)
+    limits = {role.indexOf.empty() ? INT64_MAX : symbols.at(role.indexOf)};
+  int64_t axes = static_cast<int64_t>(limits.size()), count = tensor.elements() / std::max<int64_t>(axes, 1);
+  for (int64_t k = 0; k < count; ++k) {
+    bool ascends = k == 0 || (!isCoordinates && role.indexOf.empty());
+    for (int64_t axis = 0; axis < axes; ++axis) {
+      int64_t at = index[axis * count + k];
+      if (at < 0 || at >= limits[axis])
+        return Error{"tensor '" + tensor.key + "' holds the index " + std::to_string(at) +
+                     ", but there are " + std::to_string(limits[axis]) + " in the model's " + place.text};
+      int64_t before = k ? index[axis * count + k - 1] : -1;
+      if (!ascends && at < before)
+        return Error{"tensor '" + tensor.key + "': its indices are not in ascending order"};
+      ascends = ascends || at > before;
+    }
+    if (!ascends)
+      return Error{"tensor '" + tensor.key + "' names an element twice"};
+  }
+  return Done{};
+}
+
+Result<FormNumbers> bindDefinition(const artifact::FormDefinition &definition, const artifact::Site &site,
+                                   const Update &update, std::map<std::string, Tensor> &tensors) {
+  Result<forms::Signature> signature = signatureOf(definition);
+  if (!signature)
+    return signature.error();
+  std::map<std::string, forms::Given> given;
+  for (const auto &[role, tensor] : tensors)
+    given[role] = {tensor.key, tensor.shape, checkpoint::isFloat(tensor.dtype)};
+  forms::Place place = placeOf(site);
+  Result<forms::Symbols> symbols = signature->bind(place, given, update.attributes);
+  if (!symbols)
+    return symbols.error();
+  for (auto &[role, tensor] : tensors) {
+    const forms::Role &wanted = *signature->role(role);
+    if (wanted.isIndex)
+      if (Status status = checkIndices(wanted, tensor, place, *symbols); !status)
+        return status.error();
+    tensor.shape = forms::deliveredShape(wanted, place, *symbols, tensor.shape);
+  }
+  FormNumbers numbers;
+  for (const std::string &name : signature->symbolNames()) {
+    auto value = symbols->find(name);
+    numbers.symbols.push_back(value == symbols->end() ? 0 : value->second);
+  }
+  for (const forms::Scalar &scalar : signature->scalars) {
+    if (scalar.name == "scale")
+      numbers.scale = static_cast<int64_t>(numbers.scalars.size());
+    auto value = update.scalars.find(scalar.name);
+    if (value == update.scalars.end() && !scalar.byDefault && scalar.name != "scale")
+      return Error{"form '" + signature->name + "' needs the scalar '" + scalar.name + "'"};
+    numbers.scalars.push_back(value == update.scalars.end() ? scalar.byDefault.value_or(1) : value->second);
+  }
+  return numbers;
+}
+
+} // namespace adapter::runtime
