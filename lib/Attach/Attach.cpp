@@ -112,8 +112,10 @@ DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site, con
     scalars.set(name, builder.getF64FloatAttr(value));
   for (const auto &[name, value] : update.attributes)
     integers.set(name, builder.getI64IntegerAttr(value));
-  fields.set("scalars", scalars.getDictionary(builder.getContext()));
-  fields.set("integers", integers.getDictionary(builder.getContext()));
+  if (!scalars.empty())
+    fields.set("scalars", scalars.getDictionary(builder.getContext()));
+  if (!integers.empty())
+    fields.set("integers", integers.getDictionary(builder.getContext()));
   fields.set("rank", builder.getI64IntegerAttr(planned.update->rank));
   fields.set("scale", builder.getF64FloatAttr(planned.update->scale * request.scale));
   if (!planned.update->skills.empty())

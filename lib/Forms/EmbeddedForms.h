@@ -4,6 +4,9 @@
 #ifndef ADAPTER_LIB_FORMS_EMBEDDEDFORMS_H
 #define ADAPTER_LIB_FORMS_EMBEDDEDFORMS_H
 
+#include <string>
+#include <vector>
+
 namespace adapter {
 
 struct EmbeddedForm {
@@ -11,6 +14,9 @@ struct EmbeddedForm {
 };
 extern const EmbeddedForm embeddedForms[];
 extern const int embeddedFormCount;
+
+/// The names of the forms in them, without reading them whole.
+std::vector<std::string> embeddedFormNames();
 
 } // namespace adapter
 

@@ -45,6 +45,19 @@ static LogicalResult inlineCalls(FormOp form, ModuleOp helpers) {
   return form.emitOpError("calls helpers that call themselves");
 }
 
+std::vector<std::string> adapter::embeddedFormNames() {
+  constexpr StringLiteral start = "\nadapter.form @";
+  std::vector<std::string> names;
+  for (int i = 0; i < embeddedFormCount; ++i)
+    for (StringRef rest = embeddedForms[i].text; rest.contains(start);) {
+      rest = rest.split(start).second;
+      names.push_back(rest.take_until([](char c) { return c == ' ' || c == '.'; }).str());
+    }
+  llvm::sort(names);
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
 LogicalResult FormLibrary::addText(StringRef text, StringRef name, bool isOwn) {
   llvm::SourceMgr sources;
   sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, name), SMLoc());

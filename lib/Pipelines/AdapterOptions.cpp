@@ -3,7 +3,7 @@
 // Parsing of --adapter, --adapter-slot and --bind.
 #include "lib/Pipelines/AdapterOptions.h"
 #include "lib/Checkpoint/Text.h"
-#include "llvm/ADT/StringExtras.h"
+#include "lib/Forms/EmbeddedForms.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -154,6 +154,17 @@ static Result<AdapterRequest> parseAdapter(StringRef value) {
 // --adapter-slot
 //===----------------------------------------------------------------------===//
 
+static Error unknownForm(StringRef word) {
+  std::vector<std::string> known = {"add",       "dora",    "embedding", "lora",
+                                    "overwrite", "replace", "rows",      "sparse"};
+  for (const std::string &name : embeddedFormNames())
+    if (!llvm::is_contained(known, name))
+      known.push_back(name);
+  llvm::sort(known);
+  return Error{"there is no form '" + word.str() + "'; the forms are " + llvm::join(known, ", ") +
+               checkpoint::didYouMean(word.str(), known)};
+}
+
 // The forms of updates behind the words of a slot: dora is what it makes of the low-rank forms beside it.
 static Status readForms(StringRef text, std::vector<std::string> &forms) {
   llvm::SmallVector<StringRef> words;
@@ -171,8 +182,10 @@ static Status readForms(StringRef text, std::vector<std::string> &forms) {
       add("sparse+overwrite");
     else if (word == "embedding" || word == "lora_embedding")
       add("lora_embedding");
+    else if (llvm::is_contained(embeddedFormNames(), word))
+      add(word);
     else if (word != "dora")
-      add(word); // a definition, if there is one
+      return unknownForm(word);
   }
   if (dora)
     add("lora+dora");

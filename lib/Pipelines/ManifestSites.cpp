@@ -129,6 +129,11 @@ Status ManifestBuilder::addSlot(ModuleOp module, DictionaryAttr attr) {
   return Error{"slot '" + name + "': the graph can serve it nowhere" + why};
 }
 
+static ArrayRef<NamedAttribute> entriesOf(DictionaryAttr update, StringRef name) {
+  auto entries = update.getAs<DictionaryAttr>(name);
+  return entries ? entries.getValue() : ArrayRef<NamedAttribute>();
+}
+
 Status ManifestBuilder::addAdapter(DictionaryAttr attr) {
   std::string name = attr.getAs<StringAttr>("name").getValue().str();
   artifact::Adapter &adapter = *manifest.add_adapters();
@@ -153,12 +158,12 @@ Status ManifestBuilder::addAdapter(DictionaryAttr attr) {
     if (auto tasks = update.getAs<IntegerAttr>("tasks"))
       entry.set_tasks(tasks.getInt());
     entry.set_scale(update.getAs<FloatAttr>("scale").getValueAsDouble());
-    for (NamedAttribute each : update.getAs<DictionaryAttr>("scalars")) {
+    for (NamedAttribute each : entriesOf(update, "scalars")) {
       artifact::FormScalar &scalar = *entry.add_scalars();
       scalar.set_name(each.getName().str());
       scalar.set_by_default(cast<FloatAttr>(each.getValue()).getValueAsDouble());
     }
-    for (NamedAttribute each : update.getAs<DictionaryAttr>("integers")) {
+    for (NamedAttribute each : entriesOf(update, "integers")) {
       artifact::FormInteger &integer = *entry.add_integers();
       integer.set_name(each.getName().str());
       integer.set_by_default(cast<IntegerAttr>(each.getValue()).getInt());

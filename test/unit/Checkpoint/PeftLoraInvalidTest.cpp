@@ -32,8 +32,8 @@ TEST_F(PeftInvalid, Configuration) {
 
 TEST_F(PeftInvalid, OtherMethods) {
   lora(q);
-  config["peft_type"] = "LOHA";
-  EXPECT_ERROR("'peft_type' is 'LOHA'");
+  config["peft_type"] = "BOFT";
+  EXPECT_ERROR("'peft_type' is 'BOFT', which is not supported; HRA, IA3, LOHA");
 }
 
 TEST_F(PeftInvalid, FieldsThatChangeTheResult) {
