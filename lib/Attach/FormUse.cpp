@@ -3,6 +3,7 @@
 // A form at a parameter: fit by its signature, then adapter.apply and the way back to the graph's layout.
 #include "lib/Attach/FormUse.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/OwnForm.h"
 #include "lib/Forms/FormLibrary.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -188,6 +189,27 @@ Update adapter::delivered(const Update &update, const ModuleParameter &weight) {
 bool adapter::keepsNoBias(const Update &update, MLIRContext *context) {
   FormOp form = FormLibrary::get(context).find(update.form, "linear");
   return form && form.keepsNoBias();
+}
+
+checkpoint::Status adapter::placeOwnForm(checkpoint::Adapter &adapter, MLIRContext *context) {
+  if (!adapter.own)
+    return checkpoint::Done{};
+  FormLibrary &library = FormLibrary::get(context);
+  std::vector<checkpoint::OwnRole> roles;
+  std::string known, hash;
+  for (FormOp form : library.all()) {
+    StringRef name = form.getSymName().split('.').first;
+    known += (known.empty() ? "" : ", ") + name.str();
+    if (name != adapter.own->form)
+      continue;
+    hash = library.hashOf(form);
+    for (const forms::Role &role : form.getSignature().roles)
+      roles.push_back({role.name, role.isShared});
+  }
+  if (hash.empty())
+    return Error{adapter.path + ": its form '" + adapter.own->form +
+                 "' is not defined; give the definition with --forms FILE. Defined are " + known};
+  return checkpoint::placeOwnForm(adapter, roles, hash);
 }
 
 void adapter::addBiasUpdates(checkpoint::Adapter &adapter, MLIRContext *context) {

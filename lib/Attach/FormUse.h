@@ -40,6 +40,9 @@ checkpoint::Update delivered(const checkpoint::Update &update, const ModuleParam
 /// Whether what a form makes of a bias is nothing where there is none.
 bool keepsNoBias(const checkpoint::Update &update, mlir::MLIRContext *context);
 
+/// Places the tensors of an adapter whose form is its user's own.
+checkpoint::Status placeOwnForm(checkpoint::Adapter &adapter, mlir::MLIRContext *context);
+
 /// Adds to an adapter what its forms make of biases, as updates of their own behind those of the weights.
 void addBiasUpdates(checkpoint::Adapter &adapter, mlir::MLIRContext *context);
 

@@ -107,6 +107,8 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
     Result<checkpoint::Adapter> contents = checkpoint::readAdapter(request.path);
     if (!contents)
       return contents.error();
+    if (Status status = placeOwnForm(*contents, module.getContext()); !status)
+      return status;
     if (Status status = settleTask(request, *contents); !status)
       return status;
     if (Status status = renameModules(*contents, options.renamings, isUsed); !status)

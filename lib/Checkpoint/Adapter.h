@@ -7,6 +7,7 @@
 #include "lib/Checkpoint/Result.h"
 #include "lib/Checkpoint/Tensor.h"
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -91,6 +92,8 @@ struct Adapter {
   std::string hash;         // XXH3-128 of tensors and configuration, hexadecimal
   std::vector<Update> updates;
   std::optional<Classifier> classifier;
+  std::shared_ptr<const struct OwnForm>
+      own; // of a user's own form, whose updates come with its definition (OwnForm.h)
 
   int64_t tasks() const; // that it tells apart; 0: it does not
   // Makes plain updates of masked ones, for where none but their sum, mean or selection is ever looked at.

@@ -3,6 +3,7 @@
 // PEFT's folders: hands them to the reader of their method.
 #include "lib/Checkpoint/AdapterTensors.h"
 #include "lib/Checkpoint/Formats.h"
+#include "lib/Checkpoint/OwnForm.h"
 #include <algorithm>
 #include <map>
 
@@ -13,6 +14,7 @@ static const std::map<std::string, decltype(&readPeftLora)> readers = {
     {"lora", readPeftLora},
     {"poly", readPeftPoly},
     {"shira", readPeftShira},
+    {"adapter_opt_form", readOwnForm},
     {"adapter_opt_sparse", readSparseFolder},
     {"adapter_opt_mixture", readMixture},
     {"xlora", readXlora},

@@ -2,6 +2,7 @@
 //
 // Reading definitions. Files of users are read like the library's own, but may define forms alone.
 #include "lib/Forms/FormLibrary.h"
+#include "lib/Checkpoint/Hash.h"
 #include "lib/Forms/EmbeddedForms.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
@@ -45,6 +46,29 @@ static LogicalResult inlineCalls(FormOp form, ModuleOp helpers) {
   return form.emitOpError("calls helpers that call themselves");
 }
 
+// What bodies of users may do: compute on tensors. Loops that may not end, memory, and code of other kinds are not
+// among it.
+static LogicalResult verifyAllowed(FormOp form) {
+  WalkResult result = form.getBody().walk([&](Operation *op) {
+    StringRef dialect = op->getName().getDialectNamespace(), name = op->getName().getStringRef();
+    bool isAllowed = dialect == "adapter" || dialect == "arith" || dialect == "math" || dialect == "linalg" ||
+                     dialect == "tensor" || name == "scf.for" || name == "scf.if" || name == "scf.yield" ||
+                     name == "func.call" || name == "affine.apply";
+    // Of this dialect, what forms are made of.
+    if (dialect == "adapter")
+      isAllowed =
+          isa<MapOpInterface, UpdateOpInterface, SymbolOp, WeightOp, BiasOp, IfGivenOp, YieldOp>(op) &&
+          !isa<ApplyOp, SelectOp>(op);
+    if (isAllowed)
+      return WalkResult::advance();
+    op->emitOpError(
+        "is not allowed in a form: bodies are made of adapter, arith, math, linalg and tensor ops, "
+        "scf.for and scf.if, and calls to helpers");
+    return WalkResult::interrupt();
+  });
+  return failure(result.wasInterrupted());
+}
+
 std::vector<std::string> adapter::embeddedFormNames() {
   constexpr StringLiteral start = "\nadapter.form @";
   std::vector<std::string> names;
@@ -63,7 +87,6 @@ LogicalResult FormLibrary::addText(StringRef text, StringRef name, bool isOwn) {
   sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, name), SMLoc());
   // Verified once helpers are in place: calls to them lead out of the file.
   ParserConfig config(context, /*verifyAfterParse=*/false);
-  SourceMgrDiagnosticHandler handler(sources, context);
   OwningOpRef<ModuleOp> parsed = parseSourceFile<ModuleOp>(sources, config);
   if (!parsed)
     return failure();
@@ -76,6 +99,8 @@ LogicalResult FormLibrary::addText(StringRef text, StringRef name, bool isOwn) {
     op.remove();
     module->push_back(&op);
     auto form = dyn_cast<FormOp>(op);
+    if (form && !isOwn && failed(verifyAllowed(form)))
+      return failure();
     if (form && (failed(inlineCalls(form, *module)) || failed(verify(form))))
       return failure();
   }
@@ -102,7 +127,7 @@ FormLibrary &FormLibrary::get(MLIRContext *context) {
 LogicalResult FormLibrary::addFile(const std::string &path) {
   auto file = llvm::MemoryBuffer::getFile(path, /*IsText=*/true);
   if (!file)
-    return emitError(UnknownLoc::get(context)) << path << ": " << file.getError().message();
+    return emitError(UnknownLoc::get(context)) << "--forms " << path << ": " << file.getError().message();
   return addText((*file)->getBuffer(), path, false);
 }
 
@@ -111,6 +136,13 @@ FormOp FormLibrary::find(StringRef name, StringRef kind) const {
   if (auto own = forms.lookupSymbol<FormOp>((name + "." + kind).str()))
     return own;
   return forms.lookupSymbol<FormOp>(name);
+}
+
+std::string FormLibrary::hashOf(FormOp form) const {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  form->print(stream, OpPrintingFlags().useLocalScope());
+  return checkpoint::hashBytes(text.data(), text.size());
 }
 
 bool FormLibrary::has(StringRef name) const {

@@ -24,6 +24,8 @@ public:
   /// The form of a name on a kind of parameter: "<name>.<kind>" where there is one, else "<name>"; null where none.
   FormOp find(llvm::StringRef name, llvm::StringRef kind) const;
   bool has(llvm::StringRef name) const;
+  /// A hash of what a form says and computes, hexadecimal: of its text as it is printed.
+  std::string hashOf(FormOp form) const;
   /// All, in the order of their names.
   std::vector<FormOp> all() const;
 

@@ -166,7 +166,7 @@ static Error unknownForm(StringRef word) {
 }
 
 // The forms of updates behind the words of a slot: dora is what it makes of the low-rank forms beside it.
-static Status readForms(StringRef text, std::vector<std::string> &forms) {
+static Status readForms(StringRef text, bool hasForms, std::vector<std::string> &forms) {
   llvm::SmallVector<StringRef> words;
   text.split(words, '+');
   bool dora = llvm::is_contained(words, "dora");
@@ -182,7 +182,7 @@ static Status readForms(StringRef text, std::vector<std::string> &forms) {
       add("sparse+overwrite");
     else if (word == "embedding" || word == "lora_embedding")
       add("lora_embedding");
-    else if (llvm::is_contained(embeddedFormNames(), word))
+    else if (hasForms ? word != "dora" : llvm::is_contained(embeddedFormNames(), word.str()))
       add(word);
     else if (word != "dora")
       return unknownForm(word);
@@ -194,7 +194,7 @@ static Status readForms(StringRef text, std::vector<std::string> &forms) {
   return Done{};
 }
 
-static Result<SlotRequest> parseSlot(StringRef value) {
+static Result<SlotRequest> parseSlot(StringRef value, bool hasForms) {
   auto wrong = [&](const llvm::Twine &what) {
     return Error{("--adapter-slot " + value + ": " + what +
                   "; expected NAME:FORM[+FORM...][,rank=R][,modules=GLOB[,GLOB...]][@TIME]")
@@ -223,7 +223,7 @@ static Result<SlotRequest> parseSlot(StringRef value) {
   }
   llvm::SmallVector<StringRef> fields;
   rest.split(fields, ',');
-  if (Status status = readForms(fields[0], request.forms); !status)
+  if (Status status = readForms(fields[0], hasForms, request.forms); !status)
     return wrong(status.error().message);
   bool modules = false, rank = false;
   for (StringRef field : llvm::ArrayRef(fields).drop_front()) {
@@ -314,7 +314,7 @@ Result<AdapterOptions> adapter::parseAdapterOptions(const AdapterTexts &texts) {
     options.adapters.push_back(std::move(*request));
   }
   for (const std::string &value : texts.slots) {
-    Result<SlotRequest> request = parseSlot(value);
+    Result<SlotRequest> request = parseSlot(value, texts.hasForms);
     if (!request)
       return request.error();
     if (Status status = take("--adapter-slot", value, request->name); !status)

@@ -88,7 +88,9 @@ static Status readPairs(const Words &words, CommandLine &line) {
 static Status readExtendedOptions(const Words &words, CommandLine &line) {
   if (Status status = readPairs(words, line); !status)
     return status;
-  Result<AdapterOptions> requests = parseAdapterOptions({words.adapters, words.slots, words.bindings});
+  line.forms = words.forms;
+  Result<AdapterOptions> requests =
+      parseAdapterOptions({words.adapters, words.slots, words.bindings, !words.forms.empty()});
   if (!requests)
     return requests.error();
   line.adapters = std::move(*requests);

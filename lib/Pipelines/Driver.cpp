@@ -7,6 +7,7 @@
 #include "lib/Checkpoint/Work.h"
 #include "lib/Compile/Passes.h"
 #include "lib/Conversion/Passes.h"
+#include "lib/Forms/FormLibrary.h"
 #include "lib/Pipelines/Archives.h"
 #include "lib/Pipelines/Compile.h"
 #include "lib/Pipelines/Files.h"
@@ -167,6 +168,9 @@ static void warnOfMerged(ArrayRef<Merged> merged, const AttachReport &report, co
 // Binds the adapters. Nothing where compilation goes on, else the exit code.
 static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &line, const Console &console) {
   AttachReport report;
+  for (const std::string &file : line.forms)
+    if (failed(FormLibrary::get(module.getContext()).addFile(file)))
+      return inputAtFault;
   std::vector<Merged> merged = mergedInto(module);
   if (Status status =
           attachAdapters(module, line.adapters.adapters, line.adapters.slots, line.attach, report);

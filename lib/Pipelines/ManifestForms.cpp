@@ -2,6 +2,7 @@
 //
 // Definitions of forms in the manifest: what they ask of an adapter.
 #include "dialects/Adapter/IR/AdapterOps.h"
+#include "lib/Forms/FormLibrary.h"
 #include "lib/Pipelines/Manifest.h"
 
 using namespace mlir;
@@ -44,6 +45,7 @@ static void fill(FormOp form, artifact::FormDefinition &row) {
   addAll(form.getDefinitions(), row.mutable_definitions());
   addAll(form.getRequirements(), row.mutable_requirements());
   addAll(form.getSliceable(), row.mutable_sliceable());
+  row.set_hash(FormLibrary::get(form.getContext()).hashOf(form));
   row.set_makes_bias(form.makesBias());
   row.set_keeps_no_bias(form.keepsNoBias());
 }

@@ -24,6 +24,7 @@ llvm::ArrayRef<OptionEntry> adapter::optionTable() {
        "An adapter; TIME: build (default), switch, call, row, row-token, auto", &Words::adapters},
       {"adapter-slot", "NAME:FORMS[,rank=R][@TIME]",
        "Room for adapters that come later; FORMS as in lora+dora+replace", &Words::slots},
+      {"forms", "FILE.mlir", "Definitions of methods of your own (docs/own-method.md)", &Words::forms},
       {"bind", "NAME.PROPERTY@call",
        "What each call may set, scale or rank; NAME.task=N: the task that is meant", &Words::bindings},
       {"check", "", "Report where the adapters go, to standard output or -o; compile nothing", &Words::check},

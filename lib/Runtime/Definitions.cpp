@@ -3,6 +3,7 @@
 // See Definitions.h. The same checks as the compiler's, on what the manifest says.
 #include "lib/Runtime/Definitions.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/OwnForm.h"
 #include <algorithm>
 
 namespace adapter::runtime {
@@ -111,6 +112,26 @@ Result<std::string> labelOf(const artifact::FormDefinition &definition, const Up
   for (const auto &[role, tensor] : update.tensors)
     roles.insert(role);
   return signature->label(roles) + (update.ofBias ? ":bias" : "");
+}
+
+Status placeOwnForm(const artifact::Manifest &manifest, checkpoint::Adapter &adapter) {
+  if (!adapter.own)
+    return Done{};
+  std::vector<checkpoint::OwnRole> roles;
+  std::string known, hash;
+  for (const artifact::FormDefinition &form : manifest.forms()) {
+    std::string name = form.name().substr(0, form.name().find('.'));
+    known += (known.empty() ? "" : ", ") + name;
+    if (name != adapter.own->form)
+      continue;
+    hash = form.hash();
+    for (const artifact::FormRole &role : form.roles())
+      roles.push_back({role.name(), role.shared()});
+  }
+  if (hash.empty())
+    return Error{adapter.path + ": its form '" + adapter.own->form +
+                 "' is not in this artifact; it has: " + (known.empty() ? "none" : known)};
+  return checkpoint::placeOwnForm(adapter, roles, hash);
 }
 
 void addBiasUpdates(const artifact::Manifest &manifest, checkpoint::Adapter &adapter) {

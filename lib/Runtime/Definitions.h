@@ -24,6 +24,9 @@ const artifact::FormDefinition *findDefinition(const artifact::Manifest &manifes
 checkpoint::Result<std::string> labelOf(const artifact::FormDefinition &definition,
                                         const checkpoint::Update &update);
 
+// Places the tensors of an adapter whose form is its user's own.
+checkpoint::Status placeOwnForm(const artifact::Manifest &manifest, checkpoint::Adapter &adapter);
+
 // Adds what forms make of biases, as updates of their own behind those of the weights.
 void addBiasUpdates(const artifact::Manifest &manifest, checkpoint::Adapter &adapter);
 

@@ -252,6 +252,8 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
   Result<checkpoint::Adapter> adapter = checkpoint::readAdapter(path);
   if (!adapter)
     return adapter.error();
+  if (Status status = placeOwnForm(artifact.manifest, *adapter); !status)
+    return status.error();
   adapter->foldMasks();
   addBiasUpdates(artifact.manifest, *adapter);
   for (Update &update : adapter->updates)

@@ -215,6 +215,11 @@ Error Binder::mismatch(const Role &role, const Given &tensor) const {
     text += (isFirst ? "" : " or ") + expected(list, used);
     isFirst = false;
   }
+  // What defined symbols are made of is said too.
+  for (size_t round = 0; round < signature.definitions.size(); ++round)
+    for (const Definition &definition : signature.definitions)
+      if (used.count(definition.symbol))
+        used.insert(definition.value.reads().begin(), definition.value.reads().end());
   std::string with;
   for (const std::string &name : used)
     if (auto value = symbols.find(name); value != symbols.end())

@@ -17,7 +17,6 @@ from adapter_opt.runtime import Model
 
 ADAPTER_TIMES = ("build", "switch", "call", "row", "row-token", "auto")
 SLOT_TIMES = ("load", "switch", "call", "row", "row-token")
-FORMS = ("lora", "dora", "embedding", "rows", "sparse", "overwrite", "add", "replace")
 PROPERTIES = ("scale", "rank", "task")
 
 
@@ -58,7 +57,7 @@ class Adapter:
 class Slot:
     """Room for adapters that arrive later, by Model.load_adapter.
 
-    forms: of their updates, of "lora", "dora", "embedding", "rows", "add" and "replace", joined by "+".
+    forms: of their updates, as in "lora+dora+replace": names of methods, those of your own too, joined by "+".
     time: when they are bound, one of "load", "switch", "call", "row" and "row-token".
     rank: the highest that is taken; None means any.
     modules: globs over the paths of modules, or over their ends; none means all modules.
@@ -72,8 +71,7 @@ class Slot:
     bind: tuple[str, ...] = ()
 
     def __post_init__(self):
-        for form in arguments.text("forms", self.forms).split("+"):
-            arguments.one_of("form", form, FORMS)
+        arguments.text("forms", self.forms)
         arguments.one_of("time", self.time, SLOT_TIMES)
         if self.rank is not None:
             arguments.whole("rank", self.rank, least=1)
@@ -161,6 +159,12 @@ def _claim_arguments(
     return words + [flag for flag, wanted in flags.items() if wanted]
 
 
+def _form_arguments(forms):
+    if isinstance(forms, (str, bytes, os.PathLike)):
+        raise TypeError("forms must be a list of paths")
+    return [arguments.path("a file of forms", file, exists=False) for file in forms]
+
+
 def _needed(base, adapters, claims):
     """The paths that must exist."""
     paths = [
@@ -176,17 +180,21 @@ def compile(
     target: str = "cpu:native",
     threads: int = 0,
     slots: dict[str, Slot] | None = None,
+    forms=(),
     **claims,
 ) -> "CompiledModel":
     """Compiles an ONNX file with its adapters (a dict of Adapter or paths by name) and room for more (a dict
-    of Slot by name); returns the model, open.
+    of Slot by name); returns the model, open. forms are files with definitions of methods of your own
+    (docs/own-method.md).
 
     Its method save(path) keeps the artifact. target is adapter-opt's option; threads work on one call of the
     model, 0 means as many as there are processors. claims are the keywords ignore_missing, renamed,
     checkpoint, no_base, allow_other_base and require_proof: how adapters find their modules (docs/attach.md).
     """
     words = [*_adapter_arguments(adapters), *_slot_arguments(slots), *_claim_arguments(**claims)]
-    needed = _needed(base, adapters, claims)
+    files = _form_arguments(forms)
+    words += [f"--forms={file}" for file in files]
+    needed = [*_needed(base, adapters, claims), *files]
     arguments.whole("threads", threads)
     arguments.text("target", target)
     folder = temporary.Folder()
@@ -211,24 +219,31 @@ def merge(
     base: str | os.PathLike,
     adapters: dict[str, Adapter | str | os.PathLike],
     output: str | os.PathLike,
+    forms=(),
     **claims,
 ) -> None:
     """Writes `output`, an ONNX file with the adapters (a dict of paths or Adapter by name) folded in. A file
     of that name is replaced once the new one is complete.
 
-    claims: as for compile.
+    forms and claims: as for compile.
     """
     words = [*_adapter_arguments(adapters), *_claim_arguments(**claims)]
-    needed = [*_needed(base, adapters, claims), os.path.dirname(os.path.abspath(output))]
+    files = _form_arguments(forms)
+    words += [f"--forms={file}" for file in files]
+    needed = [*_needed(base, adapters, claims), *files, os.path.dirname(os.path.abspath(output))]
     run(base, *words, "-o", output, needed=needed)
 
 
-def check(base: str | os.PathLike, adapters: dict[str, Adapter | str | os.PathLike], **claims) -> dict:
+def check(
+    base: str | os.PathLike, adapters: dict[str, Adapter | str | os.PathLike], forms=(), **claims
+) -> dict:
     """Where each update of the adapters goes and what proves it, as a dict; a ValueError where something is
     left over.
 
-    claims: as for compile.
+    forms and claims: as for compile.
     """
     words = [*_adapter_arguments(adapters), *_claim_arguments(**claims)]
-    needed = _needed(base, adapters, claims)
+    files = _form_arguments(forms)
+    words += [f"--forms={file}" for file in files]
+    needed = [*_needed(base, adapters, claims), *files]
     return json.loads(run(base, *words, "--check", "--report=json", needed=needed))

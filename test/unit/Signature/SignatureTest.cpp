@@ -59,10 +59,11 @@ TEST(Signature, BindsAndComputes) {
 }
 
 TEST(Signature, SaysWhatWasExpected) {
-  EXPECT_EQ(
-      problem(oft(), linear(10, 64), {{"R", {"q.oft_R.weight", {3, 120}}}}),
-      "'q.oft_R.weight' has shape [3, 120], expected [blocks | 1, p] = [4 | 1, 120] with blocks = 4, p = 120 "
-      "for the graph's linear [10, 64] (node)");
+  EXPECT_EQ(problem(oft(), linear(10, 64), {{"R", {"q.oft_R.weight", {3, 120}}}}),
+            "'q.oft_R.weight' has shape [3, 120], expected [blocks | 1, p] = [4 | 1, 120] with b = 16, "
+            "blocks = 4, cols = 64, "
+            "p = 120 "
+            "for the graph's linear [10, 64] (node)");
   EXPECT_NE(problem(oft(), linear(10, 60), {{"R", {"R", {4, 120}}}}).find("60 is not a multiple of 16"),
             std::string::npos);
   EXPECT_NE(problem(oft(), linear(10, 64), {{"R", {"R", {4, 119}}}}).find("not a multiple"),
