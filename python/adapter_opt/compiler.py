@@ -57,7 +57,7 @@ class Adapter:
 class Slot:
     """Room for adapters that arrive later, by Model.load_adapter.
 
-    forms: of their updates, as in "lora+dora+replace": names of methods, those of your own too, joined by "+".
+    forms: of their updates, as in "lora+dora+replace": names of methods, your own too, joined by "+".
     time: when they are bound, one of "load", "switch", "call", "row" and "row-token".
     rank: the highest that is taken; None means any.
     modules: globs over the paths of modules, or over their ends; none means all modules.

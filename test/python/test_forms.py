@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Methods that are definitions (lib/Forms/Library), in every mode, against PEFT: rotations (OFT), scalings
-(IA3), reflections (HRA), products of random matrices (VeRA), Kronecker (LoKr) and elementwise (LoHa) products;
+(IA3), reflections (HRA), products of random matrices (VeRA), Kronecker (LoKr) and elementwise products (LoHa);
 and eight kinds in one batch."""
 
 import copy
