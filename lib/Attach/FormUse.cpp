@@ -13,6 +13,11 @@ using checkpoint::Error;
 using checkpoint::Result;
 using checkpoint::Update;
 
+// What attaching still knows by what its strings mean; code is made of their definitions.
+static bool isNamedByStrings(StringRef name) {
+  return llvm::is_contained({"lora", "sparse", "overwrite", "rows", "replace", "add"}, name);
+}
+
 forms::Place adapter::placeOf(const ModuleParameter &parameter) {
   forms::Place place;
   place.kind = stringifySiteKind(parameter.kind).str();
@@ -38,7 +43,7 @@ FormOp adapter::definitionOf(const Update &update, const ModuleParameter &parame
     return {};
   // The bias is of a module with a weight of one of the form's kinds.
   FormLibrary &library = FormLibrary::get(value.getContext());
-  if (update.form == "lora" || update.form == "sparse")
+  if (isNamedByStrings(update.form))
     return {};
   return library.find(update.form, update.ofBias ? "linear" : stringifySiteKind(parameter.kind));
 }
@@ -128,7 +133,7 @@ static bool isBias(const ModuleParameter &parameter) {
 static FormOp definitionAt(StringRef form, const ModuleParameter &parameter) {
   ParameterOp value = parameter.value;
   StringRef name = splitName(form).first;
-  if (!value || name == "lora" || name == "sparse")
+  if (!value || isNamedByStrings(name))
     return {};
   FormLibrary &library = FormLibrary::get(value.getContext());
   FormOp own = library.find(name, stringifySiteKind(parameter.kind));
@@ -140,7 +145,7 @@ static FormOp definitionAt(StringRef form, const ModuleParameter &parameter) {
 
 bool adapter::isDefinition(StringRef form, MLIRContext *context) {
   StringRef name = splitName(form).first;
-  return name != "lora" && name != "sparse" && FormLibrary::get(context).has(name);
+  return !isNamedByStrings(name) && FormLibrary::get(context).has(name);
 }
 
 bool adapter::hasRoomFor(StringRef form, const ModuleParameter &parameter) {

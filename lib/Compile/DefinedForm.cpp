@@ -7,6 +7,7 @@
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Compile/Generate.h"
 #include "lib/Compile/NormalForm.h"
+#include "lib/Compile/Passes.h"
 #include "lib/Forms/FormLibrary.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -61,6 +62,7 @@ private:
   Value paddedUp(Value outer);
   std::optional<SmallVector<Value>> factored(std::vector<int> &slots);
   SmallVector<Value> elements(Value places, Value values);
+  Value differences(const PutElements &put);
   SmallVector<Value> storedPlace(B &at, ValueRange element);
 
   B b;
@@ -108,6 +110,8 @@ void Writer::begin(StringRef name, ArrayRef<Type> parameters) {
   types.push_back(RankedTensorType::get(signature.scalars.size(), b.getF64Type()));
   types.push_back(RankedTensorType::get(symbols.size(), b.getI64Type()));
   function = func::FuncOp::create(b, name, b.getFunctionType(types, {}));
+  if (FormOp(use.form).getChecked())
+    function->setAttr(checkedAttribute, b.getUnitAttr());
   b.setInsertionPointToStart(function.addEntryBlock());
 }
 
@@ -256,12 +260,36 @@ SmallVector<Value> Writer::elements(Value places, Value values) {
   return {turned, narrowed(values)};
 }
 
+// What is to be added to the stored weight so that elements become what is put there.
+Value Writer::differences(const PutElements &put) {
+  return generateTensor(b, sizeOf(put.values, 0), b.getF64Type(), [&](B &inner, ValueRange at) -> Value {
+    SmallVector<Value> element;
+    for (int64_t axis : {0, 1}) {
+      Value which = arith::ConstantIndexOp::create(inner, axis);
+      Value index = tensor::ExtractOp::create(inner, put.places, ValueRange{which, at[0]});
+      element.push_back(arith::IndexCastOp::create(inner, inner.getIndexType(), index));
+    }
+    Value old = tensor::ExtractOp::create(inner, argument(0), storedPlace(inner, element));
+    Value way = arith::SubFOp::create(inner, tensor::ExtractOp::create(inner, put.values, at),
+                                      arith::ExtFOp::create(inner, inner.getF64Type(), old));
+    return put.share ? arith::MulFOp::create(inner, way, put.share).getResult() : way;
+  });
+}
+
 // The outputs of prepare where the update has a factored shape.
 std::optional<SmallVector<Value>> Writer::factored(std::vector<int> &slots) {
   FormInputs given = inputs();
   FormResult made = instantiateForm(b, use.form, given);
-  std::optional<NormalForm> form = normalFormOf(b, made.update, [&] { return weightSeen(); });
   bool isLinear = use.kind == SiteKind::Linear;
+  if (auto columns = putColumns(made.update); columns && !isLinear) {
+    slots = {2, 3};
+    return SmallVector<Value>{columns->first, transposedNarrow(columns->second)};
+  }
+  if (std::optional<PutElements> put = putElements(made.update); put && isLinear) {
+    slots = {5, 6};
+    return elements(put->places, differences(*put));
+  }
+  std::optional<NormalForm> form = normalFormOf(b, made.update, [&] { return weightSeen(); });
   if (!form || (!isLinear && form->gain))
     return std::nullopt;
   SmallVector<Value> results;
@@ -351,8 +379,12 @@ void adapter::addPrepare(ModuleOp module, const DefinedForm &use, Packing packin
 bool adapter::changesFew(const DefinedForm &use) {
   auto add = dyn_cast_if_present<AddOp>(
       yieldedBy(use.form, [&](StringRef role) { return use.roles.count(role.str()) > 0; }));
-  if (!add || use.ofBias)
+  if (use.ofBias)
     return false;
+  if (!add) {
+    Operation *yielded = yieldedBy(use.form, [&](StringRef role) { return use.roles.count(role.str()) > 0; });
+    return yielded && yielded->getNumResults() && putElements(yielded->getResult(0)).has_value();
+  }
   SmallVector<MapFactor> factors = factorsOf(add.getMap());
   return factors.size() == 1 && isa<GatherOp>(*factors[0].map);
 }

@@ -200,7 +200,7 @@ Result<std::vector<Tensor>> Evaluator::run(llvm::StringRef name, llvm::ArrayRef<
   int32_t status = function.entry(&arguments);
   for (void *memory : call.memory)
     std::free(memory);
-  if (status != 0)
+  if (status != 0 || !call.failure.empty())
     return Error{call.failure.empty() ? "evaluation failed" : call.failure};
   return std::move(call.outputs);
 }

@@ -168,6 +168,8 @@ OwningOpRef<ModuleOp> MergePass::outline(const Slice &slice, MaterializeOp op) {
     if (auto apply = dyn_cast<ApplyOp>(each); apply && !module->lookupSymbol(apply.getFormAttr()))
       builder.clone(*SymbolTable::lookupNearestSymbolFrom(apply, apply.getFormAttr()));
   auto function = func::FuncOp::create(builder, loc, functionName, builder.getFunctionType(types, result));
+  if (llvm::any_of(module->getOps<FormOp>(), [](FormOp form) { return form.getChecked(); }))
+    function->setAttr(checkedAttribute, builder.getUnitAttr());
   // Parameters are mapped files, and the base is compared with what becomes of it.
   for (unsigned i = 0; i < types.size(); ++i)
     function.setArgAttr(i, "bufferization.writable", BoolAttr::get(&getContext(), false));
@@ -215,6 +217,7 @@ FailureOr<Evaluator *> MergePass::compile(const Slice &slice, MaterializeOp op) 
   lowering.addPass(createLowerMaterializePass());
   // Bodies of forms compute on whole tensors.
   lowering.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
+  lowering.addNestedPass<func::FuncOp>(createCheckBoundsPass());
   if (failed(lowering.run(*module)) || checkpoint::isCancelled())
     return failure();
   Result<std::unique_ptr<Evaluator>> compiled = Evaluator::compile(*module);

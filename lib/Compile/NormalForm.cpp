@@ -153,3 +153,24 @@ std::optional<std::pair<Value, Value>> adapter::addedElements(B &b, ArrayRef<Add
     return std::nullopt;
   return std::pair(Value(gather.getPlaces()), scaledBy(b, gather.getValues(), terms[0].scale));
 }
+
+std::optional<PutElements> adapter::putElements(Value update) {
+  Value share;
+  if (auto scale = update.getDefiningOp<ScaleOp>()) {
+    share = scale.getFactor();
+    update = scale.getSource();
+  }
+  auto sparse = update.getDefiningOp<SparseOp>();
+  bool puts = sparse && sparse.getMode() == SparseMode::Overwrite;
+  if (!puts || sparse.getSupport() != SparseSupport::Coordinates)
+    return std::nullopt;
+  return PutElements{sparse.getIndices(), sparse.getValues(), share};
+}
+
+std::optional<std::pair<Value, Value>> adapter::putColumns(Value update) {
+  auto sparse = update.getDefiningOp<SparseOp>();
+  bool puts = sparse && sparse.getMode() == SparseMode::Overwrite;
+  if (!puts || sparse.getSupport() != SparseSupport::Columns)
+    return std::nullopt;
+  return std::pair(Value(sparse.getIndices()), Value(sparse.getValues()));
+}

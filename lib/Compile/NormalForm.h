@@ -31,6 +31,16 @@ std::optional<NormalForm> normalFormOf(mlir::ImplicitLocOpBuilder &builder, mlir
 DenseFactors stackedFactors(mlir::ImplicitLocOpBuilder &builder, llvm::ArrayRef<AddedTerm> terms,
                             mlir::Value columns);
 
+/// Elements that an update puts in the weight's place: (output, column) [2, count] and values [count] of f64, and how
+/// much of their way they go (null: all). Nothing where the update does more, or something else.
+struct PutElements {
+  mlir::Value places, values, share;
+};
+std::optional<PutElements> putElements(mlir::Value update);
+
+/// Columns that an update puts in the weight's place: indices [n] and values [out, n] of f64.
+std::optional<std::pair<mlir::Value, mlir::Value>> putColumns(mlir::Value update);
+
 /// The terms as elements [2, count] of (output, column) and their values [count], where all that is added is one map of
 /// few elements.
 std::optional<std::pair<mlir::Value, mlir::Value>> addedElements(mlir::ImplicitLocOpBuilder &builder,

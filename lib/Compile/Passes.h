@@ -8,6 +8,9 @@
 
 namespace adapter {
 
+/// Of functions made of forms that users bring.
+inline constexpr const char *checkedAttribute = "adapter.checked";
+
 #define GEN_PASS_DECL
 #include "lib/Compile/Passes.h.inc"
 #define GEN_PASS_REGISTRATION

@@ -107,4 +107,31 @@ def PartitionExpertsPass : Pass<"adapter-partition-experts", "mlir::ModuleOp"> {
   let statistics = [Statistic<"numPlaced", "num-placed", "Layers of experts that were placed">];
 }
 
+def CheckBoundsPass : Pass<"adapter-check-bounds", "mlir::func::FuncOp"> {
+  let summary = "Check what users' forms compute as they run";
+  let description = [{
+    In functions with the attribute `adapter.checked`, elements that are read or written get a check that they lie within
+    their tensor, and ops whose sizes must fit one that they do (upstream's RuntimeVerifiableOpInterface). A check that
+    fails makes the call fail.
+
+    ```mlir
+    // before
+    func.func @example(%x: tensor<?xf64>, %i: index) -> f64 attributes {adapter.checked} {
+      %e = tensor.extract %x[%i] : tensor<?xf64>
+      return %e : f64
+    }
+    // after
+    func.func @example(%x: tensor<?xf64>, %i: index) -> f64 attributes {adapter.checked} {
+      %c0 = arith.constant 0 : index
+      %n = tensor.dim %x, %c0 : tensor<?xf64>
+      %inside = arith.cmpi ult, %i, %n : index
+      cf.assert %inside, "a form reads or writes beyond a tensor"
+      %e = tensor.extract %x[%i] : tensor<?xf64>
+      return %e : f64
+    }
+    ```
+  }];
+  let dependentDialects = ["mlir::arith::ArithDialect", "mlir::cf::ControlFlowDialect", "mlir::tensor::TensorDialect"];
+}
+
 #endif // ADAPTER_LIB_COMPILE_PASSES_TD

@@ -101,6 +101,8 @@ LogicalResult FormLibrary::addText(StringRef text, StringRef name, bool isOwn) {
     auto form = dyn_cast<FormOp>(op);
     if (form && !isOwn && failed(verifyAllowed(form)))
       return failure();
+    if (form)
+      form.setChecked(!isOwn);
     if (form && (failed(inlineCalls(form, *module)) || failed(verify(form))))
       return failure();
   }

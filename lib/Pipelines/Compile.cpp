@@ -100,6 +100,7 @@ Status adapter::compileArtifact(ModuleOp module, const CompileOptions &options, 
   forms.addPass(createLowerMaterializePass());
   // Bodies of forms compute on whole tensors.
   forms.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
+  forms.addNestedPass<func::FuncOp>(createCheckBoundsPass());
   forms.addPass(createLinalgElementwiseOpFusionPass());
   forms.addPass(createLowerDivisionsPass());
   forms.addPass(createCanonicalizerPass());

@@ -196,6 +196,8 @@ Result<FormNumbers> bindDefinition(const artifact::FormDefinition &definition, c
   }
   FormNumbers numbers;
   for (const std::string &name : signature->symbolNames()) {
+    if (!signature->sliceable.empty() && name == signature->sliceable.front())
+      numbers.rank = static_cast<int64_t>(numbers.symbols.size());
     auto value = symbols->find(name);
     numbers.symbols.push_back(value == symbols->end() ? 0 : value->second);
   }

@@ -35,6 +35,7 @@ struct FormNumbers {
   std::vector<double> scalars;
   std::vector<int64_t> symbols;
   int64_t scale = -1; // which of the scalars is the scale
+  int64_t rank = -1;  // which of the symbols a rank setting is about
 };
 
 // Checks an update's tensors, brings them to the dimensions that the form's body wants, and collects its numbers.

@@ -95,11 +95,6 @@ Result<std::vector<Output>> run(const Artifact &artifact, Resources &resources,
   }
   for (size_t i = 0; i < tensors.size(); ++i)
     tensors[i] = leading(tensors[i], form.roles(static_cast<int>(i)), properties.rank);
-  // Graphs give vectors unit dimensions, and functions take values as the graph has them.
-  bool isVector = artifact.manifest.sites(update.site).kind() == artifact::VECTOR;
-  for (size_t i = 0; isVector && !base.dims.empty() && i < tensors.size(); ++i)
-    if (form.roles(static_cast<int>(i)) == "value")
-      tensors[i].shape = base.dims;
   std::vector<adapter_tensor_v1> inputs;
   inputs.push_back({base.data, base.dims.data(), static_cast<int32_t>(base.dims.size()), base.dtype});
   for (const Tensor &tensor : tensors)
@@ -107,6 +102,8 @@ Result<std::vector<Output>> run(const Artifact &artifact, Resources &resources,
                       static_cast<int32_t>(tensor.shape.size()), static_cast<int32_t>(tensor.dtype)});
   NumberInputs numbers;
   appendNumbers(update, scale, numbers, inputs);
+  if (int64_t at = update.numbers ? update.numbers->rank : -1; at >= 0 && properties.rank > 0)
+    numbers.symbols[at] = std::min(numbers.symbols[at], properties.rank);
   adapter_call_v1 call = {};
   call.inputs = inputs.data();
   call.input_count = static_cast<int64_t>(inputs.size());

@@ -69,6 +69,15 @@ Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std
     return Error{message + "the artifact cannot apply the form '" + form + "' there at the time '" +
                  timeName(time) + "'"};
   SiteUpdate update{siteIndex, form, scale, 0, {}, std::nullopt, nullptr};
+  for (auto &[role, tensor] : tensors) {
+    Result<Tensor> converted =
+        checkpoint::isFloat(tensor.dtype) ? checkpoint::toF32(tensor) : checkpoint::toI64(tensor);
+    if (!converted)
+      return Error{message + converted.error().message};
+    // A checkpoint's file may be overwritten while its adapter lives; the artifact's own files may not.
+    tensor =
+        origin == Origin::Checkpoint && converted->data == tensor.data ? copyTensor(*converted) : *converted;
+  }
   if (known->definition() && known->of_bias()) {
     // What the tensors fit is the weight beside the bias.
     if (Status status = bindBias(artifact, *known, siteIndex, from, tensors, update); !status)
@@ -84,24 +93,16 @@ Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std
     auto it = tensors.find(role);
     if (it == tensors.end())
       return Error{message + "the tensor '" + role + "' is missing"};
-    Result<Tensor> converted =
-        checkpoint::isFloat(it->second.dtype) ? checkpoint::toF32(it->second) : checkpoint::toI64(it->second);
-    if (!converted)
-      return Error{message + converted.error().message};
-    // A checkpoint's file may be overwritten while its adapter lives; the artifact's own files may not.
-    if (origin == Origin::Checkpoint && converted->data == it->second.data)
-      converted = copyTensor(*converted);
     if (role == "A")
-      update.rank = converted->shape.empty() ? 0 : converted->shape[0];
-    update.tensors.push_back(std::move(*converted));
+      update.rank = it->second.shape.empty() ? 0 : it->second.shape[0];
+    update.tensors.push_back(it->second);
   }
   if (tensors.size() != update.tensors.size())
     return Error{message + "the form '" + form + "' takes " + std::to_string(update.tensors.size()) +
                  " tensors, not " + std::to_string(tensors.size())};
-  if (known->definition())
-    return update;
-  if (Status status = checkShapes(site, *known, update.tensors); !status)
-    return Error{message + status.error().message};
+  if (!known->definition())
+    if (Status status = checkShapes(site, *known, update.tensors); !status)
+      return Error{message + status.error().message};
   return update;
 }
 

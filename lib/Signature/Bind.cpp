@@ -236,8 +236,10 @@ Status Binder::matchRole(const Role &role, const Given &tensor) {
     int64_t elements = 1;
     for (int64_t size : tensor.shape)
       elements *= size;
-    return tensor.shape == place.stored() || (isVector && elements == place.out) ? Status(Done{})
-                                                                                 : mismatch(role, tensor);
+    bool isFlat = place.kind == "convolution" && tensor.shape == Shape{place.out, place.columns()};
+    return tensor.shape == place.stored() || isFlat || (isVector && elements == place.out)
+               ? Status(Done{})
+               : mismatch(role, tensor);
   }
   if (role.layout == RoleLayout::Coordinates) {
     if (tensor.shape.size() != 2 || tensor.shape[0] != static_cast<int64_t>(place.stored().size()))

@@ -21,7 +21,8 @@ def Adapter_FormOp : Adapter_Op<"form", [Symbol, IsolatedFromAbove, SingleBlock]
     Merging, switching, batches by row, fit checks and the manifest all follow from it.
 
     Weights are seen as [out, cols]: those of a convolution with its input channels and taps as one dimension, tables of
-    an embedding transposed, as [dim, vocabulary], vectors as [n, 1].
+    an embedding transposed, as [dim, vocabulary], vectors as [n, 1]. `checked` is of forms that users bring: what is made
+    of them is checked as it runs.
 
     Example:
     ```mlir
@@ -51,7 +52,7 @@ def Adapter_FormOp : Adapter_Op<"form", [Symbol, IsolatedFromAbove, SingleBlock]
                        TypedArrayAttrBase<Adapter_ScalarAttr, "scalars">:$scalars,
                        TypedArrayAttrBase<Adapter_IntegerAttr, "whole numbers">:$integers,
                        StrArrayAttr:$choices, StrArrayAttr:$definitions, StrArrayAttr:$requirements,
-                       StrArrayAttr:$sliceable);
+                       StrArrayAttr:$sliceable, UnitAttr:$checked);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;

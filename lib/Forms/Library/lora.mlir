@@ -3,7 +3,7 @@
 // LoRA (arXiv 2106.09685) and DoRA (arXiv 2402.09353): W' = W + s B A, and with a magnitude each output's weights
 // brought to its length. PEFT: lora; the scale is lora_alpha / r or what rslora makes of it.
 adapter.form @lora for [linear, convolution, embedding]
-    roles(%A "A" : "r, cols" carried "cols", %B "B" : "out, r, 1.." carried "out",
+    roles(%A "A" : "r, cols; r, (cols)" carried "cols", %B "B" : "out, r, 1.." carried "out",
           %m "magnitude" : "out; 1, out, 1.." optional "dora" carried "out")
     scalars(%s "scale" = 1.0)
     sliceable("r") {

@@ -10,3 +10,11 @@ adapter.form @sparse for [linear, embedding, vector]
   %u = adapter.add %m scale %s
   adapter.yield %u : !adapter.update<tensor<?x?xf64>>
 }
+
+adapter.form @overwrite for [linear, embedding, vector]
+    roles(%i "indices" : "coordinates", %v "values" : "n")
+    scalars(%s "scale" = 1.0) {
+  %w = adapter.sparse overwrite coordinates %i, %v : tensor<?x?xi64>, tensor<?xf64> -> !adapter.update<tensor<?x?xf64>>
+  %u = adapter.scale %w, %s : !adapter.update<tensor<?x?xf64>>
+  adapter.yield %u : !adapter.update<tensor<?x?xf64>>
+}

@@ -154,8 +154,8 @@ TEST_F(TinyModel, LoadAtFault) {
   refuse(good, "swap", "no room for 'layers.0.up.weight'; it has room at: model.layers.0.down.weight");
   refuse(lora("b", "layers.1.up", 3, tinyHidden, tinyIn), "tenant", "no room for 'layers.1.up.weight'");
   refuse(lora("c", "layers.0.up", 5, tinyHidden, tinyIn), "tenant", "takes ranks up to 4");
-  refuse(lora("d", "layers.0.up", 3, tinyHidden, tinyIn + 1), "tenant", "the model has float32 [3, 3] there");
-  refuse(lora("e", "layers.0.up", 3, tinyHidden + 1, tinyIn), "tenant", "the model has float32 [4, 3] there");
+  refuse(lora("d", "layers.0.up", 3, tinyHidden, tinyIn + 1), "tenant", "expected [r, cols] = [r, 3]");
+  refuse(lora("e", "layers.0.up", 3, tinyHidden + 1, tinyIn), "tenant", "expected [out, r] = [4, 3]");
   refuse(folder / "none", "tenant", "does not exist");
   EXPECT_EQ(adapter_rt_load_adapter(model, "-", good.c_str(), "tenant"), ADAPTER_RT_INVALID);
   // Nothing of it is left.

@@ -25,6 +25,7 @@ static void addForm(artifact::Site &site, const char *form, std::vector<std::str
   made.set_form(form);
   for (const std::string &role : roles)
     made.add_roles(role);
+  made.set_definition(std::string(form) == "lora" ? 1 : 2);
   made.set_materialise(materialise);
   made.set_prepare(prepare);
   for (int slot : slots)
@@ -85,8 +86,29 @@ static void addAdapter(artifact::Manifest &manifest, const char *name, artifact:
   }
 }
 
+static artifact::FormDefinition &addDefinition(artifact::Manifest &manifest, const char *name,
+                                               std::vector<std::pair<const char *, const char *>> roles) {
+  artifact::FormDefinition &form = *manifest.add_forms();
+  form.set_name(name);
+  form.add_kinds("linear");
+  for (auto [role, dims] : roles) {
+    artifact::FormRole &made = *form.add_roles();
+    made.set_name(role);
+    made.set_dims(dims);
+  }
+  return form;
+}
+
+static void addDefinitions(artifact::Manifest &manifest) {
+  artifact::FormDefinition &lora = addDefinition(manifest, "lora", {{"A", "r, cols"}, {"B", "out, r"}});
+  lora.add_scalars()->set_name("scale");
+  lora.add_sliceable("r");
+  addDefinition(manifest, "replace", {{"value", "weight"}});
+}
+
 static artifact::Manifest makeManifest() {
   artifact::Manifest manifest;
+  addDefinitions(manifest);
   manifest.set_abi_version(ADAPTER_ABI_VERSION);
   manifest.set_producer("a test");
   artifact::Entry &entry = *manifest.add_entries();
