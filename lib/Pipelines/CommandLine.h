@@ -50,7 +50,7 @@ struct CommandLine {
   bool isOutputGiven = false;
   bool quiet = false;
   bool allowLossyMerge = false;
-  bool plan = false; ///< print it
+  bool plan = false;              ///< print it
   std::vector<std::string> forms; ///< files of definitions
   std::string rowInput;
   int64_t rowAxis = 0;

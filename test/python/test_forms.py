@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Methods that are definitions (lib/Forms/Library), in every mode, against PEFT: rotations (OFT), scalings
-(IA3), reflections (HRA), products of random matrices (VeRA), Kronecker (LoKr) and elementwise products (LoHa);
-and eight kinds in one batch."""
+(IA3), reflections (HRA), random (VeRA), Kronecker (LoKr) and elementwise (LoHa) products; and eight kinds
+in one batch."""
 
 import copy
 import json
@@ -271,3 +271,8 @@ def test_slot_without_the_form_says_what_it_has(world):
     with world.compiled("other", "--adapter-slot", "s:oft@row") as model:
         with pytest.raises(ValueError, match="'hra'.*takes: oft"):
             model.load_adapter("x", world.adapter("hra")[0])
+
+
+def test_unknown_form_is_named_with_those_that_are(world):
+    with pytest.raises(ValueError, match="no form 'lroa'.*the forms are add, .*did you mean 'lora'"):
+        ao.compile(world.graph, slots={"s": ao.Slot("lroa")})

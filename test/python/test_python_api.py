@@ -80,7 +80,6 @@ WRONG_ARGUMENTS = [
     (TypeError, "path must be a path", lambda path: ao.Adapter(3)),
     (ValueError, "bind must be of scale, rank", lambda path: ao.Adapter("a", time="row", bind=("rnk",))),
     (TypeError, "bind must be a tuple of str", lambda path: ao.Adapter("a", time="row", bind="scale")),
-    (ValueError, "form must be one of lora", lambda path: ao.Slot("lroa")),
     (ValueError, "rank must be a whole number from 1 on", lambda path: ao.Slot("lora", rank=0)),
     (ValueError, "time must be one of load, switch", lambda path: ao.Slot("lora", time="build")),
 ]
