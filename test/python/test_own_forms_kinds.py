@@ -35,7 +35,9 @@ class Kinds:
         self.feed = {"ids": rng.integers(0, TABLE[0], (4, 3)), "image": real(rng, 4, 4, 5, 5)}
         nodes = [
             helper.make_node("Gather", ["table.weight", "ids"], ["e"], name="/table/Gather"),
-            helper.make_node("LayerNormalization", ["e", "norm.weight"], ["y"], name="/norm/LayerNormalization"),
+            helper.make_node(
+                "LayerNormalization", ["e", "norm.weight"], ["y"], name="/norm/LayerNormalization"
+            ),
             helper.make_node("Conv", ["image", "conv.weight"], ["z"], name="/conv/Conv"),
         ]
         value = helper.make_tensor_value_info
