@@ -8,6 +8,7 @@ import own_forms
 import product
 import pytest
 import safetensors.numpy
+from own_linears import Linears
 
 TEXT = (product.ROOT / "docs" / "forms.md").read_text()
 LIBRARY = product.ROOT / "lib" / "Forms" / "Library"
@@ -17,7 +18,7 @@ BLOCKS = re.findall(r"```mlir\n(.*?)```", TEXT, re.DOTALL)
 @pytest.mark.parametrize("block", BLOCKS, ids=[re.search(r"@(\w+)", block)[1] for block in BLOCKS])
 def test_definition_is_read(block, tmp_path):
     """Together with an adapter of another form, for which files of definitions are read too."""
-    model = own_forms.Linears(tmp_path / "model.onnx", 12, (7, 5), 0)
+    model = Linears(tmp_path / "model.onnx", 12, (7, 5), 0)
     folder = tmp_path / "ia3"
     folder.mkdir()
     factors = {"base_model.model.one.ia3_l": own_forms.real(model.rng, 7, 1)}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""docs/own-method.md as it stands: its definition is written to the file that it names, its programs run in this
-process one after the other, its commands in a shell, and each block of text is what the one before it prints."""
+"""docs/own-method.md as it stands: its definition is written to the file that it names, its programs run in
+this process one after the other, its commands in a shell, and each block of text is what the one before it
+prints."""
 
 import contextlib
 import io
