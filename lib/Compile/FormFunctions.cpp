@@ -316,9 +316,9 @@ void FormFunctionBuilder::define(const FormKey &key, const DefinedForm &use, For
   functions.definition = use.form;
   functions.prepare = name + ".prepare";
   functions.materialise = name + ".materialise";
-  Packing packing{block, rankBlock};
+  Packing packing{block, rankBlock, takesSteps};
   addMaterialize(module, use, packing, functions.materialise);
-  addPrepare(module, use, packing, functions.prepare, functions.entrySlots);
+  addPrepare(module, use, packing, functions.prepare, functions.entry);
   if (!changesFew(use))
     return;
   functions.touch = name + ".touch";
@@ -355,7 +355,7 @@ Result<const FormFunctions *> FormFunctionBuilder::get(const FormKey &key) {
   }
   FormWriter prepare(module, place->first, block, rankBlock, *roles);
   prepare.begin(functions.prepare);
-  prepare.end(prepare.prepare(functions.entrySlots));
+  prepare.end(prepare.prepare(functions.entry.slots));
   if (isSparseForm(key.form)) {
     functions.touch = name + ".touch";
     functions.restore = name + ".restore";
