@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""PEFT's methods that are more than a low-rank sum, by row: what is rotated before a product, added beside it in
-blocks or scaled behind it, alone and mixed in one call, with shares and by token, against PEFT itself."""
+"""PEFT's methods that are more than a low-rank sum, by row: what is rotated before a product, added beside it
+in blocks or scaled behind it, alone and mixed in one call, with shares and by token, against PEFT itself."""
 
 import copy
 
