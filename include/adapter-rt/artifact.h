@@ -18,8 +18,10 @@ extern "C" {
 
 #define ADAPTER_ABI_VERSION 5u
 #define ADAPTER_MAX_RANK 8
-#define ADAPTER_ENTRY_TENSORS 8
-#define ADAPTER_ENTRY_EXTENTS 4
+#define ADAPTER_ENTRY_TENSORS 10
+#define ADAPTER_ENTRY_EXTENTS 9
+#define ADAPTER_STEP_EXTENTS 6
+#define ADAPTER_STEP_WORDS (6 + ADAPTER_STEP_EXTENTS)
 
 /* A view of a tensor; dtype is an ONNX TensorProto.DataType code (1 = f32, 7 = i64, 9 = bool, ...). */
 typedef struct adapter_tensor_v1 {
@@ -106,8 +108,12 @@ typedef struct adapter_host_v1 {
  *              [out_padded / block][rank_padded][block] with the scale folded in, tensor[2] column scale [out]
  *              or NULL (1), tensor[3] bias [out] that replaces the base's or NULL, tensor[4] a whole
  *              weight packed like the base's, or NULL, tensor[5] int64 [2][count] inputs and outputs of
- *              elements that change and tensor[6] [count] what is added to them, or NULL; extent[0] = rank_padded (0: no low-rank part),
- *              extent[1] = padded columns of the whole weight, extent[2] = its columns, extent[3] = count.
+ *              elements that change and tensor[6] [count] what is added to them, or NULL, tensor[7] int64
+ *              [steps][ADAPTER_STEP_WORDS] steps, tensor[8] f32 and tensor[9] int64 what they read, or NULL;
+ *              extent[0] = rank_padded (0: no low-rank part), extent[1] = padded columns of the whole weight,
+ *              extent[2] = its columns, extent[3] = count, extent[4] = steps, extent[5] = how many of them come
+ *              before the product, extent[6] = temporaries, extent[7] = the width of each, extent[8] = whether
+ *              a step behind the product reads the result.
  *   embedding  tensor[0] A transposed [vocabulary][rank], tensor[1] B [rank][dim] with the scale folded
  *              in, tensor[2] sorted int64 indices of rows that are replaced, tensor[3] those rows
  *              [count][dim], tensor[4] a whole table [vocabulary][dim] or NULL;
@@ -127,6 +133,30 @@ typedef struct adapter_entry_v1 {
   const void *tensor[ADAPTER_ENTRY_TENSORS];
   int64_t extent[ADAPTER_ENTRY_EXTENTS];
 } adapter_entry_v1;
+
+/* Steps say what an entry of a linear does to a row beyond factors and scale. Those before the product make what the
+ * base's product reads, in ADAPTER_STEP_RESULT, of the row; those behind it change what product, factors and column
+ * scale made, without the bias, in the same buffer, and may read the row again. A step is kernel, from, to, accumulate
+ * (what it makes is added to what `to` holds), where its numbers begin in tensor[8], where its indices begin in
+ * tensor[9] (elements, multiples of 64 bytes), then extents. From and to are buffers: the row, the result, or a
+ * temporary of the row. extent[0] is the width of z, which a step makes, and extent[1] that of x, which it reads:
+ *
+ *   copy      z = x
+ *   diagonal  z[i] = numbers[i] x[i]
+ *   blocks    z[b p + i] = sum_j numbers[b][j][i] x[b q + j] for `count` blocks b, or all with numbers[0];
+ *             extent[2] = p, extent[3] = q, extent[4] = count, extent[5] = 1 or count
+ *   permute   z[i] = x[indices[i]]
+ *   gather    z[indices[0][j]] += numbers[j] x[indices[1][j]] for `count` j, from zero; extent[2] = count
+ *
+ * A step other than copy and diagonal never writes what it reads. */
+enum adapter_step_kernel {
+  ADAPTER_STEP_COPY = 0,
+  ADAPTER_STEP_DIAGONAL = 1,
+  ADAPTER_STEP_BLOCKS = 2,
+  ADAPTER_STEP_PERMUTE = 3,
+  ADAPTER_STEP_GATHER = 4
+};
+enum adapter_step_buffer { ADAPTER_STEP_INPUT = 0, ADAPTER_STEP_RESULT = 1, ADAPTER_STEP_TEMPORARY = 2 };
 
 /* The entries of one site, by adapter slot. */
 typedef struct adapter_bank_v1 {
@@ -194,7 +224,7 @@ static_assert(sizeof(adapter_tensor_v1) == 24, "ABI");
 static_assert(sizeof(adapter_device_v1) == 80, "ABI");
 static_assert(sizeof(adapter_collectives_v1) == 48, "ABI");
 static_assert(sizeof(adapter_host_v1) == 80, "ABI");
-static_assert(sizeof(adapter_entry_v1) == 96, "ABI");
+static_assert(sizeof(adapter_entry_v1) == 152, "ABI");
 static_assert(sizeof(adapter_bank_v1) == 16, "ABI");
 static_assert(sizeof(adapter_assignment_v1) == 8, "ABI");
 static_assert(sizeof(adapter_segment_v1) == 32, "ABI");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Which tensor stands where in an adapter_entry_v1, see adapter-rt/artifact.h.
+// What stands where in an adapter_entry_v1, see adapter-rt/artifact.h.
 #ifndef ADAPTER_LIB_CODEGEN_ENTRYTENSORS_H
 #define ADAPTER_LIB_CODEGEN_ENTRYTENSORS_H
 
@@ -14,7 +14,21 @@ enum EntryTensor {
   kRows = 3,
   kWhole = 4,
   kPlaces = 5,
-  kAdded = 6
+  kAdded = 6,
+  kStepTable = 7,
+  kStepNumbers = 8,
+  kStepIndices = 9
+};
+
+/// Which extent of a linear's entry says what.
+enum EntryExtent {
+  kRank = 0,
+  kChanged = 3, ///< elements
+  kSteps = 4,
+  kStepsBefore = 5,
+  kTemporaries = 6,
+  kTemporaryWidth = 7,
+  kReadsResult = 8
 };
 
 } // namespace adapter

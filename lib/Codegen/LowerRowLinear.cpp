@@ -2,7 +2,7 @@
 //
 // kernel.row_linear on buffers. The products with `down` come first, tile of rows by tile of rows of each segment.
 // Then the base's product, over tiles of all rows as if there were no adapters, with what segments add to them
-// (RowLinearBlock.cpp).
+// (RowLinearBlock.cpp). Steps come before it and behind it (RowLinearSteps.cpp).
 #include "lib/Codegen/FactorTile.h"
 #include "lib/Codegen/LowerProducts.h"
 #include "lib/Codegen/LowerRows.h"
@@ -87,7 +87,8 @@ void RowLinearLowering::addSparse(const Span &span, Value number) {
 
 void RowLinearLowering::lowerWithSegments() {
   input = ofAnySize(b, op.getInput()), output = ofAnySize(b, op.getOutput());
-  weight = op.getWeight() ? ofAnySize(b, op.getWeight(), /*keepLast=*/true) : Value();
+  pristine = op.getWeight() ? ofAnySize(b, op.getWeight(), /*keepLast=*/true) : Value();
+  weight = op.getAccumulate() ? Value() : pristine;
   bias = op.getBias() ? ofAnySize(b, op.getBias()) : Value();
   positions = dim(b, output, 0), depth = dim(b, input, 1), columns = dim(b, output, 1);
   blocks = arith::CeilDivSIOp::create(b, columns, index(b, tiles.getBlock()));
@@ -97,6 +98,10 @@ void RowLinearLowering::lowerWithSegments() {
   inner = matrix(positions, survey.width);
   Value beside = countIf(survey.anyBeside, positions);
   base = matrix(beside, columns), own = matrix(beside, columns);
+  rotated = matrix(countIf(survey.anyBefore, positions), depth);
+  temporaries = matrix(countIf(survey.anySteps, positions), survey.temporaries);
+  source = arith::SelectOp::create(b, survey.anyBefore, rotated, input);
+  emit.when(survey.anyBefore, [&] { callPart("kernel.rotate_rows", &RowLinearLowering::rotateRows); });
   multiplyDown();
   forEachBlock(b, tiles, positions, blocks, [&](Value block, Value begin, Value end) {
     multiplyBase(block, begin, end);
@@ -106,7 +111,8 @@ void RowLinearLowering::lowerWithSegments() {
     Span span = spanAt(loops.add(survey.segments, piece));
     emit.loop(span.first, loops.add(span.first, span.count), [&](Value number) { addSparse(span, number); });
   });
-  for (Value buffer : {own, base, inner, table})
+  emit.when(survey.anySteps, [&] { callPart("kernel.finish_rows", &RowLinearLowering::finishRows); });
+  for (Value buffer : {temporaries, rotated, own, base, inner, table})
     memref::DeallocOp::create(b, buffer);
 }
 
@@ -114,7 +120,7 @@ void RowLinearLowering::lower() {
   Value segments = kernel::SegmentCountOp::create(b, b.getIndexType());
   Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, segments, index(b, 0));
   auto alone = [&] { emitLinear(b, tiles, op.getInput(), op.getWeight(), op.getBias(), op.getOutput()); };
-  if (op.getWeight())
+  if (!op.getAccumulate())
     emit.when(some, [&] { lowerWithSegments(); }, alone);
   else
     emit.when(some, [&] { lowerWithSegments(); });

@@ -75,7 +75,8 @@ def LowerProductsPass : Pass<"kernel-lower-products", "mlir::ModuleOp"> {
     tile keeps rows x vectors accumulators in registers over all of K; rows left over are smaller tiles, and a
     last block of fewer columns is tiles of fewer vectors.
     kernel.row_linear asks what the call's adapters do at its site, makes the products with their first factors, and
-    then, block by block of columns, the base's product with the second factors' in the same tiles.
+    then, block by block of columns, the base's product with the second factors' in the same tiles. Entries' steps are
+    run by one function that reads them.
     kernel.grouped_linear calls it for each group's rows. kernel.pack and the other ops of experts become loops;
     exchanges between processes stay and get contiguous buffers.
   }];

@@ -17,6 +17,7 @@ Value RowEmitter::isPlain(Value first, Value count) {
 
 Value RowEmitter::isSum(Value slot) {
   Value more = arith::OrIOp::create(b, has(slot, kWhole), has(slot, kColumnScale));
+  more = arith::OrIOp::create(b, more, has(slot, kStepTable));
   return arith::XOrIOp::create(b, more, yes());
 }
 

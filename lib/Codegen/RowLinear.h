@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// kernel.row_linear on buffers: what LowerRowLinear.cpp and RowLinearBlock.cpp share.
+// kernel.row_linear on buffers: what LowerRowLinear.cpp, RowLinearBlock.cpp and RowLinearSteps.cpp share.
 #ifndef ADAPTER_LIB_CODEGEN_ROWLINEAR_H
 #define ADAPTER_LIB_CODEGEN_ROWLINEAR_H
 
@@ -23,6 +23,9 @@ class RowLinearLowering {
 public:
   RowLinearLowering(kernel::RowLinearOp op, TileFunctions &tiles)
       : b(op.getLoc(), op), emit(b, op.getBank()), loops{b}, op(op), tiles(tiles) {}
+  /// A part of one, with a bank that comes as an argument.
+  RowLinearLowering(const mlir::ImplicitLocOpBuilder &builder, mlir::Value bank, TileFunctions &tiles)
+      : b(builder), emit(b, bank), loops{b}, tiles(tiles) {}
   void lower();
 
 private:
@@ -34,7 +37,21 @@ private:
   void addUpdates(mlir::Value block, mlir::Value begin, mlir::Value end);
   void addAssignment(mlir::Value block, const Span &span, const Span &done, mlir::Value plain,
                      mlir::Value number, mlir::Value firstColumn);
+  void copyBase(mlir::Value block, const Span &span);
+  void addShare(mlir::Value share, mlir::Value block, const Span &span);
   void addSparse(const Span &span, mlir::Value number);
+
+  mlir::Value hasStepsBefore(mlir::Value slot);
+  void rotateRows();
+  void finishRows();
+  llvm::SmallVector<mlir::Value *> state();
+  void callPart(llvm::StringRef name, void (RowLinearLowering::*write)());
+  void runSteps(mlir::Value slot, mlir::Value first, mlir::Value last, mlir::Value result, const Span &span);
+  void copyRows(mlir::Value from, mlir::Value to, mlir::Value begin, mlir::Value end);
+  void forBlocks(llvm::function_ref<void(mlir::Value)> body);
+  void shiftByBias(mlir::Value of, const Span &span, bool isTakenAway);
+  void finish(mlir::Value slot, mlir::Value of, const Span &span);
+  void addBeside(const Span &span, mlir::Value number, mlir::Value firstColumn);
 
   Span spanAt(mlir::Value row);
   Span within(mlir::Value segment, mlir::Value begin, mlir::Value end);
@@ -55,6 +72,7 @@ private:
     tiles.call(b, start, from, with, start == TileStart::Bias ? bias : mlir::Value(), to, block, span.begin,
                span.end);
   }
+  void multiplyRotated(mlir::Value slot, mlir::Value plain, mlir::Value block, const Span &span);
   void multiplyWhole(mlir::Value slot, mlir::Value to, mlir::Value block, const Span &span);
   mlir::Value upOf(mlir::Value slot, mlir::Value rank) {
     return emit.tensor(slot, kUp, {any, any, tiles.getBlock()}, {blocks, rank});
@@ -75,7 +93,11 @@ private:
   kernel::RowLinearOp op;
   TileFunctions &tiles;
   mlir::Value input, weight, bias, output, positions, depth, columns, blocks;
+  mlir::Value pristine; ///< the weight, even where the base's product is none of the op's
   mlir::Value table, inner, base, own;
+  mlir::Value
+      source; ///< what the base's product reads: `rotated`, where steps come before it, else the input
+  mlir::Value rotated, temporaries;
   RowSurvey survey;
 };
 

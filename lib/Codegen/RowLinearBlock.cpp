@@ -11,7 +11,7 @@ using namespace adapter::rows;
 
 void RowLinearLowering::multiplyWhole(Value slot, Value to, Value block, const Span &span) {
   Value whole = emit.tensor(slot, kWhole, {any, any, tiles.getBlock()}, {blocks, depth});
-  multiply(bias ? TileStart::Bias : TileStart::Zero, input, whole, to, block, span);
+  multiply(bias ? TileStart::Bias : TileStart::Zero, source, whole, to, block, span);
 }
 
 // The rows of a segment whose tiles make both products at once: those of whole tiles, counted from `begin` on, where one
@@ -43,12 +43,18 @@ Span RowLinearLowering::together(const Span &span, Value begin, Value block) {
           arith::SelectOp::create(b, able, to, span.begin), span.first, span.count};
 }
 
+// Where the base's product was made before, of rows as they came in: that of rotated ones, in its place.
+void RowLinearLowering::multiplyRotated(Value slot, Value plain, Value block, const Span &span) {
+  Value turns = arith::AndIOp::create(b, arith::AndIOp::create(b, plain, isSome(span)), hasStepsBefore(slot));
+  emit.when(turns, [&] { multiply(TileStart::Zero, source, pristine, output, block, span); });
+}
+
 // The base's product: whole tiles of a segment with its update, and none for a segment that has a weight of its own.
 void RowLinearLowering::multiplyBase(Value block, Value begin, Value end) {
   TileStart start = bias ? TileStart::Bias : TileStart::Zero;
   auto multiplyRows = [&](Value from, Value to) {
     if (weight)
-      multiply(start, input, weight, output, block, {from, to, {}, {}});
+      multiply(start, source, weight, output, block, {from, to, {}, {}});
   };
   Value rest =
       loops.fold(survey.segments, {begin}, [&](Value segment, ValueRange state) -> SmallVector<Value> {
@@ -61,12 +67,14 @@ void RowLinearLowering::multiplyBase(Value block, Value begin, Value end) {
           multiplyRows(state[0], span.begin);
           multiplyWhole(slot, output, block, span);
         });
+        if (!weight && pristine)
+          multiplyRotated(slot, plain, block, span);
         Value hasBoth = isSome(both);
         if (weight)
           emit.when(hasBoth, [&] {
             multiplyRows(state[0], both.begin);
             Value rank = emit.extent(slot, 0);
-            FactoredProduct product{input,           weight, bias, output, innerColumns(index(b, 0), rank),
+            FactoredProduct product{source,          weight, bias, output, innerColumns(index(b, 0), rank),
                                     upOf(slot, rank)};
             tiles.callWithFactors(b, product, block, both.begin, both.end, end);
           });
@@ -119,6 +127,20 @@ void RowLinearLowering::scaleColumns(Value slot, Value of, Value block, const Sp
   });
 }
 
+void RowLinearLowering::copyBase(Value block, const Span &span) {
+  forVectors(block, span, [&](ValueRange at, Value mask) { store(load(base, at, mask), own, at, mask); });
+}
+
+// output += share (own - base)
+void RowLinearLowering::addShare(Value share, Value block, const Span &span) {
+  Value factor = vector::BroadcastOp::create(b, VectorType::get(tiles.getLanes(), b.getF32Type()), share);
+  forVectors(block, span, [&](ValueRange at, Value mask) {
+    Value change = arith::SubFOp::create(b, load(own, at, mask), load(base, at, mask));
+    Value part = arith::MulFOp::create(b, change, factor);
+    store(arith::AddFOp::create(b, load(output, at, mask), part), output, at, mask);
+  });
+}
+
 // y + share (y' - y), where y' is more than y and a sum: it is made beside the output, out of what the base made. The rows
 // of `done` have the factors' product.
 void RowLinearLowering::addAssignment(Value block, const Span &span, const Span &done, Value plain,
@@ -134,20 +156,15 @@ void RowLinearLowering::addAssignment(Value block, const Span &span, const Span 
         scaleColumns(slot, output, block, span);
       },
       [&] {
-        emit.when(
-            emit.has(slot, kWhole), [&] { multiplyWhole(slot, own, block, span); },
-            [&] {
-              forVectors(block, span,
-                         [&](ValueRange at, Value mask) { store(load(base, at, mask), own, at, mask); });
-            });
-        addFactors(slot, firstColumn, own, block, span);
-        scaleColumns(slot, own, block, span);
-        Value share = vector::BroadcastOp::create(b, VectorType::get(tiles.getLanes(), b.getF32Type()),
-                                                  assignment.getWeight());
-        forVectors(block, span, [&](ValueRange at, Value mask) {
-          Value change = arith::SubFOp::create(b, load(own, at, mask), load(base, at, mask));
-          Value part = arith::MulFOp::create(b, change, share);
-          store(arith::AddFOp::create(b, load(output, at, mask), part), output, at, mask);
+        // With steps it needs all columns, see RowLinearSteps.cpp.
+        Value here = arith::XOrIOp::create(b, emit.has(slot, kStepTable), emit.yes());
+        emit.when(here, [&] {
+          emit.when(
+              emit.has(slot, kWhole), [&] { multiplyWhole(slot, own, block, span); },
+              [&] { copyBase(block, span); });
+          addFactors(slot, firstColumn, own, block, span);
+          scaleColumns(slot, own, block, span);
+          addShare(assignment.getWeight(), block, span);
         });
       });
 }

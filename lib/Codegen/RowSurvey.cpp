@@ -24,16 +24,25 @@ struct SurveyWriter {
   }
   Value either(Value x, Value y) { return arith::OrIOp::create(b, x, y); }
 
-  // {columns, beside, sparse} with those of an assignment; `plain` says that it is all there is.
+  // {columns, beside, sparse, steps, before, temporaries} with those of an assignment; `plain` says that it is all there
+  // is.
   SmallVector<Value> assignment(Value number, Value plain, ValueRange state) {
     Value slot = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), number).getSlot();
     Value direct = either(plain, emit.isSum(slot));
     Value beside = arith::XOrIOp::create(b, direct, emit.yes());
-    return {loops.add(state[0], emit.extent(slot, 0)), either(state[1], beside),
-            either(state[2], emit.has(slot, kPlaces))};
+    Value before =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, emit.extent(slot, kStepsBefore), index(b, 0));
+    Value room =
+        arith::MulIOp::create(b, emit.extent(slot, kTemporaries), emit.extent(slot, kTemporaryWidth));
+    return {loops.add(state[0], emit.extent(slot, kRank)),
+            either(state[1], beside),
+            either(state[2], emit.has(slot, kPlaces)),
+            either(state[3], emit.has(slot, kStepTable)),
+            either(state[4], before),
+            arith::MaxUIOp::create(b, state[5], room)};
   }
 
-  // {width, rows of the table, beside, sparse} with those of a segment.
+  // {width, rows of the table, beside, ..} with those of a segment.
   SmallVector<Value> segment(Value number, Value rows, ValueRange state) {
     auto segment = kernel::SegmentOp::create(b, SmallVector<Type>(4, b.getIndexType()), number);
     auto boundary = [&](Value row) -> Value {
@@ -44,7 +53,7 @@ struct SurveyWriter {
     store(number, {begin, end, first, count});
     Value plain = emit.isPlain(first, count);
     SmallVector<Value> sums =
-        loops.fold(count, {index(b, 0), state[2], state[3]},
+        loops.fold(count, {index(b, 0), state[2], state[3], state[4], state[5], state[6]},
                    [&](Value i, ValueRange sums) { return assignment(loops.add(first, i), plain, sums); });
     Value height = index(b, tileRows);
     Value pieces = arith::CeilDivUIOp::create(b, arith::SubIOp::create(b, end, begin), height);
@@ -53,7 +62,9 @@ struct SurveyWriter {
       Value to = arith::MinUIOp::create(b, loops.add(from, height), end);
       store(loops.add(state[1], piece), {from, to, first, count});
     });
-    return {arith::MaxUIOp::create(b, state[0], sums[0]), loops.add(state[1], pieces), sums[1], sums[2]};
+    SmallVector<Value> next{arith::MaxUIOp::create(b, state[0], sums[0]), loops.add(state[1], pieces)};
+    next.append(sums.begin() + 1, sums.end());
+    return next;
   }
 };
 } // namespace
@@ -63,7 +74,7 @@ static func::FuncOp makeFunction(const TileFunctions &tiles, StringRef name, Typ
   ImplicitLocOpBuilder b(module.getLoc(), module.getContext());
   b.setInsertionPointToEnd(module.getBody());
   Type index = b.getIndexType(), flag = b.getI1Type();
-  auto type = b.getFunctionType({index, index, table}, {index, index, flag, flag});
+  auto type = b.getFunctionType({index, index, table}, {index, index, flag, flag, flag, flag, index});
   auto function = func::FuncOp::create(b, name, type);
   function.setPrivate();
   function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
@@ -74,7 +85,7 @@ static func::FuncOp makeFunction(const TileFunctions &tiles, StringRef name, Typ
   Value segments = kernel::SegmentCountOp::create(b, index), rows = kernel::RowCountOp::create(b, index);
   Value none = rows::index(b, 0), no = writer.emit.no();
   SmallVector<Value> found =
-      writer.loops.fold(segments, {none, segments, no, no},
+      writer.loops.fold(segments, {none, segments, no, no, no, no, none},
                         [&](Value number, ValueRange state) { return writer.segment(number, rows, state); });
   found[1] = arith::SubIOp::create(b, found[1], segments);
   func::ReturnOp::create(b, found);
@@ -96,5 +107,6 @@ RowSurvey adapter::callRowSurvey(ImplicitLocOpBuilder &b, const TileFunctions &t
     function = makeFunction(tiles, name, table.getType());
   auto call = func::CallOp::create(b, function, ValueRange{bank, positions, table});
   Value segments = kernel::SegmentCountOp::create(b, b.getIndexType());
-  return {segments, call.getResult(1), call.getResult(0), call.getResult(2), call.getResult(3)};
+  return {segments,          call.getResult(1), call.getResult(0), call.getResult(2),
+          call.getResult(3), call.getResult(4), call.getResult(5), call.getResult(6)};
 }

@@ -18,6 +18,9 @@ struct RowSurvey {
   mlir::Value width;     ///< the most columns that a segment's products with `down` have
   mlir::Value anyBeside; ///< whether a change is no plain sum, so that it is made beside the output
   mlir::Value anySparse;
+  mlir::Value anySteps;    ///< whether any has steps
+  mlir::Value anyBefore;   ///< whether any of these come before the base's product
+  mlir::Value temporaries; ///< the most elements of a row that they need
 };
 
 /// Room that the table needs, in rows.

@@ -5,6 +5,7 @@
 #include "lib/Compile/DefinedForm.h"
 #include "dialects/Adapter/IR/FormInstance.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Compile/FormSteps.h"
 #include "lib/Compile/Generate.h"
 #include "lib/Compile/NormalForm.h"
 #include "lib/Compile/Passes.h"
@@ -41,7 +42,7 @@ public:
   void end(ValueRange results);
 
   Value materialize();
-  SmallVector<Value> prepare(std::vector<int> &slots);
+  SmallVector<Value> prepare(EntryShape &entry);
   void touch(bool restores);
   RankedTensorType parameterType();
   MemRefType bufferType();
@@ -60,7 +61,9 @@ private:
   Value transposedNarrow(Value tensor);
   Value pack(Value source, bool isTransposed, int64_t width);
   Value paddedUp(Value outer);
-  std::optional<SmallVector<Value>> factored(std::vector<int> &slots);
+  std::optional<SmallVector<Value>> factored(EntryShape &entry);
+  void addFactors(const NormalForm &form, EntryShape &entry, SmallVector<Value> &results);
+  bool addSteps(const NormalForm &form, EntryShape &entry, SmallVector<Value> &results);
   SmallVector<Value> elements(Value places, Value values);
   Value differences(const PutElements &put);
   SmallVector<Value> storedPlace(B &at, ValueRange element);
@@ -276,51 +279,76 @@ Value Writer::differences(const PutElements &put) {
   });
 }
 
+void Writer::addFactors(const NormalForm &form, EntryShape &entry, SmallVector<Value> &results) {
+  DenseFactors factors = stackedFactors(b, form.terms, symbol("cols"));
+  llvm::append_values(entry.slots, 0, 1);
+  if (use.kind == SiteKind::Linear)
+    results.append({pack(narrowed(factors.inner), true, packing.rankBlock),
+                    pack(paddedUp(factors.outer), true, packing.block)});
+  else
+    results.append({transposedNarrow(factors.inner), transposedNarrow(factors.outer)});
+}
+
+bool Writer::addSteps(const NormalForm &form, EntryShape &entry, SmallVector<Value> &results) {
+  std::optional<FormSteps> made = stepsOf(b, form, symbol("out"), symbol("cols"));
+  if (!made)
+    return false;
+  entry.steps = std::move(made->steps);
+  entry.stepsBefore = made->before;
+  for (Value tensor : made->tensors)
+    results.push_back(getElementTypeOrSelf(tensor).isF64() ? narrowed(tensor) : tensor);
+  results.push_back(made->extents);
+  return true;
+}
+
+// A whole matrix that is added is as much as a whole weight.
+static bool addsMatrix(const NormalForm &form) {
+  return llvm::any_of(form.after, [](const AfterMap &each) {
+    ArrayRef<MapFactor> factors = each.term.factors;
+    return !each.isLeft && factors.size() == 1 && isa<MatrixOp>(*factors.front().map);
+  });
+}
+
 // The outputs of prepare where the update has a factored shape.
-std::optional<SmallVector<Value>> Writer::factored(std::vector<int> &slots) {
+std::optional<SmallVector<Value>> Writer::factored(EntryShape &entry) {
   FormInputs given = inputs();
   FormResult made = instantiateForm(b, use.form, given);
   bool isLinear = use.kind == SiteKind::Linear;
   if (auto columns = putColumns(made.update); columns && !isLinear) {
-    slots = {2, 3};
+    entry.slots = {2, 3};
     return SmallVector<Value>{columns->first, transposedNarrow(columns->second)};
   }
   if (std::optional<PutElements> put = putElements(made.update); put && isLinear) {
-    slots = {5, 6};
+    entry.slots = {5, 6};
     return elements(put->places, differences(*put));
   }
   std::optional<NormalForm> form = normalFormOf(b, made.update, [&] { return weightSeen(); });
   if (!form || (!isLinear && form->gain))
     return std::nullopt;
-  SmallVector<Value> results;
-  if (auto few = addedElements(b, form->terms); few && isLinear && !form->gain) {
-    slots = {5, 6};
+  if (auto few = addedElements(b, *form); few && isLinear) {
+    entry.slots = {5, 6};
     return elements(few->first, few->second);
   }
-  if (!form->terms.empty()) {
-    DenseFactors factors = stackedFactors(b, form->terms, symbol("cols"));
-    if (!factors.outer)
-      return std::nullopt;
-    slots = {0, 1};
-    if (isLinear)
-      results = {pack(narrowed(factors.inner), true, packing.rankBlock),
-                 pack(paddedUp(factors.outer), true, packing.block)};
-    else
-      results = {transposedNarrow(factors.inner), transposedNarrow(factors.outer)};
-  }
+  if (form->needsSteps() && (!isLinear || !packing.takesSteps || addsMatrix(*form)))
+    return std::nullopt;
+  SmallVector<Value> results;
+  if (!form->terms.empty())
+    addFactors(*form, entry, results);
   if (form->gain) {
-    slots.push_back(2);
+    entry.slots.push_back(2);
     results.push_back(narrowed(form->gain));
   }
+  if (form->needsSteps() && !addSteps(*form, entry, results))
+    return std::nullopt;
   return results;
 }
 
-SmallVector<Value> Writer::prepare(std::vector<int> &slots) {
+SmallVector<Value> Writer::prepare(EntryShape &entry) {
   bool isMatrix = !use.ofBias && (use.kind == SiteKind::Linear || use.kind == SiteKind::Embedding);
   if (isMatrix)
-    if (std::optional<SmallVector<Value>> results = factored(slots); results && !results->empty())
+    if (std::optional<SmallVector<Value>> results = factored(entry); results && !results->empty())
       return *results;
-  slots = {4};
+  entry = {{4}, {}, 0};
   return {materialize()};
 }
 
@@ -370,10 +398,10 @@ void adapter::addMaterialize(ModuleOp module, const DefinedForm &use, Packing pa
 }
 
 void adapter::addPrepare(ModuleOp module, const DefinedForm &use, Packing packing, StringRef name,
-                         std::vector<int> &entrySlots) {
+                         EntryShape &entry) {
   Writer writer(module, use, packing);
   writer.begin(name, {writer.parameterType()});
-  writer.end(writer.prepare(entrySlots));
+  writer.end(writer.prepare(entry));
 }
 
 bool adapter::changesFew(const DefinedForm &use) {

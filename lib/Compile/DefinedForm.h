@@ -5,6 +5,7 @@
 #define ADAPTER_LIB_COMPILE_DEFINEDFORM_H
 
 #include "dialects/Adapter/IR/AdapterOps.h"
+#include "lib/Compile/FormFunctions.h"
 #include "mlir/IR/BuiltinOps.h"
 #include <set>
 
@@ -23,19 +24,20 @@ struct DefinedForm {
 /// How its tensors come in: those of the form that are given, in its order.
 std::vector<std::string> roleOrder(const DefinedForm &use);
 
-/// Widths of packed tensors.
+/// What the code that reads entries takes.
 struct Packing {
-  int64_t block, rankBlock;
+  int64_t block, rankBlock; ///< widths of packed tensors
+  bool takesSteps;
 };
 
 /// Adds a function over (parameter as stored, tensors.., scalars f64 [n], symbols i64 [m]) that makes the parameter with
 /// the update, stored alike.
 void addMaterialize(mlir::ModuleOp module, const DefinedForm &use, Packing packing, llvm::StringRef name);
 
-/// The same that makes the tensors of an adapter_entry_v1, and where they stand in it. Where the update has no factored
-/// shape, the one tensor is the whole parameter.
+/// The same that makes the tensors of an adapter_entry_v1, and what they are in it. Where the update has no factored
+/// shape that the code takes, the one tensor is the whole parameter.
 void addPrepare(mlir::ModuleOp module, const DefinedForm &use, Packing packing, llvm::StringRef name,
-                std::vector<int> &entrySlots);
+                EntryShape &entry);
 
 /// Whether the update changes few elements, so that functions over (weights, pristine, tensors.., scalars, symbols) can
 /// change them in place and bring them back.

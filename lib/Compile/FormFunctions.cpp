@@ -90,9 +90,9 @@ void FormFunctionBuilder::define(const FormKey &key, const DefinedForm &use, For
   functions.definition = use.form;
   functions.prepare = name + ".prepare";
   functions.materialise = name + ".materialise";
-  Packing packing{block, rankBlock};
+  Packing packing{block, rankBlock, takesSteps};
   addMaterialize(module, use, packing, functions.materialise);
-  addPrepare(module, use, packing, functions.prepare, functions.entrySlots);
+  addPrepare(module, use, packing, functions.prepare, functions.entry);
   if (!changesFew(use))
     return;
   functions.touch = name + ".touch";
@@ -119,6 +119,6 @@ Result<const FormFunctions *> FormFunctionBuilder::get(const FormKey &key) {
                  " can be bound at build only, as yet; use --adapter NAME=PATH@build"};
   functions.roles = form->roles();
   functions.prepare = "form." + stringifySiteKind(key.kind).str() + "." + key.form + ".prepare";
-  ModuleWriter(module, *form, block).write(functions.prepare, functions.roles, functions.entrySlots);
+  ModuleWriter(module, *form, block).write(functions.prepare, functions.roles, functions.entry.slots);
   return &functions;
 }

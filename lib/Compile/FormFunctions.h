@@ -29,21 +29,37 @@ struct FormKey {
   }
 };
 
+/// One of an entry's steps, see adapter-rt/artifact.h, for any sizes: tensors and extents come with the entry's.
+struct FormStep {
+  int kernel, from, to; ///< buffers
+  bool accumulates;
+  int numbers, indices; ///< which of the steps' tensors it reads, -1 for none
+};
+
+/// What the outputs of a function that makes an entry are: tensors of it, then those of its steps, then, if there are
+/// steps, their extents.
+struct EntryShape {
+  std::vector<int> slots;
+  std::vector<FormStep> steps;
+  int stepsBefore = 0; ///< so many of them make what the base's product reads
+};
+
 /// Its functions, by symbol.
 struct FormFunctions {
   std::vector<std::string> roles;   ///< tensors after the base parameter, before the scale
   FormOp definition;                ///< where the form is one; then scalars and symbols follow the tensors
   std::string materialise, prepare; ///< modules have nothing to materialise
   std::string touch, restore;       ///< of sparse forms, else empty; see SparseForm.h
-  std::vector<int> entrySlots;      ///< where prepare's outputs stand in an adapter_entry_v1
+  EntryShape entry;                 ///< what prepare makes
 };
 
 /// Adds functions to a module, each once.
 class FormFunctionBuilder {
 public:
-  /// Weights are packed by `columnBlock` columns, ranks padded to multiples of `rankBlock`.
-  FormFunctionBuilder(mlir::ModuleOp module, int64_t columnBlock, int64_t rankBlock)
-      : module(module), block(columnBlock), rankBlock(rankBlock) {}
+  /// Weights are packed by `columnBlock` columns, ranks padded to multiples of `rankBlock`. Code that does not take
+  /// steps gets whole weights in their place.
+  FormFunctionBuilder(mlir::ModuleOp module, int64_t columnBlock, int64_t rankBlock, bool takesSteps)
+      : module(module), block(columnBlock), rankBlock(rankBlock), takesSteps(takesSteps) {}
 
   /// The functions of a form; an error where it has none.
   checkpoint::Result<const FormFunctions *> get(const FormKey &key);
@@ -54,6 +70,7 @@ private:
 
   mlir::ModuleOp module;
   int64_t block, rankBlock;
+  bool takesSteps;
   std::map<FormKey, FormFunctions> made;
 };
 

@@ -15,6 +15,11 @@ static RankedTensorType vectorType(B &b) {
   return RankedTensorType::get({ShapedType::kDynamic}, b.getF64Type());
 }
 
+// Made of two matrices at least, whatever stands around and between them: the product goes through few directions.
+static bool isThin(ArrayRef<MapFactor> factors) {
+  return llvm::count_if(factors, [](const MapFactor &factor) { return isa<MatrixOp>(*factor.map); }) >= 2;
+}
+
 namespace {
 class Reader {
 public:
@@ -24,11 +29,13 @@ public:
   NormalForm result;
 
 private:
-  bool readAdd(AddOp op);
-  bool readLeft(ArrayRef<MapFactor> factors);
+  void readAdd(AddOp op);
+  void readLeft(ArrayRef<MapFactor> factors);
+  void readRight(ArrayRef<MapFactor> factors);
   bool readMagnitude(MagnitudeOp op);
-  void multiplyGain(Value factors) {
-    result.gain = result.gain ? arith::MulFOp::create(b, result.gain, factors).getResult() : factors;
+  void multiplyGain(const MapFactor &diagonal);
+  bool mapsResult() {
+    return llvm::any_of(result.after, [](const AfterMap &each) { return each.isLeft; });
   }
 
   B &b;
@@ -36,28 +43,51 @@ private:
 };
 } // namespace
 
-bool Reader::readAdd(AddOp op) {
-  if (result.gain) // what comes behind it is not multiplied by it
-    return false;
-  for (SmallVector<MapFactor> &factors : termsOf(op.getMap()))
-    result.terms.push_back({std::move(factors), op.getScale()});
-  return true;
+// What is added behind a gain is not multiplied by it.
+void Reader::readAdd(AddOp op) {
+  for (SmallVector<MapFactor> &factors : termsOf(op.getMap())) {
+    AddedTerm term{std::move(factors), op.getScale()};
+    if (isThin(term.factors) && !result.gain && !mapsResult())
+      result.terms.push_back(std::move(term));
+    else
+      result.after.push_back({/*isLeft=*/false, std::move(term)});
+  }
 }
 
-bool Reader::readLeft(ArrayRef<MapFactor> factors) {
-  for (const MapFactor &factor : factors) {
-    auto diagonal = dyn_cast<DiagonalOp>(*factor.map);
-    if (!diagonal)
-      return false;
-    Value any = b.createOrFold<tensor::CastOp>(vectorType(b), diagonal.getFactors());
-    multiplyGain(any);
+// Where nothing but additions came before, they are multiplied each.
+void Reader::multiplyGain(const MapFactor &diagonal) {
+  Value factors = cast<DiagonalOp>(*diagonal.map).getFactors();
+  factors = b.createOrFold<tensor::CastOp>(vectorType(b), factors);
+  result.gain = result.gain ? arith::MulFOp::create(b, result.gain, factors).getResult() : factors;
+  for (AfterMap &each : result.after)
+    each.term.factors.insert(each.term.factors.begin(), diagonal);
+}
+
+// The last factor acts first.
+void Reader::readLeft(ArrayRef<MapFactor> factors) {
+  while (!factors.empty() && isa<DiagonalOp>(*factors.back().map) && !mapsResult()) {
+    multiplyGain(factors.back());
+    factors = factors.drop_back();
   }
-  return true;
+  if (!factors.empty())
+    result.after.push_back({/*isLeft=*/true, {SmallVector<MapFactor>(factors), Value()}});
+}
+
+// (W R + D) M = W R M + D M.
+void Reader::readRight(ArrayRef<MapFactor> factors) {
+  llvm::append_range(result.right, factors);
+  for (AddedTerm &term : result.terms)
+    llvm::append_range(term.factors, factors);
+  for (AfterMap &each : result.after)
+    if (!each.isLeft)
+      llvm::append_range(each.term.factors, factors);
 }
 
 // magnitude / |row| of the weight with what came before.
 bool Reader::readMagnitude(MagnitudeOp op) {
-  if (op.getAxis() != 0 || !read(op.getSource()) || result.gain)
+  // The norm is that of the source's weight, which is the base's only if nothing came before.
+  bool isFirst = !result.needsSteps() && result.terms.empty() && !result.gain;
+  if (op.getAxis() != 0 || !isFirst || !read(op.getSource()))
     return false;
   auto source = op.getSource().getDefiningOp<UpdateOpInterface>();
   Value updated = source ? source.materialize(b, UpdateTarget::of(weight())) : Value();
@@ -76,16 +106,20 @@ bool Reader::readMagnitude(MagnitudeOp op) {
       });
   Value lengths = math::SqrtOp::create(b, squares.getResult(0));
   Value magnitude = b.createOrFold<tensor::CastOp>(vectorType(b), op.getMagnitude());
-  result.gain = arith::DivFOp::create(b, magnitude, lengths);
+  Value ratio = arith::DivFOp::create(b, magnitude, lengths);
+  Value gain = DiagonalOp::create(b, MapType::get(b.getContext()), ratio);
+  readLeft(factorsOf(gain));
   return true;
 }
 
 bool Reader::read(Value update) {
   Operation *op = update.getDefiningOp();
   if (auto add = dyn_cast_if_present<AddOp>(op))
-    return readAdd(add);
+    return readAdd(add), true;
   if (auto left = dyn_cast_if_present<LeftOp>(op))
-    return readLeft(factorsOf(left.getMap()));
+    return readLeft(factorsOf(left.getMap())), true;
+  if (auto right = dyn_cast_if_present<RightOp>(op))
+    return readRight(factorsOf(right.getMap())), true;
   if (auto magnitude = dyn_cast_if_present<MagnitudeOp>(op))
     return readMagnitude(magnitude);
   if (auto compose = dyn_cast_if_present<ComposeOp>(op))
@@ -102,7 +136,7 @@ std::optional<NormalForm> adapter::normalFormOf(B &b, Value update, llvm::functi
 // Terms
 //===----------------------------------------------------------------------===//
 
-static Value scaledBy(B &b, Value tensor, Value factor) {
+Value adapter::scaledBy(B &b, Value tensor, Value factor) {
   if (!factor)
     return tensor;
   auto type = cast<RankedTensorType>(tensor.getType());
@@ -114,17 +148,6 @@ static Value scaledBy(B &b, Value tensor, Value factor) {
   return arith::MulFOp::create(b, tensor, splat);
 }
 
-// Matrices and diagonals alone, at least two of the former.
-static bool isThin(ArrayRef<MapFactor> factors) {
-  int64_t matrices = 0;
-  for (const MapFactor &factor : factors) {
-    if (!isa<MatrixOp, DiagonalOp>(*factor.map))
-      return false;
-    matrices += isa<MatrixOp>(*factor.map);
-  }
-  return matrices >= 2;
-}
-
 // Matrices of f64 side by side along `axis`.
 static Value joinedAlong(B &b, ArrayRef<Value> matrices, int64_t axis) {
   if (matrices.size() == 1)
@@ -133,8 +156,6 @@ static Value joinedAlong(B &b, ArrayRef<Value> matrices, int64_t axis) {
 }
 
 DenseFactors adapter::stackedFactors(B &b, ArrayRef<AddedTerm> terms, Value columns) {
-  if (terms.empty() || !llvm::all_of(terms, [](const AddedTerm &term) { return isThin(term.factors); }))
-    return {};
   SmallVector<Value> outer, inner;
   auto any = RankedTensorType::get({ShapedType::kDynamic, ShapedType::kDynamic}, b.getF64Type());
   for (const AddedTerm &term : terms) {
@@ -145,13 +166,17 @@ DenseFactors adapter::stackedFactors(B &b, ArrayRef<AddedTerm> terms, Value colu
   return {joinedAlong(b, outer, 1), joinedAlong(b, inner, 0)};
 }
 
-std::optional<std::pair<Value, Value>> adapter::addedElements(B &b, ArrayRef<AddedTerm> terms) {
-  if (terms.size() != 1 || terms[0].factors.size() != 1 || terms[0].factors[0].adjoint)
+std::optional<std::pair<Value, Value>> adapter::addedElements(B &b, const NormalForm &form) {
+  bool isAll = form.right.empty() && form.terms.empty() && !form.gain && form.after.size() == 1;
+  if (!isAll || form.after[0].isLeft)
     return std::nullopt;
-  auto gather = dyn_cast<GatherOp>(*terms[0].factors[0].map);
+  const AddedTerm &term = form.after[0].term;
+  if (term.factors.size() != 1 || term.factors[0].adjoint)
+    return std::nullopt;
+  auto gather = dyn_cast<GatherOp>(*term.factors[0].map);
   if (!gather)
     return std::nullopt;
-  return std::pair(Value(gather.getPlaces()), scaledBy(b, gather.getValues(), terms[0].scale));
+  return std::pair(Value(gather.getPlaces()), scaledBy(b, gather.getValues(), term.scale));
 }
 
 std::optional<PutElements> adapter::putElements(Value update) {

@@ -38,6 +38,22 @@ static Result<artifact::SiteKind> kindOf(SiteOp site) {
                "') can be bound at build only, as yet"};
 }
 
+static void addEntryShape(const EntryShape &shape, artifact::SiteForm &form) {
+  int outputs = static_cast<int>(shape.slots.size());
+  for (int slot : shape.slots)
+    form.add_entry_slots(slot);
+  for (const FormStep &each : shape.steps) {
+    artifact::FormStep &step = *form.add_steps();
+    step.set_kernel(each.kernel);
+    step.set_from(each.from);
+    step.set_to(each.to);
+    step.set_accumulate(each.accumulates);
+    step.set_numbers(each.numbers < 0 ? 0 : 1 + outputs + each.numbers);
+    step.set_indices(each.indices < 0 ? 0 : 1 + outputs + each.indices);
+  }
+  form.set_steps_before(shape.stepsBefore);
+}
+
 Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
   std::string symbol = op.getSymName().str();
   auto shares = op->getAttrOfType<FlatSymbolRefAttr>("shares");
@@ -87,8 +103,7 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
     entry.set_variant(site.forms_size() - 1);
     entry.set_materialise(module ? -1 : functionIndex((*made)->materialise));
     entry.set_prepare(bank ? functionIndex((*made)->prepare) : -1);
-    for (int slot : (*made)->entrySlots)
-      entry.add_entry_slots(slot);
+    addEntryShape((*made)->entry, entry);
     if (FormOp definition = (*made)->definition) {
       entry.set_definition(1 + definitionRow(definition));
       entry.set_of_bias(StringRef(form).ends_with(":bias"));
@@ -212,7 +227,7 @@ void ManifestBuilder::addAttachments(ModuleOp module) {
 Status ManifestBuilder::addSites(ModuleOp module) {
   addAttachments(module);
   const CodegenOptions &codegen = options.target.codegen;
-  FormFunctionBuilder functions(module, codegen.columnBlock(), codegen.rankBlock());
+  FormFunctionBuilder functions(module, codegen.columnBlock(), codegen.rankBlock(), !isDevice(codegen.kind));
   // Why room was left out: it is the graph's fault only where nothing else of the slot remains.
   SmallVector<Attribute> leftOut;
   if (auto before = module->getAttrOfType<ArrayAttr>("adapter.left_out"))

@@ -6,6 +6,7 @@
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Runtime/Definitions.h"
+#include "lib/Runtime/Steps.h"
 #include <google/protobuf/stubs/logging.h>
 #include <set>
 
@@ -117,6 +118,8 @@ private:
         for (int32_t slot : form.entry_slots())
           if (!within(slot, ADAPTER_ENTRY_TENSORS))
             return name + "writes an entry's tensor that does not exist";
+        if (std::string problem = checkSteps(form); !problem.empty())
+          return name + problem;
       }
     }
     return "";

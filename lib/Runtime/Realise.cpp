@@ -5,6 +5,7 @@
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Skills.h"
 #include "lib/Runtime/Manifest.h"
+#include "lib/Runtime/Steps.h"
 #include <algorithm>
 #include <cstring>
 #include <set>
@@ -18,6 +19,7 @@ constexpr int32_t i64 = static_cast<int32_t>(checkpoint::DType::I64);
 constexpr int32_t f64 = static_cast<int32_t>(checkpoint::DType::F64);
 constexpr int biasSlot = 3, wholeSlot = 4; // of an entry: tensors that stand for the whole parameter
 constexpr int placesSlot = 5;              // of a linear: which elements change
+constexpr int stepsExtent = 4;             // of a linear: how many steps there are
 
 // The base that a function sees: the pristine parameter, or what an earlier update made of it.
 struct Base {
@@ -147,6 +149,58 @@ void setExtents(const artifact::Site &site, const artifact::SiteForm &form, int 
   }
 }
 
+// What an entry takes of an update: outputs of a function, and which of its tensors they are.
+struct EntryPart {
+  std::vector<Output> outputs;
+  std::vector<int> slots;
+  bool hasSteps = false;
+};
+
+// Factors and steps take fewer multiply-adds than a weight of the adapter's own, but more each. With more elements than
+// this share of the weight's they would take longer.
+constexpr double factoredShare = 0.5;
+
+bool isFactoredCheap(const Artifact &artifact, const artifact::Site &site,
+                     const std::vector<Output> &outputs) {
+  int64_t elements = 0;
+  for (const Output &output : outputs)
+    elements += output.elements();
+  return elements <= factoredShare * artifact.parameters[site.parameter()].elements();
+}
+
+// Whether a form's update may also be had as a whole weight: that is what makes the updated parameter.
+bool hasWhole(const artifact::Site &site, const artifact::SiteForm &form) {
+  return site.kind() == artifact::LINEAR && form.definition() && form.materialise() >= 0 &&
+         site.parameter() >= 0 && (form.entry_slots_size() != 1 || form.entry_slots(0) != wholeSlot);
+}
+
+Result<EntryPart> preparePart(const Artifact &artifact, Resources &resources, const SiteUpdate &update,
+                              const Base &base, const Properties &properties, bool isFirst) {
+  const artifact::Site &site = artifact.manifest.sites(update.site);
+  const artifact::SiteForm &form = *findForm(site, update.form);
+  bool mayBeWhole = hasWhole(site, form);
+  // What steps say is of the base's product alone.
+  if (isFirst || !form.steps_size() || !mayBeWhole) {
+    std::vector<int32_t> dtypes;
+    for (int slot : form.entry_slots())
+      dtypes.push_back(entryDtype(site, slot));
+    std::vector<int32_t> more = stepOutputs(form);
+    dtypes.insert(dtypes.end(), more.begin(), more.end());
+    Result<std::vector<Output>> outputs =
+        run(artifact, resources, form, form.prepare(), base, update, properties, dtypes);
+    if (!outputs)
+      return outputs.error();
+    if (!mayBeWhole || isFactoredCheap(artifact, site, *outputs))
+      return EntryPart{
+          std::move(*outputs), {form.entry_slots().begin(), form.entry_slots().end()}, form.steps_size() > 0};
+  }
+  Result<std::vector<Output>> whole =
+      run(artifact, resources, form, form.materialise(), base, update, properties, {base.dtype});
+  if (!whole)
+    return whole.error();
+  return EntryPart{std::move(*whole), {wholeSlot}};
+}
+
 } // namespace
 
 Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const Source &source,
@@ -157,31 +211,32 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
   for (const SiteUpdate &update : source.updates) {
     const artifact::Site &site = artifact.manifest.sites(update.site);
     const artifact::SiteForm &form = *findForm(site, update.form);
-    std::vector<int32_t> dtypes;
-    for (int slot : form.entry_slots())
-      dtypes.push_back(entryDtype(site, slot));
     auto known = bases.find(update.site);
     Base base = known != bases.end() ? known->second : baseOf(artifact, site, weights);
     std::string where = "adapter '" + source.name + "' at '" + siteName(site) + "': ";
-    Result<std::vector<Output>> outputs =
-        run(artifact, resources, form, form.prepare(), base, update, properties, dtypes);
-    if (!outputs)
-      return Error{where + outputs.error().message};
-    adapter_entry_v1 &entry = result.entries.emplace(site.bank(), adapter_entry_v1{}).first->second;
-    for (size_t i = 0; i < outputs->size(); ++i) {
-      Output &output = (*outputs)[i];
-      int slot = form.entry_slots(static_cast<int>(i));
+    auto [place, isFirst] = result.entries.emplace(site.bank(), adapter_entry_v1{});
+    adapter_entry_v1 &entry = place->second;
+    EntrySizes &sizes = result.sizes[site.bank()];
+    Error both{where + "two updates of it cannot be combined in one batch; merge them, or use the adapter at "
+                       "switch"};
+    if (entry.extent[stepsExtent])
+      return both;
+    Result<EntryPart> part = preparePart(artifact, resources, update, base, properties, isFirst);
+    if (!part)
+      return Error{where + part.error().message};
+    if (part->hasSteps)
+      addSteps(form, part->outputs, entry, sizes, result.owners);
+    for (size_t i = 0; i < part->slots.size(); ++i) {
+      Output &output = part->outputs[i];
+      int slot = part->slots[i];
       if (!output.elements())
         continue;
       bool whole = site.kind() != artifact::BOTTLENECK && (slot == biasSlot || slot == wholeSlot);
       auto [place, isNew] = filled.emplace(std::pair(site.bank(), slot), update.site);
       // A whole parameter was the base of the one that follows, which thus holds both.
       if (!isNew && (place->second != update.site || !whole || known == bases.end()))
-        return Error{where +
-                     "two updates of it cannot be combined in one batch; merge them, or use the adapter at "
-                     "switch"};
+        return both;
       entry.tensor[slot] = output.data.get();
-      EntrySizes &sizes = result.sizes[site.bank()];
       sizes.elements[slot] = output.elements();
       sizes.integers[slot] = output.dtype == i64;
       setExtents(site, form, slot, output.dims, entry);

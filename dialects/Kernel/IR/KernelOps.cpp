@@ -87,10 +87,10 @@ static LogicalResult verifyProduct(Operation *op, Value inputValue, Value weight
 LogicalResult LinearOp::verify() { return verifyProduct(*this, getInput(), getWeight(), getOutput()); }
 
 LogicalResult RowLinearOp::verify() {
-  if (getAccumulate() == static_cast<bool>(getWeight()))
-    return emitOpError("needs either a weight or `accumulate`");
-  if (getBias() && !getWeight())
-    return emitOpError("has a bias without a weight");
+  if (!getAccumulate() && !getWeight())
+    return emitOpError("needs a weight or `accumulate`");
+  if (getBias() && getAccumulate())
+    return emitOpError("has a bias that output holds before");
   return getWeight() ? verifyProduct(*this, getInput(), getWeight(), getOutput()) : success();
 }
 

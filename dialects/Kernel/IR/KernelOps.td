@@ -175,9 +175,10 @@ def Kernel_RowLinearOp : Kernel_DestinationOp<"row_linear", [AttrSizedOperandSeg
   let summary = "A product with a packed weight and each row's update of it";
   let description = [{
     output = input weight + bias as kernel.linear makes it, and for the positions of each row with an adapter
-    output = scale * (input weight + (input A) B) + bias, where a weight that the entry holds whole stands in
-    place of `weight`. Rows that no adapter acts on get what kernel.linear gives, and so do all where the call has
-    none. With `accumulate` there is no weight and no bias: output holds input times the base's weight before, and
+    output = after(scale * (before(input) weight + (input A) B)) + bias, where a weight that the entry holds whole stands
+    in place of `weight`, and before and after are the entry's steps. Rows that no adapter acts on get what kernel.linear
+    gives, and so do all where the call has none. With `accumulate` output holds input times the base's weight before, and
+    there is no bias; the weight, if it is given, is for entries with steps before it, of which there are none without;
     rows without an adapter stay.
 
     Example:

@@ -32,7 +32,7 @@ public:
   LogicalResult lower(kernel::RowLinearOp op) {
     Value input = op.getInput(), output = op.getOutput();
     bias = op.getBias();
-    if (op.getWeight()) {
+    if (!op.getAccumulate()) {
       auto base = kernel::LinearOp::create(b, TypeRange(), input, op.getWeight(), bias, output);
       if (failed(lowerProductToKernel(base, strategy)))
         return failure();

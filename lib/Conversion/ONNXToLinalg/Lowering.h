@@ -139,8 +139,8 @@ public:
   /// x [..., k] times a packed weight of `columns` columns with each row's update of it, plus the bias.
   Lowered multiplyByRow(Lowered &x, mlir::Value packed, Lowered *bias, mlir::OpFoldResult columns,
                         int64_t bank);
-  /// The updates of a product of x [..., k] whose weight has banks, each row's added to it in place.
-  Lowered addRowUpdates(Lowered &x, Lowered product, llvm::ArrayRef<int64_t> banks);
+  /// The updates of a product of x [..., k] and a packed weight that has banks, each row's added to it in place.
+  Lowered addRowUpdates(Lowered &x, mlir::Value packed, Lowered product, llvm::ArrayRef<int64_t> banks);
   /// A vector that one adapter of the call may change: the same operand for every row.
   Lowered callVector(Lowered &vector, int64_t bank);
   /// What each row's module makes of `base`; `residual` is null where it is the base.

@@ -59,7 +59,7 @@ Lowered adapter::multiplyByWeight(GraphLowering &graph, Lowered &x, Value packed
   Lowered result = graph.multiplyByRow(x, packed, others.empty() ? bias : nullptr, columns, *able);
   if (others.empty())
     return result;
-  result = graph.addRowUpdates(x, result, others);
+  result = graph.addRowUpdates(x, packed, result, others);
   return addBias(graph, result, bias);
 }
 
@@ -70,7 +70,7 @@ static Lowered multiplyOrLift(GraphLowering &graph, Lowered &x, Value packed, Op
     return multiplyByWeight(graph, x, packed, columns, bias, banks);
   Lowered product = multiplyPlainly(graph, x, packed, columns, nullptr);
   Lowered input = graph.lift(x), result = graph.lift(product);
-  result = graph.addRowUpdates(input, result, banks);
+  result = graph.addRowUpdates(input, packed, result, banks);
   result = addBias(graph, result, bias);
   result.isLifted = true;
   return result;

@@ -247,7 +247,7 @@ Lowered GraphLowering::multiplyByRow(Lowered &x, Value packed, Lowered *bias, Op
   return result;
 }
 
-Lowered GraphLowering::addRowUpdates(Lowered &x, Lowered result, ArrayRef<int64_t> numbers) {
+Lowered GraphLowering::addRowUpdates(Lowered &x, Value packed, Lowered result, ArrayRef<int64_t> numbers) {
   for (int64_t bank : numbers) {
     if (!requireRows(x, bank, 1))
       continue;
@@ -258,7 +258,7 @@ Lowered GraphLowering::addRowUpdates(Lowered &x, Lowered result, ArrayRef<int64_
       from.rows = Rows();
     to.rows = from.rows;
     Lowered input = rowsFirst(from, 1), output = rowsFirst(to, 1);
-    auto op = kernel::RowLinearOp::create(b, tensor(output).getType(), tensor(input), Value(), Value(),
+    auto op = kernel::RowLinearOp::create(b, tensor(output).getType(), tensor(input), packed, Value(),
                                           tensor(output), bank, /*accumulate=*/true);
     Lowered flat = wrap(op.getResults().front(), output.shape);
     result = rowsBack(flat, whole, from, 1);

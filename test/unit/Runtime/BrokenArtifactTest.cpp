@@ -174,8 +174,13 @@ TEST_F(BrokenArtifact, ContradictionsInTheManifest) {
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_sites(0)->set_parameter(2); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_sites(0)->set_bank(1000000); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_sites(0)->mutable_forms(0)->set_prepare(4); }));
+  EXPECT_TRUE(refuses([](artifact::Manifest &m) {
+    m.mutable_sites(0)->mutable_forms(0)->set_entry_slots(0, ADAPTER_ENTRY_TENSORS);
+  }));
   EXPECT_TRUE(
-      refuses([](artifact::Manifest &m) { m.mutable_sites(0)->mutable_forms(0)->set_entry_slots(0, 8); }));
+      refuses([](artifact::Manifest &m) { m.mutable_sites(0)->mutable_forms(0)->set_steps_before(1); }));
+  EXPECT_TRUE(refuses(
+      [](artifact::Manifest &m) { m.mutable_sites(0)->mutable_forms(0)->add_steps()->set_kernel(5); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_sites(0)->add_tied(3); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_adapters(0)->set_file("../../x"); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_adapters(0)->mutable_updates(0)->set_site(3); }));

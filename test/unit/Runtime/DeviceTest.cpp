@@ -163,15 +163,17 @@ TEST(Device, BanksArePacked) {
   Result<PackedBank> packed = packBank({&entries, &sizes});
   ASSERT_TRUE(packed);
   EXPECT_EQ(packed->numbers, (std::vector<float>{1, 2, 3, 4, 5}));
-  ASSERT_EQ(packed->table.size(), 26u);
+  constexpr size_t words = ADAPTER_ENTRY_TENSORS + ADAPTER_ENTRY_EXTENTS;
+  ASSERT_EQ(packed->table.size(), 2 * words + 2);
+  const int32_t *entry = packed->table.data() + words, *behind = entry + words;
   EXPECT_EQ(packed->table[0], -1);
-  EXPECT_EQ(packed->table[12 + 0], 0);
-  EXPECT_EQ(packed->table[12 + 1], -1);
-  EXPECT_EQ(packed->table[12 + 2], 24);
-  EXPECT_EQ(packed->table[12 + 3], 3);
-  EXPECT_EQ(packed->table[12 + 9], 2);
-  EXPECT_EQ(packed->table[24], 8);
-  EXPECT_EQ(packed->table[25], 9);
+  EXPECT_EQ(entry[0], 0);
+  EXPECT_EQ(entry[1], -1);
+  EXPECT_EQ(entry[2], static_cast<int32_t>(2 * words));
+  EXPECT_EQ(entry[3], 3);
+  EXPECT_EQ(entry[ADAPTER_ENTRY_TENSORS + 1], 2);
+  EXPECT_EQ(behind[0], 8);
+  EXPECT_EQ(behind[1], 9);
 }
 
 TEST(Device, FormatsWithoutADriverLayerAreNamed) {
