@@ -19,7 +19,7 @@ struct Words {
   std::string target = "cpu:native", compileTo, base, rowAxis;
   std::optional<std::string> output, report, partition;
   bool noBase = false, allowOtherBase = false, requireProof = false, lossy = false, plan = false,
-       check = false, quiet = false;
+       check = false, quiet = false, listForms = false;
 };
 
 /// One of these options. The table of them is what both parsers below go by.
@@ -52,6 +52,7 @@ struct CommandLine {
   bool allowLossyMerge = false;
   bool plan = false;              ///< print it
   std::vector<std::string> forms; ///< files of definitions
+  bool listForms = false;         ///< print them and those of the library
   std::string rowInput;
   int64_t rowAxis = 0;
   PartitionOptions partition;

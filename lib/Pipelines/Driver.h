@@ -39,6 +39,9 @@ struct Console {
 ExitCode runOnModels(const CommandLine &line, const mlir::DialectRegistry &registry,
                      const mlir::MlirOptMainConfig &config, const Console &console);
 
+/// Prints the forms of the library and of the line's files.
+ExitCode listForms(const CommandLine &line, const mlir::DialectRegistry &registry, const Console &console);
+
 /// Runs as an mlir-opt: diagnostics go to standard error as MLIR writes them.
 ExitCode runOnText(const CommandLine &line, mlir::DialectRegistry &registry, mlir::MlirOptMainConfig config,
                    const Console &console);

@@ -58,6 +58,8 @@ static ExitCode run(const CommandLine &line, DialectRegistry &registry, const Co
     LogicalResult listed = MlirOptMain(llvm::outs(), llvm::MemoryBuffer::getMemBuffer(""), registry, config);
     return succeeded(listed) ? done : inputAtFault;
   }
+  if (line.listForms)
+    return listForms(line, registry, console);
   if (line.isText())
     return runOnText(line, registry, config, console);
   Progress progress(llvm::errs().is_displayed() && !line.quiet);

@@ -25,6 +25,8 @@ llvm::ArrayRef<OptionEntry> adapter::optionTable() {
       {"adapter-slot", "NAME:FORMS[,rank=R][@TIME]",
        "Room for adapters that come later; FORMS as in lora+dora+replace", &Words::slots},
       {"forms", "FILE.mlir", "Definitions of methods of your own (docs/own-method.md)", &Words::forms},
+      {"list-forms", "", "Print what each form asks of an adapter, those of --forms too; needs no input",
+       &Words::listForms},
       {"bind", "NAME.PROPERTY@call",
        "What each call may set, scale or rank; NAME.task=N: the task that is meant", &Words::bindings},
       {"check", "", "Report where the adapters go, to standard output or -o; compile nothing", &Words::check},
