@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Bufferization/IR/DstBufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 using namespace mlir;
 using namespace mlir::bufferization;
@@ -59,7 +60,7 @@ struct ParameterModel : BufferizableOpInterface::ExternalModel<ParameterModel, k
   }
 };
 
-/// A reshape is a view.
+/// A reshape is a view; of a part of a tensor, whose rows lie apart, a copy's.
 struct ReshapeModel : BufferizableOpInterface::ExternalModel<ReshapeModel, kernel::ReshapeOp> {
   bool bufferizesToMemoryRead(Operation *, OpOperand &, const AnalysisState &) const { return false; }
   bool bufferizesToMemoryWrite(Operation *, OpOperand &, const AnalysisState &) const { return false; }
@@ -75,6 +76,17 @@ struct ReshapeModel : BufferizableOpInterface::ExternalModel<ReshapeModel, kerne
     FailureOr<Value> source = getBuffer(rewriter, reshape.getSource(), options, state);
     if (failed(source))
       return failure();
+    if (auto apart = cast<MemRefType>(source->getType()); !apart.getLayout().isIdentity()) {
+      auto together = MemRefType::get(apart.getShape(), apart.getElementType());
+      SmallVector<Value> sizes;
+      for (int64_t dim = 0; dim < apart.getRank(); ++dim)
+        if (apart.isDynamicDim(dim))
+          sizes.push_back(memref::DimOp::create(rewriter, op->getLoc(), *source, dim));
+      FailureOr<Value> copy = options.createAlloc(rewriter, op->getLoc(), together, sizes);
+      if (failed(copy) || failed(options.createMemCpy(rewriter, op->getLoc(), *source, *copy)))
+        return failure();
+      source = copy;
+    }
     auto type = cast<RankedTensorType>(reshape.getType());
     replaceOpWithNewBufferizedOp<kernel::ReshapeOp>(
         rewriter, op, MemRefType::get(type.getShape(), type.getElementType()), *source, reshape.getSizes());

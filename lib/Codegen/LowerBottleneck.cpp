@@ -204,8 +204,8 @@ Value BottleneckLowering::gateOf(Value slot, Value x) {
 
 void BottleneckLowering::lower() {
   int64_t width = tiles.getBlock();
-  Value input = ofAnySize(b, op.getInput()), output = ofAnySize(b, op.getOutput());
-  Value residual = op.getResidual() ? ofAnySize(b, op.getResidual()) : Value();
+  Value input = rowsOfAnySize(b, op.getInput()), output = rowsOfAnySize(b, op.getOutput());
+  Value residual = op.getResidual() ? rowsOfAnySize(b, op.getResidual()) : Value();
   Value zero = index(b, 0), depth = dim(b, input, 1), columns = dim(b, output, 1);
   Value blocks = arith::CeilDivSIOp::create(b, columns, index(b, width));
   emit.forEachRow(output, [&](Value slot, Value begin, Value count, Value to) {

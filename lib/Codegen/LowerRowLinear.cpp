@@ -86,7 +86,7 @@ void RowLinearLowering::addSparse(const Span &span, Value number) {
 //===----------------------------------------------------------------------===//
 
 void RowLinearLowering::lowerWithSegments() {
-  input = ofAnySize(b, op.getInput()), output = ofAnySize(b, op.getOutput());
+  input = rowsOfAnySize(b, op.getInput()), output = rowsOfAnySize(b, op.getOutput());
   pristine = op.getWeight() ? ofAnySize(b, op.getWeight(), /*keepLast=*/true) : Value();
   weight = op.getAccumulate() ? Value() : pristine;
   bias = op.getBias() ? ofAnySize(b, op.getBias()) : Value();
@@ -98,7 +98,7 @@ void RowLinearLowering::lowerWithSegments() {
   inner = matrix(positions, survey.width);
   Value beside = countIf(survey.anyBeside, positions);
   base = matrix(beside, columns), own = matrix(beside, columns);
-  rotated = matrix(countIf(survey.anyBefore, positions), depth);
+  rotated = rowsOfAnySize(b, matrix(countIf(survey.anyBefore, positions), depth));
   temporaries = matrix(countIf(survey.anySteps, positions), survey.temporaries);
   source = arith::SelectOp::create(b, survey.anyBefore, rotated, input);
   emit.when(survey.anyBefore, [&] { callPart("kernel.rotate_rows", &RowLinearLowering::rotateRows); });

@@ -13,7 +13,7 @@ using namespace adapter::rows;
 static void lowerRowEmbedding(kernel::RowEmbeddingOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
   RowEmitter emit(b, op.getBank());
-  Value ids = ofAnySize(b, op.getIds()), output = ofAnySize(b, op.getOutput());
+  Value ids = ofAnySize(b, op.getIds()), output = rowsOfAnySize(b, op.getOutput());
   int64_t any = ShapedType::kDynamic;
   Value zero = index(b, 0), width = dim(b, output, 1);
   emit.forEachRow(output, [&](Value slot, Value begin, Value count, Value to) {
@@ -61,7 +61,7 @@ static void lowerRowEmbedding(kernel::RowEmbeddingOp op) {
 static void lowerRowVectors(kernel::RowVectorsOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
   RowEmitter emit(b, op.getBank());
-  Value base = ofAnySize(b, op.getBase()), output = ofAnySize(b, op.getOutput());
+  Value base = ofAnySize(b, op.getBase()), output = rowsOfAnySize(b, op.getOutput());
   Value zero = index(b, 0), positions = dim(b, output, 0), width = dim(b, output, 1);
   auto copy = [&](Value from, Value to, Value m) {
     emit.loop(zero, width, [&](Value n) {

@@ -100,6 +100,16 @@ inline mlir::Value ofAnySize(mlir::ImplicitLocOpBuilder &b, mlir::Value buffer, 
   return kernel::ReshapeOp::create(b, mlir::MemRefType::get(shape, type.getElementType()), buffer, sizes);
 }
 
+/// Rows of any size that may lie apart, as those of a part of a concatenation do: a matrix, or a vector.
+inline mlir::Value rowsOfAnySize(mlir::ImplicitLocOpBuilder &b, mlir::Value buffer) {
+  int64_t any = mlir::ShapedType::kDynamic, rank = mlir::cast<mlir::MemRefType>(buffer.getType()).getRank();
+  llvm::SmallVector<int64_t> shape(rank, any), strides(rank, any);
+  strides.back() = 1;
+  auto layout = mlir::StridedLayoutAttr::get(b.getContext(), any, strides);
+  mlir::Type element = mlir::cast<mlir::MemRefType>(buffer.getType()).getElementType();
+  return b.createOrFold<mlir::memref::CastOp>(mlir::MemRefType::get(shape, element, layout), buffer);
+}
+
 // The `count` rows of a matrix from `begin` on.
 inline mlir::Value rowsOf(mlir::ImplicitLocOpBuilder &b, mlir::Value matrix, mlir::Value begin,
                           mlir::Value count) {

@@ -89,9 +89,9 @@ void FormFunctionBuilder::define(const FormKey &key, const DefinedForm &use, For
   functions.roles = roleOrder(use);
   functions.definition = use.form;
   functions.prepare = name + ".prepare";
-  functions.materialise = name + ".materialise";
+  functions.materialize = name + ".materialize";
   Packing packing{block, rankBlock, takesSteps};
-  addMaterialize(module, use, packing, functions.materialise);
+  addMaterialize(module, use, packing, functions.materialize);
   addPrepare(module, use, packing, functions.prepare, functions.entry);
   if (!changesFew(use))
     return;

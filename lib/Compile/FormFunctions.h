@@ -48,7 +48,7 @@ struct EntryShape {
 struct FormFunctions {
   std::vector<std::string> roles;   ///< tensors after the base parameter, before the scale
   FormOp definition;                ///< where the form is one; then scalars and symbols follow the tensors
-  std::string materialise, prepare; ///< modules have nothing to materialise
+  std::string materialize, prepare; ///< modules have nothing to materialize
   std::string touch, restore;       ///< of sparse forms, else empty; see SparseForm.h
   EntryShape entry;                 ///< what prepare makes
 };

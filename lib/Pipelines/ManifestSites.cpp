@@ -101,7 +101,7 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
     for (const std::string &role : (*made)->roles)
       entry.add_roles(role);
     entry.set_variant(site.forms_size() - 1);
-    entry.set_materialise(module ? -1 : functionIndex((*made)->materialise));
+    entry.set_materialize(module ? -1 : functionIndex((*made)->materialize));
     entry.set_prepare(bank ? functionIndex((*made)->prepare) : -1);
     addEntryShape((*made)->entry, entry);
     if (FormOp definition = (*made)->definition) {

@@ -108,7 +108,7 @@ private:
         if (!within(tied, manifest.sites_size()))
           return name + "is tied to a site that does not exist";
       for (const SiteForm &form : site.forms()) {
-        if ((form.materialise() != -1 && !within(form.materialise(), functions)) ||
+        if ((form.materialize() != -1 && !within(form.materialize(), functions)) ||
             (form.prepare() != -1 && !within(form.prepare(), functions)) || form.touch() < 0 ||
             form.touch() > functions || form.restore() < 0 || form.restore() > functions ||
             (form.touch() == 0) != (form.restore() == 0))

@@ -89,7 +89,7 @@ Json attachmentJson(const Attachment &attachment) {
 Json formJson(const SiteForm &form) {
   return {{"form", form.form()},
           {"roles", plain(form.roles())},
-          {"materialise", form.materialise()},
+          {"materialize", form.materialize()},
           {"prepare", form.prepare()},
           {"entry_slots", plain(form.entry_slots())}};
 }

@@ -35,8 +35,8 @@ struct Snapshot {
   std::map<std::string, LiveAdapter> adapters;
   std::string switched;            // empty: the base
   std::vector<std::string> loaded; // load-bound adapters, in the order in which they act
-  Materialised loadedWeights;      // with these
-  Materialised weights;            // and with the one that is switched in
+  Materialized loadedWeights;      // with these
+  Materialized weights;            // and with the one that is switched in
   std::vector<const void *> parameters;
   std::vector<std::vector<adapter_entry_v1>> entries; // [bank][slot]
   std::vector<std::vector<EntrySizes>> sizes;         // of the same

@@ -28,7 +28,7 @@ struct Base {
   int32_t dtype = f32;
 };
 
-Base baseOf(const Artifact &artifact, const artifact::Site &site, const Materialised &weights) {
+Base baseOf(const Artifact &artifact, const artifact::Site &site, const Materialized &weights) {
   Base base;
   if (site.parameter() < 0)
     return base;
@@ -170,7 +170,7 @@ bool isFactoredCheap(const Artifact &artifact, const artifact::Site &site,
 
 // Whether a form's update may also be had as a whole weight: that is what makes the updated parameter.
 bool hasWhole(const artifact::Site &site, const artifact::SiteForm &form) {
-  return site.kind() == artifact::LINEAR && form.definition() && form.materialise() >= 0 &&
+  return site.kind() == artifact::LINEAR && form.definition() && form.materialize() >= 0 &&
          site.parameter() >= 0 && (form.entry_slots_size() != 1 || form.entry_slots(0) != wholeSlot);
 }
 
@@ -195,7 +195,7 @@ Result<EntryPart> preparePart(const Artifact &artifact, Resources &resources, co
           std::move(*outputs), {form.entry_slots().begin(), form.entry_slots().end()}, form.steps_size() > 0};
   }
   Result<std::vector<Output>> whole =
-      run(artifact, resources, form, form.materialise(), base, update, properties, {base.dtype});
+      run(artifact, resources, form, form.materialize(), base, update, properties, {base.dtype});
   if (!whole)
     return whole.error();
   return EntryPart{std::move(*whole), {wholeSlot}};
@@ -204,7 +204,7 @@ Result<EntryPart> preparePart(const Artifact &artifact, Resources &resources, co
 } // namespace
 
 Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const Source &source,
-                         const Properties &properties, const Materialised &weights) {
+                         const Properties &properties, const Materialized &weights) {
   Prepared result;
   std::map<int, Base> bases;                 // by site, where an update made a whole parameter
   std::map<std::pair<int, int>, int> filled; // (bank, tensor) -> site
@@ -248,8 +248,8 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
   return result;
 }
 
-Status materialise(const Artifact &artifact, Resources &resources, const Source &source,
-                   const Properties &properties, Materialised &weights, TouchedCopies &copies) {
+Status materialize(const Artifact &artifact, Resources &resources, const Source &source,
+                   const Properties &properties, Materialized &weights, TouchedCopies &copies) {
   std::set<int> own; // parameters that this call has written anew
   for (const SiteUpdate &update : source.updates) {
     const artifact::Site &site = artifact.manifest.sites(update.site);
@@ -271,7 +271,7 @@ Status materialise(const Artifact &artifact, Resources &resources, const Source 
     }
     Base base = baseOf(artifact, site, weights);
     Result<std::vector<Output>> outputs =
-        run(artifact, resources, form, form.materialise(), base, update, properties, {base.dtype});
+        run(artifact, resources, form, form.materialize(), base, update, properties, {base.dtype});
     if (!outputs)
       return Error{where + outputs.error().message};
     if ((*outputs)[0].dims != base.dims)

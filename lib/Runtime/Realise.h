@@ -19,7 +19,7 @@ struct Properties {
 };
 
 // Updated parameters by row of the parameter table.
-using Materialised = std::map<int, std::shared_ptr<void>>;
+using Materialized = std::map<int, std::shared_ptr<void>>;
 
 // A row- or call-bound adapter.
 // Elements of an entry's tensors, and which of them are int64 rather than f32.
@@ -35,12 +35,12 @@ struct Prepared {
 };
 // `weights` stand for the artifact's own parameters where they have them.
 Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const Source &source,
-                         const Properties &properties, const Materialised &weights);
+                         const Properties &properties, const Materialized &weights);
 
 // Applies an adapter that acts in the weights on top of `weights`. Updates of few elements cost what they change
 // where the weight is the pristine one or this adapter's own already.
-Status materialise(const Artifact &artifact, Resources &resources, const Source &source,
-                   const Properties &properties, Materialised &weights, TouchedCopies &copies);
+Status materialize(const Artifact &artifact, Resources &resources, const Source &source,
+                   const Properties &properties, Materialized &weights, TouchedCopies &copies);
 
 // Keeps what the last inputs of a form's function point to.
 struct NumberInputs {

@@ -65,7 +65,7 @@ Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std
                  "' there, only for: " + (forms.empty() ? "none" : forms)};
   }
   bool inWeights = time == artifact::SWITCH || time == artifact::LOAD;
-  if (inWeights ? known->materialise() < 0 || site.parameter() < 0 : known->prepare() < 0 || site.bank() < 0)
+  if (inWeights ? known->materialize() < 0 || site.parameter() < 0 : known->prepare() < 0 || site.bank() < 0)
     return Error{message + "the artifact cannot apply the form '" + form + "' there at the time '" +
                  timeName(time) + "'"};
   SiteUpdate update{siteIndex, form, scale, 0, {}, std::nullopt, nullptr};

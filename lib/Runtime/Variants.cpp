@@ -95,7 +95,7 @@ Status Model::reload(Snapshot &next) {
   for (const std::string &name : next.loaded) {
     const LiveAdapter &live = next.adapters[name];
     if (Status status =
-            materialise(*artifact, resources, *live.source, live.properties, next.loadedWeights, *copies);
+            materialize(*artifact, resources, *live.source, live.properties, next.loadedWeights, *copies);
         !status)
       return status;
   }
@@ -112,7 +112,7 @@ Status Model::putIn(Snapshot &next) {
   if (!next.switched.empty()) {
     const LiveAdapter &live = next.adapters[next.switched];
     if (Status status =
-            materialise(*artifact, resources, *live.source, live.properties, next.weights, *copies);
+            materialize(*artifact, resources, *live.source, live.properties, next.weights, *copies);
         !status)
       return status;
   }

@@ -11,7 +11,7 @@
 // CHECK:   %[[TABLE:.*]] = memref.alloc({{.*}}) : memref<?x4xindex>
 // CHECK:   %[[SURVEY:.*]]:7 = {{.*}}call @kernel.survey_rows(%[[BANK]], %{{.*}}, %[[TABLE]])
 // CHECK:   %[[INNER:.*]] = memref.alloc(%{{.*}}, %[[SURVEY]]#0) : memref<?x?xf32>
-// CHECK:   arith.select %[[SURVEY]]#5, %{{.*}} : memref<?x?xf32>
+// CHECK:   arith.select %[[SURVEY]]#5, %{{.*}} : memref<?x?xf32, strided<[?, 1], offset: ?>>
 // CHECK:   scf.if %[[SURVEY]]#5
 // CHECK:     call @kernel.rotate_rows_bias(%[[BANK]]
 // CHECK:   kernel.parallel

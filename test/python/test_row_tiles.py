@@ -41,17 +41,23 @@ def folder_of(where, name, rng):
     return updated
 
 
-@pytest.fixture(scope="module")
-def linear(tmp_path_factory):
-    """The loaded model, its input and what each adapter makes of it, by name; None is the base."""
+@pytest.fixture(scope="module", params=["alone", "in a concatenation"])
+def linear(request, tmp_path_factory):
+    """The loaded model, its input and what each adapter makes of it, by name; None is the base. In a concatenation the
+    product's rows lie apart."""
     where, rng = tmp_path_factory.mktemp("tiles"), np.random.default_rng(5)
     weight = rng.standard_normal((INPUTS, OUTPUTS)).astype(np.float32)
     bias = rng.standard_normal(OUTPUTS).astype(np.float32)
+    is_alone = request.param == "alone"
+    made = "y" if is_alone else "made"
+    nodes = [helper.make_node("Gemm", ["x", "proj.weight", "proj.bias"], [made], name="/proj/Gemm")]
+    if not is_alone:
+        nodes.append(helper.make_node("Concat", ["made", "x"], ["y"], axis=1))
     graph = helper.make_graph(
-        [helper.make_node("Gemm", ["x", "proj.weight", "proj.bias"], ["y"], name="/proj/Gemm")],
+        nodes,
         "linear",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", INPUTS])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", OUTPUTS])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", OUTPUTS if is_alone else OUTPUTS + INPUTS])],
         [numpy_helper.from_array(weight, "proj.weight"), numpy_helper.from_array(bias, "proj.bias")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -62,7 +68,8 @@ def linear(tmp_path_factory):
         makes[name] = x @ folder_of(where / name, name, rng)(weight) + bias
     given = [f"--adapter={name}={where / name}@row" for name in RANKS]
     product.opt(where / "linear.onnx", *given, "-o", where / "rows.adapt")
-    return product.package().load(str(where / "rows.adapt"), threads=2), x, makes
+    model = product.package().load(str(where / "rows.adapt"), threads=2)
+    return lambda **given: model(**given)["y"][:, :OUTPUTS], x, makes
 
 
 def rows():
@@ -71,7 +78,7 @@ def rows():
 
 def test_segments_of_any_size(linear):
     model, x, makes = linear
-    y, base = model(x=x, adapters=rows())["y"], makes[None]
+    y, base = model(x=x, adapters=rows()), makes[None]
     begin = 0
     for who, count in SEGMENTS:
         part = slice(begin, begin + count)
@@ -86,17 +93,17 @@ def test_a_row_does_not_depend_on_its_neighbours(linear):
     """To the bit, wherever it lies in a tile, and whatever the others carry."""
     model, x, _ = linear
     who = rows()
-    y = model(x=x, adapters=who)["y"]
+    y = model(x=x, adapters=who)
     for i in range(0, len(x), 5):
-        assert np.array_equal(model(x=x[i : i + 1], adapters=[who[i]])["y"][0], y[i]), f"row {i}: {who[i]}"
-    others = model(x=x, adapters=["b" if each == "a" else each for each in who])["y"]
+        assert np.array_equal(model(x=x[i : i + 1], adapters=[who[i]])[0], y[i]), f"row {i}: {who[i]}"
+    others = model(x=x, adapters=["b" if each == "a" else each for each in who])
     same = np.array([each != "a" for each in who])
     assert np.array_equal(others[same], y[same])
-    assert np.array_equal(y[20:25], model(x=x)["y"][20:25])
+    assert np.array_equal(y[20:25], model(x=x)[20:25])
 
 
 def test_one_adapter_on_all_rows(linear):
     model, x, makes = linear
     for name in RANKS:
-        y = model(x=x, adapters=[name] * len(x))["y"]
+        y = model(x=x, adapters=[name] * len(x))
         assert_agrees(y, makes[name].astype(np.float32), makes[None])

@@ -124,7 +124,7 @@ def Adapter_MixOp : Adapter_UpdateOp<"mix", ["isAdditive", "dependsOnInput"], [A
     expert, an expert that is not named has weight 0. Without them weights are [..., blocks].
 
     The update depends on the input of what reads the weight: `adapter.linear` takes it, no weight can be
-    materialised from it. `adapter-expand-mixtures` writes it as nodes.
+    materialized from it. `adapter-expand-mixtures` writes it as nodes.
 
     Example:
     ```mlir

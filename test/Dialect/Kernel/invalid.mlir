@@ -141,3 +141,12 @@ func.func @require_values(%c: i1, %n: index) {
   kernel.require %c, "too many" (%n, %n, %n, %n)
   return
 }
+
+// -----
+
+// Without a copy, rows that lie apart cannot be read as one.
+func.func @reshape_rows_apart(%x: memref<2x4xf32, strided<[8, 1]>>) -> memref<8xf32> {
+  // expected-error @below {{'kernel.reshape' op is a view of elements that lie one after the other}}
+  %y = kernel.reshape %x [] : memref<2x4xf32, strided<[8, 1]>> to memref<8xf32>
+  return %y : memref<8xf32>
+}

@@ -19,14 +19,14 @@ static bool write(const std::string &path, const std::string &bytes) {
   return file && (*file)->write(bytes.data(), bytes.size()) && (*file)->commit();
 }
 
-static void addForm(artifact::Site &site, const char *form, std::vector<std::string> roles, int materialise,
+static void addForm(artifact::Site &site, const char *form, std::vector<std::string> roles, int materialize,
                     int prepare, std::vector<int> slots) {
   artifact::SiteForm &made = *site.add_forms();
   made.set_form(form);
   for (const std::string &role : roles)
     made.add_roles(role);
   made.set_definition(std::string(form) == "lora" ? 1 : 2);
-  made.set_materialise(materialise);
+  made.set_materialize(materialize);
   made.set_prepare(prepare);
   for (int slot : slots)
     made.add_entry_slots(slot);

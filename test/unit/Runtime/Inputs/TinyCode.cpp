@@ -123,7 +123,7 @@ int32_t packWhole(const adapter_call_v1 *call) {
   return 0;
 }
 
-int32_t materialiseLora(const adapter_call_v1 *call) {
+int32_t materializeLora(const adapter_call_v1 *call) {
   const adapter_host_v1 *host = call->host;
   const auto *base = static_cast<const float *>(call->inputs[0].data);
   const auto *a = static_cast<const float *>(call->inputs[1].data);
@@ -142,7 +142,7 @@ int32_t materialiseLora(const adapter_call_v1 *call) {
   return 0;
 }
 
-const adapter_function_v1 functions[] = {run, prepareLora, packWhole, materialiseLora};
+const adapter_function_v1 functions[] = {run, prepareLora, packWhole, materializeLora};
 adapter_artifact_v1 table = {
     sizeof(adapter_artifact_v1), ADAPTER_ABI_VERSION, tiny_manifest, 0, functions, 4, nullptr, 0};
 
