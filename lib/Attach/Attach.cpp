@@ -9,6 +9,7 @@
 #include "lib/Attach/Modules.h"
 #include "lib/Attach/Plan.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Forms/FormLibrary.h"
 #include "lib/Support/ONNX/NodeBuilder.h"
 #include "lib/Support/ONNX/Tensors.h"
 #include "lib/Support/ParameterStore.h"
@@ -87,15 +88,8 @@ Value Attacher::materializeBuilt(PlannedParameter &planned, Value weight, Implic
 DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site, const ModuleParameter *at) {
   const AdapterRequest &request = *planned.adapter->request;
   Update update = *planned.update;
-  bool isDefined = isDefinition(update.form, builder.getContext());
-  if (isDefined && at)
+  if (at)
     update = delivered(update, planned.weight ? *planned.weight : *at);
-  else
-    checkpoint::flattenConvolution(update, site.getKind() == SiteKind::Linear);
-  // The site of a vector has no unit dimensions.
-  if (auto value = update.tensors.find("value");
-      !isDefined && site.getKind() == SiteKind::Vector && value != update.tensors.end())
-    value->second.shape = {value->second.elements()};
   NamedAttrList tensors;
   for (const auto &[role, tensor] : update.skills.empty() ? update.tensors : update.skills) {
     std::string key =
@@ -166,10 +160,7 @@ SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Locatio
   bool convolution = parameter.kind == SiteKind::Convolution;
   for (const PlannedUpdate &each : planned.updates)
     if (actsAt(each, time)) {
-      std::string form = each.label.empty() ? each.update->form : each.label;
-      if (StringRef(form).starts_with("lora_conv"))
-        form.erase(4, 5);
-      forms.insert(builder.getStringAttr(form));
+      forms.insert(builder.getStringAttr(each.label.empty() ? each.update->form : each.label));
       if (std::exchange(spare, false))
         module = each.update->module;
     }
@@ -264,7 +255,7 @@ void Attacher::listSlots(ModuleOp module, const std::vector<SlotRequest> &slots)
     NamedAttrList fields;
     fields.set("name", builder.getStringAttr(slot.name));
     fields.set("time", BindingTimeAttr::get(builder.getContext(), slot.time));
-    fields.set("forms", stringsAttr(slot.forms));
+    fields.set("forms", stringsAttr(plan.slotForms.at(slot.name)));
     fields.set("rank", builder.getI64IntegerAttr(slot.rank));
     if (slot.byToken)
       fields.set("by_token", builder.getUnitAttr());
@@ -318,7 +309,7 @@ Value Attacher::makeGate(const PlannedUpdate &planned, OpBuilder &b) {
   Update gate;
   gate.module = planned.update->module;
   gate.parameter = "mixture";
-  gate.form = "add";
+  gate.form = addedWhole;
   gate.tensors["value"] = one(1);
   Location loc = model.getLoc();
   SiteOp site = newSite(model, gate.module, gate.parameter, SiteKind::Vector, adapter.time, 1, 0, loc);

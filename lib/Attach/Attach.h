@@ -37,7 +37,8 @@ struct AdapterRequest {
 /// Room for adapters that arrive later.
 struct SlotRequest {
   std::string name;
-  std::vector<std::string> forms;   ///< of updates, as lib/Checkpoint names them
+  /// Forms, variants of them ("dora"), and "embedding" for factors at tables of embeddings too.
+  std::vector<std::string> words;
   int64_t rank = 0;                 ///< the highest that is taken; 0: any
   std::vector<std::string> modules; ///< globs over paths or their ends; none: all modules
   BindingTime time = BindingTime::Row;

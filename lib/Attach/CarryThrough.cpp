@@ -3,6 +3,7 @@
 // Updates of a parameter as updates of what a graph computed from it; see Derivations.h. What is added is scaled alone;
 // what replaces is computed as the graph's tensor was.
 #include "lib/Attach/Derivations.h"
+#include "lib/Attach/FormUse.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/LowRank.h"
 #include <cmath>
@@ -17,8 +18,11 @@ using checkpoint::Update;
 namespace {
 class Carrier {
 public:
-  Carrier(const Update &update, const Derivation &derivation, std::string name, bool storedTransposed)
-      : result(update), derivation(derivation), name(std::move(name)), storedTransposed(storedTransposed) {}
+  Carrier(const Update &update, const Derivation &derivation, std::string name,
+          const ModuleParameter &parameter)
+      : result(update), derivation(derivation), name(std::move(name)), traits(traitsOf(update, parameter)),
+        storedTransposed(parameter.storedTransposed),
+        isTable(parameter.kind == adapter::SiteKind::Embedding) {}
   Result<Update> run();
 
 private:
@@ -42,11 +46,11 @@ private:
                                                    : 0.0;
   }
   // Rewrites a tensor of the update: element i becomes change(i, value).
-  Result<Update> change(const char *role, llvm::function_ref<double(int64_t, double)> change);
-  Result<Update> carryFactors(const char *outer, const char *inner);
-  Result<Update> carryValue(bool replaces);
+  Result<Update> change(const std::string &role, llvm::function_ref<double(int64_t, double)> change);
+  Result<Update> carryFactors();
+  Result<Update> carryWhole();
   Result<Update> carryRows();
-  Result<Update> carrySparse(bool overwrites);
+  Result<Update> carryElements();
   Error refuse() const {
     return Error{"the graph holds " + derivation.text(name) + ", through which an update of the form '" +
                  result.form + "' cannot be carried; export a graph that holds " + name + " itself"};
@@ -55,11 +59,12 @@ private:
   Update result;
   const Derivation &derivation;
   std::string name;
-  bool storedTransposed;
+  FormTraits traits;
+  bool storedTransposed, isTable;
 };
 } // namespace
 
-Result<Update> Carrier::change(const char *role, llvm::function_ref<double(int64_t, double)> change) {
+Result<Update> Carrier::change(const std::string &role, llvm::function_ref<double(int64_t, double)> change) {
   Tensor &tensor = result.tensors.at(role);
   Result<Tensor> wide = checkpoint::toF32(tensor);
   if (!wide)
@@ -73,94 +78,88 @@ Result<Update> Carrier::change(const char *role, llvm::function_ref<double(int64
   return result;
 }
 
-// `outer` [rows of W, r, ...], `inner` [r, columns of W, ...].
-Result<Update> Carrier::carryFactors(const char *outer, const char *inner) {
+// The outer factor is [rows of W, r, ...] and the inner one [r, columns of W, ...]; of a table the other way about.
+Result<Update> Carrier::carryFactors() {
   bool isScaledByRow = derivation.kind == Derivation::Scaled || derivation.kind == Derivation::RowsScaled;
-  bool isEmbedding = std::strcmp(outer, "A") == 0;
-  bool hasLength = result.tensors.count("magnitude") > 0;
+  bool hasLength = !traits.length.empty();
+  auto changeLength = [&](auto scaleOf) {
+    return change(traits.length, [&](int64_t i, double m) { return m * std::fabs(scaleOf(i)); });
+  };
   if (derivation.kind == Derivation::Scaled) {
     result.scale *= derivation.factor;
-    if (!hasLength)
-      return result;
-    return change("magnitude", [&](int64_t, double m) { return m * std::fabs(derivation.factor); });
+    return hasLength ? changeLength([&](int64_t) { return derivation.factor; }) : result;
   }
-  const Tensor &b = result.tensors.at(outer), &a = result.tensors.at(inner);
-  if (hasLength && (!isScaledByRow || isEmbedding))
+  if (hasLength && (!isScaledByRow || isTable))
     return refuse();
-  if (isScaledByRow) {
-    // Of an embedding the rows are the columns of A.
-    int64_t width = isEmbedding ? b.shape[1] : b.elements() / b.shape[0];
-    Result<Update> scaled = change(outer, [&](int64_t i, double value) {
-      return value * derivation.scales[isEmbedding ? i % width : i / width];
-    });
-    if (!scaled || !hasLength)
-      return scaled;
-    return change("magnitude", [&](int64_t i, double m) { return m * std::fabs(derivation.scales[i]); });
+  const Tensor &outer = result.tensors.at(traits.outer), &inner = result.tensors.at(traits.inner);
+  // Whether it is the first axis of the outer factor that is scaled, or the last of the inner one.
+  if (isScaledByRow != isTable) {
+    int64_t width = outer.elements() / std::max<int64_t>(outer.shape[0], 1);
+    Result<Update> scaled =
+        change(traits.outer, [&](int64_t i, double value) { return value * derivation.scales[i / width]; });
+    return scaled && hasLength ? changeLength([&](int64_t i) { return derivation.scales[i]; }) : scaled;
   }
-  if (derivation.kind != Derivation::ColumnsScaled || a.shape.size() != 2)
+  bool isKnown = isScaledByRow || derivation.kind == Derivation::ColumnsScaled;
+  if (!isKnown || inner.shape.size() != 2)
     return refuse();
-  int64_t width = a.shape[1];
-  return change(inner, [&](int64_t i, double value) {
-    return value * derivation.scales[isEmbedding ? i / width : i % width];
-  });
+  int64_t width = inner.shape[1];
+  return change(traits.inner, [&](int64_t i, double value) { return value * derivation.scales[i % width]; });
 }
 
-Result<Update> Carrier::carryValue(bool replaces) {
-  const Tensor &value = result.tensors.at("value");
+Result<Update> Carrier::carryWhole() {
+  const Tensor &value = result.tensors.at(traits.elements);
   int64_t width = value.shape.empty() ? 1 : value.elements() / std::max<int64_t>(value.shape[0], 1);
   // Scales are of the rows and columns that the operator sees.
   int64_t scaled = static_cast<int64_t>(derivation.scales.size());
   bool byColumn = derivation.kind == Derivation::ColumnsScaled;
   if (scaled > 0 && (storedTransposed || scaled != (byColumn ? width : value.shape[0])))
     return refuse();
-  return change("value", [&](int64_t i, double v) {
+  return change(traits.elements, [&](int64_t i, double v) {
     int64_t row = width > 0 ? i / width : i, column = width > 0 ? i % width : 0;
-    return scaleAt(row, column) * v + (replaces ? offsetAt(row) : 0.0);
+    return scaleAt(row, column) * v + (traits.replaces ? offsetAt(row) : 0.0);
   });
 }
 
 Result<Update> Carrier::carryRows() {
-  const Tensor &rows = result.tensors.at("rows"), &indices = result.tensors.at("indices");
-  int64_t width = rows.shape[1];
-  return change("rows", [&](int64_t i, double v) {
-    int64_t row;
-    std::memcpy(&row, indices.data + i / width * sizeof(int64_t), sizeof row);
-    return scaleAt(row, i % width) * v;
+  Result<Tensor> indices = checkpoint::toI64(result.tensors.at(traits.rows));
+  if (!indices)
+    return indices.error();
+  const auto *row = reinterpret_cast<const int64_t *>(indices->data);
+  int64_t width = result.tensors.at(traits.elements).shape[1];
+  return change(traits.elements, [&](int64_t i, double v) {
+    return scaleAt(row[i / width], i % width) * v + (traits.puts ? offsetAt(row[i / width]) : 0.0);
   });
 }
 
-Result<Update> Carrier::carrySparse(bool overwrites) {
-  const Tensor &indices = result.tensors.at("indices");
-  int64_t count = result.tensors.at("values").elements();
-  if (!derivation.scales.empty() && indices.shape[0] > 1 && (storedTransposed || indices.shape[0] != 2))
+Result<Update> Carrier::carryElements() {
+  Result<Tensor> indices = checkpoint::toI64(result.tensors.at(traits.places));
+  if (!indices)
+    return indices.error();
+  int64_t axes = indices->shape[0], count = result.tensors.at(traits.elements).elements();
+  if (!derivation.scales.empty() && axes > 1 && (storedTransposed || axes != 2))
     return refuse();
-  const int64_t *index = reinterpret_cast<const int64_t *>(indices.data);
-  return change("values", [&](int64_t i, double v) {
-    int64_t row = index[i], column = indices.shape[0] > 1 ? index[count + i] : 0;
-    return scaleAt(row, column) * v + (overwrites ? offsetAt(row) : 0.0);
+  const auto *index = reinterpret_cast<const int64_t *>(indices->data);
+  return change(traits.elements, [&](int64_t i, double v) {
+    int64_t row = index[i], column = axes > 1 ? index[count + i] : 0;
+    return scaleAt(row, column) * v + (traits.puts ? offsetAt(row) : 0.0);
   });
 }
 
 Result<Update> Carrier::run() {
   if (derivation.kind == Derivation::Itself)
     return result;
-  const std::string &form = result.form;
-  if (form == "lora" || form == "lora+dora" || form == "lora_conv" || form == "lora_conv+dora")
-    return carryFactors("B", "A");
-  if (form == "lora_embedding" || form == "lora_embedding+dora")
-    return carryFactors("A", "B");
-  if (form == "add" || form == "replace")
-    return carryValue(form == "replace");
-  if (form == "rows")
+  if (traits.isFactors() && !result.masked)
+    return carryFactors();
+  if (traits.isWhole())
+    return carryWhole();
+  if (!traits.rows.empty())
     return carryRows();
-  if (form == "sparse" || form == "sparse+overwrite")
-    return carrySparse(form != "sparse");
-  return refuse();
+  return traits.places.empty() ? Result<Update>(refuse()) : carryElements();
 }
 
 Result<Update> adapter::carryThrough(const Update &update, const Derivation &derivation,
-                                     const std::string &name, bool storedTransposed) {
-  return Carrier(update, derivation, name, storedTransposed).run();
+                                     const std::string &name, const ModuleParameter &parameter) {
+  return Carrier(update, derivation, name, parameter).run();
 }
 
 static Result<Tensor> transposed(const Tensor &matrix) {
@@ -172,19 +171,21 @@ static Result<Tensor> transposed(const Tensor &matrix) {
   return turned;
 }
 
-Result<Update> adapter::ofTiedHead(const Update &update) {
+Result<Update> adapter::ofTiedHead(const Update &update, const ModuleParameter &table) {
   Update result = update;
-  if (update.form != "lora_embedding")
-    return update.form == "lora_embedding+dora"
-               ? Result<Update>(
-                     Error{"a tied output head cannot follow DoRA of its table, whose norms are over the "
-                           "vocabulary; export the model with the tie undone"})
-               : Result<Update>(std::move(result));
+  FormTraits traits = traitsOf(update, table);
+  if (!traits.isFactors())
+    return result;
+  if (!traits.length.empty())
+    return Error{
+        "a tied output head cannot follow the lengths of its table's columns, which are over the vocabulary; "
+        "export the model with the tie undone"};
   // (B A)^T = A^T B^T.
-  Result<Tensor> up = transposed(update.tensors.at("A")), down = transposed(update.tensors.at("B"));
-  if (!up || !down)
-    return up ? down.error() : up.error();
-  result.form = "lora";
-  result.tensors = {{"A", std::move(*down)}, {"B", std::move(*up)}};
+  Result<Tensor> outer = transposed(update.tensors.at(traits.inner)),
+                 inner = transposed(update.tensors.at(traits.outer));
+  if (!outer || !inner)
+    return outer ? inner.error() : outer.error();
+  result.layer = checkpoint::Layer::Product;
+  result.tensors = {{traits.inner, std::move(*inner)}, {traits.outer, std::move(*outer)}};
   return result;
 }

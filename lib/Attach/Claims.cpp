@@ -294,10 +294,9 @@ ContentIndex &Claims::contentsOf(size_t table) {
 // What an item's updates say of its kind.
 std::optional<SiteKind> Claims::kindOf(const Item &item) const {
   for (const Update *update : updates.at(item)) {
-    StringRef form = update->form;
-    if (form.starts_with("lora_embedding"))
+    if (update->layer == checkpoint::Layer::Embedding)
       return SiteKind::Embedding;
-    if (form.starts_with("lora") || checkpoint::isMixtureForm(update->form))
+    if (update->layer == checkpoint::Layer::Product || checkpoint::isMixtureForm(update->form))
       return SiteKind::Linear;
   }
   return std::nullopt;

@@ -47,13 +47,14 @@ Comparison compareWithBase(const FusedPart &part, const checkpoint::Tensor &base
 Derivation affineOf(const FusedPart &bias, const checkpoint::Tensor &base, const Derivation &weight);
 
 /// An update of what the graph holds from one of the parameter; an error where the derivation does not let it
-/// through. `storedTransposed`: the checkpoint holds the matrix as [in, out].
+/// through. `parameter` is the graph's.
 checkpoint::Result<checkpoint::Update> carryThrough(const checkpoint::Update &update,
                                                     const Derivation &derivation, const std::string &name,
-                                                    bool storedTransposed);
+                                                    const ModuleParameter &parameter);
 
 /// An update of a table as one of the output head that is tied to it.
-checkpoint::Result<checkpoint::Update> ofTiedHead(const checkpoint::Update &update);
+checkpoint::Result<checkpoint::Update> ofTiedHead(const checkpoint::Update &update,
+                                                  const ModuleParameter &table);
 
 /// Whether two tensors of graphs can be one parameter: equal numbers, but for rounding where their types differ.
 bool holdEqualNumbers(const ModuleParameter &x, const ModuleParameter &y);

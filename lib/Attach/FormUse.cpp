@@ -13,12 +13,7 @@ using checkpoint::Error;
 using checkpoint::Result;
 using checkpoint::Update;
 
-// What attaching still knows by what its strings mean; code is made of their definitions.
-static bool isNamedByStrings(StringRef name) {
-  return llvm::is_contained({"lora", "sparse", "overwrite", "rows", "replace", "add"}, name);
-}
-
-forms::Place adapter::placeOf(const ModuleParameter &parameter) {
+static forms::Place placeOf(const ModuleParameter &parameter) {
   forms::Place place;
   place.kind = stringifySiteKind(parameter.kind).str();
   ArrayRef<int64_t> shape = parameter.shape;
@@ -37,23 +32,56 @@ forms::Place adapter::placeOf(const ModuleParameter &parameter) {
   return place;
 }
 
+static MLIRContext *contextOf(const ModuleParameter &parameter) {
+  return parameter.value ? ParameterOp(parameter.value).getContext() : parameter.model().getContext();
+}
+
 FormOp adapter::definitionOf(const Update &update, const ModuleParameter &parameter) {
-  ParameterOp value = parameter.value;
-  if (!value)
-    return {};
   // The bias is of a module with a weight of one of the form's kinds.
-  FormLibrary &library = FormLibrary::get(value.getContext());
-  if (isNamedByStrings(update.form))
-    return {};
-  return library.find(update.form, update.ofBias ? "linear" : stringifySiteKind(parameter.kind));
+  return FormLibrary::get(contextOf(parameter))
+      .find(update.form, update.ofBias ? "linear" : stringifySiteKind(parameter.kind));
+}
+
+FormTraits adapter::traitsOf(const Update &update, const ModuleParameter &parameter) {
+  return traitsOf(definitionOf(update, parameter), rolesOf(update));
+}
+
+std::set<std::string> adapter::rolesOf(const Update &update) {
+  std::set<std::string> roles;
+  for (const auto &[role, tensor] : update.tensors)
+    if (!update.masked)
+      roles.insert(role);
+    else if (role.rfind("mask.", 0) != 0)
+      roles.insert(role.substr(0, role.find('.')));
+  return roles;
+}
+
+std::map<std::string, forms::Given> adapter::givenBy(const Update &update) {
+  std::map<std::string, forms::Given> given;
+  for (const std::string &role : rolesOf(update)) {
+    auto tensor = update.tensors.find(role);
+    if (tensor == update.tensors.end())
+      tensor = update.tensors.find(role + ".0");
+    given[role] = {tensor->second.key, tensor->second.shape, checkpoint::isFloat(tensor->second.dtype)};
+  }
+  return given;
+}
+
+forms::Place adapter::placeOf(const ModuleParameter &parameter, const Update &update) {
+  forms::Place place = ::placeOf(parameter);
+  FormOp form = definitionOf(update, parameter);
+  if (!form || parameter.kind != SiteKind::Linear || place.out == place.in)
+    return place;
+  for (const forms::Role &role : form.getSignature().roles)
+    if (auto tensor = update.tensors.find(role.name);
+        role.layout == forms::RoleLayout::Weight && tensor != update.tensors.end())
+      place.storedTransposed = tensor->second.shape == forms::Shape{place.in, place.out};
+  return place;
 }
 
 Result<forms::Symbols> adapter::bindSymbols(FormOp form, const Update &update,
                                             const ModuleParameter &parameter) {
-  std::map<std::string, forms::Given> given;
-  for (const auto &[role, tensor] : update.tensors)
-    given[role] = {tensor.key, tensor.shape, checkpoint::isFloat(tensor.dtype)};
-  return form.getSignature().bind(placeOf(parameter), given, update.attributes);
+  return form.getSignature().bind(placeOf(parameter, update), givenBy(update), update.attributes);
 }
 
 static UpdateType updateOf(OpBuilder &b, ArrayRef<int64_t> shape, Type element) {
@@ -83,16 +111,17 @@ Value adapter::buildApply(ImplicitLocOpBuilder &b, FormOp form, const Update &up
   SmallVector<Value> roles, scalars;
   SmallVector<StringRef> roleNames, scalarNames, symbolNames;
   SmallVector<int64_t> values;
-  for (const auto &[role, unused] : update.tensors) {
+  std::set<std::string> given = rolesOf(update);
+  for (const std::string &role : given) {
     roleNames.push_back(role);
     roles.push_back(tensor(role));
   }
   for (const forms::Scalar &scalar : signature.scalars) {
-    auto given = update.scalars.find(scalar.name);
+    auto own = update.scalars.find(scalar.name);
     bool isScale = scalar.name == "scale";
-    if (!isScale && given == update.scalars.end())
+    if (!isScale && own == update.scalars.end())
       continue;
-    double value = isScale ? update.scale * scale : given->second;
+    double value = isScale ? update.scale * scale : own->second;
     scalarNames.push_back(scalar.name);
     scalars.push_back(arith::ConstantOp::create(b, b.getF64FloatAttr(value)));
   }
@@ -111,7 +140,7 @@ Value adapter::buildApply(ImplicitLocOpBuilder &b, FormOp form, const Update &up
       b, type, symbol, SiteKindAttr::get(b.getContext(), place.kind), roles, b.getStrArrayAttr(roleNames),
       scalars, b.getStrArrayAttr(scalarNames), b.getStrArrayAttr(symbolNames), b.getDenseI64ArrayAttr(values),
       /*symbol_values=*/Value(), weight ? Value(ParameterOp(weight->value)) : Value(), flag(weight),
-      flag(place.storedTransposed), flag(weight && place.transposed));
+      flag(placeOf(place, update).storedTransposed), flag(weight && place.transposed));
   return weight ? applied : inGraphLayout(b, applied, parameter);
 }
 
@@ -129,13 +158,9 @@ static bool isBias(const ModuleParameter &parameter) {
   return parameter.kind == SiteKind::Vector && parameter.parameter == "bias";
 }
 
-// The definition that a slot's form has at a parameter, or at the weight beside it.
-static FormOp definitionAt(StringRef form, const ModuleParameter &parameter) {
-  ParameterOp value = parameter.value;
+FormOp adapter::definitionAt(StringRef form, const ModuleParameter &parameter) {
   StringRef name = splitName(form).first;
-  if (!value || isNamedByStrings(name))
-    return {};
-  FormLibrary &library = FormLibrary::get(value.getContext());
+  FormLibrary &library = FormLibrary::get(contextOf(parameter));
   FormOp own = library.find(name, stringifySiteKind(parameter.kind));
   if (own && own.getSignature().actsOn(stringifySiteKind(parameter.kind).str()))
     return own;
@@ -144,24 +169,27 @@ static FormOp definitionAt(StringRef form, const ModuleParameter &parameter) {
 }
 
 bool adapter::isDefinition(StringRef form, MLIRContext *context) {
-  StringRef name = splitName(form).first;
-  return !isNamedByStrings(name) && FormLibrary::get(context).has(name);
+  return FormLibrary::get(context).has(splitName(form).first);
 }
 
-bool adapter::hasRoomFor(StringRef form, const ModuleParameter &parameter) {
-  return definitionAt(form, parameter) && !(parameter.kind == SiteKind::Convolution && parameter.grouped());
+FormTraits adapter::traitsAt(StringRef form, const ModuleParameter &parameter) {
+  FormOp definition = definitionAt(form, parameter);
+  if (!definition)
+    return {};
+  std::set<std::string> variants = splitName(form).second, roles;
+  for (const forms::Role &role : definition.getSignature().roles)
+    if (!role.isOptional || variants.count(role.variant))
+      roles.insert(role.name);
+  return traitsOf(definition, roles);
 }
 
 std::string adapter::labelOf(const Update &update, const ModuleParameter &parameter) {
   FormOp form = definitionOf(update, parameter);
   if (!form)
     return update.form;
-  std::set<std::string> roles;
-  for (const auto &[role, tensor] : update.tensors)
-    roles.insert(role);
   forms::Signature signature = form.getSignature();
   signature.name = update.form;
-  return signature.label(roles) + (update.ofBias ? ":bias" : "");
+  return signature.label(rolesOf(update)) + (update.ofBias ? ":bias" : "");
 }
 
 std::vector<std::string> adapter::labelsOf(StringRef form, const ModuleParameter &parameter) {
@@ -185,10 +213,48 @@ Update adapter::delivered(const Update &update, const ModuleParameter &weight) {
   if (!symbols)
     return result;
   forms::Signature signature = form.getSignature();
-  forms::Place place = placeOf(weight);
+  forms::Place place = placeOf(weight, update);
   for (auto &[role, tensor] : result.tensors)
     tensor.shape = forms::deliveredShape(*signature.role(role), place, *symbols, tensor.shape);
   return result;
+}
+
+Result<std::optional<Update>> adapter::flattened(const Update &update, const ModuleParameter &parameter) {
+  auto tensor = update.tensors.find(traitsOf(update, parameter).places);
+  ParameterOp value = parameter.value;
+  if (parameter.kind != SiteKind::Vector || !value || tensor == update.tensors.end())
+    return std::optional<Update>();
+  ArrayRef<int64_t> shape = cast<RankedTensorType>(value.getType()).getShape();
+  const checkpoint::Tensor &given = tensor->second;
+  bool isFlat = llvm::count_if(shape, [](int64_t size) { return size != 1; }) <= 1;
+  if (given.shape.size() != 2 || (given.shape[0] == 1 && isFlat))
+    return std::optional<Update>();
+  int64_t rank = shape.size(), count = given.shape[1];
+  if (given.shape[0] != rank)
+    return Error{"'" + given.key + "' has shape " + checkpoint::shapeText(given.shape) + ", expected [" +
+                 std::to_string(rank) + ", n] for the graph's tensor " +
+                 checkpoint::shapeText({shape.begin(), shape.end()}) + " (" + parameter.nodeName() + ")"};
+  Result<checkpoint::Tensor> wide = checkpoint::toI64(given);
+  if (!wide)
+    return wide.error();
+  const auto *index = reinterpret_cast<const int64_t *>(wide->data);
+  checkpoint::Tensor flat = checkpoint::allocateTensor(checkpoint::DType::I64, {1, count});
+  flat.key = given.key;
+  auto *to = reinterpret_cast<int64_t *>(checkpoint::mutableData(flat));
+  for (int64_t k = 0; k < count; ++k) {
+    to[k] = 0;
+    for (int64_t axis = 0; axis < rank; ++axis) {
+      int64_t at = index[axis * count + k];
+      if (at < 0 || at >= shape[axis])
+        return Error{"'" + given.key + "' holds the index " + std::to_string(at) + ", but axis " +
+                     std::to_string(axis) + " of the graph's tensor (" + parameter.nodeName() + ") has " +
+                     std::to_string(shape[axis])};
+      to[k] = to[k] * shape[axis] + at;
+    }
+  }
+  Update result = update;
+  result.tensors[tensor->first] = std::move(flat);
+  return std::optional<Update>(std::move(result));
 }
 
 bool adapter::keepsNoBias(const Update &update, MLIRContext *context) {

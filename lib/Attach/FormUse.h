@@ -6,15 +6,25 @@
 
 #include "lib/Attach/ModuleTable.h"
 #include "lib/Checkpoint/Adapter.h"
+#include "lib/Forms/FormTraits.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
 namespace adapter {
 
-/// A parameter as a form's signature sees it.
-forms::Place placeOf(const ModuleParameter &parameter);
+/// A parameter as a form's signature sees it for an update: of a whole tensor the shape says how it is stored, unless it is
+/// square.
+forms::Place placeOf(const ModuleParameter &parameter, const checkpoint::Update &update);
 
 /// The definition of an update's form at a parameter; null where the form is none.
 FormOp definitionOf(const checkpoint::Update &update, const ModuleParameter &parameter);
+/// What is known of it there.
+FormTraits traitsOf(const checkpoint::Update &update, const ModuleParameter &parameter);
+
+/// The tensors of an update as its form knows them: masked ones as what they are mixed to.
+std::set<std::string> rolesOf(const checkpoint::Update &update);
+
+/// The shapes of an update's tensors as its form asks for them.
+std::map<std::string, forms::Given> givenBy(const checkpoint::Update &update);
 
 /// The symbols of a form for an update at a parameter, or why it does not fit there.
 checkpoint::Result<forms::Symbols> bindSymbols(FormOp form, const checkpoint::Update &update,
@@ -30,12 +40,19 @@ mlir::Value buildApply(mlir::ImplicitLocOpBuilder &builder, FormOp form, const c
 std::string labelOf(const checkpoint::Update &update, const ModuleParameter &parameter);
 /// The same of all that a slot for the form takes at a parameter; `form` may name variants ("lora+dora").
 std::vector<std::string> labelsOf(llvm::StringRef form, const ModuleParameter &parameter);
-/// Whether a slot for a form that is a definition has room at a parameter.
-bool hasRoomFor(llvm::StringRef form, const ModuleParameter &parameter);
+/// The definition that a slot's form has at a parameter, or, of a bias, at the weight beside it; null where none.
+FormOp definitionAt(llvm::StringRef form, const ModuleParameter &parameter);
+/// What is known of it with the tensors of the variants that `form` names.
+FormTraits traitsAt(llvm::StringRef form, const ModuleParameter &parameter);
 /// Whether a form is a definition.
 bool isDefinition(llvm::StringRef form, mlir::MLIRContext *context);
 /// The update with its tensors in the dimensions that a form's body wants; `weight` is what it acts on or beside.
 checkpoint::Update delivered(const checkpoint::Update &update, const ModuleParameter &weight);
+
+/// Coordinates in a vector that has several dimensions in the graph, as coordinates in all of it; the update itself where
+/// it has none.
+checkpoint::Result<std::optional<checkpoint::Update>> flattened(const checkpoint::Update &update,
+                                                                const ModuleParameter &parameter);
 
 /// Whether what a form makes of a bias is nothing where there is none.
 bool keepsNoBias(const checkpoint::Update &update, mlir::MLIRContext *context);

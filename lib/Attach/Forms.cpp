@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The ops for each form, and updates that change nothing.
+// An update as ops, and updates that change nothing.
 #include "lib/Attach/Forms.h"
-#include "lib/Attach/FormShapes.h"
 #include "lib/Attach/FormUse.h"
-#include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Support/ParameterStore.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include <algorithm>
 #include <cstring>
 
 using namespace mlir;
@@ -26,7 +22,7 @@ static bool sameContents(const Tensor &a, const Tensor &b, bool transposed) {
     return false;
   if (!transposed)
     return std::memcmp(a.data, b.data, a.bytes) == 0;
-  if (a.shape.size() != 2 || exchanged(a.shape) != b.shape)
+  if (a.shape.size() != 2 || b.shape.size() != 2 || a.shape[0] != b.shape[1] || a.shape[1] != b.shape[0])
     return false;
   size_t rows = a.shape[0], columns = a.shape[1], size = a.bytes / (rows * columns);
   for (size_t i = 0; i < rows; ++i)
@@ -45,12 +41,12 @@ static const Tensor *contentsOf(ModuleParameter parameter) {
 
 bool adapter::changesNothing(const Update &update, const ModuleParameter &parameter) {
   const Tensor *contents = contentsOf(parameter);
-  if (update.form != "replace" || !contents)
+  FormTraits traits = traitsOf(update, parameter);
+  if (!traits.replaces || !contents)
     return false;
-  const Tensor &value = tensorOf(update, "value");
   bool matrix = parameter.kind == SiteKind::Linear || parameter.kind == SiteKind::Embedding;
-  return sameContents(value, *contents,
-                      matrix && isWholeTransposed(value, parameter) != parameter.transposed);
+  return sameContents(update.tensors.at(traits.elements), *contents,
+                      matrix && placeOf(parameter, update).storedTransposed != parameter.transposed);
 }
 
 bool adapter::holdSameNumbers(const ModuleParameter &first, const ModuleParameter &second) {
@@ -76,143 +72,47 @@ std::string adapter::tensorKey(const Update &update, StringRef role) {
 namespace {
 class FormBuilder {
 public:
-  FormBuilder(ImplicitLocOpBuilder &b, const Update &update, const ModuleParameter &parameter,
-              StringRef scope, double scale)
-      : b(b), update(update), parameter(parameter), scope(scope), scale(scale),
-        element(
-            cast<RankedTensorType>(const_cast<ParameterOp &>(parameter.value).getType()).getElementType()) {}
-
-  Value build(const ModuleParameter *weight);
+  FormBuilder(ImplicitLocOpBuilder &b, const Update &update, StringRef scope)
+      : b(b), update(update), scope(scope) {}
+  Value tensor(const std::string &role) {
+    return update.masked && !update.tensors.count(role) ? mixed(role) : one(role);
+  }
 
 private:
-  // The tensor of a role, perhaps with its unit dimensions laid out otherwise.
-  Value tensor(const char *role, std::optional<Shape> shape = std::nullopt);
-  Value parameterOf(const std::string &key, Tensor tensor);
-  Value vectorIndices(ArrayRef<int64_t> shape);
-  UpdateType type(ArrayRef<int64_t> shape) {
-    return UpdateType::get(b.getContext(), RankedTensorType::get(shape, element));
-  }
-  UpdateType graphType() { return updateTypeOf(const_cast<ParameterOp &>(parameter.value).getType()); }
-  Value scaled(Value source);
-  Value inLayout(Value source, bool sourceTransposed);
+  Value one(const std::string &role);
   // Of masked modules the tensor that they are mixed to.
   Value mixed(const std::string &role);
-  Value buildLowRank();
 
   ImplicitLocOpBuilder &b;
   const Update &update;
-  const ModuleParameter &parameter;
   StringRef scope;
-  double scale;
-  Type element;
 };
 } // namespace
 
-Value FormBuilder::tensor(const char *role, std::optional<Shape> shape) {
-  Tensor tensor = tensorOf(update, role);
-  if (shape)
-    tensor.shape = *shape;
-  return parameterOf(tensorKey(update, role), std::move(tensor));
-}
-
-Value FormBuilder::parameterOf(const std::string &key, Tensor tensor) {
+Value FormBuilder::one(const std::string &role) {
+  Tensor tensor = update.tensors.at(role);
   auto type = RankedTensorType::get(tensor.shape, elementTypeOf(tensor.dtype, b.getContext()));
-  std::string bound = ParameterStore::get(b.getContext()).add(scope, key, std::move(tensor));
-  return ParameterOp::create(b, type, b.getStringAttr(scope), b.getStringAttr(bound), ElementsAttr(),
+  std::string key =
+      ParameterStore::get(b.getContext()).add(scope, tensorKey(update, role), std::move(tensor));
+  return ParameterOp::create(b, type, b.getStringAttr(scope), b.getStringAttr(key), ElementsAttr(),
                              StringAttr());
 }
 
-// Coordinates in a tensor of one dimension that is not 1.
-Value FormBuilder::vectorIndices(ArrayRef<int64_t> shape) {
-  const Tensor &plain = tensorOf(update, "indices");
-  int64_t rank = shape.size(), count = plain.shape[1];
-  if (plain.shape[0] == rank)
-    return tensor("indices");
-  int64_t along = std::max_element(shape.begin(), shape.end()) - shape.begin();
-  Tensor indices = checkpoint::allocateTensor(plain.dtype, {rank, count});
-  indices.key = plain.key;
-  std::memcpy(checkpoint::mutableData(indices) + along * plain.bytes, plain.data, plain.bytes);
-  return parameterOf(tensorKey(update, "indices"), std::move(indices));
-}
-
-Value FormBuilder::scaled(Value source) {
-  double factor = update.scale * scale;
-  if (factor == 1.0)
-    return source;
-  Value constant = arith::ConstantOp::create(b, b.getF64FloatAttr(factor));
-  return ScaleOp::create(b, source.getType(), source, constant);
-}
-
-// From [out, in] (or [in, out]) to what the graph has.
-Value FormBuilder::inLayout(Value source, bool sourceTransposed) {
-  if (sourceTransposed == parameter.transposed)
-    return source;
-  return TransposeOp::create(b, graphType(), source, ArrayRef<int64_t>{1, 0});
-}
-
-// The last dimensions of a convolution's B are 1.
-static Shape matrixOf(const Tensor &b) { return {b.shape[0], b.shape[1]}; }
-
 Value FormBuilder::mixed(const std::string &role) {
   SmallVector<Value> factors, masks;
-  for (int i = 0; i < mixtureOf(update); ++i) {
-    factors.push_back(tensor((role + "." + std::to_string(i)).c_str()));
-    masks.push_back(tensor(("mask." + std::to_string(i)).c_str()));
+  for (int i = 0; i < update.masked->count; ++i) {
+    factors.push_back(one(role + "." + std::to_string(i)));
+    masks.push_back(one("mask." + std::to_string(i)));
   }
-  std::string form = update.form;
-  return MaskMixOp::create(b, factors.front().getType(),
-                           *symbolizeMaskMixMode(checkpoint::takeMixture(form)->mode), factors, masks,
+  return MaskMixOp::create(b, factors.front().getType(), *symbolizeMaskMixMode(update.masked->mode), factors,
+                           masks,
                            /*disjoint=*/true);
-}
-
-Value FormBuilder::buildLowRank() {
-  bool embedding = isOfForm(update, "lora_embedding");
-  Value up = mixtureOf(update) ? mixed("B") : tensor("B", matrixOf(tensorOf(update, "B"))),
-        down = tensor("A");
-  SmallVector<int64_t> product(parameter.shape);
-  if (embedding)
-    std::swap(product[0], product[1]);
-  Value result = scaled(LowRankOp::create(b, type(product), down, up, Value()));
-  if (update.tensors.count("magnitude"))
-    result = MagnitudeOp::create(b, result.getType(), result, tensor("magnitude"), 0);
-  return inLayout(result, embedding);
-}
-
-Value FormBuilder::build(const ModuleParameter *weight) {
-  if (FormOp form = definitionOf(update, parameter))
-    return buildApply(b, form, update, parameter, weight, scale,
-                      [&](StringRef role) { return tensor(role.str().c_str()); });
-  if (update.form == "rows") {
-    Value sparse = SparseOp::create(b, type(parameter.shape), SparseMode::Overwrite, SparseSupport::Rows,
-                                    tensor("indices"), tensor("rows"));
-    return inLayout(sparse, false);
-  }
-  if (StringRef(update.form).starts_with("sparse")) {
-    SparseMode mode = update.form == "sparse" ? SparseMode::Add : SparseMode::Overwrite;
-    // Exporters give vectors unit dimensions.
-    bool vector = parameter.kind == SiteKind::Vector;
-    ArrayRef<int64_t> inGraph = graphType().getWeight().getShape();
-    Shape shape = vector ? Shape(inGraph.begin(), inGraph.end()) : storedShape(parameter);
-    Value indices = vector ? vectorIndices(inGraph) : tensor("indices"), values = tensor("values");
-    Value sparse = SparseOp::create(b, type(shape), mode, SparseSupport::Coordinates, indices, values);
-    sparse = scaled(sparse);
-    return vector ? sparse : inLayout(sparse, parameter.storedTransposed);
-  }
-  if (update.form != "add" && update.form != "replace")
-    return buildLowRank();
-  const Tensor &value = tensorOf(update, "value");
-  ArrayRef<int64_t> graphShape = graphType().getWeight().getShape();
-  bool vector = parameter.kind == SiteKind::Vector;
-  Shape shape = vector ? Shape(graphShape.begin(), graphShape.end()) : value.shape;
-  Value whole = tensor("value", shape);
-  Value result = update.form == "add" ? scaled(DenseOp::create(b, type(shape), whole))
-                                      : ReplaceOp::create(b, type(shape), whole).getUpdate();
-  bool matrix = parameter.kind == SiteKind::Linear || parameter.kind == SiteKind::Embedding;
-  return matrix ? inLayout(result, isWholeTransposed(value, parameter)) : result;
 }
 
 Value adapter::buildUpdate(ImplicitLocOpBuilder &builder, const Update &update,
                            const ModuleParameter &parameter, StringRef scope, double scale,
                            const ModuleParameter *weight) {
-  return FormBuilder(builder, update, parameter, scope, scale).build(weight);
+  FormBuilder tensors(builder, update, scope);
+  return buildApply(builder, definitionOf(update, parameter), update, parameter, weight, scale,
+                    [&](StringRef role) { return tensors.tensor(role.str()); });
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The forms of updates that checkpoints hold, each as ops of the dialect.
+// Updates that checkpoints hold as ops of the dialect, and where they fit.
 #ifndef ADAPTER_LIB_ATTACH_FORMS_H
 #define ADAPTER_LIB_ATTACH_FORMS_H
 
 #include "lib/Attach/ModuleTable.h"
 #include "lib/Checkpoint/Adapter.h"
+#include "lib/Forms/FormTraits.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
 namespace adapter {
@@ -14,11 +15,11 @@ namespace adapter {
 std::string whyUnfit(const checkpoint::Update &update, const ModuleParameter &parameter);
 
 /// Why there is not evidence enough that a tensor is the parameter that an update of this form acts on, and what would
-/// be; "" where there is.
-std::string whyUncertain(const checkpoint::Update &update, const ModuleParameter &parameter,
+/// be; "" where there is. `name` is what the checkpoint calls the parameter.
+std::string whyUncertain(const FormTraits &traits, llvm::StringRef name, const ModuleParameter &parameter,
                          Evidence evidence);
 
-/// Whether a slot has room for updates of this form at a parameter.
+/// Whether a slot has room for updates of one of its forms at a parameter.
 bool hasRoom(llvm::StringRef form, const ModuleParameter &parameter);
 
 /// Whether a whole tensor is what the graph has already. Adapters save embeddings along that they did not

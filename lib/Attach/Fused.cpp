@@ -3,6 +3,7 @@
 // Updates of modules that a graph holds in one tensor become one update of that tensor: low-rank factors side
 // by side, zeros where they do not meet; whole values written over what the graph has.
 #include "lib/Attach/Fused.h"
+#include "lib/Attach/FormUse.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Support/ParameterStore.h"
 #include <cstring>
@@ -14,15 +15,19 @@ using checkpoint::Result;
 using checkpoint::Tensor;
 using checkpoint::Update;
 
-int64_t adapter::outputsOf(const Update &update) {
-  auto factor = update.tensors.find("B");
-  const Tensor &tensor = factor != update.tensors.end() ? factor->second : update.tensors.begin()->second;
-  return tensor.shape.empty() ? 0 : tensor.shape[0];
+int64_t adapter::outputsOf(const Update &update, const ModuleParameter &parameter) {
+  FormTraits traits = traitsOf(update, parameter);
+  // Of a mixture B stands below one another as that of one.
+  std::string role = traits.isFactors() ? traits.outer : traits.elements.empty() ? "B" : traits.elements;
+  auto tensor = update.tensors.find(role);
+  if (tensor == update.tensors.end())
+    tensor = update.tensors.begin();
+  return tensor->second.shape.empty() ? 0 : tensor->second.shape[0];
 }
 
 std::optional<FusedPart> adapter::partOf(ModuleParameter &fused, const Update &update,
                                          const FusedName &name) {
-  int64_t whole = fused.shape[0], size = outputsOf(update);
+  int64_t whole = fused.shape[0], size = outputsOf(update, fused);
   int64_t behind = name.count - 1 - name.place; // parts of this size behind this one
   bool hasFirst = name.count > 2;               // of a size of its own
   FusedPart part{&fused, name.place ? whole - (behind + 1) * size : 0, size};
@@ -40,20 +45,21 @@ static float *mutableFloats(Tensor &tensor) {
 }
 
 // [sum of ranks, in] and [outputs, sum of ranks], the scales in the latter.
-static Result<Update> fuseFactors(const std::vector<PartUpdate> &parts, Update result) {
+static Result<Update> fuseFactors(const std::vector<PartUpdate> &parts, const FormTraits &traits,
+                                  Update result) {
   ModuleParameter &parameter = *parts.front().part.parameter;
   int64_t outputs = parameter.shape[0], inputs = parameter.shape[1], rank = 0;
   for (const PartUpdate &each : parts) {
     if (each.update->tasks)
       return Error{"the graph fuses it with other modules in '" + parameter.module +
                    "', where its task must be known; name it with --bind NAME.task=N"};
-    rank += each.update->tensors.at("A").shape[0];
+    rank += each.update->tensors.at(traits.inner).shape[0];
   }
   Tensor down = checkpoint::allocateTensor(checkpoint::DType::F32, {rank, inputs});
   Tensor up = checkpoint::allocateTensor(checkpoint::DType::F32, {outputs, rank});
   int64_t begin = 0;
   for (const PartUpdate &each : parts) {
-    const Tensor &a = each.update->tensors.at("A"), &b = each.update->tensors.at("B");
+    const Tensor &a = each.update->tensors.at(traits.inner), &b = each.update->tensors.at(traits.outer);
     if (a.shape.size() != 2 || a.shape[1] != inputs || b.shape.size() != 2 || b.shape[1] != a.shape[0])
       return Error{"'" + a.key + "' has shape " + checkpoint::shapeText(a.shape) + ", expected [" +
                    std::to_string(a.shape[0]) + ", " + std::to_string(inputs) + "] for the graph's linear (" +
@@ -69,42 +75,44 @@ static Result<Update> fuseFactors(const std::vector<PartUpdate> &parts, Update r
             static_cast<float>(each.update->scale * floatsOf(*wideB)[row * own + r]);
     begin += own;
   }
-  down.key = parts.front().update->tensors.at("A").key;
-  up.key = parts.front().update->tensors.at("B").key;
+  down.key = parts.front().update->tensors.at(traits.inner).key;
+  up.key = parts.front().update->tensors.at(traits.outer).key;
   result.rank = rank;
   result.scale = 1.0;
-  result.tensors = {{"A", down}, {"B", up}};
+  result.tensors = {{traits.inner, down}, {traits.outer, up}};
   return result;
 }
 
 // The norms of outputs that no part sets are the base's, which a checkpoint does not hold.
-static Result<Update> fuseMagnitudes(const std::vector<PartUpdate> &parts, Update result) {
+static Result<Update> fuseLengths(const std::vector<PartUpdate> &parts, const std::string &role,
+                                  Update result) {
   ModuleParameter &parameter = *parts.front().part.parameter;
   int64_t covered = 0;
   for (const PartUpdate &each : parts)
     covered += each.part.size;
   if (covered != parameter.shape[0])
     return Error{"the graph fuses it with other modules in '" + parameter.module +
-                 "', and DoRA acts on some of them only; export without fusing them"};
+                 "', and it rescales the outputs of some of them only; export without fusing them"};
   Tensor magnitude = checkpoint::allocateTensor(checkpoint::DType::F32, {parameter.shape[0]});
   for (const PartUpdate &each : parts) {
-    Result<Tensor> own = checkpoint::toF32(each.update->tensors.at("magnitude"));
+    Result<Tensor> own = checkpoint::toF32(each.update->tensors.at(role));
     if (!own)
       return own.error();
     std::memcpy(mutableFloats(magnitude) + each.part.offset, floatsOf(*own), each.part.size * sizeof(float));
   }
-  magnitude.key = parts.front().update->tensors.at("magnitude").key;
-  result.tensors.emplace("magnitude", magnitude);
+  magnitude.key = parts.front().update->tensors.at(role).key;
+  result.tensors.emplace(role, magnitude);
   return result;
 }
 
 // Values over a copy of what the graph has, or over zeros where they are added.
-static Result<Update> fuseValues(const std::vector<PartUpdate> &parts, Update result) {
+static Result<Update> fuseValues(const std::vector<PartUpdate> &parts, const FormTraits &traits,
+                                 Update result) {
   ModuleParameter &parameter = *parts.front().part.parameter;
   std::vector<int64_t> shape(parameter.shape.begin(), parameter.shape.end());
   int64_t outputs = shape[0], width = shape.size() > 1 ? shape[1] : 1;
   Tensor value = checkpoint::allocateTensor(checkpoint::DType::F32, shape);
-  bool adds = result.form == "add";
+  bool adds = !traits.replaces;
   if (!adds) {
     const Tensor *base = ParameterStore::get(parameter.value.getContext())
                              .lookup(parameter.value.getScope(), parameter.value.getKey());
@@ -117,7 +125,7 @@ static Result<Update> fuseValues(const std::vector<PartUpdate> &parts, Update re
             floatsOf(*wide)[parameter.transposed ? column * outputs + row : row * width + column];
   }
   for (const PartUpdate &each : parts) {
-    const Tensor &own = each.update->tensors.at("value");
+    const Tensor &own = each.update->tensors.at(traits.elements);
     Result<Tensor> wide = checkpoint::toF32(own);
     if (!wide)
       return wide.error();
@@ -139,9 +147,9 @@ static Result<Update> fuseValues(const std::vector<PartUpdate> &parts, Update re
   // A square tensor's orientation is taken from what the module stored, which is not known here.
   if (width > 1 && width == outputs)
     return Error{"the graph fuses it into the square weight of '" + parameter.module + "'; export without"};
-  value.key = parts.front().update->tensors.at("value").key;
+  value.key = parts.front().update->tensors.at(traits.elements).key;
   result.scale = 1.0;
-  result.tensors = {{"value", value}};
+  result.tensors = {{traits.elements, value}};
   return result;
 }
 
@@ -149,14 +157,15 @@ Result<Update> adapter::fuseUpdates(const std::vector<PartUpdate> &parts) {
   ModuleParameter &parameter = *parts.front().part.parameter;
   Update result = *parts.front().update;
   result.module = parameter.module.empty() ? result.module : parameter.module;
-  if (result.form == "add" || result.form == "replace")
-    return fuseValues(parts, std::move(result));
-  if (result.form != "lora" && result.form != "lora+dora")
+  FormTraits traits = traitsOf(result, parameter);
+  if (traits.isWhole())
+    return fuseValues(parts, traits, std::move(result));
+  if (!traits.isFactors() || result.masked)
     return Error{"the form '" + result.form + "' cannot act on a part of the fused weight of '" +
                  parameter.module + "'; export without fusing"};
-  bool dora = result.form == "lora+dora";
-  Result<Update> fused = fuseFactors(parts, std::move(result));
-  return fused && dora ? fuseMagnitudes(parts, std::move(*fused)) : std::move(fused);
+  Result<Update> fused = fuseFactors(parts, traits, std::move(result));
+  return fused && !traits.length.empty() ? fuseLengths(parts, traits.length, std::move(*fused))
+                                         : std::move(fused);
 }
 
 //===----------------------------------------------------------------------===//
@@ -176,19 +185,20 @@ static Result<Tensor> rowsOf(const Tensor &tensor, int64_t begin, int64_t size) 
   return part;
 }
 
-Result<std::vector<Update>> adapter::splitUpdate(const Update &update, const std::vector<int64_t> &sizes) {
-  // What each form has for every output; the other tensors act on all parts alike.
-  static constexpr const char *byOutput[] = {"B", "magnitude", "value"};
-  bool isKnown =
-      update.form == "lora" || update.form == "lora+dora" || update.form == "add" || update.form == "replace";
-  if (!isKnown || update.tasks)
+Result<std::vector<Update>> adapter::splitUpdate(const Update &update,
+                                                 const std::vector<ModuleParameter *> &modules) {
+  FormTraits traits = traitsOf(update, *modules.front());
+  if ((!traits.isFactors() && !traits.isWhole()) || update.tasks || update.masked)
     return Error{"the graph splits it into several modules, over which an update of the form '" +
                  update.form + "' cannot be split; export without splitting"};
+  // What there is for every output; the other tensors act on all parts alike.
+  const std::string byOutput[] = {traits.outer, traits.length, traits.elements};
   std::vector<Update> result;
   int64_t begin = 0;
-  for (int64_t size : sizes) {
+  for (ModuleParameter *module : modules) {
+    int64_t size = module->shape[0];
     Update part = update;
-    for (const char *role : byOutput)
+    for (const std::string &role : byOutput)
       if (auto tensor = part.tensors.find(role); tensor != part.tensors.end()) {
         Result<Tensor> rows = rowsOf(tensor->second, begin, size);
         if (!rows)
@@ -198,8 +208,8 @@ Result<std::vector<Update>> adapter::splitUpdate(const Update &update, const std
     begin += size;
     result.push_back(std::move(part));
   }
-  if (begin != outputsOf(update))
-    return Error{"it has " + std::to_string(outputsOf(update)) + " outputs, but the graph's modules have " +
+  if (int64_t outputs = outputsOf(update, *modules.front()); begin != outputs)
+    return Error{"it has " + std::to_string(outputs) + " outputs, but the graph's modules have " +
                  std::to_string(begin) + " together"};
   return result;
 }

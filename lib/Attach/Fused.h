@@ -34,12 +34,12 @@ struct PartUpdate {
 /// One update of a whole parameter from those of its parts, all of one form.
 checkpoint::Result<checkpoint::Update> fuseUpdates(const std::vector<PartUpdate> &parts);
 
-/// The updates of the modules that an update's outputs are split into, in their order; one for each size.
-checkpoint::Result<std::vector<checkpoint::Update>> splitUpdate(const checkpoint::Update &update,
-                                                                const std::vector<int64_t> &sizes);
+/// The updates of the modules that an update's outputs are split into, in their order.
+checkpoint::Result<std::vector<checkpoint::Update>>
+splitUpdate(const checkpoint::Update &update, const std::vector<ModuleParameter *> &modules);
 
 /// Outputs that an update acts on.
-int64_t outputsOf(const checkpoint::Update &update);
+int64_t outputsOf(const checkpoint::Update &update, const ModuleParameter &parameter);
 
 } // namespace adapter
 

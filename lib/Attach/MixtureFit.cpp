@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Whether mixtures fit: their factors a linear, their routers a value that is there; see Mixtures.h.
+#include "lib/Attach/FormUse.h"
 #include "lib/Attach/Match.h"
 #include "lib/Attach/Mixtures.h"
 #include "lib/Checkpoint/DType.h"
@@ -13,8 +14,8 @@ using checkpoint::shapeText;
 using checkpoint::Tensor;
 using checkpoint::Update;
 
-bool adapter::actsBehindMixtures(StringRef form) {
-  return form == "lora" || form == "add" || form == "sparse" || checkpoint::isMixtureForm(form.str());
+bool adapter::actsBehindMixtures(const Update &update, const ModuleParameter &parameter) {
+  return checkpoint::isMixtureForm(update.form) || traitsOf(update, parameter).adds;
 }
 
 // The linear whose input a router reads.

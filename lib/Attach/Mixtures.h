@@ -22,7 +22,7 @@ std::string whyMixtureUnfit(const PlannedUpdate &planned, const ModuleParameter 
 
 /// Whether an update can act on a weight that a mixture acts on before it: W + B diag(g(x)) A is no weight that could
 /// be replaced or rescaled.
-bool actsBehindMixtures(llvm::StringRef form);
+bool actsBehindMixtures(const checkpoint::Update &update, const ModuleParameter &parameter);
 
 /// The linear whose input the router of a mixture reads; null where the graph has none.
 const ModuleParameter *findRouterInput(const checkpoint::Update &update, const ModuleParameter &parameter,

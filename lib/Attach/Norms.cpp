@@ -3,6 +3,7 @@
 // See Norms.h. Of a product B A the norm comes from two small matrices: |B A|^2 is the trace of (B^T B) (A A^T).
 #include "lib/Attach/Norms.h"
 #include "lib/Attach/Derivations.h"
+#include "lib/Attach/FormUse.h"
 #include "lib/Checkpoint/DType.h"
 #include "llvm/ADT/ArrayRef.h"
 #include <cmath>
@@ -43,9 +44,10 @@ static std::vector<double> gram(llvm::ArrayRef<float> values, int64_t rank, bool
   return result;
 }
 
-static std::optional<double> lowRankNorm(const Update &update) {
-  Result<Tensor> a = checkpoint::toF32(update.tensors.at("A")), b = checkpoint::toF32(update.tensors.at("B"));
-  int64_t rank = update.tensors.at("A").shape[0];
+static std::optional<double> lowRankNorm(const Update &update, const FormTraits &traits) {
+  const Tensor &inner = update.tensors.at(traits.inner);
+  Result<Tensor> a = checkpoint::toF32(inner), b = checkpoint::toF32(update.tensors.at(traits.outer));
+  int64_t rank = inner.shape[0];
   if (!a || !b || rank < 1)
     return std::nullopt;
   std::vector<double> left = gram(numbers(*b), rank, /*byRow=*/false),
@@ -57,9 +59,9 @@ static std::optional<double> lowRankNorm(const Update &update) {
 }
 
 // Of a value in another's place the difference.
-static std::optional<double> differenceNorm(const Update &update, const ModuleParameter &parameter) {
+static std::optional<double> differenceNorm(const Tensor &whole, const ModuleParameter &parameter) {
   std::optional<Tensor> contents = floatContents(parameter);
-  Result<Tensor> value = checkpoint::toF32(update.tensors.at("value"));
+  Result<Tensor> value = checkpoint::toF32(whole);
   bool isMatrix = parameter.kind == SiteKind::Linear || parameter.kind == SiteKind::Embedding;
   if (!contents || !value || contents->elements() != value->elements())
     return std::nullopt;
@@ -77,14 +79,14 @@ static std::optional<double> differenceNorm(const Update &update, const ModulePa
 }
 
 std::optional<double> adapter::updateNorm(const Update &update, const ModuleParameter &parameter) {
-  llvm::StringRef form = update.form;
-  if (form == "lora" || form == "lora_conv" || form == "lora_embedding")
-    return lowRankNorm(update);
-  if (form == "replace")
-    return differenceNorm(update, parameter);
-  const char *role = form == "sparse" ? "values" : form == "add" ? "value" : nullptr;
-  if (!role)
+  FormTraits traits = traitsOf(update, parameter);
+  if (traits.isFactors())
+    return traits.length.empty() && !update.masked ? lowRankNorm(update, traits) : std::nullopt;
+  if (traits.elements.empty() || traits.puts)
     return std::nullopt;
-  Result<Tensor> values = checkpoint::toF32(update.tensors.at(role));
+  const Tensor &elements = update.tensors.at(traits.elements);
+  if (traits.replaces)
+    return differenceNorm(elements, parameter);
+  Result<Tensor> values = checkpoint::toF32(elements);
   return values ? std::optional(std::fabs(update.scale) * normOf(numbers(*values))) : std::nullopt;
 }

@@ -59,6 +59,7 @@ struct AttachPlan {
   std::vector<std::unique_ptr<LoadedAdapter>> adapters;
   std::vector<std::unique_ptr<PlannedParameter>> parameters;
   std::vector<std::unique_ptr<PlannedModules>> modules;
+  std::map<std::string, std::vector<std::string>> slotForms; ///< of each slot, with variants behind "+"
   std::string slotBase; ///< digest of the base with which what slots have room at was compared
 
 private:

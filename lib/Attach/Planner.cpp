@@ -10,6 +10,7 @@
 #include "lib/Attach/Norms.h"
 #include "lib/Attach/Verdict.h"
 #include "lib/Checkpoint/Bottleneck.h"
+#include "lib/Checkpoint/DType.h"
 #include <cmath>
 #include <set>
 
@@ -45,16 +46,20 @@ void Planner::leaveOver(const Update &update, const std::string &why) {
 //===----------------------------------------------------------------------===//
 
 // Whether two updates set the same rows of a table.
-static bool haveCommonRows(const Update &a, const Update &b) {
-  if (a.form != "rows")
+static bool haveCommonRows(const Update &a, const Update &b, const ModuleParameter &parameter) {
+  FormTraits first = traitsOf(a, parameter), second = traitsOf(b, parameter);
+  if (first.rows.empty() || second.rows.empty())
     return false;
-  auto rowsOf = [](const Update &update) {
-    const checkpoint::Tensor &indices = update.tensors.at("indices");
-    const int64_t *first = reinterpret_cast<const int64_t *>(indices.data);
-    return std::set<int64_t>(first, first + indices.elements());
+  auto rowsOf = [](const checkpoint::Tensor &tensor) {
+    Result<checkpoint::Tensor> wide = checkpoint::toI64(tensor);
+    std::set<int64_t> rows;
+    if (wide)
+      rows.insert(reinterpret_cast<const int64_t *>(wide->data),
+                  reinterpret_cast<const int64_t *>(wide->data) + wide->elements());
+    return rows;
   };
-  std::set<int64_t> known = rowsOf(a);
-  return llvm::any_of(rowsOf(b), [&](int64_t row) { return known.count(row) > 0; });
+  std::set<int64_t> known = rowsOf(a.tensors.at(first.rows));
+  return llvm::any_of(rowsOf(b.tensors.at(second.rows)), [&](int64_t row) { return known.count(row) > 0; });
 }
 
 // Why an update cannot act on a tensor together with what acts there already; "" where it can.
@@ -66,18 +71,20 @@ std::string Planner::whyTaken(const Update &update, const Target &target) {
     return "the graph has it in the tensor of '" + owner->second +
            "' of the same adapter; --map 'OLD=NEW' says which is meant";
   bool isBuild = adapter->time == BindingTime::Build;
+  const ModuleParameter &parameter = target.parameter ? *target.parameter : missingBias(*target.biasless);
+  bool replaces = traitsOf(update, parameter).replaces;
   for (const PlannedUpdate &other : plan.planned(target.parameter, target.biasless).updates) {
     bool isOther = isBuild && other.adapter->time == BindingTime::Build && other.adapter != adapter;
     const std::string &name = other.adapter->request->name;
-    if (isOther && update.form == "replace" && other.update->form == "replace")
+    if (isOther && replaces && traitsOf(*other.update, parameter).replaces)
       return "adapter '" + name + "' replaces the same tensor; bind one of them at another time";
-    if (isOther && update.form == "replace")
+    if (isOther && replaces)
       return "adapter '" + name +
              "' acts there already, and would be lost under what replaces the tensor; give the one that "
              "replaces first";
-    if (isOther && update.form == other.update->form && haveCommonRows(update, *other.update))
+    if (isOther && haveCommonRows(update, *other.update, parameter))
       return "adapter '" + name + "' replaces some of the same rows; bind one of them at another time";
-    if (checkpoint::isMixtureForm(other.update->form) && !actsBehindMixtures(update.form))
+    if (checkpoint::isMixtureForm(other.update->form) && !actsBehindMixtures(update, parameter))
       return "adapter '" + other.adapter->request->name +
              "' is a mixture there, so that there is no weight which '" + update.form +
              "' could replace or rescale; give the mixture last";
@@ -89,7 +96,7 @@ std::string Planner::whyTaken(const Update &update, const Target &target) {
 // which side of the tie an update means, unless its form does.
 static std::string whyTieUnclear(const Update &update, const ModuleParameter &parameter,
                                  const ModuleTable &table) {
-  bool isKnown = !parameter.isNamedByTensor || update.tied || update.form != "replace";
+  bool isKnown = !parameter.isNamedByTensor || update.tied || !traitsOf(update, parameter).replaces;
   if (isKnown || !parameter.value || parameter.kind == SiteKind::Vector)
     return "";
   std::string other;
@@ -103,10 +110,18 @@ static std::string whyTieUnclear(const Update &update, const ModuleParameter &pa
          "), in nodes that name no module; export with names";
 }
 
-void Planner::placeAt(const Update &update, const Target &target, const std::vector<PartUpdate> *parts) {
+void Planner::placeAt(const Update &given, const Target &target, const std::vector<PartUpdate> *parts) {
   const ModuleParameter &parameter = target.parameter ? *target.parameter : missingBias(*target.biasless);
+  Result<std::optional<Update>> flat = flattened(given, parameter);
+  if (!flat)
+    return leaveOver(given, flat.error().message);
+  if (*flat)
+    adapter->made.push_back(std::move(**flat));
+  const Update &update = *flat ? adapter->made.back() : given;
   bool unchanged = target.parameter && changesNothing(update, parameter);
-  std::string why = unchanged ? "" : whyUncertain(update, parameter, target.proof.evidence);
+  std::string why = unchanged ? ""
+                              : whyUncertain(traitsOf(update, parameter), update.parameter, parameter,
+                                             target.proof.evidence);
   bool isMixture = checkpoint::isMixtureForm(update.form);
   const ModuleTable &table = *plan.planned(target.parameter, target.biasless).table;
   if (why.empty())
@@ -145,7 +160,7 @@ void Planner::reportAt(const Update &update, const Target &target, bool unchange
   row.kind = parameter.kind;
   row.form = update.form;
   row.rank = update.rank;
-  bool scales = update.form != "replace" && update.form != "rows";
+  bool scales = traitsOf(update, parameter).scales || checkpoint::isMixtureForm(update.form);
   row.scale = scales ? update.scale * adapter->request->scale : 1.0;
   row.transposed = parameter.transposed;
   row.note = unchanged ? "unchanged" : target.note;
@@ -180,8 +195,8 @@ void Planner::placePart(const Update &update, FusedPart part, const std::string 
   Proof proof = claims.prove(update, part);
   const Update *carried = &update;
   if (proof.derivation.kind != Derivation::Itself) {
-    Result<Update> made = carryThrough(update, proof.derivation, update.module + "." + update.parameter,
-                                       part.parameter->storedTransposed);
+    Result<Update> made =
+        carryThrough(update, proof.derivation, update.module + "." + update.parameter, *part.parameter);
     if (!made)
       return leaveOver(update, made.error().message);
     adapter->made.push_back(std::move(*made));
@@ -192,8 +207,8 @@ void Planner::placePart(const Update &update, FusedPart part, const std::string 
   if (checkpoint::isMixtureForm(update.form))
     return leaveOver(update, "a mixture cannot act on a part of a fused weight (" +
                                  part.parameter->nodeName() + "); export the modules apart");
-  if (outputsOf(update) != part.size)
-    return leaveOver(update, "it has " + std::to_string(outputsOf(update)) + " outputs, the base's module " +
+  if (int64_t outputs = outputsOf(update, *part.parameter); outputs != part.size)
+    return leaveOver(update, "it has " + std::to_string(outputs) + " outputs, the base's module " +
                                  std::to_string(part.size));
   fused[{part.parameter, StringRef(carried->form)}].parts.push_back(
       {carried, part, proof.evidence, proof.storedTransposed});
@@ -222,7 +237,7 @@ void Planner::placeFused() {
   std::vector<std::pair<std::pair<ModuleParameter *, StringRef>, Fused>> sorted;
   for (bool replaces : {true, false})
     for (auto &[key, entry] : fused)
-      if ((key.second == "replace") == replaces)
+      if (traitsOf(*entry.parts.front().update, *key.first).replaces == replaces)
         sorted.push_back({key, entry});
   std::map<ModuleParameter *, std::vector<PartUpdate>> all;
   for (auto &[key, entry] : sorted)
@@ -247,10 +262,7 @@ void Planner::placeFused() {
 
 // One module that the graph holds in several.
 void Planner::placeSplit(const Update &update, const Claim &claim) {
-  std::vector<int64_t> sizes;
-  for (ModuleParameter *parameter : claim.split)
-    sizes.push_back(parameter->shape[0]);
-  Result<std::vector<Update>> parts = splitUpdate(update, sizes);
+  Result<std::vector<Update>> parts = splitUpdate(update, claim.split);
   if (!parts)
     return leaveOver(update, parts.error().message);
   for (size_t i = 0; i < parts->size(); ++i) {
@@ -332,7 +344,7 @@ void Planner::placeOwn(const Update &update, const ModuleTable &table, const Cla
     bool isFound = llvm::any_of(claim.parts, [&](const FusedPart &part) { return part.parameter == weight; });
     if (isFound)
       continue;
-    Result<Update> own = ofTiedHead(update);
+    Result<Update> own = ofTiedHead(update, *first.parameter);
     if (!own) {
       leaveOver(update, own.error().message);
       continue;

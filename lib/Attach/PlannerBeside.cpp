@@ -21,7 +21,7 @@ void Planner::joinBiases() {
           if (each.adapter == adapter && !each.update->ofBias && other->table == planned->table &&
               each.update->form == bias.update->form && each.update->module == bias.update->module)
             bias.weight = other->parameter;
-      int64_t outputs = bias.weight ? placeOf(*bias.weight).out : 0;
+      int64_t outputs = bias.weight ? placeOf(*bias.weight, *bias.update).out : 0;
       const ModuleParameter &own = planned->parameter ? *planned->parameter : *planned->biasless;
       if (outputs != own.shape[0])
         leaveOver(*bias.update, "the bias (" + own.nodeName() + ") is not beside the weight that it acts on");

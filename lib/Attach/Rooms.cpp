@@ -16,6 +16,7 @@ using namespace mlir;
 using namespace adapter;
 using checkpoint::Done;
 using checkpoint::Error;
+using checkpoint::Result;
 using checkpoint::Status;
 
 // Whether a glob names the module's path or an end of it, as PEFT's target_modules do.
@@ -38,15 +39,18 @@ static bool isUnclear(const std::vector<std::unique_ptr<ModuleParameter>> &param
   });
 }
 
-// Trained tokens reach every reader of their table: those that hold its numbers get room too, and where one cannot follow
-// there is no room for tokens.
+// What is put into rows of a table, trained tokens, reaches every reader of it: those that hold its numbers get room too,
+// and where one cannot follow there is no room for it.
 static void followTies(const SlotRequest &slot, AttachPlan &plan) {
   for (size_t i = 0, count = plan.parameters.size(); i < count; ++i) {
     PlannedParameter &planned = *plan.parameters[i];
-    auto room = llvm::find_if(planned.rooms, [&](const PlannedRoom &each) {
-      return each.slot == &slot && llvm::is_contained(each.forms, "rows");
-    });
+    auto room = llvm::find_if(planned.rooms, [&](const PlannedRoom &each) { return each.slot == &slot; });
     if (room == planned.rooms.end() || !planned.parameter || planned.parameter->kind != SiteKind::Embedding)
+      continue;
+    std::vector<std::string> following;
+    llvm::copy_if(room->forms, std::back_inserter(following),
+                  [&](const std::string &form) { return !traitsAt(form, *planned.parameter).rows.empty(); });
+    if (following.empty())
       continue;
     std::vector<const ModuleParameter *> reached{planned.parameter};
     llvm::append_range(reached, planned.tied);
@@ -55,7 +59,8 @@ static void followTies(const SlotRequest &slot, AttachPlan &plan) {
           return llvm::any_of(reached, [&](const ModuleParameter *each) { return each->isReadBy(reader); });
         });
     if (!follows) {
-      llvm::erase(room->forms, "rows");
+      llvm::erase_if(room->forms,
+                     [&](const std::string &form) { return llvm::is_contained(following, form); });
       if (room->forms.empty())
         planned.rooms.erase(room);
       continue;
@@ -64,36 +69,100 @@ static void followTies(const SlotRequest &slot, AttachPlan &plan) {
       PlannedParameter &follower = plan.planned(weight, nullptr);
       auto own = llvm::find_if(follower.rooms, [&](const PlannedRoom &each) { return each.slot == &slot; });
       if (own == follower.rooms.end())
-        follower.rooms.push_back({&slot, {"rows"}});
-      else if (!llvm::is_contained(own->forms, "rows"))
-        own->forms.push_back("rows");
+        own = follower.rooms.insert(own, {&slot, {}});
+      for (const std::string &form : following)
+        if (!llvm::is_contained(own->forms, form))
+          own->forms.push_back(form);
     }
   }
 }
 
-// Slots name forms by the words of the command line, and definitions by their names.
-static Status checkForms(const SlotRequest &slot, MLIRContext *context) {
-  static const std::vector<std::string> others = {
-      "add",  "lora",    "lora+dora", "lora_embedding",  "lora_embedding+dora",
-      "rows", "replace", "sparse",    "sparse+overwrite"};
-  for (const std::string &form : slot.forms) {
-    if (llvm::is_contained(others, form) || isDefinition(form, context))
-      continue;
-    std::vector<std::string> known = {"add",       "dora",    "embedding", "lora",
-                                      "overwrite", "replace", "rows",      "sparse"};
-    for (FormOp each : FormLibrary::get(context).all())
-      if (!llvm::is_contained(known, each.getSymName().str()))
-        known.push_back(each.getSymName().str());
-    llvm::sort(known);
-    return Error{"slot '" + slot.name + "': there is no form '" + form + "'; the forms are " +
-                 llvm::join(known, ", ") + checkpoint::didYouMean(form, known)};
+namespace {
+// The forms of a slot, with variants behind a "+"; those of factors have room at tables of embeddings only if asked.
+struct SlotForms {
+  std::vector<std::string> names, atTables;
+};
+
+class FormWords {
+public:
+  FormWords(const SlotRequest &slot, MLIRContext *context);
+  Result<SlotForms> read() const;
+
+private:
+  std::vector<std::string> withVariants(const std::vector<std::string> &named) const;
+
+  const SlotRequest &slot;
+  std::set<std::string> names, factors; // of all forms; of those of factors that act on tables
+  std::map<std::string, std::set<std::string>> variants;
+};
+} // namespace
+
+static constexpr const char *tableWord = "embedding";
+
+FormWords::FormWords(const SlotRequest &slot, MLIRContext *context) : slot(slot) {
+  for (FormOp form : FormLibrary::get(context).all()) {
+    std::string name = form.getSymName().split('.').first.str();
+    names.insert(name);
+    std::set<std::string> required;
+    for (const forms::Role &role : form.getSignature().roles) {
+      if (!role.variant.empty())
+        variants[name].insert(role.variant);
+      if (!role.isOptional)
+        required.insert(role.name);
+    }
+    if (form.getSignature().actsOn("embedding") && traitsOf(form, required).isFactors())
+      factors.insert(name);
   }
-  return Done{};
+}
+
+// The named forms and the variants that the slot asks for, of other forms where no named one has them.
+std::vector<std::string> FormWords::withVariants(const std::vector<std::string> &named) const {
+  std::vector<std::string> result = named;
+  for (const std::string &word : slot.words) {
+    bool isOfNamed = llvm::any_of(named, [&](const std::string &form) {
+      auto own = variants.find(form);
+      return own != variants.end() && own->second.count(word);
+    });
+    for (const auto &[form, own] : variants)
+      if (own.count(word) && (!isOfNamed || llvm::is_contained(named, form)))
+        result.push_back(form + "+" + word);
+  }
+  return result;
+}
+
+Result<SlotForms> FormWords::read() const {
+  std::set<std::string> known = names;
+  std::vector<std::string> named, tables;
+  known.insert(tableWord);
+  for (const auto &[name, own] : variants)
+    known.insert(own.begin(), own.end());
+  bool isAtTables = false;
+  for (const std::string &word : slot.words) {
+    if (word == tableWord)
+      isAtTables = true;
+    else if (!known.count(word))
+      return Error{"slot '" + slot.name + "': there is no form '" + word + "'; the forms are " +
+                   llvm::join(known, ", ") + checkpoint::didYouMean(word, {known.begin(), known.end()})};
+    bool isNew = !llvm::is_contained(named, word);
+    if (names.count(word) && isNew)
+      named.push_back(word);
+    if (factors.count(word) && isNew)
+      tables.push_back(word);
+  }
+  SlotForms result{withVariants(named), {}};
+  if (isAtTables)
+    result.atTables =
+        withVariants(tables.empty() ? std::vector<std::string>(factors.begin(), factors.end()) : tables);
+  return result;
 }
 
 Status adapter::makeRoom(const SlotRequest &slot, AttachPlan &plan, AttachReport &report) {
-  if (Status status = checkForms(slot, plan.tables.front()->getModel().getContext()); !status)
-    return status;
+  Result<SlotForms> forms = FormWords(slot, plan.tables.front()->getModel().getContext()).read();
+  if (!forms)
+    return forms.error();
+  std::vector<std::string> all = forms->names;
+  llvm::copy_if(forms->atTables, std::back_inserter(all),
+                [&](const std::string &form) { return !llvm::is_contained(forms->names, form); });
   std::vector<llvm::GlobPattern> wanted;
   for (const std::string &text : slot.modules) {
     llvm::Expected<llvm::GlobPattern> glob = llvm::GlobPattern::create(text);
@@ -107,8 +176,10 @@ Status adapter::makeRoom(const SlotRequest &slot, AttachPlan &plan, AttachReport
   auto makeRoomAt = [&](ModuleTable &table, const ModuleParameter &target, ModuleParameter *parameter,
                         ModuleParameter *biasless) {
     PlannedRoom room{&slot, {}};
-    llvm::copy_if(slot.forms, std::back_inserter(room.forms),
-                  [&](const std::string &form) { return hasRoom(form, target); });
+    llvm::copy_if(all, std::back_inserter(room.forms), [&](const std::string &form) {
+      bool asked = target.kind == SiteKind::Embedding && traitsAt(form, target).isFactors();
+      return llvm::is_contained(asked ? forms->atTables : forms->names, form) && hasRoom(form, target);
+    });
     if (room.forms.empty())
       return;
     PlannedParameter &entry = plan.planned(parameter, biasless);
@@ -116,7 +187,7 @@ Status adapter::makeRoom(const SlotRequest &slot, AttachPlan &plan, AttachReport
       return checkpoint::isMixtureForm(each.update->form);
     });
     if (isMixed)
-      llvm::erase_if(room.forms, [](const std::string &form) { return !actsBehindMixtures(form); });
+      llvm::erase_if(room.forms, [&](const std::string &form) { return !traitsAt(form, target).adds; });
     if (room.forms.empty())
       return;
     if (entry.updates.empty() && entry.rooms.empty() && parameter)
@@ -145,8 +216,9 @@ Status adapter::makeRoom(const SlotRequest &slot, AttachPlan &plan, AttachReport
     if (!used.count(i))
       return Error{"slot '" + slot.name + "': the graph has no module '" + slot.modules[i] + "'"};
   if (!sites)
-    return Error{"slot '" + slot.name + "': the graph has no place for " + llvm::join(slot.forms, ", ")};
-  report.slots.push_back({slot.name, slot.time, slot.forms, slot.rank, sites});
+    return Error{"slot '" + slot.name + "': the graph has no place for " + llvm::join(all, ", ")};
+  plan.slotForms[slot.name] = all;
+  report.slots.push_back({slot.name, slot.time, all, slot.rank, sites});
   return Done{};
 }
 

@@ -4,6 +4,7 @@
 // one adapter alone is merged; several are chosen by row where their factors are small against the weights they
 // change, and switched where a batch would need whole copies.
 #include "lib/Attach/Attach.h"
+#include "lib/Attach/FormUse.h"
 #include "lib/Attach/Plan.h"
 #include "lib/Checkpoint/Mixture.h"
 
@@ -19,10 +20,12 @@ static int64_t elementsOf(const ModuleParameter &parameter) {
 }
 
 // Whether activations cannot take an update at row or call, so that each adapter has a weight of its own.
-static bool needsCopy(const Update &update, SiteKind kind) {
-  if (update.form == "replace")
-    return kind != SiteKind::Vector;
-  return (update.form == "rows" && kind == SiteKind::Linear) || update.form == "lora_embedding+dora";
+static bool needsCopy(const Update &update, const ModuleParameter &parameter) {
+  FormTraits traits = traitsOf(update, parameter);
+  if (traits.replaces)
+    return true;
+  return parameter.kind == SiteKind::Linear ? !traits.rows.empty()
+                                            : parameter.kind == SiteKind::Embedding && !traits.length.empty();
 }
 
 namespace {
@@ -46,7 +49,7 @@ static Cost costOf(const AttachPlan &plan, const LoadedAdapter &adapter) {
       SiteKind kind = planned->parameter ? target.kind : SiteKind::Vector;
       int64_t bytes = (kind == SiteKind::Vector ? target.shape[0] : elementsOf(target)) * sizeof(float);
       cost.mixture |= checkpoint::isMixtureForm(each.update->form);
-      if (needsCopy(*each.update, kind)) {
+      if (kind != SiteKind::Vector && needsCopy(*each.update, target)) {
         cost.copies += bytes;
         cost.copied.push_back({target.module + "." + each.update->parameter, each.update->form, bytes});
       } else {

@@ -15,30 +15,26 @@
 
 namespace adapter::checkpoint {
 
-// One update of one parameter of one module. `form` decides which roles `tensors` holds and what they
-// compute; W is the module's own parameter as its framework stores it:
+// The layers that a checkpoint's layout of tensors is of, where it says so: an embedding's factors are named otherwise.
+enum class Layer { Any, Product, Embedding };
+
+// Masked modules in one: a factor is the sum, the mean or the selection of `count` behind their masks.
+struct MaskedMix {
+  std::string mode;
+  int count = 0;
+};
+
+// One update of one parameter of one module. `form` names the definition (lib/Forms/Library) that says which roles
+// `tensors` holds and what they compute; where a tensor is optional, its being there says which variant it is. Beside
+// the definitions there are
 //
-//   lora            A [r, in], B [out, r]               W += scale * B A (its transpose if transposed)
-//   lora+dora       lora's, magnitude [out]             W = magnitude / |W + scale B A| (per output) * (...)
-//   lora_conv       A [r, in / groups, k...], B [out, r, 1...]
-//   lora_conv+dora  and magnitude [out]
-//   lora_embedding  A [r, vocabulary], B [dim, r]       W [vocabulary, dim] += scale * (B A)^T
-//   lora_embedding+dora  and magnitude [dim]
-//   add             value, shaped as the parameter      p += scale * value
-//   replace         value                               p = value (modules_to_save, trained biases, layers)
-//   rows            indices int64 [n], rows [n, dim]    W[indices] = rows (indices ascending and distinct)
-//   sparse          indices int64 [dims, n], values [n] W[indices[:, j]] += scale * values[j] (indices ascending
-//                                                       in row-major order and distinct)
-//   sparse+overwrite  the same                          W[indices[:, j]] = values[j], or by scale between
 //   bottleneck+...  acts on activations, not on a parameter, see Bottleneck.h: `parameter` says where it stands,
 //                   `module` is the sub-layer behind whose output; "<block>.attention_adapters" and
 //                   "<block>.output_adapters" are the first and the last sub-layer of a block
 //   mixture+...     A, B, and router, router_bias or logits: several LoRAs and a router, see Mixture.h
-//   lora+<mode><N>  mixed of N: A, B.<i>, mask.<i> of B's shape, each 0 or 1. B is the sum, the mean or the
-//                   selection of B.<i> behind their masks, which overlap nowhere; so is `up` of bottlenecks
 //
-// The updates of one parameter of one module stand in the order in which they apply: replace, then the
-// low-rank forms, rows, sparse and add.
+// The updates of one parameter of one module stand in the order in which they apply: whole values, then what is added
+// to all of it, then parts.
 struct Update {
   std::string module; // dotted path in the base model: "model.layers.0.self_attn.q_proj"
   // The dots of `module` are written as underscores, so that its components cannot be told apart.
@@ -48,6 +44,9 @@ struct Update {
   std::string part;
   std::string parameter; // "weight", "bias", ...; "in_proj_weight" of a torch.nn.MultiheadAttention
   std::string form;
+  Layer layer = Layer::Any;
+  // B.<i> and mask.<i> of B's shape, each 0 or 1, stand for B; masks overlap nowhere.
+  std::optional<MaskedMix> masked;
   double scale = 1.0;
   // fan_in_fan_out: the module's weight is [in, out]. A hint only: PEFT ignores the field for nn.Linear and
   // sets it by itself for Conv1D, so that the operator of the graph decides.
@@ -104,10 +103,6 @@ struct Adapter {
 // the result and is not supported, and a tensor that has no place, are errors that name them; so is what is not an
 // adapter, with what it is.
 Result<Adapter> readAdapter(const std::string &path);
-
-// An update of a convolution's weight [out, in, k...] as that of the matrix [out, in k...] that multiplies patches.
-// Factors are a convolution's by their form; a whole value is if it is said to be that of a weight of a product.
-void flattenConvolution(Update &update, bool ofProduct);
 
 // Whether module path `candidate` of a checkpoint names `module` of a graph: equal, or one is the other
 // behind a dotted prefix ("model.layers.0.q" matches "layers.0.q").

@@ -47,7 +47,7 @@ std::string BottleneckForm::text() const {
   return text;
 }
 
-std::optional<Mixture> takeMixture(std::string &form) {
+std::optional<MaskedMix> takeMixture(std::string &form) {
   size_t plus = form.rfind('+');
   if (plus == std::string::npos)
     return std::nullopt;
@@ -60,7 +60,7 @@ std::optional<Mixture> takeMixture(std::string &form) {
     if (!number)
       continue;
     form.resize(plus);
-    return Mixture{mode, std::stoi(digits)};
+    return MaskedMix{mode, std::stoi(digits)};
   }
   return std::nullopt;
 }
@@ -70,7 +70,7 @@ std::optional<BottleneckForm> BottleneckForm::parse(const std::string &text) {
     return std::nullopt;
   std::string rest = text;
   BottleneckForm form;
-  if (std::optional<Mixture> mixture = takeMixture(rest)) {
+  if (std::optional<MaskedMix> mixture = takeMixture(rest)) {
     form.mode = mixture->mode;
     form.modules = mixture->count;
   }

@@ -12,6 +12,7 @@
 #ifndef ADAPTER_LIB_CHECKPOINT_BOTTLENECK_H
 #define ADAPTER_LIB_CHECKPOINT_BOTTLENECK_H
 
+#include "lib/Checkpoint/Adapter.h"
 #include <optional>
 #include <string>
 #include <vector>
@@ -50,11 +51,7 @@ struct BottleneckForm {
 inline bool isModuleForm(const std::string &form) { return form.rfind("bottleneck+", 0) == 0; }
 
 // The mixture that a form ends in, "+mean4" say, is taken off; its mode and count, or nothing.
-struct Mixture {
-  std::string mode;
-  int count = 0;
-};
-std::optional<Mixture> takeMixture(std::string &form);
+std::optional<MaskedMix> takeMixture(std::string &form);
 
 } // namespace adapter::checkpoint
 

@@ -35,7 +35,10 @@ Result<ExpertsByModule> readExperts(const std::vector<std::string> &folders, std
       return adapter.error();
     hashes += adapter->hash + ";";
     for (Update &update : adapter->updates) {
-      if (update.form != "lora" || update.parameter != "weight")
+      bool isPlain = update.form == "lora" && update.parameter == "weight" &&
+                     update.layer == Layer::Product && update.tensors.size() == 2 &&
+                     update.tensors.at("A").shape.size() == 2;
+      if (!isPlain)
         return Error{folders[i] + ": module '" + update.module + "' (" + update.parameter + ", " +
                      update.form + "): an expert of a mixture can be a plain LoRA of linears only"};
       Expert &expert = experts[update.module][static_cast<int64_t>(i)];

@@ -205,11 +205,11 @@ Status GgufLoraReader::addUpdate(const std::string &name, const LowRank &parts) 
   Result<Update> update = lowRankUpdate(file, *module, factors);
   if (!update)
     return update.error();
-  if (update->form != "lora")
+  if (update->tensors.at("A").shape.size() > 2)
     return Error{file + ": tensor '" + parts.down->key + "' has shape " + shapeText(parts.down->shape) +
                  "; expected a matrix"};
   if (embedding)
-    update->form = "lora_embedding";
+    update->layer = Layer::Embedding;
   if (alpha != 0)
     update->scale = alpha / static_cast<double>(update->rank);
   if (architecture->permutes && (endsWith(name, ".attn_q") || endsWith(name, ".attn_k")))

@@ -125,7 +125,8 @@ Result<Update> lowRankUpdate(const std::string &file, const std::string &module,
   Update update;
   update.module = module;
   update.parameter = "weight";
-  update.form = parts.down->shape.size() > 2 ? "lora_conv" : "lora";
+  update.form = "lora";
+  update.layer = Layer::Product;
   update.rank = parts.down->shape[0];
   update.tensors["A"] = *parts.down;
   update.tensors["B"] = *parts.up;
@@ -136,7 +137,6 @@ Result<Update> lowRankUpdate(const std::string &file, const std::string &module,
     update.tensors["A"] = std::move(*product);
   }
   if (parts.magnitude) {
-    update.form += "+dora";
     Tensor magnitude = *parts.magnitude;
     magnitude.shape = {magnitude.elements()};
     update.tensors["magnitude"] = std::move(magnitude);

@@ -10,7 +10,7 @@ namespace adapter::checkpoint {
 // The tensor that role.0, role.1 ... behind their masks make, computed in f64. Their reader has checked that they are
 // floats of one shape, that masks hold zeros and ones, and where masks must be disjoint.
 static Tensor fold(const std::map<std::string, Tensor> &tensors, const std::string &role,
-                   const std::string &maskRole, const Mixture &mixture) {
+                   const std::string &maskRole, const MaskedMix &mixture) {
   const Tensor &first = tensors.at(role + ".0");
   std::vector<double> sums(first.elements());
   for (int i = 0; i < mixture.count; ++i) {
@@ -34,7 +34,7 @@ static Tensor fold(const std::map<std::string, Tensor> &tensors, const std::stri
 void Adapter::foldMasks() {
   for (Update &update : updates) {
     std::string form = update.form;
-    std::optional<Mixture> mixture = takeMixture(form);
+    std::optional<MaskedMix> mixture = update.masked ? update.masked : takeMixture(form);
     if (!mixture)
       continue;
     std::map<std::string, Tensor> folded;
@@ -46,6 +46,7 @@ void Adapter::foldMasks() {
         folded[role] =
             fold(update.tensors, role, role == std::string("up_bias") ? "up_bias_mask" : "mask", *mixture);
     update.form = form;
+    update.masked.reset();
     update.tensors = std::move(folded);
   }
 }

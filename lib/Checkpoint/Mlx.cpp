@@ -147,7 +147,7 @@ Status MlxReader::readModule(const std::string &module, const LowRank &parts) {
                                   config.path() + " is " + Json(rank).dump());
   update->scale = scale;
   if (embedding)
-    update->form = "lora_embedding";
+    update->layer = Layer::Embedding;
   adapter.updates.push_back(std::move(*update));
   return Done{};
 }

@@ -238,7 +238,10 @@ Status MosaReader::readTuned(const std::string &path, const Module &module) {
       Update update;
       update.module = path + name;
       update.parameter = "weight";
-      update.form = "lora+" + mixture();
+      update.form = "lora";
+      update.layer = Layer::Product;
+      std::string text = "+" + mixture();
+      update.masked = takeMixture(text);
       update.scale = *config.number("scalar", 1);
       update.rank = a->shape[0];
       update.tensors["A"] = *a;

@@ -238,9 +238,9 @@ Status LoraReader::readLora(const std::string &path, const Module &module) {
   if (!transposed)
     return transposed.error();
   bool convolution = a->shape.size() > 2;
-  std::string form = embedding ? "lora_embedding" : convolution ? "lora_conv" : "lora";
   const Tensor *length = module.role("magnitude");
-  Update &update = add(path, "weight", form + (length ? "+dora" : ""));
+  Update &update = add(path, "weight", "lora");
+  update.layer = embedding ? Layer::Embedding : Layer::Product;
   update.rank = a->shape[0];
   update.transposed = *transposed && !embedding && !convolution;
   update.tensors["A"] = *a;

@@ -44,8 +44,7 @@ private:
     if (dot == std::string::npos || dot == 0 || dot + 1 == path.size())
       return wrong(*values, "has no place: its name has no module path and parameter");
     bool overwrite = *config.text("mode") == "overwrite";
-    Update &update =
-        add(path.substr(0, dot), path.substr(dot + 1), overwrite ? "sparse+overwrite" : "sparse");
+    Update &update = add(path.substr(0, dot), path.substr(dot + 1), overwrite ? "overwrite" : "sparse");
     Result<std::vector<std::string>> tied = config.names("tied");
     if (!tied)
       return tied.error();

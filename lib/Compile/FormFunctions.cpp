@@ -55,17 +55,15 @@ private:
 };
 } // namespace
 
-// "lokr(w1,w2)" is a form with its tensors, "ia3:bias" what a form makes of the bias; of the older names "lora_embedding"
-// is LoRA of an embedding.
+// "lokr(w1,w2)" is a form with its tensors, "ia3:bias" what a form makes of the bias.
 static std::optional<DefinedForm> definitionOf(const FormKey &key, MLIRContext *context) {
-  StringRef label = key.form == "sparse+overwrite" ? "overwrite" : StringRef(key.form);
+  StringRef label = key.form;
   DefinedForm use;
   use.ofBias = label.consume_back(":bias");
   auto [head, rest] = label.split('(');
   SmallVector<StringRef> parts, variants;
   rest.drop_back(rest.empty() ? 0 : 1).split(parts, ',', -1, /*KeepEmpty=*/false);
   head.split(variants, '+');
-  variants.front().consume_back("_embedding");
   use.form =
       FormLibrary::get(context).find(variants.front(), use.ofBias ? "linear" : stringifySiteKind(key.kind));
   if (!use.form || key.kind == SiteKind::Bottleneck)

@@ -12,6 +12,9 @@
 
 namespace adapter {
 
+/// The form of a whole parameter that is added; gates of what stands beside a weight are parameters of it.
+inline constexpr const char *addedWhole = "add";
+
 /// Forms by name, their calls to helpers replaced by the helpers' bodies.
 class FormLibrary {
 public:

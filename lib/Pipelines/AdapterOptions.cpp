@@ -154,47 +154,7 @@ static Result<AdapterRequest> parseAdapter(StringRef value) {
 // --adapter-slot
 //===----------------------------------------------------------------------===//
 
-static Error unknownForm(StringRef word) {
-  std::vector<std::string> known = {"add",       "dora",    "embedding", "lora",
-                                    "overwrite", "replace", "rows",      "sparse"};
-  for (const std::string &name : embeddedFormNames())
-    if (!llvm::is_contained(known, name))
-      known.push_back(name);
-  llvm::sort(known);
-  return Error{"there is no form '" + word.str() + "'; the forms are " + llvm::join(known, ", ") +
-               checkpoint::didYouMean(word.str(), known)};
-}
-
-// The forms of updates behind the words of a slot: dora is what it makes of the low-rank forms beside it.
-static Status readForms(StringRef text, bool hasForms, std::vector<std::string> &forms) {
-  llvm::SmallVector<StringRef> words;
-  text.split(words, '+');
-  bool dora = llvm::is_contained(words, "dora");
-  bool embedding = llvm::is_contained(words, "embedding") || llvm::is_contained(words, "lora_embedding");
-  auto add = [&](StringRef form) {
-    if (!llvm::is_contained(forms, form))
-      forms.push_back(form.str());
-  };
-  for (StringRef word : words) {
-    if (word == "lora" || word == "rows" || word == "add" || word == "replace" || word == "sparse")
-      add(word);
-    else if (word == "overwrite")
-      add("sparse+overwrite");
-    else if (word == "embedding" || word == "lora_embedding")
-      add("lora_embedding");
-    else if (hasForms ? word != "dora" : llvm::is_contained(embeddedFormNames(), word.str()))
-      add(word);
-    else if (word != "dora")
-      return unknownForm(word);
-  }
-  if (dora)
-    add("lora+dora");
-  if (dora && embedding)
-    add("lora_embedding+dora");
-  return Done{};
-}
-
-static Result<SlotRequest> parseSlot(StringRef value, bool hasForms) {
+static Result<SlotRequest> parseSlot(StringRef value) {
   auto wrong = [&](const llvm::Twine &what) {
     return Error{("--adapter-slot " + value + ": " + what +
                   "; expected NAME:FORM[+FORM...][,rank=R][,modules=GLOB[,GLOB...]][@TIME]")
@@ -223,8 +183,10 @@ static Result<SlotRequest> parseSlot(StringRef value, bool hasForms) {
   }
   llvm::SmallVector<StringRef> fields;
   rest.split(fields, ',');
-  if (Status status = readForms(fields[0], hasForms, request.forms); !status)
-    return wrong(status.error().message);
+  llvm::SmallVector<StringRef> words;
+  fields[0].split(words, '+');
+  for (StringRef word : words)
+    request.words.push_back(word.str());
   bool modules = false, rank = false;
   for (StringRef field : llvm::ArrayRef(fields).drop_front()) {
     if (field.consume_front("rank=")) {
@@ -314,7 +276,7 @@ Result<AdapterOptions> adapter::parseAdapterOptions(const AdapterTexts &texts) {
     options.adapters.push_back(std::move(*request));
   }
   for (const std::string &value : texts.slots) {
-    Result<SlotRequest> request = parseSlot(value, texts.hasForms);
+    Result<SlotRequest> request = parseSlot(value);
     if (!request)
       return request.error();
     if (Status status = take("--adapter-slot", value, request->name); !status)

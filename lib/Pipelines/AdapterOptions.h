@@ -13,7 +13,6 @@ namespace adapter {
 /// The values of the options, as they stand on the command line.
 struct AdapterTexts {
   std::vector<std::string> adapters, slots, bindings;
-  bool hasForms = false; ///< definitions come in files, so that slots may name others than the library's
 };
 
 struct AdapterOptions {

@@ -3,6 +3,7 @@
 // Definitions of forms in the manifest: what they ask of an adapter.
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "lib/Forms/FormLibrary.h"
+#include "lib/Forms/FormTraits.h"
 #include "lib/Pipelines/Manifest.h"
 
 using namespace mlir;
@@ -48,6 +49,12 @@ static void fill(FormOp form, artifact::FormDefinition &row) {
   row.set_hash(FormLibrary::get(form.getContext()).hashOf(form));
   row.set_makes_bias(form.makesBias());
   row.set_keeps_no_bias(form.keepsNoBias());
+  std::set<std::string> roles;
+  for (const forms::Role &role : form.getSignature().roles)
+    if (!role.isOptional)
+      roles.insert(role.name);
+  if (FormTraits traits = traitsOf(form, roles); traits.replaces)
+    row.set_replaces(traits.elements);
 }
 
 int ManifestBuilder::definitionRow(FormOp form) {

@@ -3,6 +3,8 @@
 // Sites, forms and adapters in the manifest.
 #include "adapter/Pipelines.h"
 #include "dialects/ONNX/IR/ONNXOps.h"
+#include "lib/Forms/FormLibrary.h"
+#include "lib/Forms/FormTraits.h"
 #include "lib/Pipelines/Manifest.h"
 #include "lib/Support/ParameterStore.h"
 
@@ -124,6 +126,10 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
 Status ManifestBuilder::addSlot(ModuleOp module, DictionaryAttr attr) {
   std::string name = attr.getAs<StringAttr>("name").getValue().str();
   artifact::Slot &slot = *manifest.add_slots();
+  // Adapters save parameters along that they did not change, whatever the slot takes.
+  for (FormOp form : FormLibrary::get(module.getContext()).all())
+    if (traitsOf(form, {}).replaces)
+      definitionRow(form);
   slot.set_name(name);
   slot.set_time(static_cast<artifact::Time>(attr.getAs<BindingTimeAttr>("time").getValue()));
   for (auto form : attr.getAs<ArrayAttr>("forms").getAsRange<StringAttr>())

@@ -46,9 +46,13 @@ static bool holdsAlready(const Artifact &artifact, const artifact::Site &site, c
 
 Result<bool> changesNothing(const Artifact &artifact, const checkpoint::Update &update,
                             const std::vector<int> &sites) {
-  if (update.form != "replace")
+  std::string role;
+  for (const artifact::FormDefinition &definition : artifact.manifest.forms())
+    if (definition.name().substr(0, definition.name().find('.')) == update.form)
+      role = definition.replaces();
+  if (role.empty() || !update.tensors.count(role))
     return false;
-  Result<Tensor> value = checkpoint::toF32(update.tensors.at("value"));
+  Result<Tensor> value = checkpoint::toF32(update.tensors.at(role));
   if (!value)
     return value.error();
   return std::all_of(sites.begin(), sites.end(),

@@ -24,6 +24,10 @@ const artifact::FormDefinition *findDefinition(const artifact::Manifest &manifes
 checkpoint::Result<std::string> labelOf(const artifact::FormDefinition &definition,
                                         const checkpoint::Update &update);
 
+// Its form, with the variant that the tensors say behind a "+", as slots name it.
+checkpoint::Result<std::string> variantOf(const artifact::FormDefinition &definition,
+                                          const checkpoint::Update &update);
+
 // Places the tensors of an adapter whose form is its user's own.
 checkpoint::Status placeOwnForm(const artifact::Manifest &manifest, checkpoint::Adapter &adapter);
 

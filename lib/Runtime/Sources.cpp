@@ -112,10 +112,8 @@ Status nameForm(const Artifact &artifact, int index, Update &update) {
   const artifact::Site &site = artifact.manifest.sites(index);
   const artifact::FormDefinition *definition =
       findDefinition(artifact.manifest, update.form, update.ofBias ? "linear" : placeOf(site).kind);
-  if (!definition) {
-    checkpoint::flattenConvolution(update, site.kind() == artifact::LINEAR);
+  if (!definition)
     return checkpoint::Done{};
-  }
   Result<std::string> label = labelOf(*definition, update);
   if (!label)
     return label.error();
@@ -172,10 +170,19 @@ std::string formsOf(const artifact::Slot &slot) {
 }
 
 // Why the slot does not take the update, if so.
-Status checkTaken(const artifact::Slot &slot, const Update &update, const std::string &where) {
-  if (slot.forms_size() &&
-      std::find(slot.forms().begin(), slot.forms().end(), update.form) == slot.forms().end())
-    return Error{where + ": '" + update.module + "' is updated by '" + update.form + "', which the slot '" +
+Status checkTaken(const Artifact &artifact, const artifact::Slot &slot, const Update &update,
+                  const std::string &where) {
+  std::string form = update.form;
+  for (const artifact::FormDefinition &definition : artifact.manifest.forms())
+    if (definition.name().substr(0, definition.name().find('.')) == form) {
+      Result<std::string> name = variantOf(definition, update);
+      if (!name)
+        return name.error();
+      form = *name;
+      break;
+    }
+  if (slot.forms_size() && std::find(slot.forms().begin(), slot.forms().end(), form) == slot.forms().end())
+    return Error{where + ": '" + update.module + "' is updated by '" + form + "', which the slot '" +
                  slot.name() + "' does not take; it takes: " + formsOf(slot)};
   if (slot.max_rank() && update.rank > slot.max_rank())
     return Error{where + ": '" + update.module + "' has rank " + std::to_string(update.rank) +
@@ -257,9 +264,6 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
     return status.error();
   adapter->foldMasks();
   addBiasUpdates(artifact.manifest, *adapter);
-  for (Update &update : adapter->updates)
-    if (!findDefinition(artifact.manifest, update.form, "linear"))
-      checkpoint::flattenConvolution(update, false);
   Source source{name, path, room->time, {}, {}, false, std::nullopt};
   source.baseDigest = adapter->baseDigest;
   if (room->slot) {
@@ -285,7 +289,7 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
         continue;
     }
     if (room->slot)
-      if (Status status = checkTaken(*room->slot, update, path); !status)
+      if (Status status = checkTaken(artifact, *room->slot, update, path); !status)
         return status.error();
     const artifact::FormDefinition *definition = findDefinition(artifact.manifest, update.form, "linear");
     if (!sites && update.ofBias && definition && definition->keeps_no_bias())

@@ -209,11 +209,12 @@ Error Binder::mismatch(const Role &role, const Given &tensor) const {
     return Error{text + listText(place.stored()) + " for the graph's " + place.text};
   if (role.layout == RoleLayout::Coordinates)
     return Error{text + "[" + std::to_string(place.stored().size()) + ", n] for the graph's " + place.text};
-  std::set<std::string> used;
-  bool isFirst = true;
+  std::set<std::string> used, known;
   for (const Dims::List &list : role.dims.alternatives()) {
-    text += (isFirst ? "" : " or ") + expected(list, used);
-    isFirst = false;
+    std::string one = expected(list, used);
+    // Alternatives may come to the same here.
+    if (known.insert(one.substr(one.find(" = ") + 1)).second)
+      text += (known.size() == 1 ? "" : " or ") + one;
   }
   // What defined symbols are made of is said too.
   for (size_t round = 0; round < signature.definitions.size(); ++round)
@@ -315,36 +316,6 @@ Result<Symbols> Binder::run(const std::map<std::string, int64_t> &attributes) {
 Result<Symbols> Signature::bind(const Place &place, const std::map<std::string, Given> &tensors,
                                 const std::map<std::string, int64_t> &attributes) const {
   return Binder(*this, place, tensors).run(attributes);
-}
-
-Shape deliveredShape(const Role &role, const Place &place, const Symbols &symbols, const Shape &given) {
-  if (role.layout == RoleLayout::Weight)
-    return {place.out, place.columns()};
-  if (role.layout == RoleLayout::Coordinates)
-    return {2, given.back()};
-  int64_t elements = 1, others = 1;
-  for (int64_t size : given)
-    elements *= size;
-  // Of a size with a choice what the others leave.
-  Shape delivered;
-  std::optional<size_t> chosen;
-  for (const Dims::Size &size : role.dims.alternatives().front()) {
-    if (size.kind == Dims::Size::Ones)
-      continue;
-    if (size.kind == Dims::Size::Expressions && size.expressions.size() > 1) {
-      chosen = delivered.size();
-      delivered.push_back(1);
-      continue;
-    }
-    bool isColumns = size.kind == Dims::Size::Columns;
-    Result<int64_t> value =
-        isColumns ? Result<int64_t>(place.columns()) : size.expressions[0].evaluate(symbols);
-    delivered.push_back(value ? *value : 0);
-    others *= delivered.back();
-  }
-  if (chosen && others)
-    delivered[*chosen] = elements / others;
-  return delivered;
 }
 
 } // namespace adapter::forms

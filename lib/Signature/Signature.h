@@ -53,7 +53,6 @@ struct Role {
   bool isOptional = false;
   std::string variant;   ///< what a form's name has behind a "+" where the tensor is given
   bool isShared = false; ///< one tensor for all modules of an adapter
-  std::string carried;   ///< "out" or "cols": multiplied along with the weight's rows or columns
 
   /// With the layout that its dims say: "weight", "coordinates", or sizes.
   static Result<Role> parse(const std::string &name, const std::string &dims);
@@ -130,6 +129,11 @@ struct Signature {
   /// All symbols that a place or a tensor can bind, in the order in which compiled code gets them.
   std::vector<std::string> symbolNames() const;
 };
+
+/// Whether indices, in the order of their tensor, are within what they index, and ascending and distinct where they are
+/// coordinates or say of what they are.
+Status checkIndices(const Role &role, const std::string &key, const std::vector<int64_t> &indices,
+                    const Place &place, const Symbols &symbols);
 
 /// The shape that a form's body gets of a tensor that fits, given what `bind` made of the symbols.
 Shape deliveredShape(const Role &role, const Place &place, const Symbols &symbols, const Shape &given);

@@ -14,16 +14,16 @@ onnx.model @m attributes {ir_version = 9 : i64, opsets = ["", 20 : i64]} {
     // A MatMul's weight is [in, out]; the update acts between it and its reader.
     // CHECK: %[[Q:.*]] = adapter.parameter "base"::"val_1" : tensor<4x3xf32>
     // CHECK: %[[A:.*]] = adapter.parameter "x"::"layer.q.weight.lora.A" : tensor<2x4xf32>
-    // CHECK: %[[U:.*]] = adapter.low_rank %[[A]], %{{.*}} : tensor<2x4xf32>, tensor<3x2xf32> -> !adapter.update<tensor<3x4xf32>>
     // CHECK: %[[S:.*]] = arith.constant 1.500000e+00 : f64
-    // CHECK: %[[V:.*]] = adapter.scale %[[U]], %[[S]]
+    // CHECK: %[[V:.*]] = adapter.apply @lora at <linear>(%[[A]], %{{.*}}) ["A", "B"] scalars(%[[S]]) ["scale"]{{.*}} : (tensor<2x4xf32>, tensor<3x2xf32>) -> !adapter.update<tensor<3x4xf32>>
     // CHECK: %[[T:.*]] = adapter.transpose %[[V]] [1, 0]
     // CHECK: %[[NEW:.*]] = adapter.materialize %[[Q]], %[[T]] : tensor<4x3xf32>
     %q = adapter.parameter "base"::"val_1" : tensor<4x3xf32>
     // The bias is shared with another module, which keeps it.
     // CHECK: %[[B:.*]] = adapter.parameter "base"::"zeros" : tensor<3xf32>
-    // CHECK: %[[R:.*]] = adapter.replace %{{.*}} : tensor<3xf32>
-    // CHECK: %[[NEWB:.*]] = adapter.materialize %[[B]], %[[R]] : tensor<3xf32>
+    // CHECK: %[[R:.*]] = adapter.apply @replace at <vector>
+    // CHECK: %[[ROW:.*]] = adapter.reshape %[[R]] vector
+    // CHECK: %[[NEWB:.*]] = adapter.materialize %[[B]], %[[ROW]] : tensor<3xf32>
     %b = adapter.parameter "base"::"zeros" : tensor<3xf32>
     // Gemm with transB: as it is; a bias that the graph lacks becomes an operand.
     // CHECK-DAG: %[[G:.*]] = adapter.parameter "base"::"layer.g.weight" : tensor<4x3xf32>

@@ -14,8 +14,8 @@
 // TABLE: x        layer.q  weight     linear  lora  2     1      [in, out]    /layer/q/MatMul
 // TABLE: left over: adapter 'x': module 'layer.k'
 // TABLE: left over: adapter 'x': module 'layer.v'
-// ERROR: adapter-opt: error: adapter 'x': module 'layer.k' (weight, lora): 'base_model.model.layer.k.lora_A.weight' has shape [2, 5], expected [2, 4] for the graph's linear of shape [3, 4] (/layer/k/MatMul) (and 1 more, see --check)
-// SHAPE: has shape [2, 5], expected [2, 4]
+// ERROR: adapter-opt: error: adapter 'x': module 'layer.k' (weight, lora): 'base_model.model.layer.k.lora_A.weight' has shape [2, 5], expected [r, cols] = [r, 4] with cols = 4 for the graph's linear [3, 4] (/layer/k/MatMul) (and 1 more, see --check)
+// SHAPE: has shape [2, 5], expected [r, cols] = [r, 4]
 onnx.model @m attributes {ir_version = 9 : i64, opsets = ["", 20 : i64]} {
   onnx.graph @main (%x: tensor<?x4xf32>) {
     %q = adapter.parameter "base"::"val_1" : tensor<4x3xf32>

@@ -14,7 +14,7 @@
 // SEVERAL: slot s: call, as asked; room at 2 parameters
 // What is alone is bound at build: no site is left.
 // CHECK-NOT: adapter.site
-// CHECK: adapter.low_rank
+// CHECK: adapter.apply @lora
 onnx.model @m attributes {ir_version = 9 : i64, opsets = ["", 20 : i64]} {
   onnx.graph @main (%x: tensor<?x64xf32>, %z: tensor<?x4xf32>) {
     %q = adapter.parameter "base"::"q" : tensor<64x48xf32>

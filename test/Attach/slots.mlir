@@ -19,7 +19,7 @@
 // ALL: forms = ["lora", "rows", "replace", "lora+dora"]{{.*}}kind = #adapter.kind<linear>, module = "layer.q"
 // ALL-SAME: time = #adapter.time<row>
 // ALL: forms = ["replace"]{{.*}}kind = #adapter.kind<vector>, module = "layer.q", parameter = "bias"
-// NOWHERE: error: slot 's': the graph has no place for lora_embedding
+// NOWHERE: error: slot 's': the graph has no place for lora
 // MISSING: error: slot 's': the graph has no module 'layer.x'
 // TABLE: slot s at call: 2 sites for lora, any rank
 onnx.model @m attributes {ir_version = 9 : i64, opsets = ["", 20 : i64]} {

@@ -61,7 +61,7 @@ def test_dora_of_a_part_is_refused(made, tmp_path, kind):
     """The norms of the rest are the base's."""
     case = Case(made, "llama", tmp_path, target_modules=["q_proj", "gate_proj"], use_dora=True)
     graph = renamed.rewrite(made.graph("llama"), tmp_path / "graph.onnx", kind)
-    case.refused(graph, case.own, mentions=["gate_proj", "DoRA", "export without fusing"])
+    case.refused(graph, case.own, mentions=["gate_proj", "rescales", "export without fusing"])
 
 
 # ---------------------------------------------------------------------------------- ONNX Runtime's optimisers

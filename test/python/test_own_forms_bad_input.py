@@ -149,7 +149,6 @@ def broken(reason):
 
 
 CALL_OUT = f"""{HEAD.replace('%s "scale" = 1.0', '%s "factor"')} {{ {BODY}"""
-CARRIED = with_roles('%A "A" : "r, cols" carried "rows", %B "B" : "out, r"')
 MAP_OF_A_LOOP = holding(
     """%c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
@@ -167,7 +166,6 @@ KNOWN = [
                  marks=broken("a scale is dropped without a word where the form has none")),
     pytest.param(HEAD + "sliceable(\"k\") {\n" + BODY, {}, ["'k'"], id="sliceable",
                  marks=broken("the names in sliceable are not checked")),
-    pytest.param(CARRIED, {}, ["rows"], id="carried", marks=broken("what is carried may be any word")),
     pytest.param(MAP_OF_A_LOOP, {}, ["forms.mlir"], id="map-of-a-loop",
                  marks=broken("a map that a loop carries: segmentation fault")),
 ]  # fmt: skip

@@ -21,7 +21,6 @@ static FailureOr<forms::Role> readRole(FormOp op, RoleAttr attr) {
   role->isShared = attr.getShared();
   role->indexOf = attr.getIndexOf() ? attr.getIndexOf().str() : "";
   role->variant = attr.getVariant() ? attr.getVariant().str() : "";
-  role->carried = attr.getCarried() ? attr.getCarried().str() : "";
   return std::move(*role);
 }
 

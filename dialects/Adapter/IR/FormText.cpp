@@ -36,8 +36,7 @@ private:
   ParseResult string(std::string &text) { return parser.parseString(&text); }
   ParseResult kind();
   ParseResult role();
-  ParseResult modifiers(bool &index, StringAttr &indexOf, bool &optional, StringAttr &variant, bool &shared,
-                        StringAttr &carried);
+  ParseResult modifiers(bool &index, StringAttr &indexOf, bool &optional, StringAttr &variant, bool &shared);
   ParseResult scalar();
   ParseResult integer();
   ParseResult strings(StringRef word, StringAttr name);
@@ -62,9 +61,9 @@ ParseResult FormParser::kind() {
   return success();
 }
 
-// index [of "size"], optional ["variant"], shared, carried "out"
+// index [of "size"], optional ["variant"], shared
 ParseResult FormParser::modifiers(bool &index, StringAttr &indexOf, bool &optional, StringAttr &variant,
-                                  bool &shared, StringAttr &carried) {
+                                  bool &shared) {
   std::string text;
   for (;;) {
     if (succeeded(parser.parseOptionalKeyword("index"))) {
@@ -80,10 +79,6 @@ ParseResult FormParser::modifiers(bool &index, StringAttr &indexOf, bool &option
         variant = b.getStringAttr(text);
     } else if (succeeded(parser.parseOptionalKeyword("shared"))) {
       shared = true;
-    } else if (succeeded(parser.parseOptionalKeyword("carried"))) {
-      if (string(text))
-        return failure();
-      carried = b.getStringAttr(text);
     } else {
       return success();
     }
@@ -111,14 +106,14 @@ ParseResult FormParser::role() {
   if (!rank)
     return parser.emitError(at, forms::Dims::parse(dims).error().message);
   bool index = dims == "coordinates", optional = false, shared = false;
-  StringAttr indexOf, variant, carried;
-  if (modifiers(index, indexOf, optional, variant, shared, carried))
+  StringAttr indexOf, variant;
+  if (modifiers(index, indexOf, optional, variant, shared))
     return failure();
   Type element = index ? Type(b.getI64Type()) : Type(b.getF64Type());
   argument.type = RankedTensorType::get(SmallVector<int64_t>(*rank, ShapedType::kDynamic), element);
   arguments.push_back(argument);
   roles.push_back(RoleAttr::get(b.getContext(), b.getStringAttr(name), b.getStringAttr(dims), index, indexOf,
-                                optional, variant, shared, carried));
+                                optional, variant, shared));
   return success();
 }
 
@@ -210,8 +205,6 @@ static void printRole(OpAsmPrinter &p, RoleAttr role) {
     p << " " << role.getVariant();
   if (role.getShared())
     p << " shared";
-  if (role.getCarried())
-    p << " carried " << role.getCarried();
 }
 
 void FormOp::print(OpAsmPrinter &p) {

@@ -30,8 +30,7 @@ def Adapter_RoleAttr : AttrDef<Adapter_Dialect, "Role"> {
                         OptionalParameter<"::mlir::StringAttr">:$index_of,
                         DefaultValuedParameter<"bool", "false">:$optional,
                         OptionalParameter<"::mlir::StringAttr">:$variant,
-                        DefaultValuedParameter<"bool", "false">:$shared,
-                        OptionalParameter<"::mlir::StringAttr">:$carried);
+                        DefaultValuedParameter<"bool", "false">:$shared);
   let assemblyFormat = "`<` struct(params) `>`";
 }
 

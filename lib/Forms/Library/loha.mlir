@@ -3,7 +3,7 @@
 // LoHa (arXiv 2108.06098, LyCORIS): the elementwise product of two low-rank products, W' = W + s (w1a w1b) * (w2a w2b),
 // which is itself of low rank: that of r^2 rows w1b[i] * w2b[j] and columns w1a[:, i] * w2a[:, j]. PEFT: loha.
 adapter.form @loha for [linear, convolution]
-    roles(%w1a "w1_a" : "out, r" carried "out", %w1b "w1_b" : "r, cols; r, (cols)" carried "cols",
+    roles(%w1a "w1_a" : "out, r", %w1b "w1_b" : "r, cols; r, (cols)",
           %w2a "w2_a" : "out, r", %w2b "w2_b" : "r, cols; r, (cols)")
     scalars(%s "scale" = 1.0) {
   %out = adapter.symbol "out"

@@ -3,8 +3,8 @@
 // LoRA (arXiv 2106.09685) and DoRA (arXiv 2402.09353): W' = W + s B A, and with a magnitude each output's weights
 // brought to its length. PEFT: lora; the scale is lora_alpha / r or what rslora makes of it.
 adapter.form @lora for [linear, convolution, embedding]
-    roles(%A "A" : "r, cols; r, (cols)" carried "cols", %B "B" : "out, r, 1.." carried "out",
-          %m "magnitude" : "out; 1, out, 1.." optional "dora" carried "out")
+    roles(%A "A" : "r, cols; r, (cols)", %B "B" : "out, r, 1..",
+          %m "magnitude" : "out; 1, out, 1.." optional "dora")
     scalars(%s "scale" = 1.0)
     sliceable("r") {
   %b = adapter.matrix %B : tensor<?x?xf64>

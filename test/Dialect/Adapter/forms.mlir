@@ -2,7 +2,7 @@
 
 // Every clause and modifier.
 // CHECK-LABEL: adapter.form @clauses for [linear, convolution, embedding, vector]
-// CHECK-NEXT: roles(%[[A:.*]] "A" : "r, cols; r, (cols)" carried "cols", %[[B:.*]] "B" : "out, r, 1.." shared carried "out",
+// CHECK-NEXT: roles(%[[A:.*]] "A" : "r, cols; r, (cols)", %[[B:.*]] "B" : "out, r, 1.." shared,
 // CHECK-SAME: %[[W:.*]] "w" : "weight" optional, %[[X:.*]] "w_a" : "blocks | 1, c.." optional "two",
 // CHECK-SAME: %[[P:.*]] "places" : "coordinates", %[[O:.*]] "order" : "out" index of "out", %[[F:.*]] "free" : "n" index)
 // CHECK-NEXT: scalars(%[[S:.*]] "scale" = 1.000000e+00, %[[E:.*]] "eps")
@@ -13,7 +13,7 @@
 // CHECK: } else {
 // CHECK: tensor.cast %[[X]]
 adapter.form @clauses for [linear, convolution, embedding, vector]
-    roles(%A "A" : "r, cols; r, (cols)" carried "cols", %B "B" : "out, r, 1.." shared carried "out",
+    roles(%A "A" : "r, cols; r, (cols)", %B "B" : "out, r, 1.." shared,
           %w "w" : "weight" optional, %wa "w_a" : "blocks | 1, c.." optional "two",
           %p "places" : "coordinates", %o "order" : "out" index of "out", %f "free" : "n" index)
     scalars(%s "scale" = 1.0, %e "eps")

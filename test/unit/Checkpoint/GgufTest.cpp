@@ -61,7 +61,7 @@ TEST_F(GgufFiles, EmbeddingsAreFlipped) {
   std::vector<Update> all = updatesOf(readFile(file));
   ASSERT_EQ(all.size(), 1u);
   EXPECT_EQ(all[0].module, "model.embed_tokens");
-  EXPECT_EQ(all[0].form, "lora_embedding");
+  EXPECT_EQ(all[0].layer, Layer::Embedding);
   EXPECT_EQ(values<float>(all[0].tensors.at("A")), (std::vector<float>{1, 3, 5, 2, 4, 6}));
 }
 

@@ -49,7 +49,8 @@ TEST_F(Kohya, Convolutions) {
   tensors.push_back(floats(other + ".lora_up.weight", {1, 2, 1, 1}, {1, 1}));
   std::vector<Update> all = updates();
   ASSERT_EQ(all.size(), 2u);
-  EXPECT_EQ(all[0].form, "lora_conv+dora");
+  EXPECT_EQ(all[0].form, "lora");
+  EXPECT_TRUE(all[0].tensors.count("magnitude"));
   EXPECT_EQ(all[0].tensors.at("magnitude").shape, (std::vector<int64_t>{3}));
   // Of rank 2, one input, a window of two: mid[p][q][k] down[q].
   EXPECT_EQ(all[1].part, "");

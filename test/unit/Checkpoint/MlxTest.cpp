@@ -41,7 +41,7 @@ TEST_F(Mlx, FactorsAreFlipped) {
   tensors.push_back(counting("model.embed_tokens.lora_b", {2, 5}));
   std::vector<Update> all = updates();
   ASSERT_EQ(all.size(), 2u);
-  EXPECT_EQ(all[0].form, "lora_embedding");
+  EXPECT_EQ(all[0].layer, Layer::Embedding);
   EXPECT_EQ(all[0].tensors.at("A").shape, (std::vector<int64_t>{2, 9}));
   EXPECT_EQ(all[0].tensors.at("B").shape, (std::vector<int64_t>{5, 2}));
   EXPECT_EQ(all[1].module, q);
@@ -56,7 +56,8 @@ TEST_F(Mlx, DoraAndFull) {
   tensors.push_back(counting(q + ".m", {1}));
   EXPECT_ERROR("fine_tune_type is not dora");
   config["fine_tune_type"] = "dora";
-  EXPECT_EQ(updates().at(0).form, "lora+dora");
+  EXPECT_EQ(updates().at(0).form, "lora");
+  EXPECT_TRUE(updates().at(0).tensors.count("magnitude"));
   tensors.pop_back();
   EXPECT_ERROR("q_proj.m', which fine_tune_type dora asks for");
   config["fine_tune_type"] = "full";

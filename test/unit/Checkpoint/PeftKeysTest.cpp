@@ -26,10 +26,12 @@ TEST_F(PeftKeys, NamesOfAdapters) {
   ASSERT_EQ(all.size(), 4u);
   EXPECT_EQ(all[0].form, "rows");
   EXPECT_EQ(all[1].module, "model.layers.0.q_proj");
-  EXPECT_EQ(all[1].form, "lora+dora");
+  EXPECT_EQ(all[1].form, "lora");
+  EXPECT_TRUE(all[1].tensors.count("magnitude"));
   EXPECT_EQ(all[2].form, "add");
   EXPECT_EQ(all[3].module, "wte");
-  EXPECT_EQ(all[3].form, "lora_embedding+dora");
+  EXPECT_EQ(all[3].form, "lora");
+  EXPECT_TRUE(all[3].tensors.count("magnitude"));
 }
 
 TEST_F(PeftKeys, TwoNamesInOneFile) {

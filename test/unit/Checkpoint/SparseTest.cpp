@@ -88,7 +88,7 @@ TEST_F(Shira, SparseFolders) {
   std::vector<Update> all = updates();
   ASSERT_EQ(all.size(), 1u);
   EXPECT_EQ(all[0].module, "conv");
-  EXPECT_EQ(all[0].form, "sparse+overwrite");
+  EXPECT_EQ(all[0].form, "overwrite");
   config["mode"] = "multiply";
   EXPECT_ERROR("expected add or overwrite");
 }

@@ -32,8 +32,11 @@ struct Model : Artifact {
     site.set_columns(columns);
     site.set_transposed(transposed);
     parameters.push_back(std::move(base));
+    for (const char *form : {"put", "add"})
+      manifest.add_forms()->set_name(form);
+    manifest.mutable_forms(0)->set_replaces("value");
   }
-  bool unchanged(Tensor value, const char *form = "replace") const {
+  bool unchanged(Tensor value, const char *form = "put") const {
     checkpoint::Update update;
     update.form = form;
     update.tensors["value"] = std::move(value);

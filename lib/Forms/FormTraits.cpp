@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// See FormTraits.h.
+#include "lib/Forms/FormTraits.h"
+#include "dialects/Adapter/IR/FormInstance.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+using namespace adapter;
+
+namespace {
+class Reader {
+public:
+  Reader(FormOp form, const std::set<std::string> &roles)
+      : form(form), signature(form.getSignature()), roles(roles) {}
+  FormTraits read();
+
+private:
+  // The role whose tensor a value is; "" where it is computed.
+  std::string roleOf(Value value) const {
+    auto argument = dyn_cast<BlockArgument>(value);
+    return argument && argument.getArgNumber() < signature.roles.size()
+               ? signature.roles[argument.getArgNumber()].name
+               : "";
+  }
+  // The same of a map that is one of the tensors.
+  std::string matrixOf(Value map) const {
+    auto matrix = map.getDefiningOp<MatrixOp>();
+    return matrix ? roleOf(matrix.getTensor()) : "";
+  }
+  bool isWeight(const std::string &role) const {
+    return !role.empty() && signature.role(role)->layout == forms::RoleLayout::Weight;
+  }
+  void readAdded(AddOp add, FormTraits &traits) const;
+  void readPut(SparseOp put, FormTraits &traits) const;
+
+  FormOp form;
+  forms::Signature signature;
+  const std::set<std::string> &roles;
+};
+} // namespace
+
+void Reader::readAdded(AddOp add, FormTraits &traits) const {
+  if (auto chain = add.getMap().getDefiningOp<ChainOp>(); chain && chain.getMaps().size() == 2) {
+    std::string outer = matrixOf(chain.getMaps()[0]), inner = matrixOf(chain.getMaps()[1]);
+    if (!outer.empty() && !inner.empty())
+      traits.outer = outer, traits.inner = inner;
+    return;
+  }
+  if (auto few = add.getMap().getDefiningOp<GatherOp>()) {
+    traits.elements = roleOf(few.getValues()), traits.places = roleOf(few.getPlaces());
+    return;
+  }
+  if (std::string role = matrixOf(add.getMap()); isWeight(role))
+    traits.elements = role;
+}
+
+void Reader::readPut(SparseOp put, FormTraits &traits) const {
+  if (put.getMode() != SparseMode::Overwrite)
+    return;
+  // Rows of a table come as columns of what a form sees.
+  Value values = put.getValues();
+  if (auto call = values.getDefiningOp<func::CallOp>(); call && call.getNumOperands() == 1)
+    values = call.getOperand(0);
+  std::string elements = roleOf(values), places = roleOf(put.getIndices());
+  if (elements.empty() || places.empty())
+    return;
+  traits.puts = true;
+  traits.elements = elements;
+  (put.getSupport() == SparseSupport::Coordinates ? traits.places : traits.rows) = places;
+}
+
+FormTraits Reader::read() {
+  FormTraits traits;
+  traits.scales = llvm::any_of(signature.scalars, [](const auto &each) { return each.name == "scale"; });
+  for (const forms::Role &role : signature.roles)
+    traits.hasPlaces |= role.layout != forms::RoleLayout::Plain;
+  bool reads = false;
+  form.getBody().walk([&](WeightOp) { reads = true; });
+  auto isGiven = [&](StringRef role) { return roles.count(role.str()) > 0; };
+  Operation *made = yieldedBy(form, isGiven);
+  auto update = dyn_cast_if_present<UpdateOpInterface>(made);
+  traits.adds = update && update.isAdditive() && !reads;
+  if (auto length = dyn_cast_if_present<MagnitudeOp>(made); length && length.getAxis() == 0) {
+    traits.length = roleOf(length.getMagnitude());
+    made = traits.length.empty() ? nullptr : length.getSource().getDefiningOp();
+  }
+  if (auto scaled = dyn_cast_if_present<ScaleOp>(made))
+    made = scaled.getSource().getDefiningOp();
+  if (auto add = dyn_cast_if_present<AddOp>(made))
+    readAdded(add, traits);
+  else if (auto put = dyn_cast_if_present<SparseOp>(made))
+    readPut(put, traits);
+  else if (auto whole = dyn_cast_if_present<ReplaceOp>(made); whole && isWeight(roleOf(whole.getValue()))) {
+    traits.replaces = true;
+    traits.elements = roleOf(whole.getValue());
+  }
+  if (!traits.isFactors())
+    traits.length.clear();
+  return traits;
+}
+
+FormTraits adapter::traitsOf(FormOp form, const std::set<std::string> &roles) {
+  return form ? Reader(form, roles).read() : FormTraits();
+}
