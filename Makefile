@@ -1,6 +1,6 @@
 # The front door. Every target sets up what it needs first (scripts/setup.sh; Debian packages need root once).
 #
-#   make demo     build, then five adapters of a small model in every way of running them; no PyTorch
+#   make demo     build, then five adapters of a small model in every way of running them, eight methods in one batch; no PyTorch
 #   make build    build/bin/adapter-opt, build/bin/adapter-run, build/python
 #   make test     all tests: GoogleTest, lit, pytest against PyTorch, PEFT and ONNX Runtime; wheels are built and tested
 #   make test-full   pytest with every combination, not only the default selection

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""One small model, five adapters, four ways to run them, on real images that no training saw.
+"""One small model, five adapters, four ways to run them, on real images that no training saw; and
+eight methods in one batch.
 
     demo.py [--build build]      needs numpy, onnxruntime and pillow, and the built tools; no PyTorch
 
@@ -32,6 +33,8 @@ ADAPTERS = {
     "either": "either-mixture",
 }
 KINDS = ("upright", *ADAPTERS)  # test sets; all but the first name adapters as well
+# One adapter of each method for turned digits.
+METHODS = ("lora", "dora", "oft", "ia3", "shira", "vera", "hra", "lokr")
 # What changes weights can be switched into them. MoSA's modules and a router act on activations.
 SWITCHED = ("turned", "inverted", "mirrored")
 THREADS = 2
@@ -157,6 +160,35 @@ def report(columns, held):
     return faults
 
 
+def eight_methods(build, folder, held):
+    """Batches of eight rows, each with an adapter of another method; prints a table and returns what is
+    wrong, one line each."""
+    import adapter_opt as ao
+
+    folders = {method: DATA / f"turned-{method}" for method in METHODS}
+    options = [f"--adapter={method}={path}@row" for method, path in folders.items()]
+    model = ao.load(str(compile_to(build, folder / "methods.adapt", *options)), threads=THREADS)
+    x, base = held["turned_x"], held["turned_base_logits"]
+    batches = [
+        model(pixel_values=image[None].repeat(len(METHODS), 0), adapters=METHODS)["logits"] for image in x
+    ]
+    faults = []
+    print(
+        f"\nEight methods for turned digits, {len(x)} batches of eight rows, each row with another adapter:"
+    )
+    print(f"{'method':8} {'bytes':>7} {'accuracy':>9} {'PyTorch':>8} {'difference':>11}")
+    for row, method in enumerate(METHODS):
+        logits = np.stack([batch[row] for batch in batches])
+        reference = held["turned_logits" if method == "lora" else f"turned_{method}_logits"]
+        size = (folders[method] / "adapter_model.safetensors").stat().st_size
+        accuracies = [(each.argmax(1) == held["labels"]).mean() for each in (logits, reference)]
+        difference = np.abs(logits - reference).max() / np.abs(reference).max()
+        print(f"{method:8} {size:7} {accuracies[0]:9.1%} {accuracies[1]:8.1%} {difference:11.1e}")
+        if fault := disagreement(logits, reference, base):
+            faults.append(f"eight methods, {method}: {fault}")
+    return faults
+
+
 def draw(rows, held, path, count=9, zoom=9):
     """A sheet of `count` images per test set with the answers of the base and of each adapter below."""
     cell_width, cell_height = 8 * zoom + 16, 8 * zoom + 14 + 13 * (1 + len(ADAPTERS))
@@ -226,6 +258,7 @@ def main():
 
     columns, rows = run_everything(build, folder, held)
     faults = report(columns, held)
+    faults += eight_methods(build, folder, held)
     draw(rows, held, folder / "digits.png")
     print(f"digits with what the base and each adapter answer: {folder / 'digits.png'}")
     faults += refusal(build, folder)

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Trains the digits demo: a small vision transformer and five adapters; writes data/.
+"""Trains the digits demo: a small vision transformer, five adapters of five tasks, and eight
+methods on one; writes data/.
 
-    train.py [--out FOLDER]      needs scripts/requirements-test.txt; three minutes on one CPU core
+    train.py [--out FOLDER]      needs scripts/requirements-test.txt; five minutes on one CPU core
 
 data/digits.onnx            the base: pixel_values f32 [batch, 1, 8, 8] in -1..1 -> logits f32 [batch, 10]
 data/turned-lora/           rank 4, for digits turned by 90 degrees
@@ -10,6 +11,7 @@ data/inverted-lora/         rank 8, for noisy digits, white on black instead of 
 data/mirrored-shira/        sparse (SHiRA, as many values as a LoRA of rank 6), for mirrored digits
 data/shifted-mosa/          MoSA, four masked modules, for digits shifted by two pixels
 data/either-mixture/        a trained router over turned-lora and inverted-lora, for either kind of digits
+data/turned-<method>/       the task of turned-lora by seven other methods of PEFT
 data/heldout.npz            images that no training saw, labels, and PyTorch's logits, unmerged
 """
 
@@ -38,6 +40,16 @@ ADAPTERS = {
     "mirrored": ("shira", peft.ShiraConfig(r=6, target_modules=LINEARS, random_seed=3)),
     "shifted": ("mosa", None),
     "either": ("mixture", None),
+}
+# Methods beside LoRA for turned digits.
+METHODS = {
+    "dora": peft.LoraConfig(r=4, lora_alpha=8, use_dora=True, target_modules=LINEARS),
+    "oft": peft.OFTConfig(oft_block_size=8, target_modules=LINEARS),
+    "ia3": peft.IA3Config(target_modules=LINEARS, feedforward_modules=["fc2"]),
+    "shira": peft.ShiraConfig(r=4, target_modules=LINEARS, random_seed=3),
+    "vera": peft.VeraConfig(r=32, target_modules=LINEARS),
+    "hra": peft.HRAConfig(r=8, target_modules=LINEARS),
+    "lokr": peft.LoKrConfig(r=4, alpha=8, target_modules=LINEARS),
 }
 
 
@@ -113,6 +125,16 @@ def strip_traces(path):
     onnx.save(model, path)
 
 
+def tune(base, config, folder, kind, x, y, held):
+    """Trains an adapter of PEFT's and saves it; its logits, and the base as it was."""
+    model = peft.get_peft_model(base, config)
+    train(model, x, y, kind, epochs=40, rate=5e-3)
+    adapted = logits(model, held)
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    return adapted, model.unload()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=HERE / "data")
@@ -163,12 +185,7 @@ def main():
             method, config = ADAPTERS[kind]
             folder = out / f"{kind}-{method}"
             if config:
-                model = peft.get_peft_model(base, config)
-                train(model, x, y, kind, epochs=40, rate=5e-3)
-                adapted = logits(model, held)
-                model.save_pretrained(folder)
-                (folder / "README.md").unlink(missing_ok=True)
-                base = model.unload()
+                adapted, base = tune(base, config, folder, kind, x, y, held)
             else:
                 if method == "mosa":
                     added = methods.MoSA(base, seed=5)
@@ -182,6 +199,11 @@ def main():
             line += f"  adapter {(adapted.argmax(1) == test_y).float().mean():.3f}"
             assert all(torch.equal(value, base_state[name]) for name, value in base.state_dict().items())
         print(line)
+    held = torch.tensor(arrays["turned_x"])
+    for method, config in METHODS.items():
+        adapted, base = tune(base, config, out / f"turned-{method}", "turned", x, y, held)
+        arrays[f"turned_{method}_logits"] = adapted.numpy()
+        print(f"turned    {method:5} {(adapted.argmax(1) == test_y).float().mean():.3f}")
     np.savez_compressed(out / "heldout.npz", **arrays)
 
 

@@ -3,7 +3,7 @@
 // See FormTraits.h.
 #include "lib/Forms/FormTraits.h"
 #include "dialects/Adapter/IR/FormInstance.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
@@ -61,8 +61,8 @@ void Reader::readPut(SparseOp put, FormTraits &traits) const {
     return;
   // Rows of a table come as columns of what a form sees.
   Value values = put.getValues();
-  if (auto call = values.getDefiningOp<func::CallOp>(); call && call.getNumOperands() == 1)
-    values = call.getOperand(0);
+  if (auto turned = values.getDefiningOp<linalg::TransposeOp>())
+    values = turned.getInput();
   std::string elements = roleOf(values), places = roleOf(put.getIndices());
   if (elements.empty() || places.empty())
     return;
