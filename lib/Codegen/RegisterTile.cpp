@@ -120,6 +120,8 @@ void RegisterTile::emit(int64_t rows, Value firstRow, int64_t unroll, Ahead ahea
     Value at = columnOf(part), masked = isMasked(part) ? mask(part) : Value();
     for (int64_t i = 0; i < rows; ++i) {
       Value sum = sums[i * vectors + part];
+      if (base)
+        sum = arith::AddFOp::create(b, load(base, ValueRange{rowOf[i], at}, part), sum);
       if (masked)
         vector::MaskedStoreOp::create(b, output, ValueRange{rowOf[i], at}, masked, sum);
       else
@@ -173,7 +175,7 @@ void RegisterTile::emitRows(int64_t rows, Value begin, Value end) {
   Value step = index(rows), count = arith::SubIOp::create(b, end, begin);
   Value left = arith::RemUIOp::create(b, count, step), fullEnd = arith::SubIOp::create(b, end, left);
   Ahead ofRest;
-  if (partial) {
+  if (partial || base) {
     emitTiles(rows, begin, fullEnd, [](Value) { return Ahead(); });
   } else {
     emitTilesAndBringNext(rows, begin, fullEnd, fullEnd);
@@ -189,5 +191,30 @@ void RegisterTile::emitRows(int64_t rows, Value begin, Value end) {
     scf::YieldOp::create(b);
   }
   b.createBlock(&tail.getDefaultRegion());
+  scf::YieldOp::create(b);
+}
+
+// One variant for whole blocks, and for the last block one for each number of vectors that it may need.
+void RegisterTile::emitBlock(int64_t rows, Value begin, Value end) {
+  OpBuilder::InsertionGuard guard(b);
+  Value width = index(vectors * lanes), columns = b.createOrFold<memref::DimOp>(output, 1);
+  valid = arith::MinSIOp::create(b, arith::SubIOp::create(b, columns, column), width);
+  Value whole = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, valid, width);
+  auto branch = scf::IfOp::create(b, TypeRange(), whole, /*withElse=*/true);
+  b.setInsertionPointToStart(branch.thenBlock());
+  emitRows(rows, begin, end);
+  b.setInsertionPointToStart(branch.elseBlock());
+  Value needed = arith::CeilDivSIOp::create(b, valid, index(lanes));
+  SmallVector<int64_t> cases = llvm::to_vector(llvm::seq_inclusive<int64_t>(1, vectors));
+  auto narrow = scf::IndexSwitchOp::create(b, TypeRange(), needed, cases, cases.size());
+  RegisterTile part = *this;
+  part.partial = true;
+  for (auto [count, region] : llvm::zip(cases, narrow.getCaseRegions())) {
+    b.createBlock(&region);
+    part.vectors = count;
+    part.emitRows(rows, begin, end);
+    scf::YieldOp::create(b);
+  }
+  b.createBlock(&narrow.getDefaultRegion());
   scf::YieldOp::create(b);
 }

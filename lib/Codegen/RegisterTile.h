@@ -20,9 +20,13 @@ public:
   mlir::Value input, weight, bias, output, block, column, valid;
   /// Of a second product that is added to each tile, if there is one.
   mlir::Value inner, up;
+  /// A matrix like the output, added to each sum before it is stored, if there is one.
+  mlir::Value base = {};
 
   mlir::Value index(int64_t value) { return mlir::arith::ConstantIndexOp::create(b, value); }
 
+  /// Rows [begin, end) of a block, which may be one of few columns. Sets what says how many.
+  void emitBlock(int64_t rows, mlir::Value begin, mlir::Value end);
   /// Rows [begin, end) by tiles of `rows`, then one of what is left.
   void emitRows(int64_t rows, mlir::Value begin, mlir::Value end);
   /// Tiles of whole `rows` in [begin, end), of a range that goes on to `limit`, which bring the next block's panel near.
