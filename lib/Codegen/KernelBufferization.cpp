@@ -107,6 +107,7 @@ void adapter::registerKernelBufferization(DialectRegistry &registry) {
     kernel::RowEmbeddingOp::attachInterface<DestinationModel<kernel::RowEmbeddingOp>>(*context);
     kernel::RowBottleneckOp::attachInterface<DestinationModel<kernel::RowBottleneckOp>>(*context);
     kernel::RowVectorsOp::attachInterface<DestinationModel<kernel::RowVectorsOp>>(*context);
+    kernel::UpdateWeightOp::attachInterface<DestinationModel<kernel::UpdateWeightOp>>(*context);
     kernel::PackOp::attachInterface<DestinationModel<kernel::PackOp>>(*context);
     kernel::TopKOp::attachInterface<DestinationModel<kernel::TopKOp>>(*context);
     kernel::DispatchOp::attachInterface<DestinationModel<kernel::DispatchOp>>(*context);

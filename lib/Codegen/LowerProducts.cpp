@@ -7,6 +7,7 @@
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Codegen/LowerExperts.h"
 #include "lib/Codegen/LowerRows.h"
+#include "lib/Codegen/LowerWeights.h"
 #include "lib/Codegen/Passes.h"
 #include "lib/Codegen/TileFunction.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -189,11 +190,11 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
     TileFunctions tiles(getOperation(), lanes, rows, vectors);
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
-      if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp, kernel::UnpackOp, kernel::RowLinearOp,
-              kernel::RowEmbeddingOp, kernel::RowVectorsOp, kernel::RowBottleneckOp, kernel::TopKOp,
-              kernel::DispatchOp, kernel::GatherRowsOp, kernel::GroupedLinearOp, kernel::CombineOp,
-              kernel::UniqueRowsOp, kernel::ArrangeRowsOp, kernel::AllToAllOp, kernel::AllToAllRowsOp,
-              kernel::AllGatherRowsOp>(op))
+      if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp, kernel::UnpackOp,
+              kernel::UpdateWeightOp, kernel::RowLinearOp, kernel::RowEmbeddingOp, kernel::RowVectorsOp,
+              kernel::RowBottleneckOp, kernel::TopKOp, kernel::DispatchOp, kernel::GatherRowsOp,
+              kernel::GroupedLinearOp, kernel::CombineOp, kernel::UniqueRowsOp, kernel::ArrangeRowsOp,
+              kernel::AllToAllOp, kernel::AllToAllRowsOp, kernel::AllGatherRowsOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -205,6 +206,8 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
         lowerPack(pack);
       else if (auto unpack = dyn_cast<kernel::UnpackOp>(op))
         lowerUnpack(unpack);
+      else if (auto update = dyn_cast<kernel::UpdateWeightOp>(op))
+        lowerUpdateWeight(update, lanes, rows * vectors);
       else if (isa<kernel::RowLinearOp, kernel::RowEmbeddingOp, kernel::RowVectorsOp,
                    kernel::RowBottleneckOp>(op))
         lowerRowUpdate(op, tiles);

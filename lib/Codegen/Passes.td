@@ -77,6 +77,7 @@ def LowerProductsPass : Pass<"kernel-lower-products", "mlir::ModuleOp"> {
     kernel.row_linear asks what the call's adapters do at its site, makes the products with their first factors, and
     then, block by block of columns, the base's product with the second factors' in the same tiles. Entries' steps are
     run by one function that reads them.
+    kernel.update_weight adds the tiles of a thin product to panels of the weight, each read and written once.
     kernel.grouped_linear calls it for each group's rows. kernel.pack and the other ops of experts become loops;
     exchanges between processes stay and get contiguous buffers.
   }];

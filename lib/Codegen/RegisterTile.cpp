@@ -17,6 +17,8 @@ using namespace adapter;
 static constexpr int64_t unroll = 4, unrollRest = 2;
 // A panel of at most so many bytes has room in the second cache beside the one in use and the rows.
 static constexpr int64_t smallPanel = 64 << 10;
+// How many tiles before a tile's turn what it is added to is asked for.
+static constexpr int64_t tilesAhead = 1;
 static constexpr int64_t cacheLine = 64, floatBytes = 4;
 
 Value RegisterTile::columnOf(int64_t part) {
@@ -105,10 +107,47 @@ RegisterTile::Values RegisterTile::multiply(ArrayRef<Value> rowOf, int64_t unrol
   return loop(rowOf, rest, depth, 1, Ahead(), sums);
 }
 
+// What tiles to come add their sums to: it comes from memory while they are computed.
+void RegisterTile::bringBaseNear(int64_t rows, Value firstRow) {
+  Value last = arith::SubIOp::create(b, b.createOrFold<memref::DimOp>(base, 0), index(rows));
+  Value first = arith::AddIOp::create(b, firstRow, index(tilesAhead * rows));
+  first = arith::MinUIOp::create(b, first, last);
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t part = 0; part < vectors; ++part)
+      if (part * lanes * floatBytes % cacheLine == 0)
+        memref::PrefetchOp::create(b, base,
+                                   ValueRange{arith::AddIOp::create(b, first, index(i)), columnOf(part)},
+                                   /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+}
+
+void RegisterTile::store(ValueRange rowOf, ArrayRef<Value> sums) {
+  SmallVector<Value> columns, masks;
+  for (int64_t part = 0; part < vectors; ++part) {
+    columns.push_back(columnOf(part));
+    masks.push_back(isMasked(part) ? mask(part) : Value());
+  }
+  // By rows, so that lines of the cache that go past it are whole.
+  for (auto [i, row] : llvm::enumerate(rowOf))
+    for (int64_t part = 0; part < vectors; ++part) {
+      Value sum = sums[i * vectors + part];
+      SmallVector<Value> at{row, columns[part]};
+      if (base)
+        sum = arith::AddFOp::create(b, load(base, at, part), sum);
+      if (masks[part])
+        vector::MaskedStoreOp::create(b, output, at, masks[part], sum);
+      else if (streams)
+        vector::StoreOp::create(b, sum, output, at, /*nontemporal=*/true, llvm::Align(lanes * floatBytes));
+      else
+        vector::StoreOp::create(b, sum, output, at);
+    }
+}
+
 void RegisterTile::emit(int64_t rows, Value firstRow, int64_t unroll, Ahead ahead) {
   SmallVector<Value> rowOf;
   for (int64_t i = 0; i < rows; ++i)
     rowOf.push_back(arith::AddIOp::create(b, firstRow, index(i)));
+  if (base)
+    bringBaseNear(rows, firstRow);
   Values sums = multiply(rowOf, unroll, ahead, initial(rowOf));
   if (inner) {
     RegisterTile second = *this;
@@ -116,16 +155,7 @@ void RegisterTile::emit(int64_t rows, Value firstRow, int64_t unroll, Ahead ahea
     second.weight = up;
     sums = second.multiply(rowOf, unroll, Ahead{ahead.block, Value()}, sums);
   }
-  for (int64_t part = 0; part < vectors; ++part) {
-    Value at = columnOf(part), masked = isMasked(part) ? mask(part) : Value();
-    for (int64_t i = 0; i < rows; ++i) {
-      Value sum = sums[i * vectors + part];
-      if (masked)
-        vector::MaskedStoreOp::create(b, output, ValueRange{rowOf[i], at}, masked, sum);
-      else
-        vector::StoreOp::create(b, sum, output, ValueRange{rowOf[i], at});
-    }
-  }
+  store(rowOf, sums);
 }
 
 Value RegisterTile::nextBlock() {
@@ -173,7 +203,7 @@ void RegisterTile::emitRows(int64_t rows, Value begin, Value end) {
   Value step = index(rows), count = arith::SubIOp::create(b, end, begin);
   Value left = arith::RemUIOp::create(b, count, step), fullEnd = arith::SubIOp::create(b, end, left);
   Ahead ofRest;
-  if (partial) {
+  if (partial || base) {
     emitTiles(rows, begin, fullEnd, [](Value) { return Ahead(); });
   } else {
     emitTilesAndBringNext(rows, begin, fullEnd, fullEnd);
@@ -189,5 +219,30 @@ void RegisterTile::emitRows(int64_t rows, Value begin, Value end) {
     scf::YieldOp::create(b);
   }
   b.createBlock(&tail.getDefaultRegion());
+  scf::YieldOp::create(b);
+}
+
+// One variant for whole blocks, and for the last block one for each number of vectors that it may need.
+void RegisterTile::emitBlock(int64_t rows, Value begin, Value end) {
+  OpBuilder::InsertionGuard guard(b);
+  Value width = index(vectors * lanes), columns = b.createOrFold<memref::DimOp>(output, 1);
+  valid = arith::MinSIOp::create(b, arith::SubIOp::create(b, columns, column), width);
+  Value whole = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, valid, width);
+  auto branch = scf::IfOp::create(b, TypeRange(), whole, /*withElse=*/true);
+  b.setInsertionPointToStart(branch.thenBlock());
+  emitRows(rows, begin, end);
+  b.setInsertionPointToStart(branch.elseBlock());
+  Value needed = arith::CeilDivSIOp::create(b, valid, index(lanes));
+  SmallVector<int64_t> cases = llvm::to_vector(llvm::seq_inclusive<int64_t>(1, vectors));
+  auto narrow = scf::IndexSwitchOp::create(b, TypeRange(), needed, cases, cases.size());
+  RegisterTile part = *this;
+  part.partial = true;
+  for (auto [count, region] : llvm::zip(cases, narrow.getCaseRegions())) {
+    b.createBlock(&region);
+    part.vectors = count;
+    part.emitRows(rows, begin, end);
+    scf::YieldOp::create(b);
+  }
+  b.createBlock(&narrow.getDefaultRegion());
   scf::YieldOp::create(b);
 }

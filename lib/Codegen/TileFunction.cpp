@@ -76,29 +76,8 @@ func::FuncOp TileFunctions::get(TileStart start, bool isSlice) {
                     Value(),
                     Value()};
   Value begin = entry->getArgument(4), end = entry->getArgument(5);
-  Value width = tile.index(getBlock());
-  tile.column = arith::MulIOp::create(b, tile.block, width);
-  Value columns = b.createOrFold<memref::DimOp>(tile.output, 1);
-  tile.valid = arith::MinSIOp::create(b, arith::SubIOp::create(b, columns, tile.column), width);
-
-  // One variant for whole blocks, and for the last block one for each number of vectors that it may need.
-  Value whole = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, tile.valid, width);
-  auto branch = scf::IfOp::create(b, TypeRange(), whole, /*withElse=*/true);
-  b.setInsertionPointToStart(branch.thenBlock());
-  tile.emitRows(rows, begin, end);
-  b.setInsertionPointToStart(branch.elseBlock());
-  Value needed = arith::CeilDivSIOp::create(b, tile.valid, tile.index(lanes));
-  SmallVector<int64_t> cases = llvm::to_vector(llvm::seq_inclusive<int64_t>(1, vectors));
-  auto narrow = scf::IndexSwitchOp::create(b, TypeRange(), needed, cases, cases.size());
-  tile.partial = true;
-  for (auto [count, region] : llvm::zip(cases, narrow.getCaseRegions())) {
-    b.createBlock(&region);
-    tile.vectors = count;
-    tile.emitRows(rows, begin, end);
-    scf::YieldOp::create(b);
-  }
-  b.createBlock(&narrow.getDefaultRegion());
-  scf::YieldOp::create(b);
+  tile.column = arith::MulIOp::create(b, tile.block, tile.index(getBlock()));
+  tile.emitBlock(rows, begin, end);
   b.setInsertionPointToEnd(entry);
   func::ReturnOp::create(b);
   return function;

@@ -33,6 +33,7 @@ private:
   void readLeft(ArrayRef<MapFactor> factors);
   void readRight(ArrayRef<MapFactor> factors);
   bool readMagnitude(MagnitudeOp op);
+  Value lengthsOf(Value update);
   void multiplyGain(const MapFactor &diagonal);
   bool mapsResult() {
     return llvm::any_of(result.after, [](const AfterMap &each) { return each.isLeft; });
@@ -83,16 +84,12 @@ void Reader::readRight(ArrayRef<MapFactor> factors) {
       llvm::append_range(each.term.factors, factors);
 }
 
-// magnitude / |row| of the weight with what came before.
-bool Reader::readMagnitude(MagnitudeOp op) {
-  // The norm is that of the source's weight, which is the base's only if nothing came before.
-  bool isFirst = !result.needsSteps() && result.terms.empty() && !result.gain;
-  if (op.getAxis() != 0 || !isFirst || !read(op.getSource()))
-    return false;
-  auto source = op.getSource().getDefiningOp<UpdateOpInterface>();
+// Those of the rows of the weight with an update in it.
+Value Reader::lengthsOf(Value update) {
+  auto source = update.getDefiningOp<UpdateOpInterface>();
   Value updated = source ? source.materialize(b, UpdateTarget::of(weight())) : Value();
   if (!updated)
-    return false;
+    return {};
   Value rows = b.createOrFold<tensor::DimOp>(updated, 0);
   Value zero = arith::ConstantOp::create(b, b.getF64FloatAttr(0));
   Value empty = tensor::EmptyOp::create(b, vectorType(b), ValueRange{rows});
@@ -104,11 +101,27 @@ bool Reader::readMagnitude(MagnitudeOp op) {
         Value square = arith::MulFOp::create(inner, loc, at[0], at[0]);
         linalg::YieldOp::create(inner, loc, arith::AddFOp::create(inner, loc, at[1], square).getResult());
       });
-  Value lengths = math::SqrtOp::create(b, squares.getResult(0));
-  Value magnitude = b.createOrFold<tensor::CastOp>(vectorType(b), op.getMagnitude());
-  Value ratio = arith::DivFOp::create(b, magnitude, lengths);
-  Value gain = DiagonalOp::create(b, MapType::get(b.getContext()), ratio);
-  readLeft(factorsOf(gain));
+  return math::SqrtOp::create(b, squares.getResult(0));
+}
+
+// magnitude / |row| of the weight with what came before.
+bool Reader::readMagnitude(MagnitudeOp op) {
+  // The norm is that of the source's weight, which is the base's only if nothing came before.
+  bool isFirst = !result.needsSteps() && result.terms.empty() && !result.gain;
+  if (op.getAxis() != 0 || !isFirst || !read(op.getSource()))
+    return false;
+  Value gain = op.getMagnitude();
+  if (!weight) {
+    result.unit = !result.gain && !result.needsSteps();
+    if (!result.unit)
+      return false;
+  } else {
+    Value lengths = lengthsOf(op.getSource());
+    if (!lengths)
+      return false;
+    gain = arith::DivFOp::create(b, b.createOrFold<tensor::CastOp>(vectorType(b), gain), lengths);
+  }
+  readLeft(factorsOf(DiagonalOp::create(b, MapType::get(b.getContext()), gain)));
   return true;
 }
 

@@ -22,21 +22,22 @@ struct AfterMap {
   AddedTerm term;
 };
 
-/// W' = after(diag(gain) (W R + sum of terms)). All that is added is of the rows as they come in, so that what R would
+/// W' = after(diag(gain) unit(W R + sum of terms)). All that is added is of the rows as they come in, so that what R would
 /// have rotated first has R in its own factors.
 struct NormalForm {
   llvm::SmallVector<MapFactor> right; ///< R as a product
   llvm::SmallVector<AddedTerm> terms; ///< products of thin matrices
   mlir::Value gain;                   ///< [out] of f64, or null for 1
+  bool unit = false;                  ///< whether rows are brought to length 1 before the gain
   llvm::SmallVector<AfterMap> after;  ///< the first acts first
 
   bool needsSteps() const { return !right.empty() || !after.empty(); }
 };
 
 /// The normal form of an update that a form's body makes; nothing where it is of another kind. `weight` makes the weight
-/// [out, cols] of f64, where norms are of it. Emits what gains need.
+/// [out, cols] of f64, where norms are of it, and gains hold them; without it, `unit` says that they are to be taken.
 std::optional<NormalForm> normalFormOf(mlir::ImplicitLocOpBuilder &builder, mlir::Value update,
-                                       llvm::function_ref<mlir::Value()> weight);
+                                       llvm::function_ref<mlir::Value()> weight = {});
 
 /// The terms, of which there are some, as one product of [out, r] and [r, cols], ranks side by side.
 DenseFactors stackedFactors(mlir::ImplicitLocOpBuilder &builder, llvm::ArrayRef<AddedTerm> terms,

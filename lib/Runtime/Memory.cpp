@@ -4,6 +4,7 @@
 #include "lib/Runtime/Memory.h"
 #include <algorithm>
 #include <cstdlib>
+#include <sys/mman.h>
 
 namespace adapter::runtime {
 
@@ -41,6 +42,18 @@ int classOf(int64_t bytes, int64_t &rounded) {
 }
 
 } // namespace
+
+// The system hands out memory when it is first written, page by page: weights that a switch makes for the first time
+// take several times as long so. Of large pages it hands out few.
+static void *fromSystem(size_t bytes) {
+  constexpr size_t page = size_t(2) << 20;
+  if (bytes < page)
+    return std::aligned_alloc(64, bytes);
+  void *memory = std::aligned_alloc(page, bytes);
+  if (memory)
+    madvise(memory, bytes, MADV_HUGEPAGE); // what the system makes of it is its own affair
+  return memory;
+}
 
 void *memoryOf(Block *block) { return reinterpret_cast<char *>(block) + header; }
 
@@ -85,7 +98,7 @@ Block *BlockCache::take(int64_t bytes) {
     }
   if (!reserve(rounded))
     return nullptr;
-  auto *block = static_cast<Block *>(std::aligned_alloc(64, static_cast<size_t>(rounded)));
+  auto *block = static_cast<Block *>(fromSystem(static_cast<size_t>(rounded)));
   if (!block)
     return nullptr;
   taken += rounded;

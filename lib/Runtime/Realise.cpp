@@ -8,9 +8,20 @@
 #include "lib/Runtime/Steps.h"
 #include <algorithm>
 #include <cstring>
-#include <set>
 
 namespace adapter::runtime {
+
+Base baseOf(const Artifact &artifact, const artifact::Site &site, void *updated) {
+  Base base;
+  if (site.parameter() < 0)
+    return base;
+  const Tensor &tensor = artifact.parameters[site.parameter()];
+  // Functions only read their inputs; the table's type has no const.
+  base.data = updated ? updated : const_cast<std::byte *>(tensor.data);
+  base.dims = tensor.shape;
+  base.dtype = static_cast<int32_t>(tensor.dtype);
+  return base;
+}
 
 namespace {
 
@@ -20,27 +31,6 @@ constexpr int32_t f64 = static_cast<int32_t>(checkpoint::DType::F64);
 constexpr int biasSlot = 3, wholeSlot = 4; // of an entry: tensors that stand for the whole parameter
 constexpr int placesSlot = 5;              // of a linear: which elements change
 constexpr int stepsExtent = 4;             // of a linear: how many steps there are
-
-// The base that a function sees: the pristine parameter, or what an earlier update made of it.
-struct Base {
-  void *data = nullptr;
-  std::vector<int64_t> dims;
-  int32_t dtype = f32;
-};
-
-Base baseOf(const Artifact &artifact, const artifact::Site &site, const Materialized &weights) {
-  Base base;
-  if (site.parameter() < 0)
-    return base;
-  const Tensor &tensor = artifact.parameters[site.parameter()];
-  // Functions only read their inputs; the table's type has no const.
-  base.data = const_cast<std::byte *>(tensor.data);
-  base.dims = tensor.shape;
-  base.dtype = static_cast<int32_t>(tensor.dtype);
-  if (auto updated = weights.find(site.parameter()); updated != weights.end())
-    base.data = updated->second.get();
-  return base;
-}
 
 // The leading `rank` directions of a factor: rows of A or down [r, ...], columns of B or up [out, r, ...].
 Tensor leading(const Tensor &factor, const std::string &role, int64_t rank) {
@@ -77,12 +67,10 @@ void appendNumbers(const SiteUpdate &update, const double &scale, NumberInputs &
   inputs.push_back({numbers.symbols.data(), &numbers.counts[1], 1, i64});
 }
 
-namespace {
-
-Result<std::vector<Output>> run(const Artifact &artifact, Resources &resources,
-                                const artifact::SiteForm &form, int function, const Base &base,
-                                const SiteUpdate &update, const Properties &properties,
-                                const std::vector<int32_t> &dtypes) {
+Result<std::vector<Output>> runForm(const Artifact &artifact, Resources &resources,
+                                    const artifact::SiteForm &form, int function, const Base &base,
+                                    const SiteUpdate &update, const Properties &properties,
+                                    const std::vector<int32_t> &dtypes) {
   double scale = update.scale * properties.scale;
   std::vector<Tensor> tensors = update.tensors;
   if (update.skills && properties.task < 0)
@@ -112,6 +100,8 @@ Result<std::vector<Output>> run(const Artifact &artifact, Resources &resources,
   call.parameters = artifact.pristine.data();
   return invoke(resources, artifact.code.table->functions[function], call, dtypes);
 }
+
+namespace {
 
 // Type of an entry's tensor: the indices of what changes are integers.
 int32_t entryDtype(const artifact::Site &site, int slot) {
@@ -187,7 +177,7 @@ Result<EntryPart> preparePart(const Artifact &artifact, Resources &resources, co
     std::vector<int32_t> more = stepOutputs(form);
     dtypes.insert(dtypes.end(), more.begin(), more.end());
     Result<std::vector<Output>> outputs =
-        run(artifact, resources, form, form.prepare(), base, update, properties, dtypes);
+        runForm(artifact, resources, form, form.prepare(), base, update, properties, dtypes);
     if (!outputs)
       return outputs.error();
     if (!mayBeWhole || isFactoredCheap(artifact, site, *outputs))
@@ -195,10 +185,15 @@ Result<EntryPart> preparePart(const Artifact &artifact, Resources &resources, co
           std::move(*outputs), {form.entry_slots().begin(), form.entry_slots().end()}, form.steps_size() > 0};
   }
   Result<std::vector<Output>> whole =
-      run(artifact, resources, form, form.materialize(), base, update, properties, {base.dtype});
+      runForm(artifact, resources, form, form.materialize(), base, update, properties, {base.dtype});
   if (!whole)
     return whole.error();
   return EntryPart{std::move(*whole), {wholeSlot}};
+}
+
+void *updatedIn(const Materialized &weights, const artifact::Site &site) {
+  auto updated = weights.find(site.parameter());
+  return updated == weights.end() ? nullptr : updated->second.get();
 }
 
 } // namespace
@@ -212,7 +207,7 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
     const artifact::Site &site = artifact.manifest.sites(update.site);
     const artifact::SiteForm &form = *findForm(site, update.form);
     auto known = bases.find(update.site);
-    Base base = known != bases.end() ? known->second : baseOf(artifact, site, weights);
+    Base base = known != bases.end() ? known->second : baseOf(artifact, site, updatedIn(weights, site));
     std::string where = "adapter '" + source.name + "' at '" + siteName(site) + "': ";
     auto [place, isFirst] = result.entries.emplace(site.bank(), adapter_entry_v1{});
     adapter_entry_v1 &entry = place->second;
@@ -246,40 +241,6 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
     }
   }
   return result;
-}
-
-Status materialize(const Artifact &artifact, Resources &resources, const Source &source,
-                   const Properties &properties, Materialized &weights, TouchedCopies &copies) {
-  std::set<int> own; // parameters that this call has written anew
-  for (const SiteUpdate &update : source.updates) {
-    const artifact::Site &site = artifact.manifest.sites(update.site);
-    const artifact::SiteForm &form = *findForm(site, update.form);
-    std::string where = "adapter '" + source.name + "' at '" + siteName(site) + "': ";
-    int parameter = site.parameter();
-    if (form.touch() && own.count(parameter)) {
-      if (Status status = copies.applyInPlace(update, properties.scale, weights[parameter].get()); !status)
-        return Error{where + status.error().message};
-      continue;
-    }
-    if (form.touch() && !weights.count(parameter)) {
-      Result<std::shared_ptr<void>> touched = copies.apply(update, properties.scale);
-      if (!touched)
-        return Error{where + touched.error().message};
-      // Not `own`: what came after it in place would not be restored.
-      weights[parameter] = std::move(*touched);
-      continue;
-    }
-    Base base = baseOf(artifact, site, weights);
-    Result<std::vector<Output>> outputs =
-        run(artifact, resources, form, form.materialize(), base, update, properties, {base.dtype});
-    if (!outputs)
-      return Error{where + outputs.error().message};
-    if ((*outputs)[0].dims != base.dims)
-      return Error{where + "the updated parameter has another shape than the base's"};
-    weights[parameter] = std::move((*outputs)[0].data);
-    own.insert(parameter);
-  }
-  return Done{};
 }
 
 } // namespace adapter::runtime

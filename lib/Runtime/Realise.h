@@ -4,6 +4,7 @@
 #ifndef ADAPTER_LIB_RUNTIME_REALISE_H
 #define ADAPTER_LIB_RUNTIME_REALISE_H
 
+#include "lib/Checkpoint/DType.h"
 #include "lib/Runtime/Touched.h"
 
 namespace adapter::runtime {
@@ -37,10 +38,25 @@ struct Prepared {
 Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const Source &source,
                          const Properties &properties, const Materialized &weights);
 
-// Applies an adapter that acts in the weights on top of `weights`. Updates of few elements cost what they change
-// where the weight is the pristine one or this adapter's own already.
+// Applies an adapter that acts in the weights on top of `weights`, several parameters at a time. Updates of few elements
+// cost what they change where the weight is the pristine one or this adapter's own already.
 Status materialize(const Artifact &artifact, Resources &resources, const Source &source,
                    const Properties &properties, Materialized &weights, TouchedCopies &copies);
+
+// The base that a form's function sees: the pristine parameter, or what an earlier update made of it.
+struct Base {
+  void *data = nullptr;
+  std::vector<int64_t> dims;
+  int32_t dtype = static_cast<int32_t>(checkpoint::DType::F32);
+};
+// `updated` is null for the pristine one.
+Base baseOf(const Artifact &artifact, const artifact::Site &site, void *updated);
+
+// Runs one of a form's functions over a base and an update's tensors.
+Result<std::vector<Output>> runForm(const Artifact &artifact, Resources &resources,
+                                    const artifact::SiteForm &form, int function, const Base &base,
+                                    const SiteUpdate &update, const Properties &properties,
+                                    const std::vector<int32_t> &dtypes);
 
 // Keeps what the last inputs of a form's function point to.
 struct NumberInputs {

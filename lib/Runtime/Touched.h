@@ -17,7 +17,7 @@ public:
       : artifact(std::move(artifact)), resources(resources) {}
 
   // A copy of a site's parameter with an update in it. It comes back here when its last reader lets go of it.
-  // Not to be called by several threads at once.
+  // Not to be called by several threads at once for one parameter.
   Result<std::shared_ptr<void>> apply(const SiteUpdate &update, double scale);
   // Puts an update into a parameter that nobody else reads.
   Status applyInPlace(const SiteUpdate &update, double scale, void *weights);

@@ -48,6 +48,7 @@ void RowLinearOp::getEffects(Effects &effects) { addDestinationStyleEffects(*thi
 void RowEmbeddingOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void RowBottleneckOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void RowVectorsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void UpdateWeightOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void PackOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void BatchMatmulOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void TopKOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
@@ -106,6 +107,31 @@ LogicalResult PackOp::verify() {
   int64_t output = cast<ShapedType>(getOutput().getType()).getRank();
   if (!(source == 2 && output == 3) && !(source == 3 && output == 4))
     return emitOpError("needs a source of rank 2 and an output of rank 3, or one more of each");
+  return success();
+}
+
+// Packed or not, the last dimension runs along columns and the one before along k.
+LogicalResult UpdateWeightOp::verify() {
+  auto weight = cast<ShapedType>(getWeight().getType()), output = cast<ShapedType>(getOutput().getType());
+  int64_t rank = weight.getRank();
+  if (rank != output.getRank() || (rank != 2 && rank != 3))
+    return emitOpError("needs a weight and an output that are both matrices or both packed");
+  if (!getDown() != !getUp())
+    return emitOpError("needs both factors or none");
+  if (rank == 2 ? getGain() || !getDown() : !getGain() && !getDown())
+    return emitOpError(rank == 2 ? "needs factors and no gain for a matrix" : "needs factors or a gain");
+  if (getUnit() && !getGain())
+    return emitOpError("needs a gain for columns of length 1");
+  for (Value packed : {getUp(), getGain()})
+    if (packed && cast<ShapedType>(packed.getType()).getRank() != 3)
+      return emitOpError("needs packed columns of factors and gain");
+  if (!getDown())
+    return success();
+  auto down = cast<ShapedType>(getDown().getType()), up = cast<ShapedType>(getUp().getType());
+  if (down.getRank() != 2 || disagree(down.getDimSize(0), weight.getDimSize(rank - 2)))
+    return emitOpError("needs as many rows of the first factor as the weight has");
+  if (disagree(down.getDimSize(1), up.getDimSize(1)))
+    return emitOpError("has factors of ranks ") << down.getDimSize(1) << " and " << up.getDimSize(1);
   return success();
 }
 

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Kernel ops that make weights out of weights.
+#ifndef ADAPTER_DIALECTS_KERNEL_IR_WEIGHTOPS_TD
+#define ADAPTER_DIALECTS_KERNEL_IR_WEIGHTOPS_TD
+
+include "dialects/Kernel/IR/KernelOps.td"
+
+def Kernel_UpdateWeightOp : Kernel_DestinationOp<"update_weight", [AttrSizedOperandSegments]> {
+  let summary = "A weight with a product of thin matrices in it, and its columns scaled";
+  let description = [{
+    output[k, n] = gain[n] * (weight[k, n] + sum_r down[k, r] * up[n / block, r, n mod block]). Weight and output are
+    both packed as kernel.pack does it, or both matrices; up is packed, and so is gain, as a matrix of one row. Factors or
+    gain may be absent, and then add and scale nothing; a matrix has no gain. With `unit` the columns of the sum are brought
+    to length 1 before they are scaled, but for those whose gain is zero: they become zero, as a packed weight is padded.
+
+    The products are summed in f32 before the weight is added, lengths in f64.
+
+    Example:
+    ```mlir
+    func.func @example(%w: tensor<24x768x32xf32>, %a: tensor<768x8xf32>, %b: tensor<24x8x32xf32>, %g: tensor<24x1x32xf32>, %init: tensor<24x768x32xf32>) -> tensor<24x768x32xf32> {
+      %v = kernel.update_weight ins(%w : tensor<24x768x32xf32>) factors(%a, %b : tensor<768x8xf32>, tensor<24x8x32xf32>) gain(%g : tensor<24x1x32xf32>) outs(%init : tensor<24x768x32xf32>) {unit} -> tensor<24x768x32xf32>
+      return %v : tensor<24x768x32xf32>
+    }
+    ```
+  }];
+  let arguments = (ins AnyShaped:$weight, Optional<AnyShaped>:$down, Optional<AnyShaped>:$up, Optional<AnyShaped>:$gain,
+                       AnyShaped:$output, UnitAttr:$unit);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    `ins` `(` $weight `:` type($weight) `)` (`factors` `(` $down^ `,` $up `:` type($down) `,` type($up) `)`)?
+    (`gain` `(` $gain^ `:` type($gain) `)`)? `outs` `(` $output `:` type($output) `)` attr-dict (`->` type($results)^)?
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
+}
+
+#endif // ADAPTER_DIALECTS_KERNEL_IR_WEIGHTOPS_TD
