@@ -225,18 +225,18 @@ std::string adapter::whyUncertain(const Update &update, const ModuleParameter &p
 }
 
 std::string adapter::whyUnfit(const Update &update, const ModuleParameter &parameter) {
+  FormOp form = definitionOf(update, parameter);
+  // What a definition asks for, it says itself.
   for (const auto &[role, tensor] : update.tensors)
-    if (role != "indices" && role.rfind("mask.", 0) != 0 && !checkpoint::isFloat(tensor.dtype))
+    if (!form && role != "indices" && role.rfind("mask.", 0) != 0 && !checkpoint::isFloat(tensor.dtype))
       return "'" + tensor.key + "' is of type " + checkpoint::dtypeName(tensor.dtype) + ", not of floats";
   if (update.ofBias)
     return parameter.kind == SiteKind::Vector
                ? ""
                : "the form '" + update.form + "' makes a bias, but the graph has a " +
                      stringifySiteKind(parameter.kind).str();
-  if (FormOp form = definitionOf(update, parameter)) {
-    Result<forms::Symbols> symbols = bindSymbols(form, update, parameter);
-    return symbols ? "" : symbols.error().message;
-  }
+  if (form)
+    return whyFormUnfit(form, update, parameter);
   if (update.form == "add" || update.form == "replace")
     return whyWholeUnfit(update, parameter);
   if (update.form == "rows")

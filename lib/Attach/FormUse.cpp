@@ -2,6 +2,7 @@
 //
 // A form at a parameter: fit by its signature, then adapter.apply and the way back to the graph's layout.
 #include "lib/Attach/FormUse.h"
+#include "dialects/Adapter/IR/FormInstance.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/OwnForm.h"
 #include "lib/Forms/FormLibrary.h"
@@ -38,13 +39,11 @@ forms::Place adapter::placeOf(const ModuleParameter &parameter) {
 }
 
 FormOp adapter::definitionOf(const Update &update, const ModuleParameter &parameter) {
-  ParameterOp value = parameter.value;
-  if (!value)
+  // A bias that the graph lacks has no value, but readers.
+  if (isNamedByStrings(update.form) || parameter.uses.empty())
     return {};
+  FormLibrary &library = FormLibrary::get(onnxir::NodeOp(parameter.uses.front().node).getContext());
   // The bias is of a module with a weight of one of the form's kinds.
-  FormLibrary &library = FormLibrary::get(value.getContext());
-  if (isNamedByStrings(update.form))
-    return {};
   return library.find(update.form, update.ofBias ? "linear" : stringifySiteKind(parameter.kind));
 }
 
@@ -54,6 +53,19 @@ Result<forms::Symbols> adapter::bindSymbols(FormOp form, const Update &update,
   for (const auto &[role, tensor] : update.tensors)
     given[role] = {tensor.key, tensor.shape, checkpoint::isFloat(tensor.dtype)};
   return form.getSignature().bind(placeOf(parameter), given, update.attributes);
+}
+
+std::string adapter::whyFormUnfit(FormOp form, const Update &update, const ModuleParameter &parameter) {
+  Result<forms::Symbols> symbols = bindSymbols(form, update, parameter);
+  if (!symbols)
+    return symbols.error().message;
+  forms::Signature signature = form.getSignature();
+  forms::Place place = placeOf(parameter);
+  for (const auto &[role, tensor] : update.tensors)
+    if (Result<checkpoint::Tensor> made = forms::withinLimits(*signature.role(role), place, *symbols, tensor);
+        !made)
+      return made.error().message;
+  return "";
 }
 
 static UpdateType updateOf(OpBuilder &b, ArrayRef<int64_t> shape, Type element) {
@@ -76,16 +88,17 @@ static Value inGraphLayout(ImplicitLocOpBuilder &b, Value update, const ModulePa
 
 Value adapter::buildApply(ImplicitLocOpBuilder &b, FormOp form, const Update &update,
                           const ModuleParameter &parameter, const ModuleParameter *weight, double scale,
-                          llvm::function_ref<Value(StringRef)> tensor) {
+                          llvm::function_ref<Value(StringRef, checkpoint::Tensor)> tensor) {
   forms::Signature signature = form.getSignature();
   const ModuleParameter &place = weight ? *weight : parameter;
   forms::Symbols symbols = *bindSymbols(form, update, place);
   SmallVector<Value> roles, scalars;
   SmallVector<StringRef> roleNames, scalarNames, symbolNames;
   SmallVector<int64_t> values;
-  for (const auto &[role, unused] : update.tensors) {
+  for (const auto &[role, given] : update.tensors) {
     roleNames.push_back(role);
-    roles.push_back(tensor(role));
+    roles.push_back(
+        tensor(role, *forms::withinLimits(*signature.role(role), placeOf(place), symbols, given)));
   }
   for (const forms::Scalar &scalar : signature.scalars) {
     auto given = update.scalars.find(scalar.name);
@@ -107,11 +120,12 @@ Value adapter::buildApply(ImplicitLocOpBuilder &b, FormOp form, const Update &up
   Operation *table = SymbolTable::getNearestSymbolTable(b.getBlock()->getParentOp());
   FlatSymbolRefAttr symbol = FormLibrary::get(b.getContext()).use(form, table);
   auto flag = [&](bool value) { return value ? b.getUnitAttr() : UnitAttr(); };
+  bool readsWeight = weight && biasReadsWeight(form, update);
   Value applied = ApplyOp::create(
       b, type, symbol, SiteKindAttr::get(b.getContext(), place.kind), roles, b.getStrArrayAttr(roleNames),
       scalars, b.getStrArrayAttr(scalarNames), b.getStrArrayAttr(symbolNames), b.getDenseI64ArrayAttr(values),
-      /*symbol_values=*/Value(), weight ? Value(ParameterOp(weight->value)) : Value(), flag(weight),
-      flag(place.storedTransposed), flag(weight && place.transposed));
+      /*symbol_values=*/Value(), readsWeight ? Value(ParameterOp(weight->value)) : Value(), flag(weight),
+      flag(place.storedTransposed), flag(readsWeight && place.transposed));
   return weight ? applied : inGraphLayout(b, applied, parameter);
 }
 
@@ -131,16 +145,17 @@ static bool isBias(const ModuleParameter &parameter) {
 
 // The definition that a slot's form has at a parameter, or at the weight beside it.
 static FormOp definitionAt(StringRef form, const ModuleParameter &parameter) {
-  ParameterOp value = parameter.value;
   StringRef name = splitName(form).first;
-  if (!value || isNamedByStrings(name))
+  if (isNamedByStrings(name) || parameter.uses.empty())
     return {};
-  FormLibrary &library = FormLibrary::get(value.getContext());
+  FormLibrary &library = FormLibrary::get(onnxir::NodeOp(parameter.uses.front().node).getContext());
   FormOp own = library.find(name, stringifySiteKind(parameter.kind));
-  if (own && own.getSignature().actsOn(stringifySiteKind(parameter.kind).str()))
+  // A bias that the graph lacks has room for what is made beside the weight alone.
+  if (parameter.value && own && own.getSignature().actsOn(stringifySiteKind(parameter.kind).str()))
     return own;
   FormOp beside = library.find(name, "linear");
-  return isBias(parameter) && beside && beside.makesBias() ? beside : FormOp();
+  bool makes = isBias(parameter) && beside && beside.makesBias();
+  return makes && (parameter.value || !beside.keepsNoBias()) ? beside : FormOp();
 }
 
 bool adapter::isDefinition(StringRef form, MLIRContext *context) {
@@ -186,9 +201,20 @@ Update adapter::delivered(const Update &update, const ModuleParameter &weight) {
     return result;
   forms::Signature signature = form.getSignature();
   forms::Place place = placeOf(weight);
-  for (auto &[role, tensor] : result.tensors)
-    tensor.shape = forms::deliveredShape(*signature.role(role), place, *symbols, tensor.shape);
+  for (auto &[role, tensor] : result.tensors) {
+    const forms::Role &wanted = *signature.role(role);
+    Result<checkpoint::Tensor> made = forms::deliver(wanted, place, *symbols, tensor, /*besideBias=*/false);
+    if (made)
+      tensor = std::move(*made);
+  }
   return result;
+}
+
+bool adapter::biasReadsWeight(FormOp form, const Update &update) {
+  return form.makesBias() &&
+         llvm::any_of(opsBehind(form, form.getBody().front().getTerminator()->getOperand(1),
+                                [&](StringRef role) { return update.tensors.count(role.str()) > 0; }),
+                      [](Operation *op) { return isa<WeightOp>(op); });
 }
 
 bool adapter::keepsNoBias(const Update &update, MLIRContext *context) {

@@ -180,8 +180,9 @@ Value FormBuilder::buildLowRank() {
 
 Value FormBuilder::build(const ModuleParameter *weight) {
   if (FormOp form = definitionOf(update, parameter))
-    return buildApply(b, form, update, parameter, weight, scale,
-                      [&](StringRef role) { return tensor(role.str().c_str()); });
+    return buildApply(b, form, update, parameter, weight, scale, [&](StringRef role, Tensor contents) {
+      return parameterOf(tensorKey(update, role), std::move(contents));
+    });
   if (update.form == "rows") {
     Value sparse = SparseOp::create(b, type(parameter.shape), SparseMode::Overwrite, SparseSupport::Rows,
                                     tensor("indices"), tensor("rows"));

@@ -35,7 +35,8 @@ class Writer {
 public:
   Writer(ModuleOp module, const DefinedForm &use, Packing packing)
       : b(module.getLoc(), module.getContext()), module(module), use(use), packing(packing),
-        signature(FormOp(use.form).getSignature()), symbols(signature.symbolNames()) {}
+        signature(FormOp(use.form).getSignature()), symbols(signature.symbolNames()),
+        readsWeight(readsWeightBeside(use)) {}
 
   // Starts a function over `parameters`, the tensors, scalars and symbols.
   void begin(StringRef name, ArrayRef<Type> parameters);
@@ -45,16 +46,20 @@ public:
   SmallVector<Value> prepare(EntryShape &entry);
   void touch(bool restores);
   RankedTensorType parameterType();
+  // What functions read of the base: the parameter, and the weight beside a bias.
+  SmallVector<Type> baseTypes();
   MemRefType bufferType();
 
 private:
   RankedTensorType f32(ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getF32Type()); }
   Type roleType(const forms::Role &role);
+  // Tensors of a bias's functions are those of a weight [out, cols].
+  SiteKind placeKind() { return use.ofBias ? SiteKind::Linear : use.kind; }
   Value argument(unsigned at) { return function.getArgument(at); }
   Value sizeOf(Value tensor, int64_t dim) { return b.createOrFold<tensor::DimOp>(tensor, dim); }
   Value symbol(StringRef name);
   Value apply();
-  Value unpacked();
+  Value unpacked(Value base);
   Value weightSeen();
   FormInputs inputs();
   Value narrowed(Value tensor);
@@ -74,6 +79,7 @@ private:
   Packing packing;
   forms::Signature signature;
   std::vector<std::string> symbols;
+  bool readsWeight; // beside a bias
   func::FuncOp function;
   unsigned first = 0; // of the tensors among the arguments
 };
@@ -91,6 +97,13 @@ RankedTensorType Writer::parameterType() {
   return f32(SmallVector<int64_t>(use.rank, kAny));
 }
 
+SmallVector<Type> Writer::baseTypes() {
+  SmallVector<Type> types{parameterType()};
+  if (readsWeight)
+    types.push_back(f32({kAny, kAny, packing.block}));
+  return types;
+}
+
 MemRefType Writer::bufferType() {
   RankedTensorType type = parameterType();
   return MemRefType::get(type.getShape(), type.getElementType());
@@ -98,7 +111,7 @@ MemRefType Writer::bufferType() {
 
 Type Writer::roleType(const forms::Role &role) {
   int64_t rank = role.layout == forms::RoleLayout::Plain ? role.dims.rank() : 2;
-  if (role.layout == forms::RoleLayout::Coordinates && use.kind == SiteKind::Vector)
+  if (role.layout == forms::RoleLayout::Coordinates && placeKind() == SiteKind::Vector)
     return RankedTensorType::get({1, kAny}, b.getI64Type());
   Type element = role.isIndex ? Type(b.getI64Type()) : Type(b.getF32Type());
   return RankedTensorType::get(SmallVector<int64_t>(rank, kAny), element);
@@ -132,8 +145,8 @@ Value Writer::symbol(StringRef name) {
 
 FormInputs Writer::inputs() {
   FormInputs inputs;
-  inputs.kind = use.kind;
-  inputs.storedTransposed = use.storedTransposed;
+  inputs.kind = placeKind();
+  inputs.storedTransposed = use.storedTransposed && !use.ofBias;
   inputs.delivered = true;
   for (auto [i, name] : llvm::enumerate(roleOrder(use)))
     inputs.roles[name] = argument(first + i);
@@ -166,10 +179,11 @@ Value Writer::apply() {
   auto type = UpdateType::get(b.getContext(), f32(SmallVector<int64_t>(use.ofBias ? 1 : 2, kAny)));
   FlatSymbolRefAttr form = FormLibrary::get(b.getContext()).use(use.form, module);
   return ApplyOp::create(
-      b, type, form, SiteKindAttr::get(b.getContext(), use.kind), roles, b.getStrArrayAttr(roleNames),
+      b, type, form, SiteKindAttr::get(b.getContext(), placeKind()), roles, b.getStrArrayAttr(roleNames),
       scalars, b.getStrArrayAttr(scalarNames), b.getStrArrayAttr(symbolNames),
       b.getDenseI64ArrayAttr(SmallVector<int64_t>(symbols.size(), 0)), function.getArguments().back(),
-      /*weight=*/Value(), flag(use.ofBias), flag(use.storedTransposed), UnitAttr(), b.getUnitAttr());
+      readsWeight ? unpacked(argument(1)) : Value(), flag(use.ofBias),
+      flag(use.storedTransposed && !use.ofBias), flag(readsWeight), b.getUnitAttr());
 }
 
 //===----------------------------------------------------------------------===//
@@ -177,8 +191,7 @@ Value Writer::apply() {
 //===----------------------------------------------------------------------===//
 
 // A linear's weight [in, out].
-Value Writer::unpacked() {
-  Value base = argument(0);
+Value Writer::unpacked(Value base) {
   RankedTensorType type = f32({kAny, kAny});
   Value init = tensor::EmptyOp::create(b, type, ValueRange{sizeOf(base, 1), symbol("out")});
   return kernel::UnpackOp::create(b, type, base, init).getResults().front();
@@ -187,7 +200,7 @@ Value Writer::unpacked() {
 // [out, cols] of f64.
 Value Writer::weightSeen() {
   if (use.kind == SiteKind::Linear)
-    return transposedMatrix(b, widened(b, unpacked()));
+    return transposedMatrix(b, widened(b, unpacked(argument(0))));
   if (use.kind == SiteKind::Embedding)
     return transposedMatrix(b, widened(b, argument(0)));
   return {};
@@ -203,7 +216,7 @@ Value Writer::pack(Value source, bool isTransposed, int64_t width) {
 
 Value Writer::materialize() {
   bool isLinear = use.kind == SiteKind::Linear && !use.ofBias;
-  Value weight = isLinear ? unpacked() : argument(0), update = apply();
+  Value weight = isLinear ? unpacked(argument(0)) : argument(0), update = apply();
   auto type = cast<RankedTensorType>(weight.getType());
   UpdateType seen = updateTypeOf(type);
   if (!use.ofBias)
@@ -312,17 +325,17 @@ static bool addsMatrix(const NormalForm &form) {
 // The outputs of prepare where the update has a factored shape.
 std::optional<SmallVector<Value>> Writer::factored(EntryShape &entry) {
   FormInputs given = inputs();
-  FormResult made = instantiateForm(b, use.form, given);
+  Value made = instantiateForm(b, use.form, given);
   bool isLinear = use.kind == SiteKind::Linear;
-  if (auto columns = putColumns(made.update); columns && !isLinear) {
+  if (auto columns = putColumns(made); columns && !isLinear) {
     entry.slots = {2, 3};
     return SmallVector<Value>{columns->first, transposedNarrow(columns->second)};
   }
-  if (std::optional<PutElements> put = putElements(made.update); put && isLinear) {
+  if (std::optional<PutElements> put = putElements(made); put && isLinear) {
     entry.slots = {5, 6};
     return elements(put->places, differences(*put));
   }
-  std::optional<NormalForm> form = normalFormOf(b, made.update, [&] { return weightSeen(); });
+  std::optional<NormalForm> form = normalFormOf(b, made, [&] { return weightSeen(); });
   if (!form || (!isLinear && form->gain))
     return std::nullopt;
   if (auto few = addedElements(b, *form); few && isLinear) {
@@ -393,26 +406,34 @@ void Writer::touch(bool restores) {
 
 void adapter::addMaterialize(ModuleOp module, const DefinedForm &use, Packing packing, StringRef name) {
   Writer writer(module, use, packing);
-  writer.begin(name, {writer.parameterType()});
+  writer.begin(name, writer.baseTypes());
   writer.end({writer.materialize()});
 }
 
 void adapter::addPrepare(ModuleOp module, const DefinedForm &use, Packing packing, StringRef name,
                          EntryShape &entry) {
   Writer writer(module, use, packing);
-  writer.begin(name, {writer.parameterType()});
+  writer.begin(name, writer.baseTypes());
   writer.end(writer.prepare(entry));
 }
 
+static bool readsWeight(const DefinedForm &use, unsigned result) {
+  FormOp form = use.form;
+  Value made = form.getBody().front().getTerminator()->getOperand(result);
+  auto isGiven = [&](StringRef role) { return use.roles.count(role.str()) > 0; };
+  return llvm::any_of(opsBehind(form, made, isGiven), [](Operation *op) { return isa<WeightOp>(op); });
+}
+
+bool adapter::readsWeightBeside(const DefinedForm &use) { return use.ofBias && readsWeight(use, 1); }
+
 bool adapter::changesFew(const DefinedForm &use) {
-  auto add = dyn_cast_if_present<AddOp>(
-      yieldedBy(use.form, [&](StringRef role) { return use.roles.count(role.str()) > 0; }));
-  if (use.ofBias)
+  // In place there is no weight to read: it is what changes.
+  if (use.ofBias || readsWeight(use, 0))
     return false;
-  if (!add) {
-    Operation *yielded = yieldedBy(use.form, [&](StringRef role) { return use.roles.count(role.str()) > 0; });
+  Operation *yielded = yieldedBy(use.form, [&](StringRef role) { return use.roles.count(role.str()) > 0; });
+  auto add = dyn_cast_if_present<AddOp>(yielded);
+  if (!add)
     return yielded && yielded->getNumResults() && putElements(yielded->getResult(0)).has_value();
-  }
   SmallVector<MapFactor> factors = factorsOf(add.getMap());
   return factors.size() == 1 && isa<GatherOp>(*factors[0].map);
 }

@@ -148,33 +148,6 @@ void addBiasUpdates(const artifact::Manifest &manifest, checkpoint::Adapter &ada
     adapter.updates.push_back(std::move(bias));
 }
 
-// Indices within what they index, ascending and distinct.
-static Status checkIndices(const forms::Role &role, const Tensor &tensor, const forms::Place &place,
-                           const forms::Symbols &symbols) {
-  const auto *index = reinterpret_cast<const int64_t *>(tensor.data);
-  bool isCoordinates = role.layout == forms::RoleLayout::Coordinates;
-  forms::Shape limits = isCoordinates ? place.stored() : forms::Shape();
-  if (!isCoordinates)
-    limits = {role.indexOf.empty() ? INT64_MAX : symbols.at(role.indexOf)};
-  int64_t axes = static_cast<int64_t>(limits.size()), count = tensor.elements() / std::max<int64_t>(axes, 1);
-  for (int64_t k = 0; k < count; ++k) {
-    bool ascends = k == 0 || (!isCoordinates && role.indexOf.empty());
-    for (int64_t axis = 0; axis < axes; ++axis) {
-      int64_t at = index[axis * count + k];
-      if (at < 0 || at >= limits[axis])
-        return Error{"tensor '" + tensor.key + "' holds the index " + std::to_string(at) +
-                     ", but there are " + std::to_string(limits[axis]) + " in the model's " + place.text};
-      int64_t before = k ? index[axis * count + k - 1] : -1;
-      if (!ascends && at < before)
-        return Error{"tensor '" + tensor.key + "': its indices are not in ascending order"};
-      ascends = ascends || at > before;
-    }
-    if (!ascends)
-      return Error{"tensor '" + tensor.key + "' names an element twice"};
-  }
-  return Done{};
-}
-
 Result<FormNumbers> bindDefinition(const artifact::FormDefinition &definition, const artifact::Site &site,
                                    const Update &update, std::map<std::string, Tensor> &tensors) {
   Result<forms::Signature> signature = signatureOf(definition);
@@ -188,11 +161,10 @@ Result<FormNumbers> bindDefinition(const artifact::FormDefinition &definition, c
   if (!symbols)
     return symbols.error();
   for (auto &[role, tensor] : tensors) {
-    const forms::Role &wanted = *signature->role(role);
-    if (wanted.isIndex)
-      if (Status status = checkIndices(wanted, tensor, place, *symbols); !status)
-        return status.error();
-    tensor.shape = forms::deliveredShape(wanted, place, *symbols, tensor.shape);
+    Result<Tensor> made = forms::deliver(*signature->role(role), place, *symbols, tensor, update.ofBias);
+    if (!made)
+      return made.error();
+    tensor = std::move(*made);
   }
   FormNumbers numbers;
   for (const std::string &name : signature->symbolNames()) {

@@ -81,8 +81,8 @@ namespace {
 
 Result<std::vector<Output>> run(const Artifact &artifact, Resources &resources,
                                 const artifact::SiteForm &form, int function, const Base &base,
-                                const SiteUpdate &update, const Properties &properties,
-                                const std::vector<int32_t> &dtypes) {
+                                const Materialized &weights, const SiteUpdate &update,
+                                const Properties &properties, const std::vector<int32_t> &dtypes) {
   double scale = update.scale * properties.scale;
   std::vector<Tensor> tensors = update.tensors;
   if (update.skills && properties.task < 0)
@@ -99,6 +99,12 @@ Result<std::vector<Output>> run(const Artifact &artifact, Resources &resources,
     tensors[i] = leading(tensors[i], form.roles(static_cast<int>(i)), properties.rank);
   std::vector<adapter_tensor_v1> inputs;
   inputs.push_back({base.data, base.dims.data(), static_cast<int32_t>(base.dims.size()), base.dtype});
+  Base beside;
+  if (form.reads_weight()) {
+    beside = baseOf(artifact, artifact.manifest.sites(update.weightSite), weights);
+    inputs.push_back(
+        {beside.data, beside.dims.data(), static_cast<int32_t>(beside.dims.size()), beside.dtype});
+  }
   for (const Tensor &tensor : tensors)
     inputs.push_back({const_cast<std::byte *>(tensor.data), tensor.shape.data(),
                       static_cast<int32_t>(tensor.shape.size()), static_cast<int32_t>(tensor.dtype)});
@@ -175,7 +181,8 @@ bool hasWhole(const artifact::Site &site, const artifact::SiteForm &form) {
 }
 
 Result<EntryPart> preparePart(const Artifact &artifact, Resources &resources, const SiteUpdate &update,
-                              const Base &base, const Properties &properties, bool isFirst) {
+                              const Base &base, const Materialized &weights, const Properties &properties,
+                              bool isFirst) {
   const artifact::Site &site = artifact.manifest.sites(update.site);
   const artifact::SiteForm &form = *findForm(site, update.form);
   bool mayBeWhole = hasWhole(site, form);
@@ -187,7 +194,7 @@ Result<EntryPart> preparePart(const Artifact &artifact, Resources &resources, co
     std::vector<int32_t> more = stepOutputs(form);
     dtypes.insert(dtypes.end(), more.begin(), more.end());
     Result<std::vector<Output>> outputs =
-        run(artifact, resources, form, form.prepare(), base, update, properties, dtypes);
+        run(artifact, resources, form, form.prepare(), base, weights, update, properties, dtypes);
     if (!outputs)
       return outputs.error();
     if (!mayBeWhole || isFactoredCheap(artifact, site, *outputs))
@@ -195,7 +202,7 @@ Result<EntryPart> preparePart(const Artifact &artifact, Resources &resources, co
           std::move(*outputs), {form.entry_slots().begin(), form.entry_slots().end()}, form.steps_size() > 0};
   }
   Result<std::vector<Output>> whole =
-      run(artifact, resources, form, form.materialize(), base, update, properties, {base.dtype});
+      run(artifact, resources, form, form.materialize(), base, weights, update, properties, {base.dtype});
   if (!whole)
     return whole.error();
   return EntryPart{std::move(*whole), {wholeSlot}};
@@ -221,7 +228,7 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
                        "switch"};
     if (entry.extent[stepsExtent])
       return both;
-    Result<EntryPart> part = preparePart(artifact, resources, update, base, properties, isFirst);
+    Result<EntryPart> part = preparePart(artifact, resources, update, base, weights, properties, isFirst);
     if (!part)
       return Error{where + part.error().message};
     if (part->hasSteps)
@@ -250,6 +257,8 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
 
 Status materialize(const Artifact &artifact, Resources &resources, const Source &source,
                    const Properties &properties, Materialized &weights, TouchedCopies &copies) {
+  // A bias that depends on the weight beside it reads what that was before this adapter.
+  const Materialized before = weights;
   std::set<int> own; // parameters that this call has written anew
   for (const SiteUpdate &update : source.updates) {
     const artifact::Site &site = artifact.manifest.sites(update.site);
@@ -271,7 +280,7 @@ Status materialize(const Artifact &artifact, Resources &resources, const Source 
     }
     Base base = baseOf(artifact, site, weights);
     Result<std::vector<Output>> outputs =
-        run(artifact, resources, form, form.materialize(), base, update, properties, {base.dtype});
+        run(artifact, resources, form, form.materialize(), base, before, update, properties, {base.dtype});
     if (!outputs)
       return Error{where + outputs.error().message};
     if ((*outputs)[0].dims != base.dims)

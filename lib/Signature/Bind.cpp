@@ -46,7 +46,7 @@ private:
   Status checkNames() const;
   Status checkChoices(const std::string &present) const;
   Status matchRole(const Role &role, const Given &tensor);
-  bool matchList(const Role &role, const Given &tensor, const Dims::List &list);
+  bool matchList(const Role &role, const Given &tensor, const Dims::List &list, const Shape &columns);
   bool matchSize(const Role &role, const Given &tensor, const Dims::Size &size, int64_t value);
   Status computeDefinitions();
   Status comparePending() const;
@@ -142,10 +142,9 @@ bool Binder::matchSize(const Role &role, const Given &tensor, const Dims::Size &
   return later;
 }
 
-bool Binder::matchList(const Role &role, const Given &tensor, const Dims::List &list) {
+bool Binder::matchList(const Role &role, const Given &tensor, const Dims::List &list, const Shape &columns) {
   // "1.." takes what the others leave.
   size_t fixed = 0;
-  Shape columns = columnAxes(place);
   for (const Dims::Size &size : list)
     fixed += size.kind == Dims::Size::Columns ? columns.size() : size.kind == Dims::Size::Expressions;
   if (tensor.shape.size() < fixed)
@@ -242,19 +241,26 @@ Status Binder::matchRole(const Role &role, const Given &tensor) {
                : mismatch(role, tensor);
   }
   if (role.layout == RoleLayout::Coordinates) {
-    if (tensor.shape.size() != 2 || tensor.shape[0] != static_cast<int64_t>(place.stored().size()))
+    bool isFlat = place.kind == "convolution" && tensor.shape.size() == 2 && tensor.shape[0] == 2;
+    if (!isFlat &&
+        (tensor.shape.size() != 2 || tensor.shape[0] != static_cast<int64_t>(place.stored().size())))
       return mismatch(role, tensor);
     auto [bound, isNew] = symbols.emplace("n", tensor.shape[1]);
     return isNew || bound->second == tensor.shape[1] ? Status(Done{}) : mismatch(role, tensor);
   }
-  for (const Dims::List &list : role.dims.alternatives()) {
-    Symbols before = symbols;
-    size_t waiting = pending.size();
-    if (matchList(role, tensor, list))
-      return Done{};
-    symbols = std::move(before);
-    pending.resize(waiting);
-  }
+  // "cols" are the axes of a checkpoint's weight, or all of them in one: so an artifact keeps them.
+  std::vector<Shape> columns{columnAxes(place)};
+  if (!place.taps.empty())
+    columns.push_back({place.columns()});
+  for (const Dims::List &list : role.dims.alternatives())
+    for (const Shape &axes : columns) {
+      Symbols before = symbols;
+      size_t waiting = pending.size();
+      if (matchList(role, tensor, list, axes))
+        return Done{};
+      symbols = std::move(before);
+      pending.resize(waiting);
+    }
   return mismatch(role, tensor);
 }
 
@@ -315,36 +321,6 @@ Result<Symbols> Binder::run(const std::map<std::string, int64_t> &attributes) {
 Result<Symbols> Signature::bind(const Place &place, const std::map<std::string, Given> &tensors,
                                 const std::map<std::string, int64_t> &attributes) const {
   return Binder(*this, place, tensors).run(attributes);
-}
-
-Shape deliveredShape(const Role &role, const Place &place, const Symbols &symbols, const Shape &given) {
-  if (role.layout == RoleLayout::Weight)
-    return {place.out, place.columns()};
-  if (role.layout == RoleLayout::Coordinates)
-    return {2, given.back()};
-  int64_t elements = 1, others = 1;
-  for (int64_t size : given)
-    elements *= size;
-  // Of a size with a choice what the others leave.
-  Shape delivered;
-  std::optional<size_t> chosen;
-  for (const Dims::Size &size : role.dims.alternatives().front()) {
-    if (size.kind == Dims::Size::Ones)
-      continue;
-    if (size.kind == Dims::Size::Expressions && size.expressions.size() > 1) {
-      chosen = delivered.size();
-      delivered.push_back(1);
-      continue;
-    }
-    bool isColumns = size.kind == Dims::Size::Columns;
-    Result<int64_t> value =
-        isColumns ? Result<int64_t>(place.columns()) : size.expressions[0].evaluate(symbols);
-    delivered.push_back(value ? *value : 0);
-    others *= delivered.back();
-  }
-  if (chosen && others)
-    delivered[*chosen] = elements / others;
-  return delivered;
 }
 
 } // namespace adapter::forms

@@ -5,6 +5,7 @@
 #ifndef ADAPTER_LIB_SIGNATURE_SIGNATURE_H
 #define ADAPTER_LIB_SIGNATURE_SIGNATURE_H
 
+#include "lib/Checkpoint/Tensor.h"
 #include "lib/Signature/Expression.h"
 
 namespace adapter::forms {
@@ -131,8 +132,17 @@ struct Signature {
   std::vector<std::string> symbolNames() const;
 };
 
-/// The shape that a form's body gets of a tensor that fits, given what `bind` made of the symbols.
+/// The shape that a form's body gets of a tensor that fits, given what `bind` made of the symbols; of a whole weight that is
+/// stored as [in, out] that shape.
 Shape deliveredShape(const Role &role, const Place &place, const Symbols &symbols, const Shape &given);
+/// A tensor that fits, as a compilation takes it, given what `bind` made of the symbols: indices in int64, and places in a
+/// convolution as those of (output, column). An error where indices are none of what they index.
+Result<checkpoint::Tensor> withinLimits(const Role &role, const Place &place, const Symbols &symbols,
+                                        const checkpoint::Tensor &tensor);
+/// The same with the dimensions that a form's functions get. `besideBias`: those of a function that makes a bias, which see
+/// every weight as [out, cols].
+Result<checkpoint::Tensor> deliver(const Role &role, const Place &place, const Symbols &symbols,
+                                   const checkpoint::Tensor &tensor, bool besideBias);
 
 } // namespace adapter::forms
 
