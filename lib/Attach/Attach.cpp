@@ -328,6 +328,13 @@ void Attacher::attach(PlannedParameter &planned) {
   ModuleParameter &parameter = *planned.parameter;
   ImplicitLocOpBuilder b(parameter.value.getLoc(), builder.getContext());
   b.setInsertionPointAfter(parameter.value);
+  // What forms make of a bias may read the weight beside it.
+  for (const PlannedUpdate &each : planned.updates)
+    if (ParameterOp beside = each.weight ? each.weight->value : ParameterOp();
+        beside && beside->getBlock() == b.getInsertionBlock() &&
+        b.getInsertionPoint() != b.getInsertionBlock()->end() &&
+        !beside->isBeforeInBlock(&*b.getInsertionPoint()))
+      b.setInsertionPointAfter(beside);
   Value value = materializeBuilt(planned, parameter.value, b);
   for (BindingTime time : {BindingTime::Load, BindingTime::Switch, BindingTime::Call, BindingTime::Row})
     value = selectAt(planned, time, value, b);

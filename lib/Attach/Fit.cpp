@@ -56,25 +56,6 @@ static std::string whyOtherCount(const Update &update, const FormTraits &traits,
                     parameter);
 }
 
-// Why a form's tensors of whole numbers name what the parameter does not have.
-static Status checkIndices(FormOp form, const Update &update, const forms::Place &place,
-                           const forms::Symbols &symbols) {
-  for (const forms::Role &role : form.getSignature().roles) {
-    auto tensor = update.tensors.find(role.name);
-    if (!role.isIndex || tensor == update.tensors.end())
-      continue;
-    Result<Tensor> wide = checkpoint::toI64(tensor->second);
-    if (!wide)
-      return wide.error();
-    const auto *index = reinterpret_cast<const int64_t *>(wide->data);
-    if (Status status =
-            forms::checkIndices(role, tensor->second.key, {index, index + wide->elements()}, place, symbols);
-        !status)
-      return status;
-  }
-  return checkpoint::Done{};
-}
-
 // Whether nothing but evidence tells a tensor from its transpose.
 static bool isSquare(const ModuleParameter &parameter) {
   if (parameter.kind == SiteKind::Linear)
@@ -166,11 +147,8 @@ std::string adapter::whyUnfit(const Update &update, const ModuleParameter &param
   if (traits.isWhole() && parameter.kind == SiteKind::Vector && value != update.tensors.end() &&
       !fitsVector(value->second, parameter))
     return wrongShape(value->second, shapeText({parameter.shape.begin(), parameter.shape.end()}), parameter);
-  Result<forms::Symbols> symbols = bindSymbols(form, update, parameter);
-  if (!symbols)
-    return symbols.error().message;
-  if (Status status = checkIndices(form, update, placeOf(parameter, update), *symbols); !status)
-    return status.error().message;
+  if (std::string why = whyFormUnfit(form, update, parameter); !why.empty())
+    return why;
   return whyOtherCount(update, traits, parameter);
 }
 

@@ -2,6 +2,7 @@
 //
 // A form at a parameter: fit by its signature, then adapter.apply and the way back to the graph's layout.
 #include "lib/Attach/FormUse.h"
+#include "dialects/Adapter/IR/FormInstance.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/OwnForm.h"
 #include "lib/Forms/FormLibrary.h"
@@ -32,14 +33,20 @@ static forms::Place placeOf(const ModuleParameter &parameter) {
   return place;
 }
 
+// A bias that the graph lacks has no value, but readers; null where it has neither.
 static MLIRContext *contextOf(const ModuleParameter &parameter) {
-  return parameter.value ? ParameterOp(parameter.value).getContext() : parameter.model().getContext();
+  if (parameter.value)
+    return ParameterOp(parameter.value).getContext();
+  return parameter.uses.empty() ? nullptr : onnxir::NodeOp(parameter.uses.front().node).getContext();
 }
 
 FormOp adapter::definitionOf(const Update &update, const ModuleParameter &parameter) {
+  MLIRContext *context = contextOf(parameter);
+  if (!context)
+    return {};
   // The bias is of a module with a weight of one of the form's kinds.
-  return FormLibrary::get(contextOf(parameter))
-      .find(update.form, update.ofBias ? "linear" : stringifySiteKind(parameter.kind));
+  return FormLibrary::get(context).find(update.form,
+                                        update.ofBias ? "linear" : stringifySiteKind(parameter.kind));
 }
 
 FormTraits adapter::traitsOf(const Update &update, const ModuleParameter &parameter) {
@@ -84,6 +91,22 @@ Result<forms::Symbols> adapter::bindSymbols(FormOp form, const Update &update,
   return form.getSignature().bind(placeOf(parameter, update), givenBy(update), update.attributes);
 }
 
+std::string adapter::whyFormUnfit(FormOp form, const Update &update, const ModuleParameter &parameter) {
+  Result<forms::Symbols> symbols = bindSymbols(form, update, parameter);
+  if (!symbols)
+    return symbols.error().message;
+  forms::Signature signature = form.getSignature();
+  forms::Place place = placeOf(parameter, update);
+  for (const auto &[role, tensor] : update.tensors) {
+    const forms::Role *wanted = signature.role(role);
+    if (!wanted)
+      continue; // a mask, or what is behind one
+    if (Result<checkpoint::Tensor> made = forms::withinLimits(*wanted, place, *symbols, tensor); !made)
+      return made.error().message;
+  }
+  return "";
+}
+
 static UpdateType updateOf(OpBuilder &b, ArrayRef<int64_t> shape, Type element) {
   return UpdateType::get(b.getContext(), RankedTensorType::get(shape, element));
 }
@@ -104,7 +127,7 @@ static Value inGraphLayout(ImplicitLocOpBuilder &b, Value update, const ModulePa
 
 Value adapter::buildApply(ImplicitLocOpBuilder &b, FormOp form, const Update &update,
                           const ModuleParameter &parameter, const ModuleParameter *weight, double scale,
-                          llvm::function_ref<Value(StringRef)> tensor) {
+                          llvm::function_ref<Value(StringRef, const checkpoint::Tensor *)> tensor) {
   forms::Signature signature = form.getSignature();
   const ModuleParameter &place = weight ? *weight : parameter;
   forms::Symbols symbols = *bindSymbols(form, update, place);
@@ -114,7 +137,14 @@ Value adapter::buildApply(ImplicitLocOpBuilder &b, FormOp form, const Update &up
   std::set<std::string> given = rolesOf(update);
   for (const std::string &role : given) {
     roleNames.push_back(role);
-    roles.push_back(tensor(role));
+    auto own = update.tensors.find(role);
+    if (own == update.tensors.end()) {
+      roles.push_back(tensor(role, nullptr));
+      continue;
+    }
+    Result<checkpoint::Tensor> contents =
+        forms::withinLimits(*signature.role(role), placeOf(place, update), symbols, own->second);
+    roles.push_back(tensor(role, &*contents));
   }
   for (const forms::Scalar &scalar : signature.scalars) {
     auto own = update.scalars.find(scalar.name);
@@ -136,11 +166,12 @@ Value adapter::buildApply(ImplicitLocOpBuilder &b, FormOp form, const Update &up
   Operation *table = SymbolTable::getNearestSymbolTable(b.getBlock()->getParentOp());
   FlatSymbolRefAttr symbol = FormLibrary::get(b.getContext()).use(form, table);
   auto flag = [&](bool value) { return value ? b.getUnitAttr() : UnitAttr(); };
+  bool readsWeight = weight && biasReadsWeight(form, update);
   Value applied = ApplyOp::create(
       b, type, symbol, SiteKindAttr::get(b.getContext(), place.kind), roles, b.getStrArrayAttr(roleNames),
       scalars, b.getStrArrayAttr(scalarNames), b.getStrArrayAttr(symbolNames), b.getDenseI64ArrayAttr(values),
-      /*symbol_values=*/Value(), weight ? Value(ParameterOp(weight->value)) : Value(), flag(weight),
-      flag(placeOf(place, update).storedTransposed), flag(weight && place.transposed));
+      /*symbol_values=*/Value(), readsWeight ? Value(ParameterOp(weight->value)) : Value(), flag(weight),
+      flag(placeOf(place, update).storedTransposed), flag(readsWeight && place.transposed));
   return weight ? applied : inGraphLayout(b, applied, parameter);
 }
 
@@ -160,12 +191,18 @@ static bool isBias(const ModuleParameter &parameter) {
 
 FormOp adapter::definitionAt(StringRef form, const ModuleParameter &parameter) {
   StringRef name = splitName(form).first;
-  FormLibrary &library = FormLibrary::get(contextOf(parameter));
+  MLIRContext *context = contextOf(parameter);
+  if (!context)
+    return {};
+  FormLibrary &library = FormLibrary::get(context);
   FormOp own = library.find(name, stringifySiteKind(parameter.kind));
-  if (own && own.getSignature().actsOn(stringifySiteKind(parameter.kind).str()))
+  // A bias that the graph lacks has room for what is made beside the weight alone.
+  bool isThere = own && (parameter.value || traitsOf(own, {}).isWhole());
+  if (isThere && own.getSignature().actsOn(stringifySiteKind(parameter.kind).str()))
     return own;
   FormOp beside = library.find(name, "linear");
-  return isBias(parameter) && beside && beside.makesBias() ? beside : FormOp();
+  bool makes = isBias(parameter) && beside && beside.makesBias();
+  return makes && (parameter.value || !beside.keepsNoBias()) ? beside : FormOp();
 }
 
 bool adapter::isDefinition(StringRef form, MLIRContext *context) {
@@ -214,9 +251,21 @@ Update adapter::delivered(const Update &update, const ModuleParameter &weight) {
     return result;
   forms::Signature signature = form.getSignature();
   forms::Place place = placeOf(weight, update);
-  for (auto &[role, tensor] : result.tensors)
-    tensor.shape = forms::deliveredShape(*signature.role(role), place, *symbols, tensor.shape);
+  for (auto &[role, tensor] : result.tensors) {
+    const forms::Role &wanted = *signature.role(role);
+    Result<checkpoint::Tensor> made = forms::deliver(wanted, place, *symbols, tensor, /*besideBias=*/false);
+    if (made)
+      tensor = std::move(*made);
+  }
   return result;
+}
+
+bool adapter::biasReadsWeight(FormOp form, const Update &update) {
+  std::set<std::string> roles = rolesOf(update);
+  return form.makesBias() &&
+         llvm::any_of(opsBehind(form, form.getBody().front().getTerminator()->getOperand(1),
+                                [&](StringRef role) { return roles.count(role.str()) > 0; }),
+                      [](Operation *op) { return isa<WeightOp>(op); });
 }
 
 Result<std::optional<Update>> adapter::flattened(const Update &update, const ModuleParameter &parameter) {

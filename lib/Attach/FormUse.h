@@ -30,11 +30,15 @@ std::map<std::string, forms::Given> givenBy(const checkpoint::Update &update);
 checkpoint::Result<forms::Symbols> bindSymbols(FormOp form, const checkpoint::Update &update,
                                                const ModuleParameter &parameter);
 
-/// The update as an adapter.apply, of the type and layout of the graph's tensor. `tensor` makes the value of a role.
+/// Why a form's tensors do not fit there; "" where they do.
+std::string whyFormUnfit(FormOp form, const checkpoint::Update &update, const ModuleParameter &parameter);
+
+/// The update as an adapter.apply, of the type and layout of the graph's tensor. `tensor` makes a role's value.
 /// `weight` is that beside `parameter`, where that is a bias that the form makes; else null.
-mlir::Value buildApply(mlir::ImplicitLocOpBuilder &builder, FormOp form, const checkpoint::Update &update,
-                       const ModuleParameter &parameter, const ModuleParameter *weight, double scale,
-                       llvm::function_ref<mlir::Value(llvm::StringRef role)> tensor);
+mlir::Value
+buildApply(mlir::ImplicitLocOpBuilder &builder, FormOp form, const checkpoint::Update &update,
+           const ModuleParameter &parameter, const ModuleParameter *weight, double scale,
+           llvm::function_ref<mlir::Value(llvm::StringRef role, const checkpoint::Tensor *contents)> tensor);
 
 /// What a form with an update's tensors is called at sites; the form's name where it is not a definition.
 std::string labelOf(const checkpoint::Update &update, const ModuleParameter &parameter);
@@ -53,6 +57,9 @@ checkpoint::Update delivered(const checkpoint::Update &update, const ModuleParam
 /// it has none.
 checkpoint::Result<std::optional<checkpoint::Update>> flattened(const checkpoint::Update &update,
                                                                 const ModuleParameter &parameter);
+
+/// Whether the bias that a form makes of an update's tensors depends on the weight beside it.
+bool biasReadsWeight(FormOp form, const checkpoint::Update &update);
 
 /// Whether what a form makes of a bias is nothing where there is none.
 bool keepsNoBias(const checkpoint::Update &update, mlir::MLIRContext *context);

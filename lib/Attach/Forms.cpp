@@ -74,23 +74,18 @@ class FormBuilder {
 public:
   FormBuilder(ImplicitLocOpBuilder &b, const Update &update, StringRef scope)
       : b(b), update(update), scope(scope) {}
-  Value tensor(const std::string &role) {
-    return update.masked && !update.tensors.count(role) ? mixed(role) : one(role);
-  }
-
-private:
-  Value one(const std::string &role);
+  Value one(const std::string &role, Tensor tensor);
   // Of masked modules the tensor that they are mixed to.
   Value mixed(const std::string &role);
 
+private:
   ImplicitLocOpBuilder &b;
   const Update &update;
   StringRef scope;
 };
 } // namespace
 
-Value FormBuilder::one(const std::string &role) {
-  Tensor tensor = update.tensors.at(role);
+Value FormBuilder::one(const std::string &role, Tensor tensor) {
   auto type = RankedTensorType::get(tensor.shape, elementTypeOf(tensor.dtype, b.getContext()));
   std::string key =
       ParameterStore::get(b.getContext()).add(scope, tensorKey(update, role), std::move(tensor));
@@ -101,8 +96,9 @@ Value FormBuilder::one(const std::string &role) {
 Value FormBuilder::mixed(const std::string &role) {
   SmallVector<Value> factors, masks;
   for (int i = 0; i < update.masked->count; ++i) {
-    factors.push_back(one(role + "." + std::to_string(i)));
-    masks.push_back(one("mask." + std::to_string(i)));
+    std::string number = "." + std::to_string(i);
+    factors.push_back(one(role + number, update.tensors.at(role + number)));
+    masks.push_back(one("mask" + number, update.tensors.at("mask" + number)));
   }
   return MaskMixOp::create(b, factors.front().getType(), *symbolizeMaskMixMode(update.masked->mode), factors,
                            masks,
@@ -114,5 +110,7 @@ Value adapter::buildUpdate(ImplicitLocOpBuilder &builder, const Update &update,
                            const ModuleParameter *weight) {
   FormBuilder tensors(builder, update, scope);
   return buildApply(builder, definitionOf(update, parameter), update, parameter, weight, scale,
-                    [&](StringRef role) { return tensors.tensor(role.str()); });
+                    [&](StringRef role, const Tensor *contents) {
+                      return contents ? tensors.one(role.str(), *contents) : tensors.mixed(role.str());
+                    });
 }

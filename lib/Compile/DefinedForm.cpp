@@ -36,6 +36,13 @@ RankedTensorType FormWriter::parameterType() {
   return f32(SmallVector<int64_t>(use.rank, kAny));
 }
 
+SmallVector<Type> FormWriter::baseTypes() {
+  SmallVector<Type> types{parameterType()};
+  if (readsWeight)
+    types.push_back(f32({kAny, kAny, packing.block}));
+  return types;
+}
+
 MemRefType FormWriter::bufferType() {
   RankedTensorType type = parameterType();
   return MemRefType::get(type.getShape(), type.getElementType());
@@ -43,7 +50,7 @@ MemRefType FormWriter::bufferType() {
 
 Type FormWriter::roleType(const forms::Role &role) {
   int64_t rank = role.layout == forms::RoleLayout::Plain ? role.dims.rank() : 2;
-  if (role.layout == forms::RoleLayout::Coordinates && use.kind == SiteKind::Vector)
+  if (role.layout == forms::RoleLayout::Coordinates && placeKind() == SiteKind::Vector)
     return RankedTensorType::get({1, kAny}, b.getI64Type());
   Type element = role.isIndex ? Type(b.getI64Type()) : Type(b.getF32Type());
   return RankedTensorType::get(SmallVector<int64_t>(rank, kAny), element);
@@ -77,8 +84,8 @@ Value FormWriter::symbol(StringRef name) {
 
 FormInputs FormWriter::inputs() {
   FormInputs inputs;
-  inputs.kind = use.kind;
-  inputs.storedTransposed = use.storedTransposed;
+  inputs.kind = placeKind();
+  inputs.storedTransposed = use.storedTransposed && !use.ofBias;
   inputs.delivered = true;
   for (auto [i, name] : llvm::enumerate(roleOrder(use)))
     inputs.roles[name] = argument(first + i);
@@ -111,10 +118,11 @@ Value FormWriter::apply() {
   auto type = UpdateType::get(b.getContext(), f32(SmallVector<int64_t>(use.ofBias ? 1 : 2, kAny)));
   FlatSymbolRefAttr form = FormLibrary::get(b.getContext()).use(use.form, module);
   return ApplyOp::create(
-      b, type, form, SiteKindAttr::get(b.getContext(), use.kind), roles, b.getStrArrayAttr(roleNames),
+      b, type, form, SiteKindAttr::get(b.getContext(), placeKind()), roles, b.getStrArrayAttr(roleNames),
       scalars, b.getStrArrayAttr(scalarNames), b.getStrArrayAttr(symbolNames),
       b.getDenseI64ArrayAttr(SmallVector<int64_t>(symbols.size(), 0)), function.getArguments().back(),
-      /*weight=*/Value(), flag(use.ofBias), flag(use.storedTransposed), UnitAttr(), b.getUnitAttr());
+      readsWeight ? unpacked(argument(1)) : Value(), flag(use.ofBias),
+      flag(use.storedTransposed && !use.ofBias), flag(readsWeight), b.getUnitAttr());
 }
 
 //===----------------------------------------------------------------------===//
@@ -158,26 +166,34 @@ void FormWriter::touch(bool restores) {
 
 void adapter::addMaterialize(ModuleOp module, const DefinedForm &use, Packing packing, StringRef name) {
   FormWriter writer(module, use, packing);
-  writer.begin(name, {writer.parameterType()});
+  writer.begin(name, writer.baseTypes());
   writer.end({writer.materialize()});
 }
 
 void adapter::addPrepare(ModuleOp module, const DefinedForm &use, Packing packing, StringRef name,
                          EntryShape &entry) {
   FormWriter writer(module, use, packing);
-  writer.begin(name, {writer.parameterType()});
+  writer.begin(name, writer.baseTypes());
   writer.end(writer.prepare(entry));
 }
 
+static bool readsWeight(const DefinedForm &use, unsigned result) {
+  FormOp form = use.form;
+  Value made = form.getBody().front().getTerminator()->getOperand(result);
+  auto isGiven = [&](StringRef role) { return use.roles.count(role.str()) > 0; };
+  return llvm::any_of(opsBehind(form, made, isGiven), [](Operation *op) { return isa<WeightOp>(op); });
+}
+
+bool adapter::readsWeightBeside(const DefinedForm &use) { return use.ofBias && readsWeight(use, 1); }
+
 bool adapter::changesFew(const DefinedForm &use) {
-  auto add = dyn_cast_if_present<AddOp>(
-      yieldedBy(use.form, [&](StringRef role) { return use.roles.count(role.str()) > 0; }));
-  if (use.ofBias)
+  // In place there is no weight to read: it is what changes.
+  if (use.ofBias || readsWeight(use, 0))
     return false;
-  if (!add) {
-    Operation *yielded = yieldedBy(use.form, [&](StringRef role) { return use.roles.count(role.str()) > 0; });
+  Operation *yielded = yieldedBy(use.form, [&](StringRef role) { return use.roles.count(role.str()) > 0; });
+  auto add = dyn_cast_if_present<AddOp>(yielded);
+  if (!add)
     return yielded && yielded->getNumResults() && putElements(yielded->getResult(0)).has_value();
-  }
   SmallVector<MapFactor> factors = factorsOf(add.getMap());
   return factors.size() == 1 && isa<GatherOp>(*factors[0].map);
 }

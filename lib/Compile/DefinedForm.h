@@ -32,12 +32,17 @@ struct Packing {
 
 /// Adds a function over (parameter as stored, tensors.., scalars f64 [n], symbols i64 [m]) that makes the parameter with
 /// the update, stored alike.
+///
+/// Where the bias that a form makes depends on the weight beside it, that follows the parameter, as it is stored.
 void addMaterialize(mlir::ModuleOp module, const DefinedForm &use, Packing packing, llvm::StringRef name);
 
 /// The same that makes the tensors of an adapter_entry_v1, and what they are in it. Where the update has no factored
 /// shape that the code takes, the one tensor is the whole parameter.
 void addPrepare(mlir::ModuleOp module, const DefinedForm &use, Packing packing, llvm::StringRef name,
                 EntryShape &entry);
+
+/// Whether `use` is of a bias that depends on the weight beside it.
+bool readsWeightBeside(const DefinedForm &use);
 
 /// Whether the update changes few elements, so that functions over (weights, pristine, tensors.., scalars, symbols) can
 /// change them in place and bring them back.

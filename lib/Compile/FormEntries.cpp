@@ -105,17 +105,17 @@ static bool addsMatrix(const NormalForm &form) {
 // The outputs of prepare where the update has a factored shape.
 std::optional<SmallVector<Value>> FormWriter::factored(EntryShape &entry) {
   FormInputs given = inputs();
-  FormResult made = instantiateForm(b, use.form, given);
+  Value made = instantiateForm(b, use.form, given);
   bool isLinear = use.kind == SiteKind::Linear;
-  if (auto columns = putColumns(made.update); columns && !isLinear) {
+  if (auto columns = putColumns(made); columns && !isLinear) {
     entry.slots = {2, 3};
     return SmallVector<Value>{columns->first, transposedNarrow(columns->second)};
   }
-  if (std::optional<PutElements> put = putElements(made.update); put && isLinear) {
+  if (std::optional<PutElements> put = putElements(made); put && isLinear) {
     entry.slots = {5, 6};
     return elements(put->places, differences(*put));
   }
-  std::optional<NormalForm> form = normalFormOf(b, made.update, [&] { return weightSeen(); });
+  std::optional<NormalForm> form = normalFormOf(b, made, [&] { return weightSeen(); });
   if (!form || (!isLinear && form->gain))
     return std::nullopt;
   if (auto few = addedElements(b, *form); few && isLinear) {

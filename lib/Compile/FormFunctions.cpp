@@ -86,6 +86,7 @@ void FormFunctionBuilder::define(const FormKey &key, const DefinedForm &use, For
     name += "." + std::to_string(key.rank);
   functions.roles = roleOrder(use);
   functions.definition = use.form;
+  functions.readsWeight = readsWeightBeside(use);
   functions.prepare = name + ".prepare";
   functions.materialize = name + ".materialize";
   Packing packing{block, rankBlock, takesSteps};

@@ -14,8 +14,7 @@ using B = ImplicitLocOpBuilder;
 static constexpr int64_t kAny = ShapedType::kDynamic;
 
 // A linear's weight [in, out].
-Value FormWriter::unpacked() {
-  Value base = argument(0);
+Value FormWriter::unpacked(Value base) {
   RankedTensorType type = f32({kAny, kAny});
   Value init = tensor::EmptyOp::create(b, type, ValueRange{sizeOf(base, 1), symbol("out")});
   return kernel::UnpackOp::create(b, type, base, init).getResults().front();
@@ -24,7 +23,7 @@ Value FormWriter::unpacked() {
 // [out, cols] of f64.
 Value FormWriter::weightSeen() {
   if (use.kind == SiteKind::Linear)
-    return transposedMatrix(b, widened(b, unpacked()));
+    return transposedMatrix(b, widened(b, unpacked(argument(0))));
   if (use.kind == SiteKind::Embedding)
     return transposedMatrix(b, widened(b, argument(0)));
   return {};
@@ -44,8 +43,8 @@ Value FormWriter::updatedThinly() {
   if (use.ofBias || (!isLinear && use.kind != SiteKind::Embedding))
     return {};
   FormInputs given = inputs();
-  FormResult made = instantiateForm(b, use.form, given);
-  std::optional<NormalForm> form = normalFormOf(b, made.update);
+  Value made = instantiateForm(b, use.form, given);
+  std::optional<NormalForm> form = normalFormOf(b, made);
   if (!form || form->needsSteps() || (form->gain ? !isLinear : form->terms.empty()))
     return {};
   Value down, up, gain;
@@ -84,7 +83,7 @@ Value FormWriter::materialize() {
   while (!block->empty() && &block->back() != before)
     block->back().erase();
   bool isLinear = use.kind == SiteKind::Linear && !use.ofBias;
-  Value weight = isLinear ? unpacked() : argument(0), update = apply();
+  Value weight = isLinear ? unpacked(argument(0)) : argument(0), update = apply();
   auto type = cast<RankedTensorType>(weight.getType());
   UpdateType seen = updateTypeOf(type);
   if (!use.ofBias)

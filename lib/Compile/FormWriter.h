@@ -18,7 +18,8 @@ class FormWriter {
 public:
   FormWriter(mlir::ModuleOp module, const DefinedForm &use, Packing packing)
       : b(module.getLoc(), module.getContext()), module(module), use(use), packing(packing),
-        signature(FormOp(use.form).getSignature()), symbols(signature.symbolNames()) {}
+        signature(FormOp(use.form).getSignature()), symbols(signature.symbolNames()),
+        readsWeight(readsWeightBeside(use)) {}
 
   // Starts a function over `parameters`, the tensors, scalars and symbols.
   void begin(llvm::StringRef name, llvm::ArrayRef<mlir::Type> parameters);
@@ -28,6 +29,8 @@ public:
   llvm::SmallVector<mlir::Value> prepare(EntryShape &entry);
   void touch(bool restores);
   mlir::RankedTensorType parameterType();
+  // What functions read of the base: the parameter, and the weight beside a bias.
+  llvm::SmallVector<mlir::Type> baseTypes();
   mlir::MemRefType bufferType();
 
 private:
@@ -35,13 +38,15 @@ private:
     return mlir::RankedTensorType::get(shape, b.getF32Type());
   }
   mlir::Type roleType(const forms::Role &role);
+  // Tensors of a bias's functions are those of a weight [out, cols].
+  SiteKind placeKind() { return use.ofBias ? SiteKind::Linear : use.kind; }
   mlir::Value argument(unsigned at) { return function.getArgument(at); }
   mlir::Value sizeOf(mlir::Value tensor, int64_t dim) {
     return b.createOrFold<mlir::tensor::DimOp>(tensor, dim);
   }
   mlir::Value symbol(llvm::StringRef name);
   mlir::Value apply();
-  mlir::Value unpacked();
+  mlir::Value unpacked(mlir::Value base);
   mlir::Value weightSeen();
   FormInputs inputs();
   mlir::Value updatedThinly();
@@ -62,6 +67,7 @@ private:
   Packing packing;
   forms::Signature signature;
   std::vector<std::string> symbols;
+  bool readsWeight; // beside a bias
   mlir::func::FuncOp function;
   unsigned first = 0; // of the tensors among the arguments
 };

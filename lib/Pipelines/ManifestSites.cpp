@@ -109,6 +109,7 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
     if (FormOp definition = (*made)->definition) {
       entry.set_definition(1 + definitionRow(definition));
       entry.set_of_bias(StringRef(form).ends_with(":bias"));
+      entry.set_reads_weight((*made)->readsWeight);
     }
     if (!(*made)->touch.empty()) {
       entry.set_touch(1 + functionIndex((*made)->touch));

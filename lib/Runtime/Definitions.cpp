@@ -159,11 +159,6 @@ void addBiasUpdates(const artifact::Manifest &manifest, checkpoint::Adapter &ada
     adapter.updates.push_back(std::move(bias));
 }
 
-static std::vector<int64_t> indicesOf(const Tensor &tensor) {
-  const auto *first = reinterpret_cast<const int64_t *>(tensor.data);
-  return {first, first + tensor.elements()};
-}
-
 Result<FormNumbers> bindDefinition(const artifact::FormDefinition &definition, const artifact::Site &site,
                                    const Update &update, std::map<std::string, Tensor> &tensors) {
   Result<forms::Signature> signature = signatureOf(definition);
@@ -177,12 +172,10 @@ Result<FormNumbers> bindDefinition(const artifact::FormDefinition &definition, c
   if (!symbols)
     return symbols.error();
   for (auto &[role, tensor] : tensors) {
-    const forms::Role &wanted = *signature->role(role);
-    if (wanted.isIndex)
-      if (Status status = forms::checkIndices(wanted, tensor.key, indicesOf(tensor), place, *symbols);
-          !status)
-        return status.error();
-    tensor.shape = forms::deliveredShape(wanted, place, *symbols, tensor.shape);
+    Result<Tensor> made = forms::deliver(*signature->role(role), place, *symbols, tensor, update.ofBias);
+    if (!made)
+      return made.error();
+    tensor = std::move(*made);
   }
   FormNumbers numbers;
   for (const std::string &name : signature->symbolNames()) {

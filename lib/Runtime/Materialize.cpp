@@ -27,7 +27,8 @@ class Changes {
 public:
   Changes(const Artifact &artifact, Resources &resources, const Source &source, const Properties &properties,
           const Materialized &weights, TouchedCopies &copies)
-      : artifact(artifact), resources(resources), source(source), properties(properties), copies(copies) {
+      : artifact(artifact), resources(resources), source(source), properties(properties), before(weights),
+        copies(copies) {
     std::map<int, size_t> places;
     for (const SiteUpdate &update : source.updates) {
       int parameter = artifact.manifest.sites(update.site).parameter();
@@ -54,6 +55,7 @@ private:
   Resources &resources;
   const Source &source;
   const Properties &properties;
+  const Materialized before; // what biases that depend on the weight beside them read
   TouchedCopies &copies;
   std::vector<Change> changes;
   std::atomic<bool> isOutOfMemory{false};
@@ -74,7 +76,7 @@ Status Changes::applyOne(const SiteUpdate &update, std::shared_ptr<void> &weight
   }
   Base base = baseOf(artifact, site, weights.get());
   Result<std::vector<Output>> outputs =
-      runForm(artifact, resources, form, form.materialize(), base, update, properties, {base.dtype});
+      runForm(artifact, resources, form, form.materialize(), base, before, update, properties, {base.dtype});
   if (!outputs)
     return outputs.error();
   if ((*outputs)[0].dims != base.dims)

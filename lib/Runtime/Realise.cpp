@@ -67,10 +67,15 @@ void appendNumbers(const SiteUpdate &update, const double &scale, NumberInputs &
   inputs.push_back({numbers.symbols.data(), &numbers.counts[1], 1, i64});
 }
 
+static void *updatedIn(const Materialized &weights, const artifact::Site &site) {
+  auto updated = weights.find(site.parameter());
+  return updated == weights.end() ? nullptr : updated->second.get();
+}
+
 Result<std::vector<Output>> runForm(const Artifact &artifact, Resources &resources,
                                     const artifact::SiteForm &form, int function, const Base &base,
-                                    const SiteUpdate &update, const Properties &properties,
-                                    const std::vector<int32_t> &dtypes) {
+                                    const Materialized &weights, const SiteUpdate &update,
+                                    const Properties &properties, const std::vector<int32_t> &dtypes) {
   double scale = update.scale * properties.scale;
   std::vector<Tensor> tensors = update.tensors;
   if (update.skills && properties.task < 0)
@@ -87,6 +92,13 @@ Result<std::vector<Output>> runForm(const Artifact &artifact, Resources &resourc
     tensors[i] = leading(tensors[i], form.roles(static_cast<int>(i)), properties.rank);
   std::vector<adapter_tensor_v1> inputs;
   inputs.push_back({base.data, base.dims.data(), static_cast<int32_t>(base.dims.size()), base.dtype});
+  Base beside;
+  if (form.reads_weight()) {
+    const artifact::Site &weight = artifact.manifest.sites(update.weightSite);
+    beside = baseOf(artifact, weight, updatedIn(weights, weight));
+    inputs.push_back(
+        {beside.data, beside.dims.data(), static_cast<int32_t>(beside.dims.size()), beside.dtype});
+  }
   for (const Tensor &tensor : tensors)
     inputs.push_back({const_cast<std::byte *>(tensor.data), tensor.shape.data(),
                       static_cast<int32_t>(tensor.shape.size()), static_cast<int32_t>(tensor.dtype)});
@@ -165,7 +177,8 @@ bool hasWhole(const artifact::Site &site, const artifact::SiteForm &form) {
 }
 
 Result<EntryPart> preparePart(const Artifact &artifact, Resources &resources, const SiteUpdate &update,
-                              const Base &base, const Properties &properties, bool isFirst) {
+                              const Base &base, const Materialized &weights, const Properties &properties,
+                              bool isFirst) {
   const artifact::Site &site = artifact.manifest.sites(update.site);
   const artifact::SiteForm &form = *findForm(site, update.form);
   bool mayBeWhole = hasWhole(site, form);
@@ -177,7 +190,7 @@ Result<EntryPart> preparePart(const Artifact &artifact, Resources &resources, co
     std::vector<int32_t> more = stepOutputs(form);
     dtypes.insert(dtypes.end(), more.begin(), more.end());
     Result<std::vector<Output>> outputs =
-        runForm(artifact, resources, form, form.prepare(), base, update, properties, dtypes);
+        runForm(artifact, resources, form, form.prepare(), base, weights, update, properties, dtypes);
     if (!outputs)
       return outputs.error();
     if (!mayBeWhole || isFactoredCheap(artifact, site, *outputs))
@@ -185,15 +198,10 @@ Result<EntryPart> preparePart(const Artifact &artifact, Resources &resources, co
           std::move(*outputs), {form.entry_slots().begin(), form.entry_slots().end()}, form.steps_size() > 0};
   }
   Result<std::vector<Output>> whole =
-      runForm(artifact, resources, form, form.materialize(), base, update, properties, {base.dtype});
+      runForm(artifact, resources, form, form.materialize(), base, weights, update, properties, {base.dtype});
   if (!whole)
     return whole.error();
   return EntryPart{std::move(*whole), {wholeSlot}};
-}
-
-void *updatedIn(const Materialized &weights, const artifact::Site &site) {
-  auto updated = weights.find(site.parameter());
-  return updated == weights.end() ? nullptr : updated->second.get();
 }
 
 } // namespace
@@ -216,7 +224,7 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
                        "switch"};
     if (entry.extent[stepsExtent])
       return both;
-    Result<EntryPart> part = preparePart(artifact, resources, update, base, properties, isFirst);
+    Result<EntryPart> part = preparePart(artifact, resources, update, base, weights, properties, isFirst);
     if (!part)
       return Error{where + part.error().message};
     if (part->hasSteps)

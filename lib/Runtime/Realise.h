@@ -52,11 +52,11 @@ struct Base {
 // `updated` is null for the pristine one.
 Base baseOf(const Artifact &artifact, const artifact::Site &site, void *updated);
 
-// Runs one of a form's functions over a base and an update's tensors.
+// Runs one of a form's functions over a base and an update's tensors; `weights` has what changed of the weight beside a bias.
 Result<std::vector<Output>> runForm(const Artifact &artifact, Resources &resources,
                                     const artifact::SiteForm &form, int function, const Base &base,
-                                    const SiteUpdate &update, const Properties &properties,
-                                    const std::vector<int32_t> &dtypes);
+                                    const Materialized &weights, const SiteUpdate &update,
+                                    const Properties &properties, const std::vector<int32_t> &dtypes);
 
 // Keeps what the last inputs of a form's function point to.
 struct NumberInputs {

@@ -34,12 +34,16 @@ Tensor copyTensor(const Tensor &tensor) {
 Status bindBias(const Artifact &artifact, const artifact::SiteForm &form, int bias, const Update &from,
                 std::map<std::string, Tensor> &tensors, SiteUpdate &update) {
   const artifact::Site &own = artifact.manifest.sites(bias);
-  for (const artifact::Site &site : artifact.manifest.sites()) {
+  Update beside = from;
+  beside.ofBias = true;
+  for (int index = 0; index < artifact.manifest.sites_size(); ++index) {
+    const artifact::Site &site = artifact.manifest.sites(index);
     if (site.module() != own.module() || site.graph() != own.graph() || site.kind() == artifact::VECTOR ||
-        site.rows() != own.rows())
+        site.rows() != own.rows() || site.time() != own.time())
       continue;
+    update.weightSite = index;
     Result<FormNumbers> numbers =
-        bindDefinition(artifact.manifest.forms(form.definition() - 1), site, from, tensors);
+        bindDefinition(artifact.manifest.forms(form.definition() - 1), site, beside, tensors);
     if (!numbers)
       return numbers.error();
     update.numbers = std::move(*numbers);
@@ -68,7 +72,7 @@ Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std
   if (inWeights ? known->materialize() < 0 || site.parameter() < 0 : known->prepare() < 0 || site.bank() < 0)
     return Error{message + "the artifact cannot apply the form '" + form + "' there at the time '" +
                  timeName(time) + "'"};
-  SiteUpdate update{siteIndex, form, scale, 0, {}, std::nullopt, nullptr};
+  SiteUpdate update{siteIndex, form, scale, 0, {}, std::nullopt, -1, nullptr};
   for (auto &[role, tensor] : tensors) {
     Result<Tensor> converted =
         checkpoint::isFloat(tensor.dtype) ? checkpoint::toF32(tensor) : checkpoint::toI64(tensor);

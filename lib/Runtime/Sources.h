@@ -44,6 +44,7 @@ struct SiteUpdate {
   int64_t rank;                       // of low-rank forms, else 0
   std::vector<Tensor> tensors;        // f32 or int64, in the order of the form's roles; shapes are checked
   std::optional<FormNumbers> numbers; // of forms that are definitions
+  int weightSite = -1;                // of what a form makes of a bias: that of the weight beside it
   std::shared_ptr<const checkpoint::Update>
       skills; // what the tensors of tasks are mixed from, where there are several
 };

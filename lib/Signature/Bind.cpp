@@ -46,7 +46,7 @@ private:
   Status checkNames() const;
   Status checkChoices(const std::string &present) const;
   Status matchRole(const Role &role, const Given &tensor);
-  bool matchList(const Role &role, const Given &tensor, const Dims::List &list);
+  bool matchList(const Role &role, const Given &tensor, const Dims::List &list, const Shape &columns);
   bool matchSize(const Role &role, const Given &tensor, const Dims::Size &size, int64_t value);
   Status computeDefinitions();
   Status comparePending() const;
@@ -142,10 +142,9 @@ bool Binder::matchSize(const Role &role, const Given &tensor, const Dims::Size &
   return later;
 }
 
-bool Binder::matchList(const Role &role, const Given &tensor, const Dims::List &list) {
+bool Binder::matchList(const Role &role, const Given &tensor, const Dims::List &list, const Shape &columns) {
   // "1.." takes what the others leave.
   size_t fixed = 0;
-  Shape columns = columnAxes(place);
   for (const Dims::Size &size : list)
     fixed += size.kind == Dims::Size::Columns ? columns.size() : size.kind == Dims::Size::Expressions;
   if (tensor.shape.size() < fixed)
@@ -243,19 +242,26 @@ Status Binder::matchRole(const Role &role, const Given &tensor) {
                : mismatch(role, tensor);
   }
   if (role.layout == RoleLayout::Coordinates) {
-    if (tensor.shape.size() != 2 || tensor.shape[0] != static_cast<int64_t>(place.stored().size()))
+    bool isFlat = place.kind == "convolution" && tensor.shape.size() == 2 && tensor.shape[0] == 2;
+    if (!isFlat &&
+        (tensor.shape.size() != 2 || tensor.shape[0] != static_cast<int64_t>(place.stored().size())))
       return mismatch(role, tensor);
     auto [bound, isNew] = symbols.emplace("n", tensor.shape[1]);
     return isNew || bound->second == tensor.shape[1] ? Status(Done{}) : mismatch(role, tensor);
   }
-  for (const Dims::List &list : role.dims.alternatives()) {
-    Symbols before = symbols;
-    size_t waiting = pending.size();
-    if (matchList(role, tensor, list))
-      return Done{};
-    symbols = std::move(before);
-    pending.resize(waiting);
-  }
+  // "cols" are the axes of a checkpoint's weight, or all of them in one: so an artifact keeps them.
+  std::vector<Shape> columns{columnAxes(place)};
+  if (!place.taps.empty())
+    columns.push_back({place.columns()});
+  for (const Dims::List &list : role.dims.alternatives())
+    for (const Shape &axes : columns) {
+      Symbols before = symbols;
+      size_t waiting = pending.size();
+      if (matchList(role, tensor, list, axes))
+        return Done{};
+      symbols = std::move(before);
+      pending.resize(waiting);
+    }
   return mismatch(role, tensor);
 }
 

@@ -5,6 +5,7 @@
 #ifndef ADAPTER_LIB_SIGNATURE_SIGNATURE_H
 #define ADAPTER_LIB_SIGNATURE_SIGNATURE_H
 
+#include "lib/Checkpoint/Tensor.h"
 #include "lib/Signature/Expression.h"
 
 namespace adapter::forms {
@@ -130,13 +131,17 @@ struct Signature {
   std::vector<std::string> symbolNames() const;
 };
 
-/// Whether indices, in the order of their tensor, are within what they index, and ascending and distinct where they are
-/// coordinates or say of what they are.
-Status checkIndices(const Role &role, const std::string &key, const std::vector<int64_t> &indices,
-                    const Place &place, const Symbols &symbols);
-
-/// The shape that a form's body gets of a tensor that fits, given what `bind` made of the symbols.
+/// The shape that a form's body gets of a tensor that fits, given what `bind` made of the symbols; of a whole weight that is
+/// stored as [in, out] that shape.
 Shape deliveredShape(const Role &role, const Place &place, const Symbols &symbols, const Shape &given);
+/// A tensor that fits, as a compilation takes it, given what `bind` made of the symbols: indices in int64, and places in a
+/// convolution as those of (output, column). An error where indices are none of what they index.
+Result<checkpoint::Tensor> withinLimits(const Role &role, const Place &place, const Symbols &symbols,
+                                        const checkpoint::Tensor &tensor);
+/// The same with the dimensions that a form's functions get. `besideBias`: those of a function that makes a bias, which see
+/// every weight as [out, cols].
+Result<checkpoint::Tensor> deliver(const Role &role, const Place &place, const Symbols &symbols,
+                                   const checkpoint::Tensor &tensor, bool besideBias);
 
 } // namespace adapter::forms
 

@@ -132,7 +132,7 @@ FOLDERS = {
     "missing-tensor": (changed(A=None), {}, ["'A' is missing", "one.B"]),
     "shape": (changed(B=np.zeros((7, 4), np.float32)), {}, ["one.B", "[7, 4]", "[out, r] = [7, 3]"]),
     "axes": (changed(B=np.zeros((7, 3, 1), np.float32)), {}, ["one.B", "[7, 3, 1]"]),
-    "integers": (changed(B=np.zeros((7, 3), np.int64)), {}, ["one.B", "int64"]),
+    "integers": (changed(B=np.zeros((7, 3), np.int64)), {}, ["one.B", "holds integers"]),
 }
 
 

@@ -64,7 +64,7 @@ bool ApplyOp::needsWeight() {
 }
 
 // The form at the target, whose dimensions are those of `layout`.
-static FormResult instantiate(B &b, ApplyOp op, Value weight, AffineMap layout) {
+static Value instantiate(B &b, ApplyOp op, Value weight, AffineMap layout) {
   FormInputs inputs;
   inputs.kind = op.getKind();
   inputs.storedTransposed = op.getStoredTransposed();
@@ -93,6 +93,7 @@ static FormResult instantiate(B &b, ApplyOp op, Value weight, AffineMap layout) 
         .getResult(0);
   };
   if (op.getBias()) {
+    inputs.wantsBias = true;
     inputs.bias = [weight] { return weight; };
     Value beside = op.getWeight();
     bool turned = op.getWeightTransposed();
@@ -112,17 +113,17 @@ static FormResult instantiate(B &b, ApplyOp op, Value weight, AffineMap layout) 
 Value ApplyOp::materialize(B &b, UpdateTarget target) {
   if (!formOf(*this))
     return {};
-  FormResult made = instantiate(b, *this, target.weight, target.layout);
+  Value made = instantiate(b, *this, target.weight, target.layout);
   if (getBias()) {
     if (!target.factor)
-      return made.bias;
+      return made;
     // The bias goes as much of its way as the weight does.
-    Value way = arith::SubFOp::create(b, made.bias, target.weight);
-    Value size = b.createOrFold<tensor::DimOp>(made.bias, 0);
-    Value factor = tensor::SplatOp::create(b, target.factor, made.bias.getType(), ValueRange{size});
+    Value way = arith::SubFOp::create(b, made, target.weight);
+    Value size = b.createOrFold<tensor::DimOp>(made, 0);
+    Value factor = tensor::SplatOp::create(b, target.factor, made.getType(), ValueRange{size});
     return arith::AddFOp::create(b, target.weight, arith::MulFOp::create(b, way, factor));
   }
-  auto update = made.update.getDefiningOp<UpdateOpInterface>();
+  auto update = made.getDefiningOp<UpdateOpInterface>();
   return update ? update.materialize(b, target) : Value();
 }
 
@@ -130,7 +131,7 @@ Value ApplyOp::forEachTouched(B &b, ValueRange sizes, Value factor, Value carrie
   auto yielded = dyn_cast_if_present<UpdateOpInterface>(yieldedOf(*this));
   if (!yielded || getBias())
     return {};
-  FormResult made = instantiate(b, *this, Value(), AffineMap());
-  auto update = made.update.getDefiningOp<UpdateOpInterface>();
+  Value made = instantiate(b, *this, Value(), AffineMap());
+  auto update = made.getDefiningOp<UpdateOpInterface>();
   return update ? update.forEachTouched(b, sizes, factor, carried, body) : Value();
 }

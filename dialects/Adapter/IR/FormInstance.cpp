@@ -87,7 +87,7 @@ namespace {
 class Instance {
 public:
   Instance(B &b, FormOp form, const FormInputs &inputs) : b(b), form(form), inputs(inputs) {}
-  FormResult run();
+  Value run();
 
 private:
   using Dims = forms::Dims;
@@ -97,11 +97,14 @@ private:
   Value plain(const forms::Role &role, Value tensor);
   Value evaluate(const forms::Expression &expression);
   void copyBlock(Block &block);
+  void copyOp(Operation &op);
+  Value outerValue(Operation *op);
 
   B &b;
   FormOp form;
   const FormInputs &inputs;
   IRMapping mapping;
+  DenseSet<Operation *> read; ///< what the wanted result depends on
 };
 } // namespace
 
@@ -200,27 +203,91 @@ static std::string roleNameOf(FormOp form, Value tensor) {
   return cast<RoleAttr>(form.getRoles()[argument.getArgNumber()]).getName().str();
 }
 
+static Block &chosenBlock(FormOp form, IfGivenOp choice, function_ref<bool(StringRef)> isGiven) {
+  return (isGiven(roleNameOf(form, choice.getTensor())) ? choice.getGiven() : choice.getMissing()).front();
+}
+
+DenseSet<Operation *> adapter::opsBehind(FormOp form, Value result, function_ref<bool(StringRef)> isGiven) {
+  DenseSet<Operation *> read;
+  SmallVector<Value> work{result};
+  auto addOperands = [&](Operation *op) { llvm::append_range(work, op->getOperands()); };
+  while (!work.empty()) {
+    Operation *op = work.pop_back_val().getDefiningOp();
+    if (!op || !read.insert(op).second)
+      continue;
+    if (auto choice = dyn_cast<IfGivenOp>(op)) {
+      addOperands(chosenBlock(form, choice, isGiven).getTerminator());
+      continue;
+    }
+    // Of ops with regions all that stands in them is read.
+    op->walk([&](Operation *inner) {
+      read.insert(inner);
+      addOperands(inner);
+    });
+  }
+  return read;
+}
+
+// What stands for an op that is the same wherever it stands in the body; null for others.
+Value Instance::outerValue(Operation *op) {
+  if (auto symbol = dyn_cast<SymbolOp>(op))
+    return inputs.symbol(symbol.getName());
+  if (auto weight = dyn_cast<WeightOp>(op))
+    return castTo(b, inputs.weight(), weight.getType());
+  if (auto bias = dyn_cast<BiasOp>(op))
+    return castTo(b, inputs.bias(), bias.getType());
+  return {};
+}
+
+// An op with what stands in its regions, where the form's own ops have a value or a choice that is known.
+void Instance::copyOp(Operation &op) {
+  SmallVector<Value> values;
+  op.walk([&](Operation *inner) { values.push_back(outerValue(inner)); });
+  SmallVector<Operation *> copies, choices;
+  SmallVector<bool> given;
+  op.walk(
+      [&](IfGivenOp choice) { given.push_back(inputs.roles.count(roleNameOf(form, choice.getTensor()))); });
+  b.clone(op, mapping)->walk([&](Operation *inner) {
+    copies.push_back(inner);
+    if (isa<IfGivenOp>(inner))
+      choices.push_back(inner);
+  });
+  for (auto [copy, value] : llvm::zip(copies, values))
+    if (value) {
+      copy->getResult(0).replaceAllUsesWith(value);
+      copy->erase();
+    }
+  // Inner choices come first.
+  for (auto [copy, isGiven] : llvm::zip(choices, given)) {
+    auto choice = cast<IfGivenOp>(copy);
+    Block &chosen = (isGiven ? choice.getGiven() : choice.getMissing()).front();
+    Operation *end = chosen.getTerminator();
+    choice->replaceAllUsesWith(end->getOperands());
+    end->erase();
+    choice->getBlock()->getOperations().splice(choice->getIterator(), chosen.getOperations());
+    choice.erase();
+  }
+}
+
 void Instance::copyBlock(Block &block) {
   for (Operation &op : block.without_terminator()) {
-    if (auto symbol = dyn_cast<SymbolOp>(op)) {
-      mapping.map(symbol.getResult(), inputs.symbol(symbol.getName()));
-    } else if (auto weight = dyn_cast<WeightOp>(op)) {
-      mapping.map(weight.getResult(), castTo(b, inputs.weight(), weight.getType()));
-    } else if (auto bias = dyn_cast<BiasOp>(op)) {
-      mapping.map(bias.getResult(), castTo(b, inputs.bias(), bias.getType()));
+    if (!read.contains(&op))
+      continue;
+    if (Value value = outerValue(&op)) {
+      mapping.map(op.getResult(0), value);
     } else if (auto choice = dyn_cast<IfGivenOp>(op)) {
-      bool isGiven = inputs.roles.count(roleNameOf(form, choice.getTensor()));
-      Block &chosen = (isGiven ? choice.getGiven() : choice.getMissing()).front();
+      Block &chosen =
+          chosenBlock(form, choice, [&](StringRef role) { return inputs.roles.count(role.str()); });
       copyBlock(chosen);
       for (auto [result, value] : llvm::zip(choice.getResults(), chosen.getTerminator()->getOperands()))
         mapping.map(result, mapping.lookup(value));
     } else {
-      b.clone(op, mapping);
+      copyOp(op);
     }
   }
 }
 
-FormResult Instance::run() {
+Value Instance::run() {
   Block &body = form.getBody().front();
   forms::Signature signature = form.getSignature();
   unsigned at = 0;
@@ -238,13 +305,13 @@ FormResult Instance::run() {
   }
   for (const forms::IntegerAttribute &integer : signature.attributes)
     mapping.map(body.getArgument(at++), inputs.symbol(integer.name));
+  Value wanted = body.getTerminator()->getOperand(inputs.wantsBias ? 1 : 0);
+  read = opsBehind(form, wanted, [&](StringRef role) { return inputs.roles.count(role.str()); });
   copyBlock(body);
-  Operation *end = body.getTerminator();
-  return {mapping.lookup(end->getOperand(0)),
-          end->getNumOperands() > 1 ? mapping.lookup(end->getOperand(1)) : Value()};
+  return mapping.lookup(wanted);
 }
 
-FormResult adapter::instantiateForm(B &b, FormOp form, const FormInputs &inputs) {
+Value adapter::instantiateForm(B &b, FormOp form, const FormInputs &inputs) {
   return Instance(b, form, inputs).run();
 }
 

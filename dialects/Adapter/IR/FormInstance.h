@@ -5,6 +5,7 @@
 #define ADAPTER_DIALECTS_ADAPTER_IR_FORMINSTANCE_H
 
 #include "dialects/Adapter/IR/AdapterOps.h"
+#include "llvm/ADT/DenseSet.h"
 #include <functional>
 #include <map>
 
@@ -15,6 +16,7 @@ struct FormInputs {
   SiteKind kind;
   bool storedTransposed = false;                      ///< the checkpoint's weight is [in, out]
   bool delivered = false;                             ///< tensors have the dimensions that the body wants
+  bool wantsBias = false;                             ///< the bias is made, not the update
   std::map<std::string, mlir::Value> roles;           ///< as the checkpoint has them
   std::map<std::string, mlir::Value> scalars;         ///< f64; others take their defaults
   std::function<mlir::Value(llvm::StringRef)> symbol; ///< an index
@@ -22,14 +24,13 @@ struct FormInputs {
   std::function<mlir::Value()> bias;                  ///< [out] of f64
 };
 
-/// What the body makes.
-struct FormResult {
-  mlir::Value update; ///< of tensor<?x?xf64>
-  mlir::Value bias;   ///< [out], or null
-};
+/// Copies a form's body to where the builder stands: the update of tensor<?x?xf64>, or the bias. What that does not depend
+/// on, or only another choice of optional tensors reads, is left out.
+mlir::Value instantiateForm(mlir::ImplicitLocOpBuilder &builder, FormOp form, const FormInputs &inputs);
 
-/// Copies a form's body to where the builder stands. What only another choice of optional tensors reads is left out.
-FormResult instantiateForm(mlir::ImplicitLocOpBuilder &builder, FormOp form, const FormInputs &inputs);
+/// The ops of a body that one of its results depends on, where the given roles are there.
+llvm::DenseSet<mlir::Operation *> opsBehind(FormOp form, mlir::Value result,
+                                            llvm::function_ref<bool(llvm::StringRef)> isGiven);
 
 /// A tensor of floats as one of f64.
 mlir::Value widened(mlir::ImplicitLocOpBuilder &builder, mlir::Value tensor);
