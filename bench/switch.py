@@ -4,11 +4,11 @@
 
     switch.py [--build build] [--cases lora,dora,...] [--runs 15] [--threads 2]
 
-BERT-base, two adapters of each kind on every linear of its layers. A run switches from one to the other. `copy` reads as
-many bytes as the changed weights have and writes as many, over as many threads; of an update of few elements, the
-lines of the cache in which the old and the new one change something. PEFT merges one LoRA and takes it out again. Of each the least
-time counts, since whatever else runs on the machine only adds to it. Writes bench/results/switch.json. Needs torch,
-transformers, and PEFT for its part.
+BERT-base, two adapters of each kind on every linear of its layers. A run switches from one to the other.
+`copy` reads as many bytes as the changed weights have and writes as many, over as many threads; of an update
+of few elements, the lines of the cache in which the old and the new one change something. PEFT merges one
+LoRA and takes it out again. Of each the least time counts, since whatever else runs on the machine only adds
+to it. Writes bench/results/switch.json. Needs torch, transformers, and PEFT for its part.
 """
 
 import argparse
@@ -16,9 +16,10 @@ import concurrent.futures
 import json
 import time
 
-import bench
 import numpy as np
 import rows
+
+import bench
 
 SHIRA_RANK = 4  # so that about one element in a hundred changes
 LINE = 16  # elements of a line of the cache, which is what memory is read and written by
@@ -29,7 +30,7 @@ def lora(folder, linears, seed):
 
 
 def variant(folder, linears, seed, fields, extra):
-    """A LoRA with other fields in its configuration, and other tensors beside its own: {suffix: shape of (out, in)}."""
+    """A LoRA with more in its configuration and more tensors: {suffix: shape of (out, in)}."""
     from safetensors.numpy import load_file, save_file
 
     if folder.exists():

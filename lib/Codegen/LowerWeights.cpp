@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// kernel.update_weight: each part of the weight is read once and written once. A panel stays in the second cache between
-// the product, the lengths of its columns and their scaling.
+// kernel.update_weight: each part of the weight is read once and written once. What a panel becomes before its columns are
+// scaled stays in the second cache. Panels are written past the caches: weights are more than these hold, and memory
+// would be read only to be overwritten.
 #include "lib/Codegen/LowerWeights.h"
 #include "lib/Codegen/LoopEmitter.h"
 #include "lib/Codegen/RegisterTile.h"
@@ -14,6 +15,9 @@ using namespace adapter;
 
 // Rows of a matrix that one turn of the loop takes, all columns of them: some tiles' worth.
 static constexpr int64_t chunkRows = 48;
+static constexpr int64_t floatBytes = 4;
+
+static int64_t widthOf(Value panel) { return cast<MemRefType>(panel.getType()).getDimSize(1); }
 
 namespace {
 class WeightLowering {
@@ -36,8 +40,8 @@ private:
 
   void lowerPacked();
   void lowerMatrix();
-  func::FuncOp makeTile(int64_t width);
-  void callTile(Value base, Value output, Value panel, Value column, Value begin, Value end);
+  func::FuncOp makeTile(int64_t width, bool streams);
+  void callTile(Value base, Value output, Value panel, Value column, Value begin, Value end, bool streams);
   void scalePanel(Value from, Value to, Value panel);
   SmallVector<Value> squares(Value panel);
 
@@ -58,9 +62,9 @@ static MemRefType matrixType(Builder &b) {
 }
 
 // (down, up, base, output, panel of up, column of output where it goes, rows from, to)
-func::FuncOp WeightLowering::makeTile(int64_t width) {
+func::FuncOp WeightLowering::makeTile(int64_t width, bool streams) {
   auto module = op->getParentOfType<ModuleOp>();
-  std::string name = ("kernel.tile_onto" + Twine(width)).str();
+  std::string name = ((streams ? "kernel.tile_streamed_onto" : "kernel.tile_onto") + Twine(width)).str();
   if (auto known = module.lookupSymbol<func::FuncOp>(name))
     return known;
   OpBuilder::InsertionGuard guard(b);
@@ -90,14 +94,20 @@ func::FuncOp WeightLowering::makeTile(int64_t width) {
                     Value(),
                     Value(),
                     Value(),
-                    argument(2)};
-  tile.emitBlock(rows, argument(6), argument(7));
+                    argument(2),
+                    streams};
+  // Where lines go past the cache, they are those of a panel, of which all columns are there.
+  if (streams)
+    tile.emitRows(rows, argument(6), argument(7));
+  else
+    tile.emitBlock(rows, argument(6), argument(7));
   func::ReturnOp::create(b);
   return function;
 }
 
-void WeightLowering::callTile(Value base, Value output, Value panel, Value column, Value begin, Value end) {
-  func::FuncOp function = makeTile(cast<MemRefType>(op.getUp().getType()).getDimSize(2));
+void WeightLowering::callTile(Value base, Value output, Value panel, Value column, Value begin, Value end,
+                              bool streams) {
+  func::FuncOp function = makeTile(cast<MemRefType>(op.getUp().getType()).getDimSize(2), streams);
   SmallVector<Value> operands{op.getDown(), op.getUp(), base, output, panel, column, begin, end};
   for (auto [operand, type] : llvm::zip(operands, function.getArgumentTypes()))
     if (isa<MemRefType>(type))
@@ -111,8 +121,7 @@ void WeightLowering::callTile(Value base, Value output, Value panel, Value colum
 
 // Sums of squares over the rows of a panel [k, width], as vectors of f64.
 SmallVector<Value> WeightLowering::squares(Value panel) {
-  auto type = cast<MemRefType>(panel.getType());
-  int64_t vectors = type.getDimSize(1) / lanes;
+  int64_t vectors = widthOf(panel) / lanes;
   VectorType wide = vectorOf(b.getF64Type());
   Value zero = arith::ConstantOp::create(b, b.getZeroAttr(wide));
   return loops.fold(loops.dim(panel, 0), SmallVector<Value>(vectors, zero), [&](Value k, ValueRange sums) {
@@ -129,7 +138,7 @@ SmallVector<Value> WeightLowering::squares(Value panel) {
 
 // to = gain * from, of panels [k, width].
 void WeightLowering::scalePanel(Value from, Value to, Value panel) {
-  int64_t width = cast<MemRefType>(to.getType()).getDimSize(1), vectors = width / lanes;
+  int64_t vectors = widthOf(to) / lanes;
   VectorType type = vectorOf(b.getF32Type());
   SmallVector<Value> factors;
   for (int64_t part = 0; part < vectors; ++part)
@@ -148,7 +157,7 @@ void WeightLowering::scalePanel(Value from, Value to, Value panel) {
     for (int64_t part = 0; part < vectors; ++part) {
       SmallVector<Value> place{k, index(part * lanes)};
       Value scaled = arith::MulFOp::create(b, vector::LoadOp::create(b, type, from, place), factors[part]);
-      vector::StoreOp::create(b, scaled, to, place);
+      vector::StoreOp::create(b, scaled, to, place, /*nontemporal=*/true, llvm::Align(lanes * floatBytes));
     }
   });
 }
@@ -160,12 +169,18 @@ void WeightLowering::scalePanel(Value from, Value to, Value panel) {
 void WeightLowering::lowerPacked() {
   loops.parallel(loops.dim(op.getOutput(), 0), 1, [&](Value panel) {
     Value from = sliceAt(b, op.getWeight(), panel), to = sliceAt(b, op.getOutput(), panel);
-    if (op.getUp()) {
-      callTile(from, to, panel, index(0), index(0), loops.dim(to, 0));
-      from = to;
+    Value zero = index(0), depth = loops.dim(to, 0), sum;
+    if (op.getUp() && !op.getGain()) {
+      callTile(from, to, panel, zero, zero, depth, /*streams=*/true);
+    } else if (op.getUp()) {
+      auto type = MemRefType::get({ShapedType::kDynamic, widthOf(to)}, b.getF32Type());
+      sum = memref::AllocOp::create(b, type, ValueRange{depth});
+      callTile(from, sum, panel, zero, zero, depth, /*streams=*/false);
     }
     if (op.getGain())
-      scalePanel(from, to, panel);
+      scalePanel(sum ? sum : from, to, panel);
+    if (sum)
+      memref::DeallocOp::create(b, sum);
   });
 }
 
@@ -176,7 +191,8 @@ void WeightLowering::lowerMatrix() {
     Value end = arith::MinSIOp::create(b, arith::AddIOp::create(b, begin, step), rows);
     Value width = loops.dim(op.getUp(), 2);
     loops.loop(index(0), loops.dim(op.getUp(), 0), [&](Value panel) {
-      callTile(op.getWeight(), op.getOutput(), panel, arith::MulIOp::create(b, panel, width), begin, end);
+      callTile(op.getWeight(), op.getOutput(), panel, arith::MulIOp::create(b, panel, width), begin, end,
+               /*streams=*/false);
     });
   });
 }

@@ -17,6 +17,8 @@ using namespace adapter;
 static constexpr int64_t unroll = 4, unrollRest = 2;
 // A panel of at most so many bytes has room in the second cache beside the one in use and the rows.
 static constexpr int64_t smallPanel = 64 << 10;
+// How many tiles before a tile's turn what it is added to is asked for.
+static constexpr int64_t tilesAhead = 1;
 static constexpr int64_t cacheLine = 64, floatBytes = 4;
 
 Value RegisterTile::columnOf(int64_t part) {
@@ -105,10 +107,47 @@ RegisterTile::Values RegisterTile::multiply(ArrayRef<Value> rowOf, int64_t unrol
   return loop(rowOf, rest, depth, 1, Ahead(), sums);
 }
 
+// What tiles to come add their sums to: it comes from memory while they are computed.
+void RegisterTile::bringBaseNear(int64_t rows, Value firstRow) {
+  Value last = arith::SubIOp::create(b, b.createOrFold<memref::DimOp>(base, 0), index(rows));
+  Value first = arith::AddIOp::create(b, firstRow, index(tilesAhead * rows));
+  first = arith::MinUIOp::create(b, first, last);
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t part = 0; part < vectors; ++part)
+      if (part * lanes * floatBytes % cacheLine == 0)
+        memref::PrefetchOp::create(b, base,
+                                   ValueRange{arith::AddIOp::create(b, first, index(i)), columnOf(part)},
+                                   /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+}
+
+void RegisterTile::store(ValueRange rowOf, ArrayRef<Value> sums) {
+  SmallVector<Value> columns, masks;
+  for (int64_t part = 0; part < vectors; ++part) {
+    columns.push_back(columnOf(part));
+    masks.push_back(isMasked(part) ? mask(part) : Value());
+  }
+  // By rows, so that lines of the cache that go past it are whole.
+  for (auto [i, row] : llvm::enumerate(rowOf))
+    for (int64_t part = 0; part < vectors; ++part) {
+      Value sum = sums[i * vectors + part];
+      SmallVector<Value> at{row, columns[part]};
+      if (base)
+        sum = arith::AddFOp::create(b, load(base, at, part), sum);
+      if (masks[part])
+        vector::MaskedStoreOp::create(b, output, at, masks[part], sum);
+      else if (streams)
+        vector::StoreOp::create(b, sum, output, at, /*nontemporal=*/true, llvm::Align(lanes * floatBytes));
+      else
+        vector::StoreOp::create(b, sum, output, at);
+    }
+}
+
 void RegisterTile::emit(int64_t rows, Value firstRow, int64_t unroll, Ahead ahead) {
   SmallVector<Value> rowOf;
   for (int64_t i = 0; i < rows; ++i)
     rowOf.push_back(arith::AddIOp::create(b, firstRow, index(i)));
+  if (base)
+    bringBaseNear(rows, firstRow);
   Values sums = multiply(rowOf, unroll, ahead, initial(rowOf));
   if (inner) {
     RegisterTile second = *this;
@@ -116,18 +155,7 @@ void RegisterTile::emit(int64_t rows, Value firstRow, int64_t unroll, Ahead ahea
     second.weight = up;
     sums = second.multiply(rowOf, unroll, Ahead{ahead.block, Value()}, sums);
   }
-  for (int64_t part = 0; part < vectors; ++part) {
-    Value at = columnOf(part), masked = isMasked(part) ? mask(part) : Value();
-    for (int64_t i = 0; i < rows; ++i) {
-      Value sum = sums[i * vectors + part];
-      if (base)
-        sum = arith::AddFOp::create(b, load(base, ValueRange{rowOf[i], at}, part), sum);
-      if (masked)
-        vector::MaskedStoreOp::create(b, output, ValueRange{rowOf[i], at}, masked, sum);
-      else
-        vector::StoreOp::create(b, sum, output, ValueRange{rowOf[i], at});
-    }
-  }
+  store(rowOf, sums);
 }
 
 Value RegisterTile::nextBlock() {

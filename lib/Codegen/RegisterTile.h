@@ -22,6 +22,8 @@ public:
   mlir::Value inner, up;
   /// A matrix like the output, added to each sum before it is stored, if there is one.
   mlir::Value base = {};
+  /// Whether the output goes past the caches. Its rows must begin where a vector may.
+  bool streams = false;
 
   mlir::Value index(int64_t value) { return mlir::arith::ConstantIndexOp::create(b, value); }
 
@@ -53,6 +55,8 @@ private:
   Values loop(llvm::ArrayRef<mlir::Value> rowOf, mlir::Value from, mlir::Value to, int64_t steps, Ahead ahead,
               mlir::ValueRange accumulators);
   Values multiply(llvm::ArrayRef<mlir::Value> rowOf, int64_t unroll, Ahead ahead, Values sums);
+  void bringBaseNear(int64_t rows, mlir::Value firstRow);
+  void store(mlir::ValueRange rowOf, llvm::ArrayRef<mlir::Value> sums);
   void emit(int64_t rows, mlir::Value firstRow, int64_t unroll, Ahead ahead);
   void emitTiles(int64_t rows, mlir::Value begin, mlir::Value end,
                  llvm::function_ref<Ahead(mlir::Value)> aheadOf);

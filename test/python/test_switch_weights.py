@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The weights that a switch makes, element by element: read out by products with the identity, held against float64."""
+"""The weights that a switch makes, element by element: products with the identity, held against float64."""
 
 import json
 
@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
-# Inputs, outputs, rank: of one panel and of several, whole and cut off; more weights than threads are given one by one.
+# Inputs, outputs, rank: of one panel and of several, whole and cut off.
 SIZES = [
     (13, 45, 1),
     (64, 32, 3),
