@@ -6,9 +6,9 @@
 
 BERT-base, two adapters of each kind on every linear of its layers. A run switches from one to the other.
 `copy` reads as many bytes as the changed weights have and writes as many, over as many threads; of an update
-of few elements, the lines of the cache in which the old and the new one change something. PEFT merges one LoRA
-and takes it out again. Of each the least time counts, since whatever else runs on the machine only adds to it.
-Writes bench/results/switch.json. Needs torch, transformers, and PEFT for its part.
+of few elements, the lines of the cache in which the old and the new one change something. PEFT merges one
+LoRA and takes it out again. Of each the least time counts, since whatever else runs on the machine only adds
+to it. Writes bench/results/switch.json. Needs torch, transformers, and PEFT for its part.
 """
 
 import argparse

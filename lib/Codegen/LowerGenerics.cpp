@@ -5,6 +5,7 @@
 // reductions in registers (loop-carried values, which need no alias analysis).
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Codegen/Passes.h"
+#include "lib/Codegen/VectorReduction.h"
 #include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -51,7 +52,7 @@ static Value evaluate(ImplicitLocOpBuilder &b, AffineExpr expr, ArrayRef<Value> 
   return affine::expandAffineExpr(b, b.getLoc(), expr, indices, {});
 }
 
-static SmallVector<Value> position(ImplicitLocOpBuilder &b, AffineMap map, ArrayRef<Value> indices) {
+SmallVector<Value> adapter::position(ImplicitLocOpBuilder &b, AffineMap map, ArrayRef<Value> indices) {
   SmallVector<Value> result;
   for (AffineExpr expr : map.getResults())
     result.push_back(evaluate(b, expr, indices));
@@ -138,6 +139,24 @@ static void emitReduction(ImplicitLocOpBuilder &b, linalg::GenericOp op, ArrayRe
   storeOutputs(b, op, indices, loops.front().getResults());
 }
 
+// The results of block indices[dim]: at once, or one by one where fewer are left.
+static void emitBlock(ImplicitLocOpBuilder &b, linalg::GenericOp op, unsigned dim, ArrayRef<unsigned> dims,
+                      ArrayRef<Value> sizes, SmallVector<Value> indices) {
+  Value width = arith::ConstantIndexOp::create(b, vectorResults), one = arith::ConstantIndexOp::create(b, 1);
+  Value begin = arith::MulIOp::create(b, indices[dim], width), end = arith::AddIOp::create(b, begin, width);
+  Value isWhole = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, end, sizes[dim]);
+  auto branch = scf::IfOp::create(b, isWhole, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  indices[dim] = begin;
+  emitVectorReduction(b, op, dim, dims, sizes, indices);
+  b.setInsertionPointToStart(branch.elseBlock());
+  auto rest = scf::ForOp::create(b, begin, sizes[dim], one);
+  b.setInsertionPointToStart(rest.getBody());
+  indices[dim] = rest.getInductionVar();
+  emitReduction(b, op, dims, sizes, indices);
+}
+
 // Whether every operand is read and written in order, so that the loops collapse into one.
 static bool isFlat(linalg::GenericOp op) {
   for (Value operand : op->getOperands())
@@ -191,9 +210,18 @@ static void lower(linalg::GenericOp op) {
     work = b.createOrFold<arith::MulIOp>(work, sizes[dim]);
   if (inner)
     work = b.createOrFold<arith::MulIOp>(work, sizes[*inner]);
+  // Of results side by side some are made at once.
+  std::optional<unsigned> along;
+  if (!reduction.empty() && !parallel.empty() && canReduceVectors(op, parallel.back()))
+    along = parallel.back();
+  Value width = arith::ConstantIndexOp::create(b, vectorResults), blocks;
+  if (along) {
+    blocks = b.createOrFold<arith::CeilDivUIOp>(sizes[*along], width);
+    work = b.createOrFold<arith::MulIOp>(work, width);
+  }
   Value count = one;
   for (unsigned dim : parallel)
-    count = b.createOrFold<arith::MulIOp>(count, sizes[dim]);
+    count = b.createOrFold<arith::MulIOp>(count, dim == along ? blocks : sizes[dim]);
   Value elements = arith::ConstantIndexOp::create(b, kGrainElements);
   Value grain = b.createOrFold<arith::DivUIOp>(elements, b.createOrFold<arith::MaxUIOp>(work, one));
   grain = b.createOrFold<arith::MaxUIOp>(grain, one);
@@ -207,8 +235,9 @@ static void lower(linalg::GenericOp op) {
       indices[dim] = rest;
       break;
     }
-    indices[dim] = arith::RemUIOp::create(b, rest, sizes[dim]);
-    rest = arith::DivUIOp::create(b, rest, sizes[dim]);
+    Value size = dim == along ? blocks : sizes[dim];
+    indices[dim] = arith::RemUIOp::create(b, rest, size);
+    rest = arith::DivUIOp::create(b, rest, size);
   }
   if (inner) {
     auto innermost = scf::ForOp::create(b, zero, sizes[*inner], one);
@@ -216,6 +245,9 @@ static void lower(linalg::GenericOp op) {
     b.setInsertionPointToStart(innermost.getBody());
     indices[*inner] = innermost.getInductionVar();
     emitPoint(b, op, indices);
+  } else if (along) {
+    emitBlock(b, op, *along, reduction, sizes, indices);
+    kernel::YieldOp::create(b);
   } else if (!reduction.empty()) {
     emitReduction(b, op, reduction, sizes, indices);
     kernel::YieldOp::create(b);

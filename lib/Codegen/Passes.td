@@ -61,11 +61,11 @@ def LowerGenericsPass : Pass<"convert-linalg-to-kernel-loops", "mlir::ModuleOp">
   let summary = "Lower linalg.generic on buffers to parallel and sequential loops";
   let description = [{
     Parallel dimensions but the last become one kernel.parallel; the last is the innermost loop, for LLVM to
-    vectorise. Reductions accumulate in registers. Elementwise ops on equal shapes become one flat loop. All
-    buffers are contiguous.
+    vectorise. Reductions accumulate in registers, of results that lie side by side some at once. Elementwise ops on equal
+    shapes become one flat loop. All buffers are contiguous.
   }];
   let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect",
-                           "mlir::memref::MemRefDialect", "mlir::scf::SCFDialect"];
+                           "mlir::memref::MemRefDialect", "mlir::scf::SCFDialect", "mlir::vector::VectorDialect"];
 }
 
 def LowerProductsPass : Pass<"kernel-lower-products", "mlir::ModuleOp"> {
