@@ -147,6 +147,9 @@ struct AttachReport {
   std::vector<std::string> ignored; ///< modules, by --ignore-missing
 };
 
+/// Puts forms with variants ("mine+variant") in the place of words that are variants of a slot's other forms.
+void nameVariants(SlotRequest &slot, mlir::MLIRContext *context);
+
 /// Reads the adapters and binds each of their updates to the graphs of `module`: what is known at build
 /// becomes updates on the edges between parameters and the nodes that read them, the rest sites. An update
 /// without a place is reported in `report.leftOver`, and nothing is changed. Slots get sites wherever the

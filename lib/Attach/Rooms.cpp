@@ -91,6 +91,37 @@ static Status checkForms(const SlotRequest &slot, MLIRContext *context) {
   return Done{};
 }
 
+void adapter::nameVariants(SlotRequest &slot, MLIRContext *context) {
+  FormLibrary &library = FormLibrary::get(context);
+  std::set<std::string> used;
+  std::vector<std::string> named;
+  auto isMeant = [&](const std::string &variant) {
+    return (llvm::is_contained(slot.forms, variant) && !library.has(variant)) ||
+           (variant == "dora" && llvm::is_contained(slot.forms, "lora+dora"));
+  };
+  for (const std::string &form : slot.forms) {
+    std::set<std::string> variants;
+    for (FormOp each : library.all())
+      if (isDefinition(form, context) && each.getSymName().split('.').first == form)
+        for (const forms::Role &role : each.getSignature().roles)
+          if (form != "lora" && isMeant(role.variant))
+            variants.insert(role.variant);
+    used.insert(variants.begin(), variants.end());
+    // Each of them may be there or not, alone or beside the others.
+    std::vector<std::string> names{form};
+    for (const std::string &variant : variants)
+      for (size_t i = 0, count = names.size(); i < count; ++i)
+        names.push_back(names[i] + "+" + variant);
+    llvm::append_range(named, names);
+  }
+  // "dora" was taken for what it makes of LoRA.
+  bool isOthers = used.count("dora") && !llvm::is_contained(slot.forms, "lora");
+  llvm::erase_if(named, [&](const std::string &form) {
+    return used.count(form) > 0 || (isOthers && form == "lora+dora");
+  });
+  slot.forms = std::move(named);
+}
+
 Status adapter::makeRoom(const SlotRequest &slot, AttachPlan &plan, AttachReport &report) {
   if (Status status = checkForms(slot, plan.tables.front()->getModel().getContext()); !status)
     return status;
