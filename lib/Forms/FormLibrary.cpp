@@ -92,13 +92,17 @@ LogicalResult FormLibrary::addText(StringRef text, StringRef name, bool isOwn) {
   sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, name), SMLoc());
   // Verified once helpers are in place: calls to them lead out of the file.
   ParserConfig config(context, /*verifyAfterParse=*/false);
+  // Ops that nobody knows are refused like others that are not allowed, by their names.
+  bool before = context->allowsUnregisteredDialects();
+  context->allowUnregisteredDialects(before || !isOwn);
   OwningOpRef<ModuleOp> parsed = parseSourceFile<ModuleOp>(sources, config);
+  context->allowUnregisteredDialects(before);
   if (!parsed)
     return failure();
   for (Operation &op : llvm::make_early_inc_range(*parsed->getBody())) {
-    auto symbol = dyn_cast<SymbolOpInterface>(op);
     if (!isa<FormOp>(op) && !(isOwn && isa<func::FuncOp>(op)))
       return op.emitOpError("is not an adapter.form; a file of forms holds nothing else");
+    auto symbol = cast<SymbolOpInterface>(op);
     if (module->lookupSymbol(symbol.getNameAttr()))
       return op.emitOpError("defines '") << symbol.getName() << "', which there is already";
     op.remove();

@@ -65,6 +65,8 @@ FILES = {
     ),
     "memory": (holding("%x = memref.alloc() : memref<4xf64>"), ["forms.mlir:3:8", "memref.alloc"]),
     "llvm": (holding("%x = llvm.mlir.constant(1 : i64) : i64"), ["forms.mlir:3:8", "llvm.mlir.constant"]),
+    "unregistered": (holding('%x = "foo.bar"() : () -> f64'), ["'foo.bar'", "is not allowed in a form"]),
+    "unregistered-outside": ('"foo.bar"() : () -> ()', ["'foo.bar'", "holds nothing else"]),
     "parameter": (
         holding('%x = adapter.parameter "base"::"w" : tensor<2x2xf32>'),
         ["adapter.parameter", "is not allowed"],
