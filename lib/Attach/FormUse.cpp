@@ -7,6 +7,7 @@
 #include "lib/Checkpoint/OwnForm.h"
 #include "lib/Forms/FormLibrary.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -315,21 +316,26 @@ checkpoint::Status adapter::placeOwnForm(checkpoint::Adapter &adapter, MLIRConte
   if (!adapter.own)
     return checkpoint::Done{};
   FormLibrary &library = FormLibrary::get(context);
-  std::vector<checkpoint::OwnRole> roles;
-  std::string known, hash;
+  checkpoint::OwnDefinition wanted;
+  std::set<std::string> names;
   for (FormOp form : library.all()) {
     StringRef name = form.getSymName().split('.').first;
-    known += (known.empty() ? "" : ", ") + name.str();
+    names.insert(name.str());
     if (name != adapter.own->form)
       continue;
-    hash = library.hashOf(form);
-    for (const forms::Role &role : form.getSignature().roles)
-      roles.push_back({role.name, role.isShared});
+    wanted.hash = library.hashOf(form);
+    ++wanted.kinds;
+    forms::Signature signature = form.getSignature();
+    for (const forms::Role &role : signature.roles)
+      wanted.roles.push_back({role.name, role.isShared});
+    for (const forms::Scalar &scalar : signature.scalars)
+      wanted.scalars.push_back({scalar.name, scalar.byDefault});
   }
-  if (hash.empty())
+  if (wanted.hash.empty())
     return Error{adapter.path + ": its form '" + adapter.own->form +
-                 "' is not defined; give the definition with --forms FILE. Defined are " + known};
-  return checkpoint::placeOwnForm(adapter, roles, hash);
+                 "' is not defined; give the definition with --forms FILE. Defined are " +
+                 llvm::join(names, ", ")};
+  return checkpoint::placeOwnForm(adapter, wanted);
 }
 
 void adapter::addBiasUpdates(checkpoint::Adapter &adapter, MLIRContext *context) {

@@ -110,6 +110,18 @@ static std::string whyTieUnclear(const Update &update, const ModuleParameter &pa
          "), in nodes that name no module; export with names";
 }
 
+// A user's form without a scalar "scale" has no scale to be set.
+static std::string whyNotScaled(const LoadedAdapter &adapter, const Update &update,
+                                const ModuleParameter &parameter) {
+  FormOp form = adapter.contents.own ? definitionOf(update, parameter) : FormOp();
+  bool isSet = adapter.request->scale != 1 || llvm::is_contained(adapter.request->bound, "scale");
+  if (!form || !isSet || llvm::any_of(form.getSignature().scalars, [](const forms::Scalar &each) {
+        return each.name == "scale";
+      }))
+    return "";
+  return "a scale is asked for, but its form '" + update.form + "' has no scalar 'scale'";
+}
+
 void Planner::placeAt(const Update &given, const Target &target, const std::vector<PartUpdate> *parts) {
   const ModuleParameter &parameter = target.parameter ? *target.parameter : missingBias(*target.biasless);
   Result<std::optional<Update>> flat = flattened(given, parameter);
@@ -132,6 +144,8 @@ void Planner::placeAt(const Update &given, const Target &target, const std::vect
           ", of which it is not known whether it is a part of the module; export with names";
   if (why.empty() && !unchanged)
     why = whyTieUnclear(update, parameter, table);
+  if (why.empty())
+    why = whyNotScaled(*adapter, update, parameter);
   if (why.empty())
     why = whyTaken(update, target);
   if (!why.empty())

@@ -115,17 +115,22 @@ FormWords::FormWords(const SlotRequest &slot, MLIRContext *context) : slot(slot)
   }
 }
 
-// The named forms and the variants that the slot asks for, of other forms where no named one has them.
+// The named forms and the variants that the slot asks for, of other forms where no named one has them. Each may be there or
+// not, alone or beside the others.
 std::vector<std::string> FormWords::withVariants(const std::vector<std::string> &named) const {
+  std::set<std::string> ofNamed;
+  for (const std::string &form : named)
+    if (auto own = variants.find(form); own != variants.end())
+      ofNamed.insert(own->second.begin(), own->second.end());
   std::vector<std::string> result = named;
-  for (const std::string &word : slot.words) {
-    bool isOfNamed = llvm::any_of(named, [&](const std::string &form) {
-      auto own = variants.find(form);
-      return own != variants.end() && own->second.count(word);
-    });
-    for (const auto &[form, own] : variants)
-      if (own.count(word) && (!isOfNamed || llvm::is_contained(named, form)))
-        result.push_back(form + "+" + word);
+  for (const auto &[form, own] : variants) {
+    bool isNamed = llvm::is_contained(named, form);
+    std::vector<std::string> forms{form};
+    for (const std::string &word : std::set<std::string>(slot.words.begin(), slot.words.end()))
+      if (own.count(word) && (isNamed || !ofNamed.count(word)))
+        for (size_t i = 0, count = forms.size(); i < count; ++i)
+          forms.push_back(forms[i] + "+" + word);
+    result.insert(result.end(), forms.begin() + 1, forms.end());
   }
   return result;
 }

@@ -4,6 +4,7 @@
 #include "lib/Checkpoint/OwnForm.h"
 #include "lib/Checkpoint/PeftKeys.h"
 #include "lib/Checkpoint/Text.h"
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -109,7 +110,39 @@ Status readOwnForm(const PeftConfig &config, const std::string &file, const Safe
   return Done{};
 }
 
-static void applyNumbers(const OwnForm &own, const std::string &module, Update &update) {
+// Every scalar that is given is the definition's, and every one that must be is given.
+static Status checkScalars(const Adapter &adapter, const OwnDefinition &definition, const Update &update) {
+  std::set<std::string> known, needed;
+  for (const OwnScalar &each : definition.scalars)
+    known.insert(each.name);
+  // One of another kind of parameter may have a default, or none of that name.
+  for (const OwnScalar &each : definition.scalars) {
+    auto count = [&](bool withDefault) {
+      return std::count_if(definition.scalars.begin(), definition.scalars.end(), [&](const OwnScalar &other) {
+        return other.name == each.name && (!withDefault || other.byDefault);
+      });
+    };
+    if (count(false) == definition.kinds && count(true) == 0)
+      needed.insert(each.name);
+  }
+  for (const auto &[name, value] : update.scalars)
+    if (!known.count(name)) {
+      std::string names;
+      for (const std::string &each : known)
+        names += (names.empty() ? "" : ", ") + each;
+      return Error{adapter.path + ": form '" + update.form + "' has no scalar '" + name +
+                   "'; its scalars are: " + (names.empty() ? "none" : names)};
+    }
+  for (const std::string &name : needed)
+    if (!update.scalars.count(name))
+      return Error{adapter.path + ": form '" + update.form + "' needs the scalar '" + name + "', for '" +
+                   update.module + "'; say it in adapter_config.json under scalars"};
+  return Done{};
+}
+
+static Status applyNumbers(const Adapter &adapter, const OwnDefinition &definition, const std::string &module,
+                           Update &update) {
+  const OwnForm &own = *adapter.own;
   update.scalars = own.scalars;
   update.attributes = own.attributes;
   if (auto more = own.moduleScalars.find(module); more != own.moduleScalars.end())
@@ -118,17 +151,25 @@ static void applyNumbers(const OwnForm &own, const std::string &module, Update &
   if (auto more = own.moduleAttributes.find(module); more != own.moduleAttributes.end())
     for (const auto &[name, value] : more->second)
       update.attributes[name] = value;
+  if (Status status = checkScalars(adapter, definition, update); !status)
+    return status;
+  // The scale stands apart, and so does its default.
+  for (const OwnScalar &each : definition.scalars)
+    if (each.name == "scale" && each.byDefault)
+      update.scale = *each.byDefault;
   if (auto scale = update.scalars.find("scale"); scale != update.scalars.end()) {
     update.scale = scale->second;
     update.scalars.erase(scale);
   }
+  return Done{};
 }
 
-Status placeOwnForm(Adapter &adapter, const std::vector<OwnRole> &roles, const std::string &hash) {
+Status placeOwnForm(Adapter &adapter, const OwnDefinition &definition) {
+  const std::vector<OwnRole> &roles = definition.roles;
   const OwnForm &own = *adapter.own;
-  if (!own.hash.empty() && own.hash != hash)
+  if (!own.hash.empty() && own.hash != definition.hash)
     return Error{adapter.path + ": form_hash is '" + own.hash + "', but the definition of '" + own.form +
-                 "' has the hash '" + hash + "'; the adapter was made for another one"};
+                 "' has the hash '" + definition.hash + "'; the adapter was made for another one"};
   std::map<std::string, Update> updates;
   std::map<std::string, Tensor> shared;
   for (const Tensor &tensor : own.tensors) {
@@ -148,10 +189,9 @@ Status placeOwnForm(Adapter &adapter, const std::vector<OwnRole> &roles, const s
     if (!update.tensors.emplace(found.role->name, tensor).second)
       return Error{own.file + ": tensor '" + tensor.key + "' is there twice"};
   }
-  for (const auto *numbers : {&own.moduleScalars})
-    for (const auto &[module, unused] : *numbers)
-      if (!updates.count(module))
-        return Error{adapter.path + ": modules has '" + module + "', of which there are no tensors"};
+  for (const auto &[module, unused] : own.moduleScalars)
+    if (!updates.count(module))
+      return Error{adapter.path + ": modules has '" + module + "', of which there are no tensors"};
   for (const auto &[module, unused] : own.moduleAttributes)
     if (!updates.count(module))
       return Error{adapter.path + ": modules has '" + module + "', of which there are no tensors"};
@@ -163,7 +203,8 @@ Status placeOwnForm(Adapter &adapter, const std::vector<OwnRole> &roles, const s
     update.form = own.form;
     for (const auto &[role, tensor] : shared)
       update.tensors[role] = tensor;
-    applyNumbers(own, module, update);
+    if (Status status = applyNumbers(adapter, definition, module, update); !status)
+      return status;
     adapter.updates.push_back(std::move(update));
   }
   return Done{};

@@ -16,6 +16,20 @@ struct OwnRole {
   bool isShared = false;
 };
 
+// A number that a definition asks for; without a default it must be given.
+struct OwnScalar {
+  std::string name;
+  std::optional<double> byDefault;
+};
+
+// What the definitions of a name ask for, those for some kinds of parameters included.
+struct OwnDefinition {
+  std::vector<OwnRole> roles;
+  std::vector<OwnScalar> scalars;
+  std::string hash;  // empty: there is none
+  int64_t kinds = 0; // how many definitions have the name
+};
+
 // The folder of such an adapter, as far as it can be read without the definition.
 struct OwnForm {
   std::string form, hash; // `hash` may be empty
@@ -32,8 +46,8 @@ Status readOwnForm(const PeftConfig &config, const std::string &file, const Safe
                    Adapter &adapter);
 
 // Makes the updates of such an adapter from its tensors: keys are base_model.model.<module>.<role>, and
-// base_model.<role> for roles that all modules share. `hash` is the definition's.
-Status placeOwnForm(Adapter &adapter, const std::vector<OwnRole> &roles, const std::string &hash);
+// base_model.<role> for roles that all modules share. Scalars are those of the definition, all that have no default.
+Status placeOwnForm(Adapter &adapter, const OwnDefinition &definition);
 
 } // namespace adapter::checkpoint
 

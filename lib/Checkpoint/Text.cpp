@@ -44,6 +44,11 @@ std::string printable(std::string_view text) {
   return result;
 }
 
+std::string quotable(std::string_view text) {
+  constexpr size_t longest = 80;
+  return text.size() <= longest ? std::string(text) : std::string(text.substr(0, longest)) + " ..";
+}
+
 bool startsWith(std::string_view text, std::string_view start) {
   return text.size() >= start.size() && text.compare(0, start.size(), start) == 0;
 }

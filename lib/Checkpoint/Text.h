@@ -15,6 +15,9 @@ namespace adapter::checkpoint {
 // control characters become blanks, bytes that are no UTF-8 become \xNN.
 std::string printable(std::string_view text);
 
+// A text as messages quote it: not more of it than shows which one it is.
+std::string quotable(std::string_view text);
+
 bool startsWith(std::string_view text, std::string_view start);
 bool endsWith(std::string_view text, std::string_view end);
 

@@ -66,7 +66,7 @@ void FormWriter::begin(StringRef name, ArrayRef<Type> parameters) {
   types.push_back(RankedTensorType::get(symbols.size(), b.getI64Type()));
   function = func::FuncOp::create(b, name, b.getFunctionType(types, {}));
   if (FormOp(use.form).getChecked())
-    function->setAttr(checkedAttribute, b.getUnitAttr());
+    function->setAttr(checkedAttribute, FormOp(use.form).getSymNameAttr());
   b.setInsertionPointToStart(function.addEntryBlock());
 }
 

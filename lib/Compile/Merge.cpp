@@ -27,6 +27,7 @@
 #include "mlir/Dialect/UB/IR/UBOps.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 
 #define DEBUG_TYPE "adapter-merge"
@@ -168,8 +169,12 @@ OwningOpRef<ModuleOp> MergePass::outline(const Slice &slice, MaterializeOp op) {
     if (auto apply = dyn_cast<ApplyOp>(each); apply && !module->lookupSymbol(apply.getFormAttr()))
       builder.clone(*SymbolTable::lookupNearestSymbolFrom(apply, apply.getFormAttr()));
   auto function = func::FuncOp::create(builder, loc, functionName, builder.getFunctionType(types, result));
-  if (llvm::any_of(module->getOps<FormOp>(), [](FormOp form) { return form.getChecked(); }))
-    function->setAttr(checkedAttribute, builder.getUnitAttr());
+  SmallVector<StringRef> checked;
+  for (auto form : module->getOps<FormOp>())
+    if (form.getChecked())
+      checked.push_back(form.getSymName());
+  if (!checked.empty())
+    function->setAttr(checkedAttribute, builder.getStringAttr(llvm::join(checked, "' or '")));
   // Parameters are mapped files, and the base is compared with what becomes of it.
   for (unsigned i = 0; i < types.size(); ++i)
     function.setArgAttr(i, "bufferization.writable", BoolAttr::get(&getContext(), false));

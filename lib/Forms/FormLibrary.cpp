@@ -5,6 +5,7 @@
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Forms/EmbeddedForms.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
@@ -49,7 +50,7 @@ static LogicalResult inlineCalls(FormOp form, ModuleOp helpers) {
 // What bodies of users may do: compute on tensors. Loops that may not end, memory, and code of other kinds are not
 // among it.
 static LogicalResult verifyAllowed(FormOp form) {
-  WalkResult result = form.getBody().walk([&](Operation *op) {
+  WalkResult result = form.getBody().walk<WalkOrder::PreOrder>([&](Operation *op) {
     StringRef dialect = op->getName().getDialectNamespace(), name = op->getName().getStringRef();
     bool isAllowed = dialect == "adapter" || dialect == "arith" || dialect == "math" || dialect == "linalg" ||
                      dialect == "tensor" || name == "scf.for" || name == "scf.if" || name == "scf.yield" ||
@@ -59,6 +60,10 @@ static LogicalResult verifyAllowed(FormOp form) {
       isAllowed =
           isa<MapOpInterface, UpdateOpInterface, SymbolOp, WeightOp, BiasOp, IfGivenOp, YieldOp>(op) &&
           !isa<ApplyOp, SelectOp>(op);
+    if (auto loop = dyn_cast<scf::ForOp>(op); loop && !loop.getLowerBound().getType().isIndex()) {
+      op->emitOpError("counts by ") << loop.getLowerBound().getType() << "; loops in a form count by index";
+      return WalkResult::interrupt();
+    }
     if (isAllowed)
       return WalkResult::advance();
     op->emitOpError(
@@ -87,13 +92,17 @@ LogicalResult FormLibrary::addText(StringRef text, StringRef name, bool isOwn) {
   sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, name), SMLoc());
   // Verified once helpers are in place: calls to them lead out of the file.
   ParserConfig config(context, /*verifyAfterParse=*/false);
+  // Ops that nobody knows are refused like others that are not allowed, by their names.
+  bool before = context->allowsUnregisteredDialects();
+  context->allowUnregisteredDialects(before || !isOwn);
   OwningOpRef<ModuleOp> parsed = parseSourceFile<ModuleOp>(sources, config);
+  context->allowUnregisteredDialects(before);
   if (!parsed)
     return failure();
   for (Operation &op : llvm::make_early_inc_range(*parsed->getBody())) {
-    auto symbol = dyn_cast<SymbolOpInterface>(op);
     if (!isa<FormOp>(op) && !(isOwn && isa<func::FuncOp>(op)))
       return op.emitOpError("is not an adapter.form; a file of forms holds nothing else");
+    auto symbol = cast<SymbolOpInterface>(op);
     if (module->lookupSymbol(symbol.getNameAttr()))
       return op.emitOpError("defines '") << symbol.getName() << "', which there is already";
     op.remove();

@@ -168,9 +168,6 @@ static void warnOfMerged(ArrayRef<Merged> merged, const AttachReport &report, co
 // Binds the adapters. Nothing where compilation goes on, else the exit code.
 static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &line, const Console &console) {
   AttachReport report;
-  for (const std::string &file : line.forms)
-    if (failed(FormLibrary::get(module.getContext()).addFile(file)))
-      return inputAtFault;
   std::vector<Merged> merged = mergedInto(module);
   if (Status status =
           attachAdapters(module, line.adapters.adapters, line.adapters.slots, line.attach, report);
@@ -281,6 +278,9 @@ ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &re
   Result<OwningOpRef<ModuleOp>> module = readInputs(&context, *inputs);
   if (!module)
     return module.error().message.empty() ? inputAtFault : console.fail(inputAtFault, module.error().message);
+  for (const std::string &file : line.forms)
+    if (failed(FormLibrary::get(&context).addFile(file)))
+      return inputAtFault;
   console.step("attaching", 0, 0);
   if (line.hasAdapters() && !line.endsBefore("attach"))
     if (std::optional<ExitCode> code = runAttach(**module, line, console))

@@ -9,7 +9,7 @@
 using namespace mlir;
 using namespace adapter;
 
-static void fillRole(RoleAttr attr, artifact::FormRole &role) {
+static void fillRole(RoleAttr attr, const forms::Role &known, artifact::FormRole &role) {
   auto text = [](StringAttr text) { return text ? text.str() : std::string(); };
   role.set_name(attr.getName().str());
   role.set_dims(attr.getDims().str());
@@ -18,6 +18,7 @@ static void fillRole(RoleAttr attr, artifact::FormRole &role) {
   role.set_optional(attr.getOptional());
   role.set_variant(text(attr.getVariant()));
   role.set_shared(attr.getShared());
+  role.set_permutation(known.isPermutation);
 }
 
 static void fill(FormOp form, artifact::FormDefinition &row) {
@@ -28,8 +29,9 @@ static void fill(FormOp form, artifact::FormDefinition &row) {
   row.set_name(form.getSymName().str());
   for (auto kind : form.getKinds().getAsRange<SiteKindAttr>())
     row.add_kinds(stringifySiteKind(kind.getValue()).str());
-  for (auto attr : form.getRoles().getAsRange<RoleAttr>())
-    fillRole(attr, *row.add_roles());
+  forms::Signature signature = form.getSignature();
+  for (auto [attr, known] : llvm::zip(form.getRoles().getAsRange<RoleAttr>(), signature.roles))
+    fillRole(attr, known, *row.add_roles());
   for (auto attr : form.getScalars().getAsRange<ScalarAttr>()) {
     artifact::FormScalar &scalar = *row.add_scalars();
     scalar.set_name(attr.getName().str());

@@ -5,6 +5,7 @@
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/OwnForm.h"
 #include <algorithm>
+#include <set>
 
 namespace adapter::runtime {
 
@@ -25,6 +26,7 @@ static Status readRoles(const artifact::FormDefinition &definition, forms::Signa
     role->isOptional = each.optional();
     role->variant = each.variant();
     role->isShared = each.shared();
+    role->isPermutation = each.permutation();
     signature.roles.push_back(std::move(*role));
   }
   return Done{};
@@ -128,21 +130,28 @@ Result<std::string> variantOf(const artifact::FormDefinition &definition, const 
 Status placeOwnForm(const artifact::Manifest &manifest, checkpoint::Adapter &adapter) {
   if (!adapter.own)
     return Done{};
-  std::vector<checkpoint::OwnRole> roles;
-  std::string known, hash;
+  checkpoint::OwnDefinition wanted;
+  std::set<std::string> names;
   for (const artifact::FormDefinition &form : manifest.forms()) {
     std::string name = form.name().substr(0, form.name().find('.'));
-    known += (known.empty() ? "" : ", ") + name;
+    names.insert(name);
     if (name != adapter.own->form)
       continue;
-    hash = form.hash();
+    wanted.hash = form.hash();
+    ++wanted.kinds;
     for (const artifact::FormRole &role : form.roles())
-      roles.push_back({role.name(), role.shared()});
+      wanted.roles.push_back({role.name(), role.shared()});
+    for (const artifact::FormScalar &scalar : form.scalars())
+      wanted.scalars.push_back(
+          {scalar.name(), scalar.has_by_default() ? std::optional(scalar.by_default()) : std::nullopt});
   }
-  if (hash.empty())
+  std::string known;
+  for (const std::string &name : names)
+    known += (known.empty() ? "" : ", ") + name;
+  if (wanted.hash.empty())
     return Error{adapter.path + ": its form '" + adapter.own->form +
                  "' is not in this artifact; it has: " + (known.empty() ? "none" : known)};
-  return checkpoint::placeOwnForm(adapter, roles, hash);
+  return checkpoint::placeOwnForm(adapter, wanted);
 }
 
 void addBiasUpdates(const artifact::Manifest &manifest, checkpoint::Adapter &adapter) {

@@ -4,6 +4,7 @@
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/LowRank.h"
 #include "lib/Signature/Signature.h"
+#include <algorithm>
 #include <cstring>
 
 namespace adapter::forms {
@@ -82,6 +83,17 @@ static Status checkIndices(const Role &role, const Tensor &tensor, const Place &
   return Done{};
 }
 
+// What is not within its limits is found where it is used.
+static Status checkPermutation(const Tensor &tensor) {
+  std::vector<int64_t> order(numbersOf(tensor), numbersOf(tensor) + tensor.elements());
+  std::sort(order.begin(), order.end());
+  auto twice = std::adjacent_find(order.begin(), order.end());
+  if (twice != order.end())
+    return Error{"tensor '" + tensor.key + "' is no permutation: it names element " + std::to_string(*twice) +
+                 " twice"};
+  return Done{};
+}
+
 // Places in a convolution's weight as those of (output, column).
 static Tensor inTwoAxes(const Tensor &places, const Place &place) {
   Shape axes = place.stored();
@@ -119,6 +131,9 @@ Result<Tensor> withinLimits(const Role &role, const Place &place, const Symbols 
     return numbers.error();
   if (Status status = checkIndices(role, *numbers, place, symbols); !status)
     return status.error();
+  if (role.isPermutation)
+    if (Status status = checkPermutation(*numbers); !status)
+      return status.error();
   bool isInAxes =
       role.layout == RoleLayout::Coordinates && place.kind == "convolution" && numbers->shape[0] != 2;
   return isInAxes ? inTwoAxes(*numbers, place) : *numbers;

@@ -8,6 +8,7 @@
 namespace adapter::forms {
 
 using checkpoint::Error;
+using checkpoint::quotable;
 
 static std::string_view trimmed(std::string_view text) {
   while (!text.empty() && text.front() == ' ')
@@ -48,7 +49,7 @@ static Result<Dims::Size> parseSize(std::string_view text) {
   for (std::string_view part : split(text, '|')) {
     Result<Expression> expression = Expression::parse(part);
     if (!expression)
-      return Error{"'" + std::string(part) + "' " + expression.error().message};
+      return Error{"'" + quotable(part) + "' " + expression.error().message};
     size.expressions.push_back(std::move(*expression));
   }
   return size;
@@ -62,15 +63,15 @@ Result<Dims> Dims::parse(std::string_view text) {
     for (std::string_view part : split(alternative, ',')) {
       Result<Size> size = parseSize(part);
       if (!size)
-        return Error{"of the sizes '" + dims.source + "', " + size.error().message};
+        return Error{"of the sizes '" + quotable(dims.source) + "', " + size.error().message};
       list.push_back(std::move(*size));
     }
     auto isMany = [](const Size &size) { return size.kind == Size::Ones || size.kind == Size::Rest; };
     if (std::count_if(list.begin(), list.end(), isMany) > 1)
-      return Error{"the sizes '" + dims.source + "' have two that take any number of axes"};
+      return Error{"the sizes '" + quotable(dims.source) + "' have two that take any number of axes"};
     auto hasChoice = [](const Size &size) { return size.expressions.size() > 1; };
     if (std::count_if(list.begin(), list.end(), hasChoice) > 1)
-      return Error{"the sizes '" + dims.source + "' have two sizes with a choice ('|')"};
+      return Error{"the sizes '" + quotable(dims.source) + "' have two sizes with a choice ('|')"};
     dims.lists.push_back(std::move(list));
   }
   return dims;
@@ -114,11 +115,11 @@ Result<std::vector<std::set<std::string>>> parseChoice(std::string_view text) {
     std::set<std::string> group;
     for (std::string_view name : split(part, ','))
       if (name.empty() || !group.insert(std::string(name)).second)
-        return Error{"'" + std::string(text) + "' is not a choice, like \"w | w_a, w_b\""};
+        return Error{"'" + quotable(text) + "' is not a choice, like \"w | w_a, w_b\""};
     groups.push_back(std::move(group));
   }
   if (groups.size() < 2)
-    return Error{"'" + std::string(text) + "' leaves no choice, like \"w | w_a, w_b\" does"};
+    return Error{"'" + quotable(text) + "' leaves no choice, like \"w | w_a, w_b\" does"};
   return groups;
 }
 
@@ -126,10 +127,10 @@ Result<Definition> Definition::parse(std::string_view text) {
   size_t at = text.find('=');
   std::string_view name = trimmed(text.substr(0, at));
   if (at == std::string_view::npos || !isSymbolName(name))
-    return Error{"'" + std::string(text) + "' is not a definition, like \"b = cols / blocks\""};
+    return Error{"'" + quotable(text) + "' is not a definition, like \"b = cols / blocks\""};
   Result<Expression> value = Expression::parse(trimmed(text.substr(at + 1)));
   if (!value)
-    return Error{"'" + std::string(text) + "' " + value.error().message};
+    return Error{"'" + quotable(text) + "' " + value.error().message};
   return Definition{std::string(name), std::move(*value)};
 }
 

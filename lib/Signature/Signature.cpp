@@ -2,12 +2,15 @@
 //
 // Places, and whether a signature is consistent in itself.
 #include "lib/Signature/Signature.h"
+#include "lib/Checkpoint/Text.h"
 #include <algorithm>
+#include <cmath>
 
 namespace adapter::forms {
 
 using checkpoint::Done;
 using checkpoint::Error;
+using checkpoint::quotable;
 
 int64_t Place::columns() const {
   int64_t columns = in / std::max<int64_t>(groups, 1);
@@ -159,12 +162,20 @@ Status SymbolCheck::run() {
   if (signature.kinds.empty())
     return Error{"acts on no kind of parameter"};
   std::set<std::string> names;
-  for (const Role &role : signature.roles)
+  for (const Role &role : signature.roles) {
+    if (role.name.empty() || role.name.find_first_of(" \t\n,;:+|()/\\\"'") != std::string::npos)
+      return Error{"has a role '" + quotable(role.name) + "', which is not a name of tensors in a file"};
     if (!names.insert(role.name).second)
       return Error{"says the role '" + role.name + "' twice"};
-  for (const Scalar &scalar : signature.scalars)
+  }
+  for (const Scalar &scalar : signature.scalars) {
+    if (scalar.name.empty())
+      return Error{"has a scalar without a name"};
     if (!names.insert(scalar.name).second)
       return Error{"says the scalar '" + scalar.name + "' twice, or as a role too"};
+    if (scalar.byDefault && !std::isfinite(*scalar.byDefault))
+      return Error{"the scalar '" + scalar.name + "' has a default that is not a finite number"};
+  }
   for (const IntegerAttribute &attribute : signature.attributes)
     if (Status status = declare("the attribute", attribute.name); !status)
       return status;
@@ -181,11 +192,20 @@ Status SymbolCheck::run() {
     if (Status status = declare("the definition of", name); !status)
       return status;
   bindFreeSymbols();
-  for (const Definition &definition : signature.definitions)
-    if (Status status =
-            requireKnown("the definition of '" + definition.symbol + "'", definition.value.reads());
-        !status)
+  std::set<std::string> later = defined;
+  for (const Definition &definition : signature.definitions) {
+    std::string what = "the definition of '" + definition.symbol + "'";
+    if (Status status = requireKnown(what, definition.value.reads()); !status)
       return status;
+    for (const std::string &name : definition.value.reads())
+      if (later.count(name))
+        return Error{what + " reads '" + name + "', which is " +
+                     (name == definition.symbol ? "itself" : "defined behind it")};
+    later.erase(definition.symbol);
+  }
+  for (const std::string &name : signature.sliceable)
+    if (!known.count(name))
+      return Error{"says that '" + quotable(name) + "' is sliceable, which nothing binds"};
   for (const Role &role : signature.roles) {
     if (Status status = requireKnown("the role '" + role.name + "'", role.dims.reads()); !status)
       return status;

@@ -50,7 +50,8 @@ struct Role {
   RoleLayout layout = RoleLayout::Plain;
   Dims dims; ///< of plain tensors
   bool isIndex = false;
-  std::string indexOf; ///< of plain indices: the size that they are less than; distinct and ascending
+  std::string indexOf;        ///< of plain indices: the size that they are less than; distinct and ascending
+  bool isPermutation = false; ///< indices that name each element once, as the body's use of them asks for
   bool isOptional = false;
   std::string variant;   ///< what a form's name has behind a "+" where the tensor is given
   bool isShared = false; ///< one tensor for all modules of an adapter

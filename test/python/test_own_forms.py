@@ -159,10 +159,6 @@ def test_printed_text_is_the_same_form(tmp_path, name):
     assert all(np.array_equal(made[0][module], made[1][module]) for module in MODULES)
 
 
-def broken(reason):
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 VARIANT = FORMS["measured"].text.replace("optional", 'optional "length"')
 
 
@@ -182,8 +178,65 @@ def test_indices_of_another_name(world, tmp_path, kind, time):
     check(got, world.model.outputs("reordered", tensors), world.plain)
 
 
-@broken("a slot knows no variants but dora")
-def test_slot_for_a_variant(world, tmp_path):
+@pytest.mark.parametrize("words", ["measured+length", "lora+length+measured+dora"])
+def test_slot_for_a_variant(world, tmp_path, words):
+    """Adapters with the variant's tensor and without it."""
     (tmp_path / "forms.mlir").write_text(VARIANT)
-    words = ["--forms", tmp_path / "forms.mlir", "--adapter-slot=s:measured+length@row"]
-    product.opt(world.model.path, *words, "-o", tmp_path / "x.adapt")
+    options = ["--forms", tmp_path / "forms.mlir", f"--adapter-slot=s:{words}@row"]
+    product.opt(world.model.path, *options, "-o", tmp_path / "x.adapt")
+    tensors = {module: {"V": t["V"]} for module, t in world.model.draw("measured").items()}
+    with ao.Model(tmp_path / "x.adapt") as model:
+        model.load_adapter("with", world.folders["measured", 1])
+        model.load_adapter("without", own_forms.save(tmp_path / "x", "measured", tensors))
+        got = model(world.feed, adapters=["with", "without"] * (ROWS // 2))
+    check(got, world.wanted["measured", 1], world.plain, slice(0, None, 2))
+    x = world.feed["x"].astype(np.float64)
+    added = {f"y_{name}": world.plain[f"y_{name}"] + x @ t["V"].T for name, t in tensors.items()}
+    wanted = {key: value.astype(np.float32) for key, value in added.items()}
+    check(got, wanted, world.plain, slice(1, None, 2))
+
+
+def test_default_of_the_scale(world, tmp_path):
+    """It counts where the adapter says none."""
+    (tmp_path / "forms.mlir").write_text(FORMS["product"].text.replace('"scale" = 1.0', '"scale" = 0.5'))
+    words = ["--forms", tmp_path / "forms.mlir", "--adapter", f"x={world.folders['product', 1]}"]
+    product.opt(world.model.path, *words, "-o", tmp_path / "x.onnx")
+    got = onnxruntime.InferenceSession(tmp_path / "x.onnx").run(list(world.plain), world.feed)
+    for y, (key, plain) in zip(got, world.plain.items(), strict=True):
+        half = plain + np.float32(0.5) * (world.wanted["product", 1][key] - plain)
+        assert_agrees(y, half, plain)
+
+
+def test_ops_of_forms_within_loops(world, tmp_path):
+    """A symbol, the weight and a choice in a loop's body."""
+    text = FORMS["measured"].text
+    start = text.index("%a = adapter.matrix")
+    body = """%c0 = arith.constant 0 : index
+          %c1 = arith.constant 1 : index
+          %c3 = arith.constant 3 : index
+          %one = arith.constant 1 : index
+          %t = scf.for %i = %c0 to %c3 step %c1 iter_args(%x = %V) -> tensor<?x?xf64> {
+            %out = adapter.symbol "out"
+            %w = adapter.weight : tensor<?x?xf64>
+            %y = arith.addf %x, %w : tensor<?x?xf64>
+            %z = adapter.if_given %m : tensor<?xf64> -> tensor<?x?xf64> {
+              adapter.yield %y : tensor<?x?xf64>
+            } else {
+              adapter.yield %x : tensor<?x?xf64>
+            }
+            scf.yield %z : tensor<?x?xf64>
+          }
+          %a = adapter.matrix %t : tensor<?x?xf64>
+          %u = adapter.add %a
+          adapter.yield %u : !adapter.update<tensor<?x?xf64>>
+        }"""
+    (tmp_path / "forms.mlir").write_text(text[:start] + body)
+    words = ["--forms", tmp_path / "forms.mlir", "--adapter", f"x={world.folders['measured', 1]}"]
+    product.opt(world.model.path, *words, "-o", tmp_path / "x.onnx")
+    weights = merged_weights(tmp_path / "x.onnx")
+    from safetensors.numpy import load_file
+
+    tensors = load_file(world.folders["measured", 1] / "adapter_model.safetensors")
+    for name in MODULES:
+        wanted = 4 * world.model.weights[name] + tensors[f"base_model.model.{name}.V"]
+        assert_agrees(weights[name], wanted, world.model.weights[name])

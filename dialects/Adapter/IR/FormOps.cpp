@@ -2,6 +2,7 @@
 //
 // adapter.form: its verification and its signature.
 #include "dialects/Adapter/IR/AdapterOps.h"
+#include "lib/Checkpoint/Text.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
@@ -33,6 +34,9 @@ static FailureOr<forms::Signature> readSignature(FormOp op) {
     FailureOr<forms::Role> role = readRole(op, attr);
     if (failed(role))
       return failure();
+    BlockArgument argument = op.getBody().empty() ? BlockArgument() : op.getRoleArgument(attr.getName());
+    role->isPermutation =
+        argument && llvm::any_of(argument.getUsers(), [](Operation *user) { return isa<PermuteOp>(user); });
     signature.roles.push_back(std::move(*role));
   }
   for (auto attr : op.getScalars().getAsRange<ScalarAttr>())
@@ -52,7 +56,7 @@ static FailureOr<forms::Signature> readSignature(FormOp op) {
   for (auto text : op.getRequirements().getAsRange<StringAttr>()) {
     checkpoint::Result<forms::Expression> requirement = forms::Expression::parse(text.str());
     if (!requirement)
-      return op.emitOpError("'") << text.getValue() << "' " << requirement.error().message;
+      return op.emitOpError("'") << checkpoint::quotable(text.str()) << "' " << requirement.error().message;
     signature.requirements.push_back(std::move(*requirement));
   }
   for (auto text : op.getChoices().getAsRange<StringAttr>()) {
@@ -70,7 +74,7 @@ forms::Signature FormOp::getSignature() { return std::move(*readSignature(*this)
 
 BlockArgument FormOp::getRoleArgument(StringRef role) {
   for (auto [i, attr] : llvm::enumerate(getRoles().getAsRange<RoleAttr>()))
-    if (attr.getName() == role)
+    if (attr.getName() == role && i < getBody().getNumArguments())
       return getBody().getArgument(i);
   return {};
 }
@@ -154,6 +158,45 @@ static LogicalResult verifySymbols(FormOp op, const forms::Signature &signature)
   return failure(result.wasInterrupted());
 }
 
+// Maps and updates are no values that code could choose or carry: what they are is read off the body.
+static LogicalResult verifyStructure(FormOp form) {
+  WalkResult result = form.getBody().walk<WalkOrder::PreOrder>([&](Operation *op) {
+    auto isStructure = [](Type type) { return isa<MapType, UpdateType>(type); };
+    bool carries =
+        llvm::any_of(op->getOperandTypes(), isStructure) || llvm::any_of(op->getResultTypes(), isStructure);
+    if (!carries || isa<AdapterDialect>(op->getDialect()))
+      return WalkResult::advance();
+    op->emitOpError(
+        "carries a map or an update, which loops and branches cannot do; carry tensors and make the map "
+        "behind it, or choose by adapter.if_given");
+    return WalkResult::interrupt();
+  });
+  return failure(result.wasInterrupted());
+}
+
+// The bias is known where a bias is made; at the weight it is not.
+static LogicalResult verifyBiasIsBeside(FormOp form) {
+  SmallVector<Value> work{form.getBody().front().getTerminator()->getOperand(0)};
+  llvm::DenseSet<Operation *> seen;
+  while (!work.empty()) {
+    Operation *op = work.pop_back_val().getDefiningOp();
+    if (!op || !seen.insert(op).second)
+      continue;
+    WalkResult result = op->walk([&](Operation *inner) {
+      if (isa<BiasOp>(inner)) {
+        inner->emitOpError(
+            "is read by what the form makes of the weight; the new bias alone may depend on the bias");
+        return WalkResult::interrupt();
+      }
+      llvm::append_range(work, inner->getOperands());
+      return WalkResult::advance();
+    });
+    if (result.wasInterrupted())
+      return failure();
+  }
+  return success();
+}
+
 LogicalResult FormOp::verifyRegions() {
   FailureOr<forms::Signature> signature = readSignature(*this);
   if (failed(signature) || failed(verifySymbols(*this, *signature)))
@@ -179,7 +222,7 @@ LogicalResult FormOp::verifyRegions() {
   if (end.getNumOperands() > 1 && (!bias || bias.getRank() != 1 || !bias.getElementType().isF64()))
     return end.emitOpError("yields a bias of type ")
            << end.getOperand(1).getType() << "; expected tensor<?xf64>";
-  return success();
+  return failure(failed(verifyStructure(*this)) || failed(verifyBiasIsBeside(*this)));
 }
 
 LogicalResult adapter::verifyInForm(Operation *op) {

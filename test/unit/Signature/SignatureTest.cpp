@@ -115,6 +115,12 @@ TEST(Signature, Verifies) {
   form = oft();
   form.attributes.push_back({"out", 1});
   EXPECT_FALSE(form.verify());
+  form = oft();
+  form.definitions = {*Definition::parse("k = l + 1"), *Definition::parse("l = out")};
+  EXPECT_NE(form.verify().error().message.find("defined behind it"), std::string::npos);
+  form = oft();
+  form.sliceable = {"unknown"};
+  EXPECT_FALSE(form.verify());
   EXPECT_FALSE(Dims::parse("a | b, c | d"));
   EXPECT_FALSE(Dims::parse("1.., 1.."));
   EXPECT_FALSE(Definition::parse("b + 1"));
