@@ -152,11 +152,12 @@ std::string adapter::whyUnfit(const Update &update, const ModuleParameter &param
   return whyOtherCount(update, traits, parameter);
 }
 
-// Room costs each call: there is none where few adapters would use it and nobody asked for it.
-static bool isWorthRoom(const FormTraits &traits, const ModuleParameter &parameter) {
-  if (traits.elements.empty() || traits.replaces)
+// Room costs each call: there is none where few adapters would use it and nobody asked for it. Of forms for vectors and
+// matrices alike, checkpoints add whole values to biases only, and change elements of matrices.
+static bool isWorthRoom(FormOp form, const FormTraits &traits, const ModuleParameter &parameter) {
+  bool isForBoth = form.getKinds().size() > 1 && form.getSignature().actsOn("vector");
+  if (!isForBoth || traits.elements.empty() || traits.replaces)
     return true;
-  // Checkpoints add whole values to biases only, and change elements of matrices.
   bool isVector = parameter.kind == SiteKind::Vector;
   return traits.isWhole() ? isVector && parameter.parameter == "bias" : !isVector;
 }
@@ -166,5 +167,6 @@ bool adapter::hasRoom(StringRef form, const ModuleParameter &parameter) {
   if (!definition || (parameter.kind == SiteKind::Convolution && parameter.grouped()))
     return false;
   FormTraits traits = traitsAt(form, parameter);
-  return whyUncertain(traits, "", parameter, parameter.evidence).empty() && isWorthRoom(traits, parameter);
+  return whyUncertain(traits, "", parameter, parameter.evidence).empty() &&
+         isWorthRoom(definition, traits, parameter);
 }

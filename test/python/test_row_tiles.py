@@ -43,12 +43,13 @@ def folder_of(where, name, rng):
 
 @pytest.fixture(scope="module", params=["alone", "in a concatenation"])
 def linear(request, tmp_path_factory):
-    """The loaded model, its input and what each adapter makes of it, by name; None is the base. In a concatenation the
-    product's rows lie apart."""
+    """The loaded model, its input and what each adapter makes of it, by name; None is the base. In a
+    concatenation the product's rows lie apart."""
     where, rng = tmp_path_factory.mktemp("tiles"), np.random.default_rng(5)
     weight = rng.standard_normal((INPUTS, OUTPUTS)).astype(np.float32)
     bias = rng.standard_normal(OUTPUTS).astype(np.float32)
     is_alone = request.param == "alone"
+    width = OUTPUTS if is_alone else OUTPUTS + INPUTS
     made = "y" if is_alone else "made"
     nodes = [helper.make_node("Gemm", ["x", "proj.weight", "proj.bias"], [made], name="/proj/Gemm")]
     if not is_alone:
@@ -57,7 +58,7 @@ def linear(request, tmp_path_factory):
         nodes,
         "linear",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", INPUTS])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", OUTPUTS if is_alone else OUTPUTS + INPUTS])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", width])],
         [numpy_helper.from_array(weight, "proj.weight"), numpy_helper.from_array(bias, "proj.bias")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
