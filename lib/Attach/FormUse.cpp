@@ -51,7 +51,13 @@ FormOp adapter::definitionOf(const Update &update, const ModuleParameter &parame
 }
 
 FormTraits adapter::traitsOf(const Update &update, const ModuleParameter &parameter) {
-  return traitsOf(definitionOf(update, parameter), rolesOf(update));
+  FormTraits traits = traitsWith(definitionOf(update, parameter), rolesOf(update));
+  if (!update.ofBias)
+    return traits;
+  // The others are of what the form makes of the weight.
+  FormTraits ofBias;
+  ofBias.scales = traits.scales;
+  return ofBias;
 }
 
 std::set<std::string> adapter::rolesOf(const Update &update) {
@@ -198,7 +204,7 @@ FormOp adapter::definitionAt(StringRef form, const ModuleParameter &parameter) {
   FormLibrary &library = FormLibrary::get(context);
   FormOp own = library.find(name, stringifySiteKind(parameter.kind));
   // A bias that the graph lacks has room for what is made beside the weight alone.
-  bool isThere = own && (parameter.value || traitsOf(own, {}).isWhole());
+  bool isThere = own && (parameter.value || traitsOf(own).isWhole());
   if (isThere && own.getSignature().actsOn(stringifySiteKind(parameter.kind).str()))
     return own;
   FormOp beside = library.find(name, "linear");
@@ -206,19 +212,8 @@ FormOp adapter::definitionAt(StringRef form, const ModuleParameter &parameter) {
   return makes && (parameter.value || !beside.keepsNoBias()) ? beside : FormOp();
 }
 
-bool adapter::isDefinition(StringRef form, MLIRContext *context) {
-  return FormLibrary::get(context).has(splitName(form).first);
-}
-
 FormTraits adapter::traitsAt(StringRef form, const ModuleParameter &parameter) {
-  FormOp definition = definitionAt(form, parameter);
-  if (!definition)
-    return {};
-  std::set<std::string> variants = splitName(form).second, roles;
-  for (const forms::Role &role : definition.getSignature().roles)
-    if (!role.isOptional || variants.count(role.variant))
-      roles.insert(role.name);
-  return traitsOf(definition, roles);
+  return traitsOf(definitionAt(form, parameter), splitName(form).second);
 }
 
 std::string adapter::labelOf(const Update &update, const ModuleParameter &parameter) {
@@ -264,9 +259,7 @@ Update adapter::delivered(const Update &update, const ModuleParameter &weight) {
 bool adapter::biasReadsWeight(FormOp form, const Update &update) {
   std::set<std::string> roles = rolesOf(update);
   return form.makesBias() &&
-         llvm::any_of(opsBehind(form, form.getBody().front().getTerminator()->getOperand(1),
-                                [&](StringRef role) { return roles.count(role.str()) > 0; }),
-                      [](Operation *op) { return isa<WeightOp>(op); });
+         readsWeight(form, /*result=*/1, [&](StringRef role) { return roles.count(role.str()) > 0; });
 }
 
 Result<std::optional<Update>> adapter::flattened(const Update &update, const ModuleParameter &parameter) {
@@ -319,7 +312,7 @@ checkpoint::Status adapter::placeOwnForm(checkpoint::Adapter &adapter, MLIRConte
   checkpoint::OwnDefinition wanted;
   std::set<std::string> names;
   for (FormOp form : library.all()) {
-    StringRef name = form.getSymName().split('.').first;
+    StringRef name = methodOf(form);
     names.insert(name.str());
     if (name != adapter.own->form)
       continue;

@@ -48,13 +48,11 @@ std::vector<std::string> labelsOf(llvm::StringRef form, const ModuleParameter &p
 FormOp definitionAt(llvm::StringRef form, const ModuleParameter &parameter);
 /// What is known of it with the tensors of the variants that `form` names.
 FormTraits traitsAt(llvm::StringRef form, const ModuleParameter &parameter);
-/// Whether a form is a definition.
-bool isDefinition(llvm::StringRef form, mlir::MLIRContext *context);
 /// The update with its tensors in the dimensions that a form's body wants; `weight` is what it acts on or beside.
 checkpoint::Update delivered(const checkpoint::Update &update, const ModuleParameter &weight);
 
-/// Coordinates in a vector that has several dimensions in the graph, as coordinates in all of it; the update itself where
-/// it has none.
+/// Coordinates in a vector that has several dimensions in the graph, as indices into its elements in
+/// order; nothing where they are that already.
 checkpoint::Result<std::optional<checkpoint::Update>> flattened(const checkpoint::Update &update,
                                                                 const ModuleParameter &parameter);
 

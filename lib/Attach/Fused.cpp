@@ -17,7 +17,7 @@ using checkpoint::Update;
 
 int64_t adapter::outputsOf(const Update &update, const ModuleParameter &parameter) {
   FormTraits traits = traitsOf(update, parameter);
-  // Of a mixture B stands below one another as that of one.
+  // A mixture has the factors B of its experts in one tensor.
   std::string role = traits.isFactors() ? traits.outer : traits.elements.empty() ? "B" : traits.elements;
   auto tensor = update.tensors.find(role);
   if (tensor == update.tensors.end())

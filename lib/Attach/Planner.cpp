@@ -113,11 +113,8 @@ static std::string whyTieUnclear(const Update &update, const ModuleParameter &pa
 // A user's form without a scalar "scale" has no scale to be set.
 static std::string whyNotScaled(const LoadedAdapter &adapter, const Update &update,
                                 const ModuleParameter &parameter) {
-  FormOp form = adapter.contents.own ? definitionOf(update, parameter) : FormOp();
   bool isSet = adapter.request->scale != 1 || llvm::is_contained(adapter.request->bound, "scale");
-  if (!form || !isSet || llvm::any_of(form.getSignature().scalars, [](const forms::Scalar &each) {
-        return each.name == "scale";
-      }))
+  if (!adapter.contents.own || !isSet || traitsOf(update, parameter).scales)
     return "";
   return "a scale is asked for, but its form '" + update.form + "' has no scalar 'scale'";
 }
@@ -154,8 +151,7 @@ void Planner::placeAt(const Update &given, const Target &target, const std::vect
     PlannedParameter &entry = plan.planned(target.parameter, target.biasless);
     if (entry.updates.empty() && target.parameter)
       entry.tied = tiedWeights(*entry.table, *target.parameter);
-    bool isDefined = isDefinition(update.form, entry.table->getModel().getContext());
-    entry.updates.push_back({adapter, &update, isDefined ? labelOf(update, parameter) : ""});
+    entry.updates.push_back({adapter, &update, labelOf(update, parameter)});
   }
   reportAt(update, target, unchanged, parts);
 }

@@ -101,16 +101,12 @@ static constexpr const char *tableWord = "embedding";
 
 FormWords::FormWords(const SlotRequest &slot, MLIRContext *context) : slot(slot) {
   for (FormOp form : FormLibrary::get(context).all()) {
-    std::string name = form.getSymName().split('.').first.str();
+    std::string name = methodOf(form).str();
     names.insert(name);
-    std::set<std::string> required;
-    for (const forms::Role &role : form.getSignature().roles) {
+    for (const forms::Role &role : form.getSignature().roles)
       if (!role.variant.empty())
         variants[name].insert(role.variant);
-      if (!role.isOptional)
-        required.insert(role.name);
-    }
-    if (form.getSignature().actsOn("embedding") && traitsOf(form, required).isFactors())
+    if (form.getSignature().actsOn("embedding") && traitsOf(form).isFactors())
       factors.insert(name);
   }
 }

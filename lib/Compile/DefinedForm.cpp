@@ -177,18 +177,15 @@ void adapter::addPrepare(ModuleOp module, const DefinedForm &use, Packing packin
   writer.end(writer.prepare(entry));
 }
 
-static bool readsWeight(const DefinedForm &use, unsigned result) {
-  FormOp form = use.form;
-  Value made = form.getBody().front().getTerminator()->getOperand(result);
-  auto isGiven = [&](StringRef role) { return use.roles.count(role.str()) > 0; };
-  return llvm::any_of(opsBehind(form, made, isGiven), [](Operation *op) { return isa<WeightOp>(op); });
+static bool dependsOnWeight(const DefinedForm &use, unsigned result) {
+  return readsWeight(use.form, result, [&](StringRef role) { return use.roles.count(role.str()) > 0; });
 }
 
-bool adapter::readsWeightBeside(const DefinedForm &use) { return use.ofBias && readsWeight(use, 1); }
+bool adapter::readsWeightBeside(const DefinedForm &use) { return use.ofBias && dependsOnWeight(use, 1); }
 
 bool adapter::changesFew(const DefinedForm &use) {
   // In place there is no weight to read: it is what changes.
-  if (use.ofBias || readsWeight(use, 0))
+  if (use.ofBias || dependsOnWeight(use, 0))
     return false;
   Operation *yielded = yieldedBy(use.form, [&](StringRef role) { return use.roles.count(role.str()) > 0; });
   auto add = dyn_cast_if_present<AddOp>(yielded);

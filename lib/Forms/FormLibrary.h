@@ -12,8 +12,11 @@
 
 namespace adapter {
 
-/// The form of a whole parameter that is added; gates of what stands beside a weight are parameters of it.
+/// The form of a whole parameter that is added to. The gate of a mixture that is bound later is a parameter of it.
 inline constexpr const char *addedWhole = "add";
+
+/// The method that a form defines; one may have several, for kinds of parameters.
+inline llvm::StringRef methodOf(FormOp form) { return form.getSymName().split('.').first; }
 
 /// Forms by name, their calls to helpers replaced by the helpers' bodies.
 class FormLibrary {

@@ -29,6 +29,12 @@ private:
     auto matrix = map.getDefiningOp<MatrixOp>();
     return matrix ? roleOf(matrix.getTensor()) : "";
   }
+  // Whether a number is what the update's own scale becomes.
+  bool isScale(Value number) const {
+    auto argument = dyn_cast_if_present<BlockArgument>(number);
+    int64_t at = argument ? int64_t(argument.getArgNumber()) - int64_t(signature.roles.size()) : -1;
+    return at >= 0 && at < int64_t(signature.scalars.size()) && signature.scalars[at].name == "scale";
+  }
   bool isWeight(const std::string &role) const {
     return !role.empty() && signature.role(role)->layout == forms::RoleLayout::Weight;
   }
@@ -42,9 +48,12 @@ private:
 } // namespace
 
 void Reader::readAdded(AddOp add, FormTraits &traits) const {
+  // Whoever joins updates puts their scales into the tensors.
+  if (traits.scales ? !isScale(add.getScale()) : add.getScale() != nullptr)
+    return;
   if (auto chain = add.getMap().getDefiningOp<ChainOp>(); chain && chain.getMaps().size() == 2) {
     std::string outer = matrixOf(chain.getMaps()[0]), inner = matrixOf(chain.getMaps()[1]);
-    if (!outer.empty() && !inner.empty())
+    if (traits.scales && !outer.empty() && !inner.empty() && outer != inner)
       traits.outer = outer, traits.inner = inner;
     return;
   }
@@ -76,12 +85,10 @@ FormTraits Reader::read() {
   traits.scales = llvm::any_of(signature.scalars, [](const auto &each) { return each.name == "scale"; });
   for (const forms::Role &role : signature.roles)
     traits.hasPlaces |= role.layout != forms::RoleLayout::Plain;
-  bool reads = false;
-  form.getBody().walk([&](WeightOp) { reads = true; });
   auto isGiven = [&](StringRef role) { return roles.count(role.str()) > 0; };
   Operation *made = yieldedBy(form, isGiven);
   auto update = dyn_cast_if_present<UpdateOpInterface>(made);
-  traits.adds = update && update.isAdditive() && !reads;
+  traits.adds = update && update.isAdditive() && !readsWeight(form, /*result=*/0, isGiven);
   if (auto length = dyn_cast_if_present<MagnitudeOp>(made); length && length.getAxis() == 0) {
     traits.length = roleOf(length.getMagnitude());
     made = traits.length.empty() ? nullptr : length.getSource().getDefiningOp();
@@ -96,11 +103,29 @@ FormTraits Reader::read() {
     traits.replaces = true;
     traits.elements = roleOf(whole.getValue());
   }
-  if (!traits.isFactors())
-    traits.length.clear();
+  // What else a form has may be any part of what it does.
+  std::set<std::string> used{traits.outer,    traits.inner,  traits.length,
+                             traits.elements, traits.places, traits.rows};
+  used.erase("");
+  bool isAll = used == roles && signature.scalars.size() <= (traits.scales ? 1u : 0u);
+  if (!isAll || (!traits.length.empty() && !traits.isFactors())) {
+    FormTraits known;
+    known.scales = traits.scales, known.adds = traits.adds, known.hasPlaces = traits.hasPlaces;
+    return known;
+  }
   return traits;
 }
 
-FormTraits adapter::traitsOf(FormOp form, const std::set<std::string> &roles) {
+FormTraits adapter::traitsOf(FormOp form, const std::set<std::string> &variants) {
+  if (!form)
+    return {};
+  std::set<std::string> roles;
+  for (const forms::Role &role : form.getSignature().roles)
+    if (!role.isOptional || variants.count(role.variant))
+      roles.insert(role.name);
+  return traitsWith(form, roles);
+}
+
+FormTraits adapter::traitsWith(FormOp form, const std::set<std::string> &roles) {
   return form ? Reader(form, roles).read() : FormTraits();
 }

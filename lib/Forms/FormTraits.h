@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What is known of a form beside its signature, read off the body of its definition. A body of another kind
-// has none of it, and where one of these is needed its updates are refused by name.
+// What is known of a form beside its signature, read off the body of its definition. A body of another kind, or with more
+// tensors or numbers in it, has none of it, and where one of these is needed its updates are refused by name.
 #ifndef ADAPTER_LIB_FORMS_FORMTRAITS_H
 #define ADAPTER_LIB_FORMS_FORMTRAITS_H
 
@@ -15,10 +15,10 @@ struct FormTraits {
   bool adds = false;     ///< what it does to the weight is a sum, whatever that holds
   bool replaces = false; ///< all of the parameter is put in its place
   bool puts = false;     ///< some elements or rows are
-  bool hasPlaces =
-      false; ///< a tensor is shaped like the parameter in the checkpoint, or names elements of it
+  /// A tensor is shaped like the parameter in the checkpoint, or names elements of it.
+  bool hasPlaces = false;
 
-  /// W + scale outer inner, with the rows of the result brought to the length `length` where that is given.
+  /// W + scale outer inner, with each row of the result scaled to the norm `length` where that is given.
   std::string outer, inner, length;
   /// Elements of the parameter: all, or those that `places` names; of rows `rows` says which.
   std::string elements, places, rows;
@@ -28,7 +28,9 @@ struct FormTraits {
 };
 
 /// Of a form with those of its tensors that are given; of null none.
-FormTraits traitsOf(FormOp form, const std::set<std::string> &roles);
+FormTraits traitsWith(FormOp form, const std::set<std::string> &roles);
+/// Of a form with the tensors that must be given, and those of some variants.
+FormTraits traitsOf(FormOp form, const std::set<std::string> &variants = {});
 
 } // namespace adapter
 

@@ -51,11 +51,7 @@ static void fill(FormOp form, artifact::FormDefinition &row) {
   row.set_hash(FormLibrary::get(form.getContext()).hashOf(form));
   row.set_makes_bias(form.makesBias());
   row.set_keeps_no_bias(form.keepsNoBias());
-  std::set<std::string> roles;
-  for (const forms::Role &role : form.getSignature().roles)
-    if (!role.isOptional)
-      roles.insert(role.name);
-  if (FormTraits traits = traitsOf(form, roles); traits.replaces)
+  if (FormTraits traits = traitsOf(form); traits.replaces)
     row.set_replaces(traits.elements);
 }
 

@@ -129,7 +129,7 @@ Status ManifestBuilder::addSlot(ModuleOp module, DictionaryAttr attr) {
   artifact::Slot &slot = *manifest.add_slots();
   // Adapters save parameters along that they did not change, whatever the slot takes.
   for (FormOp form : FormLibrary::get(module.getContext()).all())
-    if (traitsOf(form, {}).replaces)
+    if (traitsOf(form).replaces)
       definitionRow(form);
   slot.set_name(name);
   slot.set_time(static_cast<artifact::Time>(attr.getAs<BindingTimeAttr>("time").getValue()));

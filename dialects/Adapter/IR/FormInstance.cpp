@@ -228,6 +228,11 @@ DenseSet<Operation *> adapter::opsBehind(FormOp form, Value result, function_ref
   return read;
 }
 
+bool adapter::readsWeight(FormOp form, unsigned result, function_ref<bool(StringRef)> isGiven) {
+  Value made = form.getBody().front().getTerminator()->getOperand(result);
+  return llvm::any_of(opsBehind(form, made, isGiven), [](Operation *op) { return isa<WeightOp>(op); });
+}
+
 // What stands for an op that is the same wherever it stands in the body; null for others.
 Value Instance::outerValue(Operation *op) {
   if (auto symbol = dyn_cast<SymbolOp>(op))

@@ -31,6 +31,8 @@ mlir::Value instantiateForm(mlir::ImplicitLocOpBuilder &builder, FormOp form, co
 /// The ops of a body that one of its results depends on, where the given roles are there.
 llvm::DenseSet<mlir::Operation *> opsBehind(FormOp form, mlir::Value result,
                                             llvm::function_ref<bool(llvm::StringRef)> isGiven);
+/// Whether a result of a body, 0 the update and 1 the bias, depends on the weight where the given roles are there.
+bool readsWeight(FormOp form, unsigned result, llvm::function_ref<bool(llvm::StringRef)> isGiven);
 
 /// A tensor of floats as one of f64.
 mlir::Value widened(mlir::ImplicitLocOpBuilder &builder, mlir::Value tensor);
