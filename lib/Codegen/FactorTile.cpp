@@ -3,6 +3,7 @@
 // The register tile of a factor of low rank. A tile of one vector has as many accumulators as rows; that is too few
 // to hide how long a multiply-add takes, so that even and odd steps of K are summed apart.
 #include "lib/Codegen/FactorTile.h"
+#include "lib/Codegen/SharedFunction.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -89,16 +90,10 @@ static func::FuncOp makeFunction(const TileFunctions &tiles, StringRef name) {
   ImplicitLocOpBuilder b(module.getLoc(), module.getContext());
   b.setInsertionPointToEnd(module.getBody());
   int64_t any = ShapedType::kDynamic;
-  auto matrix =
-      MemRefType::get({any, any}, b.getF32Type(), StridedLayoutAttr::get(b.getContext(), any, {any, 1}));
-  auto packed = MemRefType::get({any, any, tiles.getLanes()}, b.getF32Type());
-  Type index = b.getIndexType();
-  auto type = b.getFunctionType({matrix, packed, matrix, index, index, index, b.getF32Type()}, {});
-  auto function = func::FuncOp::create(b, name, type);
-  function.setPrivate();
-  function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
-  Block *entry = function.addEntryBlock();
-  b.setInsertionPointToStart(entry);
+  Type matrix = stridedMatrixType(b);
+  Type packed = MemRefType::get({any, any, tiles.getLanes()}, b.getF32Type()), index = b.getIndexType();
+  auto function = startSharedFunction(b, name, {matrix, packed, matrix, index, index, index, b.getF32Type()});
+  Block *entry = b.getInsertionBlock();
   FactorTile tile{b,
                   tiles.getLanes(),
                   entry->getArgument(0),

@@ -60,7 +60,7 @@ struct ParameterModel : BufferizableOpInterface::ExternalModel<ParameterModel, k
   }
 };
 
-/// A reshape is a view; of a part of a tensor, whose rows lie apart, a copy's.
+/// A reshape is a view. The rows of a part of a tensor are not contiguous, so that it is copied first.
 struct ReshapeModel : BufferizableOpInterface::ExternalModel<ReshapeModel, kernel::ReshapeOp> {
   bool bufferizesToMemoryRead(Operation *, OpOperand &, const AnalysisState &) const { return false; }
   bool bufferizesToMemoryWrite(Operation *, OpOperand &, const AnalysisState &) const { return false; }

@@ -26,24 +26,6 @@ using namespace adapter;
 // Elements that one thread should handle at least, so that the launch costs little against the work.
 static constexpr int64_t kGrainElements = 16384;
 
-// Emits the scalar body for one point; returns what it yields.
-static SmallVector<Value> inlineBody(ImplicitLocOpBuilder &b, linalg::GenericOp op, ArrayRef<Value> indices,
-                                     ArrayRef<Value> arguments) {
-  IRMapping mapping;
-  mapping.map(op.getBody()->getArguments(), arguments);
-  for (Operation &inner : op.getBody()->without_terminator()) {
-    if (auto index = dyn_cast<linalg::IndexOp>(inner)) {
-      mapping.map(index.getResult(), indices[index.getDim()]);
-      continue;
-    }
-    b.clone(inner, mapping);
-  }
-  SmallVector<Value> yielded;
-  for (Value value : op.getBody()->getTerminator()->getOperands())
-    yielded.push_back(mapping.lookupOrDefault(value));
-  return yielded;
-}
-
 static Value evaluate(ImplicitLocOpBuilder &b, AffineExpr expr, ArrayRef<Value> indices) {
   if (auto dim = dyn_cast<AffineDimExpr>(expr))
     return indices[dim.getPosition()];
@@ -100,21 +82,7 @@ static void emitPoint(ImplicitLocOpBuilder &b, linalg::GenericOp op, ArrayRef<Va
       arguments.push_back(Value());
     }
   }
-  // An unused output argument needs no value; the mapping must not hold a null one.
-  IRMapping mapping;
-  for (auto [argument, value] : llvm::zip(op.getBody()->getArguments(), arguments))
-    if (value)
-      mapping.map(argument, value);
-  for (Operation &inner : op.getBody()->without_terminator()) {
-    if (auto index = dyn_cast<linalg::IndexOp>(inner))
-      mapping.map(index.getResult(), indices[index.getDim()]);
-    else
-      b.clone(inner, mapping);
-  }
-  SmallVector<Value> yielded;
-  for (Value value : op.getBody()->getTerminator()->getOperands())
-    yielded.push_back(mapping.lookupOrDefault(value));
-  storeOutputs(b, op, indices, yielded);
+  storeOutputs(b, op, indices, emitBody(b, op, indices, arguments));
 }
 
 static void emitReduction(ImplicitLocOpBuilder &b, linalg::GenericOp op, ArrayRef<unsigned> dims,
@@ -133,7 +101,7 @@ static void emitReduction(ImplicitLocOpBuilder &b, linalg::GenericOp op, ArrayRe
   }
   SmallVector<Value> arguments = loadInputs(b, op, indices);
   arguments.append(carried);
-  SmallVector<Value> yielded = inlineBody(b, op, indices, arguments);
+  SmallVector<Value> yielded = emitBody(b, op, indices, arguments);
   scf::YieldOp::create(b, yielded);
   b.setInsertionPointAfter(loops.front());
   storeOutputs(b, op, indices, loops.front().getResults());

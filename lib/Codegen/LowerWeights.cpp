@@ -6,6 +6,7 @@
 #include "lib/Codegen/LowerWeights.h"
 #include "lib/Codegen/LoopEmitter.h"
 #include "lib/Codegen/RegisterTile.h"
+#include "lib/Codegen/SharedFunction.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -56,11 +57,6 @@ private:
 // Products
 //===----------------------------------------------------------------------===//
 
-static MemRefType matrixType(Builder &b) {
-  int64_t any = ShapedType::kDynamic;
-  return MemRefType::get({any, any}, b.getF32Type(), StridedLayoutAttr::get(b.getContext(), any, {any, 1}));
-}
-
 // (down, up, base, output, panel of up, column of output where it goes, rows from, to)
 func::FuncOp WeightLowering::makeTile(int64_t width, bool streams) {
   auto module = op->getParentOfType<ModuleOp>();
@@ -70,15 +66,10 @@ func::FuncOp WeightLowering::makeTile(int64_t width, bool streams) {
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToEnd(module.getBody());
   int64_t any = ShapedType::kDynamic;
-  Type index = b.getIndexType(), matrix = matrixType(b);
-  auto packed = MemRefType::get({any, any, width}, b.getF32Type());
-  auto type = b.getFunctionType({matrix, packed, matrix, matrix, index, index, index, index}, {});
-  auto function = func::FuncOp::create(b, name, type);
-  function.setPrivate();
-  function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
-  Block *entry = function.addEntryBlock();
-  b.setInsertionPointToStart(entry);
-  auto argument = [&](unsigned i) -> Value { return entry->getArgument(i); };
+  Type index = b.getIndexType(), matrix = stridedMatrixType(b);
+  Type packed = MemRefType::get({any, any, width}, b.getF32Type());
+  auto function = startSharedFunction(b, name, {matrix, packed, matrix, matrix, index, index, index, index});
+  auto argument = [&](unsigned i) -> Value { return function.getArgument(i); };
   int64_t vectors = width / lanes, rows = std::max<int64_t>(accumulators / vectors, 1);
   RegisterTile tile{b,
                     lanes,

@@ -100,7 +100,7 @@ inline mlir::Value ofAnySize(mlir::ImplicitLocOpBuilder &b, mlir::Value buffer, 
   return kernel::ReshapeOp::create(b, mlir::MemRefType::get(shape, type.getElementType()), buffer, sizes);
 }
 
-/// Rows of any size that may lie apart, as those of a part of a concatenation do: a matrix, or a vector.
+/// A matrix or vector without its static sizes and strides: a part of a concatenation has strided rows.
 inline mlir::Value rowsOfAnySize(mlir::ImplicitLocOpBuilder &b, mlir::Value buffer) {
   int64_t any = mlir::ShapedType::kDynamic, rank = mlir::cast<mlir::MemRefType>(buffer.getType()).getRank();
   llvm::SmallVector<int64_t> shape(rank, any), strides(rank, any);

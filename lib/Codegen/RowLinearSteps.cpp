@@ -5,6 +5,7 @@
 #include "adapter-rt/artifact.h"
 #include "lib/Codegen/RowLinear.h"
 #include "lib/Codegen/RowSteps.h"
+#include "lib/Codegen/SharedFunction.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -159,12 +160,8 @@ void RowLinearLowering::callPart(StringRef part, void (RowLinearLowering::*write
   if (!function) {
     ImplicitLocOpBuilder inside(module.getLoc(), module.getContext());
     inside.setInsertionPointToEnd(module.getBody());
-    auto type = inside.getFunctionType(ValueRange(operands).getTypes(), {});
-    function = func::FuncOp::create(inside, name, type);
-    function.setPrivate();
-    function->setAttr("passthrough", inside.getStrArrayAttr({"noinline"}));
-    Block *entry = function.addEntryBlock();
-    inside.setInsertionPointToStart(entry);
+    function = startSharedFunction(inside, name, ValueRange(operands).getTypes());
+    Block *entry = inside.getInsertionBlock();
     RowLinearLowering lowering(inside, entry->getArgument(0), tiles);
     auto argument = std::next(entry->args_begin());
     for (auto [own, given] : llvm::zip(lowering.state(), state()))

@@ -5,6 +5,7 @@
 #include "lib/Codegen/RowSteps.h"
 #include "adapter-rt/artifact.h"
 #include "lib/Codegen/LoopEmitter.h"
+#include "lib/Codegen/SharedFunction.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -68,11 +69,6 @@ private:
 };
 } // namespace
 
-static MemRefType matrixType(Builder &b) {
-  int64_t any = ShapedType::kDynamic;
-  return MemRefType::get({any, any}, b.getF32Type(), StridedLayoutAttr::get(b.getContext(), any, {any, 1}));
-}
-
 // Temporaries lie side by side in a row.
 Value StepsWriter::bufferOf(Value number) {
   Value first = index(ADAPTER_STEP_TEMPORARY);
@@ -81,7 +77,7 @@ Value StepsWriter::bufferOf(Value number) {
   SmallVector<OpFoldResult> sizes{loops.dim(rows.temporaries, 0), rows.width};
   SmallVector<OpFoldResult> strides(2, b.getIndexAttr(1));
   Value own = memref::SubViewOp::create(b, rows.temporaries, offsets, sizes, strides);
-  own = b.createOrFold<memref::CastOp>(matrixType(b), own);
+  own = b.createOrFold<memref::CastOp>(stridedMatrixType(b), own);
   Value other = arith::SelectOp::create(b, equals(number, ADAPTER_STEP_RESULT), rows.result, own);
   return arith::SelectOp::create(b, equals(number, ADAPTER_STEP_INPUT), rows.input, other);
 }
@@ -214,17 +210,12 @@ static func::FuncOp makeFunction(const TileFunctions &tiles, StringRef name) {
   ImplicitLocOpBuilder b(module.getLoc(), module.getContext());
   b.setInsertionPointToEnd(module.getBody());
   int64_t any = ShapedType::kDynamic;
-  Type index = b.getIndexType(), matrix = matrixType(b);
+  Type index = b.getIndexType(), matrix = stridedMatrixType(b);
   Type table = MemRefType::get({any, ADAPTER_STEP_WORDS}, b.getI64Type());
   Type numbers = MemRefType::get({any}, b.getF32Type()), indices = MemRefType::get({any}, b.getI64Type());
-  auto type = b.getFunctionType(
-      {table, numbers, indices, matrix, matrix, matrix, index, index, index, index, index}, {});
-  auto function = func::FuncOp::create(b, name, type);
-  function.setPrivate();
-  function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
-  Block *entry = function.addEntryBlock();
-  b.setInsertionPointToStart(entry);
-  auto argument = [&](unsigned i) -> Value { return entry->getArgument(i); };
+  auto function = startSharedFunction(
+      b, name, {table, numbers, indices, matrix, matrix, matrix, index, index, index, index, index});
+  auto argument = [&](unsigned i) -> Value { return function.getArgument(i); };
   RowSteps rows{argument(0), argument(1), argument(2), argument(3), argument(4), argument(5), argument(6)};
   StepsWriter writer(b, tiles.getLanes(), rows, argument(9), argument(10));
   LoopEmitter{b}.loop(argument(7), argument(8), [&](Value step) { writer.writeStep(step); });

@@ -5,6 +5,7 @@
 #include "lib/Codegen/EntryTensors.h"
 #include "lib/Codegen/LoopEmitter.h"
 #include "lib/Codegen/RowEmitter.h"
+#include "lib/Codegen/SharedFunction.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -74,12 +75,9 @@ static func::FuncOp makeFunction(const TileFunctions &tiles, StringRef name, Typ
   ImplicitLocOpBuilder b(module.getLoc(), module.getContext());
   b.setInsertionPointToEnd(module.getBody());
   Type index = b.getIndexType(), flag = b.getI1Type();
-  auto type = b.getFunctionType({index, index, table}, {index, index, flag, flag, flag, flag, index});
-  auto function = func::FuncOp::create(b, name, type);
-  function.setPrivate();
-  function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
-  Block *entry = function.addEntryBlock();
-  b.setInsertionPointToStart(entry);
+  auto function =
+      startSharedFunction(b, name, {index, index, table}, {index, index, flag, flag, flag, flag, index});
+  Block *entry = b.getInsertionBlock();
   SurveyWriter writer{b, entry->getArgument(1), entry->getArgument(2), tiles.getRows(),
                       RowEmitter(b, entry->getArgument(0))};
   Value segments = kernel::SegmentCountOp::create(b, index), rows = kernel::RowCountOp::create(b, index);

@@ -3,17 +3,13 @@
 // Functions over register tiles; see TileFunction.h.
 #include "lib/Codegen/TileFunction.h"
 #include "lib/Codegen/RegisterTile.h"
+#include "lib/Codegen/SharedFunction.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace adapter;
-
-static MemRefType matrixType(ImplicitLocOpBuilder &b) {
-  int64_t any = ShapedType::kDynamic;
-  return MemRefType::get({any, any}, b.getF32Type(), StridedLayoutAttr::get(b.getContext(), any, {any, 1}));
-}
 
 // A packed weight, or one out of many: then it begins somewhere in their buffer.
 static MemRefType weightType(ImplicitLocOpBuilder &b, int64_t block, bool isSlice) {
@@ -46,20 +42,15 @@ func::FuncOp TileFunctions::get(TileStart start, bool isSlice) {
   b.setInsertionPointToEnd(module.getBody());
   int64_t any = ShapedType::kDynamic;
   Type index = b.getIndexType();
-  SmallVector<Type> arguments{matrixType(b), weightType(b, getBlock(), isSlice), matrixType(b), index, index,
-                              index};
+  SmallVector<Type> arguments{
+      stridedMatrixType(b), weightType(b, getBlock(), isSlice), stridedMatrixType(b), index, index, index};
   if (start == TileStart::Bias) {
     // That of a group is a part of all groups' as its weight is.
     auto layout = isSlice ? StridedLayoutAttr::get(b.getContext(), any, {1}) : StridedLayoutAttr();
     arguments.push_back(MemRefType::get({any}, b.getF32Type(), layout));
   }
-  auto type = b.getFunctionType(arguments, {});
-  function = func::FuncOp::create(b, name, type);
-  function.setPrivate();
-  // The tile is large and called from many places.
-  function->setAttr("passthrough", b.getArrayAttr(b.getStringAttr("noinline")));
-  Block *entry = function.addEntryBlock();
-  b.setInsertionPointToStart(entry);
+  function = startSharedFunction(b, name, arguments);
+  Block *entry = b.getInsertionBlock();
   Value bias = start == TileStart::Bias ? Value(entry->getArgument(6)) : Value();
   RegisterTile tile{b,
                     lanes,
@@ -103,16 +94,13 @@ func::FuncOp TileFunctions::getWithFactors(bool hasBias) {
     return function;
   ImplicitLocOpBuilder b(module.getLoc(), module.getContext());
   b.setInsertionPointToEnd(module.getBody());
-  Type index = b.getIndexType(), matrix = matrixType(b), packed = weightType(b, getBlock(), false);
+  Type index = b.getIndexType(), matrix = stridedMatrixType(b), packed = weightType(b, getBlock(), false);
   SmallVector<Type> arguments{matrix, packed, matrix, matrix, packed, index, index, index, index};
   if (hasBias)
     arguments.push_back(MemRefType::get({ShapedType::kDynamic}, b.getF32Type()));
-  function = func::FuncOp::create(b, hasBias ? "kernel.tile_bias_with_factors" : "kernel.tile_with_factors",
-                                  b.getFunctionType(arguments, {}));
-  function.setPrivate();
-  function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
-  Block *entry = function.addEntryBlock();
-  b.setInsertionPointToStart(entry);
+  function = startSharedFunction(b, hasBias ? "kernel.tile_bias_with_factors" : "kernel.tile_with_factors",
+                                 arguments);
+  Block *entry = b.getInsertionBlock();
   auto argument = [&](unsigned i) -> Value { return entry->getArgument(i); };
   RegisterTile tile{b,
                     lanes,

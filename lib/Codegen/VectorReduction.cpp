@@ -61,11 +61,13 @@ static Value load(ImplicitLocOpBuilder &b, linalg::GenericOp op, OpOperand &oper
   return vector::LoadOp::create(b, VectorType::get(vectorResults, type.getElementType()), operand.get(), at);
 }
 
-// The body on vectors; what is the same for all results is still computed once.
-static SmallVector<Value> emitBody(ImplicitLocOpBuilder &b, linalg::GenericOp op, ArrayRef<Value> indices,
-                                   ArrayRef<Value> arguments) {
+SmallVector<Value> adapter::emitBody(ImplicitLocOpBuilder &b, linalg::GenericOp op, ArrayRef<Value> indices,
+                                     ArrayRef<Value> arguments) {
+  // An unused argument needs no value; the mapping must not hold a null one.
   IRMapping mapping;
-  mapping.map(op.getBody()->getArguments(), arguments);
+  for (auto [argument, value] : llvm::zip(op.getBody()->getArguments(), arguments))
+    if (value)
+      mapping.map(argument, value);
   for (Operation &inner : op.getBody()->without_terminator()) {
     if (auto index = dyn_cast<linalg::IndexOp>(inner)) {
       mapping.map(index.getResult(), indices[index.getDim()]);
@@ -86,7 +88,7 @@ static SmallVector<Value> emitBody(ImplicitLocOpBuilder &b, linalg::GenericOp op
   }
   SmallVector<Value> yielded;
   for (Value value : op.getBody()->getTerminator()->getOperands())
-    yielded.push_back(asVector(b, mapping.lookupOrDefault(value)));
+    yielded.push_back(mapping.lookupOrDefault(value));
   return yielded;
 }
 
@@ -113,7 +115,10 @@ void adapter::emitVectorReduction(ImplicitLocOpBuilder &b, linalg::GenericOp op,
   for (OpOperand *operand : op.getDpsInputOperands())
     arguments.push_back(load(b, op, *operand, dim, indices));
   arguments.append(carried);
-  scf::YieldOp::create(b, emitBody(b, op, indices, arguments));
+  SmallVector<Value> yielded = emitBody(b, op, indices, arguments);
+  for (Value &value : yielded)
+    value = asVector(b, value);
+  scf::YieldOp::create(b, yielded);
   b.setInsertionPointAfter(outermost);
   for (auto [operand, value] : llvm::zip(op.getDpsInitsMutable(), outermost.getResults()))
     vector::StoreOp::create(b, value, operand.get(),

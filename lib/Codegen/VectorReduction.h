@@ -21,6 +21,12 @@ void emitVectorReduction(mlir::ImplicitLocOpBuilder &b, mlir::linalg::GenericOp 
                          llvm::ArrayRef<unsigned> dims, llvm::ArrayRef<mlir::Value> sizes,
                          llvm::SmallVector<mlir::Value> indices);
 
+/// Emits the body for one point, or, where some arguments are vectors of vectorResults elements, for as many points; what is
+/// the same for all of them is computed once. Arguments that the body does not use may be null. Returns what it yields.
+llvm::SmallVector<mlir::Value> emitBody(mlir::ImplicitLocOpBuilder &b, mlir::linalg::GenericOp op,
+                                        llvm::ArrayRef<mlir::Value> indices,
+                                        llvm::ArrayRef<mlir::Value> arguments);
+
 /// Where a map points to for given indices of the loops.
 llvm::SmallVector<mlir::Value> position(mlir::ImplicitLocOpBuilder &b, mlir::AffineMap map,
                                         llvm::ArrayRef<mlir::Value> indices);
