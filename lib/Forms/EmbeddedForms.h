@@ -4,9 +4,6 @@
 #ifndef ADAPTER_LIB_FORMS_EMBEDDEDFORMS_H
 #define ADAPTER_LIB_FORMS_EMBEDDEDFORMS_H
 
-#include <string>
-#include <vector>
-
 namespace adapter {
 
 struct EmbeddedForm {
@@ -14,9 +11,6 @@ struct EmbeddedForm {
 };
 extern const EmbeddedForm embeddedForms[];
 extern const int embeddedFormCount;
-
-/// The names of the forms in them, without reading them whole.
-std::vector<std::string> embeddedFormNames();
 
 } // namespace adapter
 

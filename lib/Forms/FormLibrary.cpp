@@ -74,25 +74,12 @@ static LogicalResult verifyAllowed(FormOp form) {
   return failure(result.wasInterrupted());
 }
 
-std::vector<std::string> adapter::embeddedFormNames() {
-  constexpr StringLiteral start = "\nadapter.form @";
-  std::vector<std::string> names;
-  for (int i = 0; i < embeddedFormCount; ++i)
-    for (StringRef rest = embeddedForms[i].text; rest.contains(start);) {
-      rest = rest.split(start).second;
-      names.push_back(rest.take_until([](char c) { return c == ' ' || c == '.'; }).str());
-    }
-  llvm::sort(names);
-  names.erase(std::unique(names.begin(), names.end()), names.end());
-  return names;
-}
-
 LogicalResult FormLibrary::addText(StringRef text, StringRef name, bool isOwn) {
   llvm::SourceMgr sources;
   sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, name), SMLoc());
   // Verified once helpers are in place: calls to them lead out of the file.
   ParserConfig config(context, /*verifyAfterParse=*/false);
-  // Ops that nobody knows are refused like others that are not allowed, by their names.
+  // Unknown ops are refused by name, as others are that are not allowed.
   bool before = context->allowsUnregisteredDialects();
   context->allowUnregisteredDialects(before || !isOwn);
   OwningOpRef<ModuleOp> parsed = parseSourceFile<ModuleOp>(sources, config);

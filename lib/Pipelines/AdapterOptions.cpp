@@ -3,7 +3,6 @@
 // Parsing of --adapter, --adapter-slot and --bind.
 #include "lib/Pipelines/AdapterOptions.h"
 #include "lib/Checkpoint/Text.h"
-#include "lib/Forms/EmbeddedForms.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"

@@ -46,10 +46,8 @@ static bool holdsAlready(const Artifact &artifact, const artifact::Site &site, c
 
 Result<bool> changesNothing(const Artifact &artifact, const checkpoint::Update &update,
                             const std::vector<int> &sites) {
-  std::string role;
-  for (const artifact::FormDefinition &definition : artifact.manifest.forms())
-    if (definition.name().substr(0, definition.name().find('.')) == update.form)
-      role = definition.replaces();
+  const artifact::FormDefinition *definition = anyDefinition(artifact.manifest, update.form);
+  std::string role = definition ? definition->replaces() : "";
   if (role.empty() || !update.tensors.count(role))
     return false;
   Result<Tensor> value = checkpoint::toF32(update.tensors.at(role));

@@ -54,9 +54,20 @@ static Status readTexts(const artifact::FormDefinition &definition, forms::Signa
   return Done{};
 }
 
+std::string methodOf(const artifact::FormDefinition &definition) {
+  return definition.name().substr(0, definition.name().find('.'));
+}
+
+const artifact::FormDefinition *anyDefinition(const artifact::Manifest &manifest, const std::string &method) {
+  for (const artifact::FormDefinition &each : manifest.forms())
+    if (methodOf(each) == method)
+      return &each;
+  return nullptr;
+}
+
 Result<forms::Signature> signatureOf(const artifact::FormDefinition &definition) {
   forms::Signature signature;
-  signature.name = definition.name().substr(0, definition.name().find('.'));
+  signature.name = methodOf(definition);
   signature.kinds.assign(definition.kinds().begin(), definition.kinds().end());
   signature.sliceable.assign(definition.sliceable().begin(), definition.sliceable().end());
   for (const artifact::FormScalar &scalar : definition.scalars())
@@ -133,7 +144,7 @@ Status placeOwnForm(const artifact::Manifest &manifest, checkpoint::Adapter &ada
   checkpoint::OwnDefinition wanted;
   std::set<std::string> names;
   for (const artifact::FormDefinition &form : manifest.forms()) {
-    std::string name = form.name().substr(0, form.name().find('.'));
+    std::string name = methodOf(form);
     names.insert(name);
     if (name != adapter.own->form)
       continue;

@@ -20,6 +20,11 @@ forms::Place placeOf(const artifact::Site &site);
 const artifact::FormDefinition *findDefinition(const artifact::Manifest &manifest, const std::string &form,
                                                const std::string &kind);
 
+// The method that a definition is of; one may have several, for kinds of parameters.
+std::string methodOf(const artifact::FormDefinition &definition);
+// One of a method's definitions; null where there is none.
+const artifact::FormDefinition *anyDefinition(const artifact::Manifest &manifest, const std::string &method);
+
 // What an update is called at sites: by its form and the optional tensors that it has.
 checkpoint::Result<std::string> labelOf(const artifact::FormDefinition &definition,
                                         const checkpoint::Update &update);

@@ -177,14 +177,12 @@ std::string formsOf(const artifact::Slot &slot) {
 Status checkTaken(const Artifact &artifact, const artifact::Slot &slot, const Update &update,
                   const std::string &where) {
   std::string form = update.form;
-  for (const artifact::FormDefinition &definition : artifact.manifest.forms())
-    if (definition.name().substr(0, definition.name().find('.')) == form) {
-      Result<std::string> name = variantOf(definition, update);
-      if (!name)
-        return name.error();
-      form = *name;
-      break;
-    }
+  if (const artifact::FormDefinition *definition = anyDefinition(artifact.manifest, form)) {
+    Result<std::string> name = variantOf(*definition, update);
+    if (!name)
+      return name.error();
+    form = *name;
+  }
   if (slot.forms_size() && std::find(slot.forms().begin(), slot.forms().end(), form) == slot.forms().end())
     return Error{where + ": '" + update.module + "' is updated by '" + form + "', which the slot '" +
                  slot.name() + "' does not take; it takes: " + formsOf(slot)};

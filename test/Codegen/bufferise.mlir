@@ -11,7 +11,7 @@ func.func @whole(%x: tensor<2x8xf32>) -> tensor<16xf32> {
 
 // -----
 
-// Rows of a part lie apart: they are copied together.
+// A part has strided rows: it is copied first.
 // CHECK-LABEL: func.func @part
 // CHECK: %[[PART:.*]] = memref.subview
 // CHECK: %[[COPY:.*]] = memref.alloc{{.*}} : memref<2x4xf32>

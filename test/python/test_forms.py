@@ -58,7 +58,7 @@ class Three(torch.nn.Module):
         self.c = torch.nn.Conv2d(4, 8, 3, padding=1)
 
     def forward(self, x, image):
-        # In a concatenation the rows of a product lie apart.
+        # In a concatenation the rows of a product are strided.
         return torch.cat([self.b(torch.relu(self.a(x))), x], -1), self.c(image)
 
 

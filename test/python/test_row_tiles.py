@@ -44,7 +44,7 @@ def folder_of(where, name, rng):
 @pytest.fixture(scope="module", params=["alone", "in a concatenation"])
 def linear(request, tmp_path_factory):
     """The loaded model, its input and what each adapter makes of it, by name; None is the base. In a
-    concatenation the product's rows lie apart."""
+    concatenation the product's rows are strided."""
     where, rng = tmp_path_factory.mktemp("tiles"), np.random.default_rng(5)
     weight = rng.standard_normal((INPUTS, OUTPUTS)).astype(np.float32)
     bias = rng.standard_normal(OUTPUTS).astype(np.float32)

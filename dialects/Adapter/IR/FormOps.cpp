@@ -158,7 +158,7 @@ static LogicalResult verifySymbols(FormOp op, const forms::Signature &signature)
   return failure(result.wasInterrupted());
 }
 
-// Maps and updates are no values that code could choose or carry: what they are is read off the body.
+// Code cannot choose between maps or updates, nor carry them through loops: what they are is read off the body.
 static LogicalResult verifyStructure(FormOp form) {
   WalkResult result = form.getBody().walk<WalkOrder::PreOrder>([&](Operation *op) {
     auto isStructure = [](Type type) { return isa<MapType, UpdateType>(type); };

@@ -164,7 +164,7 @@ LogicalResult ReshapeOp::verify() {
     return emitOpError("must not change the element type");
   for (ShapedType type : {source, result})
     if (auto buffer = dyn_cast<MemRefType>(type); buffer && !buffer.getLayout().isIdentity())
-      return emitOpError("is a view of elements that lie one after the other, not of ") << buffer;
+      return emitOpError("takes and gives contiguous buffers, not ") << buffer;
   if (source.hasStaticShape() && result.hasStaticShape() &&
       source.getNumElements() != result.getNumElements())
     return emitOpError("must keep the number of elements");

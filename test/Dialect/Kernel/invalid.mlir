@@ -144,9 +144,9 @@ func.func @require_values(%c: i1, %n: index) {
 
 // -----
 
-// Without a copy, rows that lie apart cannot be read as one.
+// Strided rows have no other shape without a copy.
 func.func @reshape_rows_apart(%x: memref<2x4xf32, strided<[8, 1]>>) -> memref<8xf32> {
-  // expected-error @below {{'kernel.reshape' op is a view of elements that lie one after the other}}
+  // expected-error @below {{'kernel.reshape' op takes and gives contiguous buffers, not 'memref<2x4xf32, strided<[8, 1]>>'}}
   %y = kernel.reshape %x [] : memref<2x4xf32, strided<[8, 1]>> to memref<8xf32>
   return %y : memref<8xf32>
 }
