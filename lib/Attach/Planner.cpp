@@ -86,7 +86,7 @@ std::string Planner::whyTaken(const Update &update, const Target &target) {
       return "adapter '" + name + "' replaces some of the same rows; bind one of them at another time";
     if (checkpoint::isMixtureForm(other.update->form) && !actsBehindMixtures(update, parameter))
       return "adapter '" + other.adapter->request->name +
-             "' is a mixture there, so that there is no weight which '" + update.form +
+             "' is a mixture there, so that there is no weight which '" + labelOf(update, parameter) +
              "' could replace or rescale; give the mixture last";
   }
   return "";

@@ -27,6 +27,14 @@ Result<std::string> expertFolder(const PeftConfig &config, const std::string &fi
   return folder + "/" + path;
 }
 
+// The roles that an update has tensors for, as in "A, B, magnitude": they say which variant of its form it is.
+static std::string rolesText(const Update &update) {
+  std::string text;
+  for (const auto &[role, tensor] : update.tensors)
+    text += (text.empty() ? "" : ", ") + role;
+  return text;
+}
+
 Result<ExpertsByModule> readExperts(const std::vector<std::string> &folders, std::string &hashes) {
   ExpertsByModule experts;
   for (size_t i = 0; i < folders.size(); ++i) {
@@ -40,7 +48,8 @@ Result<ExpertsByModule> readExperts(const std::vector<std::string> &folders, std
                      update.tensors.at("A").shape.size() == 2;
       if (!isPlain)
         return Error{folders[i] + ": module '" + update.module + "' (" + update.parameter + ", " +
-                     update.form + "): an expert of a mixture can be a plain LoRA of linears only"};
+                     update.form + " of " + rolesText(update) +
+                     "): an expert of a mixture can be a plain LoRA of linears only"};
       Expert &expert = experts[update.module][static_cast<int64_t>(i)];
       expert = {std::move(update.tensors.at("A")), std::move(update.tensors.at("B")), update.scale};
     }
