@@ -216,6 +216,11 @@ FormTraits adapter::traitsAt(StringRef form, const ModuleParameter &parameter) {
   return traitsOf(definitionAt(form, parameter), splitName(form).second);
 }
 
+checkpoint::Status adapter::complete(Update &update, const ModuleParameter &parameter) {
+  forms::Place place = ::placeOf(parameter);
+  return update.complete(place.out, place.columns());
+}
+
 std::string adapter::labelOf(const Update &update, const ModuleParameter &parameter) {
   FormOp form = definitionOf(update, parameter);
   if (!form)

@@ -44,6 +44,8 @@ buildApply(mlir::ImplicitLocOpBuilder &builder, FormOp form, const checkpoint::U
 std::string labelOf(const checkpoint::Update &update, const ModuleParameter &parameter);
 /// The same of all that a slot for the form takes at a parameter; `form` may name variants ("lora+dora").
 std::vector<std::string> labelsOf(llvm::StringRef form, const ModuleParameter &parameter);
+/// Makes the tensors that follow from the weight's size.
+checkpoint::Status complete(checkpoint::Update &update, const ModuleParameter &parameter);
 /// The definition that a slot's form has at a parameter, or, of a bias, at the weight beside it; null where none.
 FormOp definitionAt(llvm::StringRef form, const ModuleParameter &parameter);
 /// What is known of it with the tensors of the variants that `form` names.

@@ -126,7 +126,13 @@ void Planner::placeAt(const Update &given, const Target &target, const std::vect
     return leaveOver(given, flat.error().message);
   if (*flat)
     adapter->made.push_back(std::move(**flat));
-  const Update &update = *flat ? adapter->made.back() : given;
+  if (!given.later.empty()) {
+    if (!*flat)
+      adapter->made.push_back(given);
+    if (Status status = complete(adapter->made.back(), parameter); !status)
+      return leaveOver(given, status.error().message);
+  }
+  const Update &update = *flat || !given.later.empty() ? adapter->made.back() : given;
   bool unchanged = target.parameter && changesNothing(update, parameter);
   std::string why = unchanged ? ""
                               : whyUncertain(traitsOf(update, parameter), update.parameter, parameter,

@@ -6,6 +6,7 @@
 
 #include "lib/Checkpoint/Result.h"
 #include "lib/Checkpoint/Tensor.h"
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -60,6 +61,10 @@ struct Update {
   // Of mixtures: the module whose input the router reads; "": this one.
   std::string routerInput;
   std::map<std::string, Tensor> tensors; // by role
+  // Tensors that follow from the weight's size [out, columns], by role: those that a seed gives.
+  std::map<std::string, std::function<Result<Tensor>(int64_t out, int64_t columns)>> later;
+  // Makes them, where the size is known.
+  Status complete(int64_t out, int64_t columns);
   // Of forms that are definitions: numbers beside `scale`, and whole numbers.
   std::map<std::string, double> scalars;
   std::map<std::string, int64_t> attributes;

@@ -85,9 +85,10 @@ Status readMosa(const PeftConfig &config, const std::string &file, const Safeten
                 Adapter &adapter);
 
 // The rows of a module's embedding by ascending index, into `update`, which is tied where it was only if all modules
-// have the same indices.
+// have the same indices; `field` holds them.
 Status readTokenRows(const PeftConfig &config, const std::string &file, const std::string &path,
-                     const Tensor &rows, Update &update);
+                     const Tensor &rows, Update &update,
+                     const std::string &field = "trainable_token_indices");
 
 } // namespace adapter::checkpoint
 

@@ -38,12 +38,17 @@ static std::string withoutBaseLayers(std::string path) {
   return path;
 }
 
-Update &PeftReader::add(const std::string &path, const std::string &parameter, const std::string &form) {
+Update PeftReader::made(const std::string &path, const std::string &parameter,
+                        const std::string &form) const {
   Update update;
   update.module = withoutBaseLayers(path);
   update.parameter = parameter;
   update.form = form;
-  adapter.updates.push_back(std::move(update));
+  return update;
+}
+
+Update &PeftReader::add(const std::string &path, const std::string &parameter, const std::string &form) {
+  adapter.updates.push_back(made(path, parameter, form));
   return adapter.updates.back();
 }
 
@@ -94,27 +99,53 @@ Status PeftReader::put(const Tensor *&slot, const Tensor &tensor) const {
   return Done{};
 }
 
-Status PeftReader::placeTuned(const Tensor &tensor, const Place &place, const std::string &path,
-                              const std::string &named) {
+Status PeftReader::checkType(const Tensor &tensor, const Place &place) const {
   // Files saved on Windows hold indices as float32.
   if (!isFloat(tensor.dtype) && !place.integers)
     return wrong(tensor, "is " + dtypeName(tensor.dtype) + "; expected float16, bfloat16 or float32");
+  return Done{};
+}
+
+// Takes the end of a place off a path; `role` is what the tensor is then.
+static bool stripPlace(std::string &path, const char *end, std::string &name, std::string &role) {
+  std::string text = end;
+  size_t star = text.find('*');
+  if (star == std::string::npos)
+    return stripEnd(path, text, name);
+  std::string head = text.substr(0, star), tail = text.substr(star + 1);
+  name.clear();
+  if (!endsWith(path, tail))
+    return false;
+  size_t stop = path.size() - tail.size(), dot = stop ? path.rfind('.', stop - 1) : std::string::npos;
+  if (dot == std::string::npos || dot + 1 == stop || dot + 1 <= head.size() ||
+      path.compare(dot + 1 - head.size(), head.size(), head))
+    return false;
+  role += "." + path.substr(dot + 1, stop - dot - 1);
+  path.resize(dot + 1 - head.size());
+  return true;
+}
+
+Status PeftReader::placeTuned(const Tensor &tensor, const Place &place, const std::string &role,
+                              const std::string &path, const std::string &named) {
+  if (Status status = checkType(tensor, place); !status)
+    return status;
   Module &module = modules[path];
   module.named = named;
-  return put(module.tuned[place.role], tensor);
+  return put(module.tuned[role], tensor);
 }
 
 // base_model.<role>[.<adapter>]
 Result<bool> PeftReader::placeShared(const Tensor &tensor, const std::string &path) {
   for (const Place &each : places()) {
-    std::string module = path, name;
-    if (!each.shared || !stripEnd(module, each.end, name) || (module != "base_model" && !module.empty()))
+    std::string module = path, name, role = each.role;
+    if (!each.shared || !stripPlace(module, each.end, name, role) ||
+        (module != "base_model" && !module.empty()))
       continue;
     if (Status status = name.empty() ? Status(Done{}) : checkName(name, tensor); !status)
       return status.error();
-    if (!isFloat(tensor.dtype))
-      return wrong(tensor, "is " + dtypeName(tensor.dtype) + "; expected float16, bfloat16 or float32");
-    if (Status status = put(shared[each.role], tensor); !status)
+    if (Status status = checkType(tensor, each); !status)
+      return status.error();
+    if (Status status = put(shared[role], tensor); !status)
       return status.error();
     return true;
   }
@@ -129,13 +160,13 @@ Status PeftReader::place(const Tensor &tensor) {
   // Without an adapter's name first: "weight" could be one.
   for (bool withName : {false, true})
     for (const Place &each : places()) {
-      std::string module = path, name;
-      if (each.shared || !stripEnd(module, each.end, name) || name.empty() == withName)
+      std::string module = path, name, role = each.role, unused;
+      if (each.shared || !stripPlace(module, each.end, name, role) || name.empty() == withName)
         continue;
       if (Status status = checkName(name, tensor); !status)
         return status;
-      stripEnd(named, each.end, name);
-      return placeTuned(tensor, each, module, named);
+      stripPlace(named, each.end, name, unused);
+      return placeTuned(tensor, each, role, module, named);
     }
   return placeWhole(tensor, path);
 }
@@ -251,7 +282,7 @@ Status PeftReader::run(const Safetensors &tensors) {
     if (Status status = readTuned(path, module); !status)
       return status;
   }
-  return Done{};
+  return checkAll();
 }
 
 } // namespace adapter::checkpoint

@@ -36,7 +36,8 @@ protected:
     }
   };
 
-  // What the end of a key says of its tensor.
+  // What the end of a key says of its tensor. An end with a component "*" takes any there, and the role is
+  // "<role>.<component>".
   struct Place {
     const char *end, *role;
     bool integers = false; // indices rather than values
@@ -50,10 +51,13 @@ protected:
   virtual Status checkMethod() const { return Done{}; }
   // Adds the updates of a module's own tensors, of which there is one at least.
   virtual Status readTuned(const std::string &path, const Module &module) = 0;
+  // After all modules.
+  virtual Status checkAll() const { return Done{}; }
 
   Error wrong(const Tensor &tensor, const std::string &problem) const {
     return Error{file + ": tensor '" + tensor.key + "' " + problem};
   }
+  Update made(const std::string &path, const std::string &parameter, const std::string &form) const;
   Update &add(const std::string &path, const std::string &parameter, const std::string &form);
   // PeftConfig's, of a module with and without the wrappers around it.
   Result<std::string> whyNotTarget(const std::string &path, const Module &module) const;
@@ -68,8 +72,9 @@ private:
   Result<bool> placeShared(const Tensor &tensor, const std::string &path);
   Status checkFields() const;
   Status place(const Tensor &tensor);
-  Status placeTuned(const Tensor &tensor, const Place &place, const std::string &path,
-                    const std::string &named);
+  Status placeTuned(const Tensor &tensor, const Place &place, const std::string &role,
+                    const std::string &path, const std::string &named);
+  Status checkType(const Tensor &tensor, const Place &place) const;
   Status placeWhole(const Tensor &tensor, std::string path);
   Status put(const Tensor *&slot, const Tensor &tensor) const;
   Status checkName(const std::string &name, const Tensor &tensor);

@@ -23,27 +23,26 @@ static const Json *listFor(const Json &setting, const std::string &path, bool &s
 }
 
 Status readTokenRows(const PeftConfig &config, const std::string &file, const std::string &path,
-                     const Tensor &rows, Update &update) {
+                     const Tensor &rows, Update &update, const std::string &field) {
   auto wrong = [&](const std::string &problem) {
     return Error{file + ": tensor '" + rows.key + "' " + problem};
   };
-  if (!config.isSet("trainable_token_indices"))
-    return wrong("is there, but trainable_token_indices is not set in " + config.path());
+  if (!config.isSet(field))
+    return wrong("is there, but " + field + " is not set in " + config.path());
   bool sameEverywhere = true;
-  const Json *list = listFor(config.fields().at("trainable_token_indices"), path, sameEverywhere);
+  const Json *list = listFor(config.fields().at(field), path, sameEverywhere);
   if (!list)
-    return config.error("trainable_token_indices", "has no list of indices for '" + path + "'");
+    return config.error(field, "has no list of indices for '" + path + "'");
   int64_t count = static_cast<int64_t>(list->size());
   if (rows.shape.size() != 2 || rows.shape[0] != count)
-    return wrong("has shape " + shapeText(rows.shape) + ", but trainable_token_indices has " +
-                 std::to_string(count) + " indices");
+    return wrong("has shape " + shapeText(rows.shape) + ", but " + field + " has " + std::to_string(count) +
+                 " indices");
   std::map<int64_t, int64_t> order; // index -> row
   for (int64_t i = 0; i < count; ++i) {
     const Json &index = (*list)[i];
     if (!index.is_number_unsigned() || index.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX) ||
         !order.emplace(static_cast<int64_t>(index.get<uint64_t>()), i).second)
-      return config.error("trainable_token_indices",
-                          "holds an index that is negative, no integer or there twice");
+      return config.error(field, "holds an index that is negative, no integer or there twice");
   }
   Tensor indices = allocateTensor(DType::I64, {count}), sorted = allocateTensor(rows.dtype, rows.shape);
   indices.key = rows.key + " (indices)";

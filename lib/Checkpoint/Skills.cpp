@@ -57,6 +57,17 @@ int64_t Adapter::tasks() const {
   return count;
 }
 
+Status Update::complete(int64_t out, int64_t columns) {
+  for (const auto &[role, make] : later) {
+    Result<Tensor> tensor = make(out, columns);
+    if (!tensor)
+      return tensor.error();
+    tensors[role] = std::move(*tensor);
+  }
+  later.clear();
+  return Done{};
+}
+
 std::map<std::string, Tensor> factorsOfTask(const Update &update, int64_t task) {
   const Tensor &a = update.skills.at("A"), &b = update.skills.at("B");
   std::vector<double> shares = sharesOf(update.skills.at("logits"), a.shape[0], a.shape[1], task);

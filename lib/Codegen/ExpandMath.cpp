@@ -39,13 +39,14 @@ struct ExpandMathPass final : adapter::impl::ExpandMathPassBase<ExpandMathPass> 
     };
     populateMathF32ExpansionPatterns(patterns, all);
     populateMathPolynomialApproximationPatterns(patterns, all);
+    adapter::populateMathF64Patterns(patterns);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
     WalkResult result = getOperation()->walk([](Operation *op) {
       if (!isa_and_nonnull<math::MathDialect>(op->getDialect()) || isNative(op))
         return WalkResult::advance();
       op->emitError() << op->getName() << " on " << op->getOperand(0).getType()
-                      << " has no expansion; compiled code computes it in f32 only";
+                      << " has no expansion";
       return WalkResult::interrupt();
     });
     if (result.wasInterrupted())

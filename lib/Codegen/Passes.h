@@ -8,6 +8,7 @@
 
 namespace mlir {
 class DialectRegistry;
+class RewritePatternSet;
 } // namespace mlir
 
 namespace adapter {
@@ -19,6 +20,9 @@ namespace adapter {
 
 /// How kernel ops become buffers.
 void registerKernelBufferization(mlir::DialectRegistry &registry);
+
+/// exp, log, tanh, erf, sin and cos of f64 as arithmetic.
+void populateMathF64Patterns(mlir::RewritePatternSet &patterns);
 
 } // namespace adapter
 

@@ -115,7 +115,7 @@ FormLibrary &FormLibrary::get(MLIRContext *context) {
   for (bool helpers : {true, false})
     for (int i = 0; i < embeddedFormCount; ++i) {
       StringRef name = embeddedForms[i].name;
-      if ((name == "helpers.mlir") == helpers && failed(library->addText(embeddedForms[i].text, name, true)))
+      if ((name.starts_with("helpers")) == helpers && failed(library->addText(embeddedForms[i].text, name, true)))
         llvm::report_fatal_error("the form library's " + name + " is not valid");
     }
   dialect->setForms(library);

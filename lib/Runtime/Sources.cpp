@@ -304,6 +304,9 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
                      "' can differ by row, not by token, which the slot '" + room->slot->name() +
                      "' is for; use a slot of row"};
       Update own = update;
+      forms::Place place = placeOf(artifact.manifest.sites(site));
+      if (Status status = own.complete(place.out, place.columns()); !status)
+        return Error{path + ": " + status.error().message};
       if (Status status = nameForm(artifact, site, own); !status)
         return Error{path + ": " + status.error().message};
       Result<SiteUpdate> made =

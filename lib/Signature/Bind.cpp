@@ -99,20 +99,17 @@ Status Binder::checkNames() const {
 Status Binder::checkChoices(const std::string &present) const {
   for (const auto &choice : signature.choices) {
     std::string texts;
-    int complete = 0;
-    bool isWhole = true;
+    std::set<std::string> given;
     for (const std::set<std::string> &group : choice) {
-      size_t given = 0;
       std::string names;
       for (const std::string &name : group) {
-        given += tensors.count(name);
+        if (tensors.count(name))
+          given.insert(name);
         names += (names.empty() ? "" : " and ") + name;
       }
-      texts += (texts.empty() ? "" : ", or ") + names;
-      complete += given == group.size();
-      isWhole &= given == 0 || given == group.size();
+      texts += (texts.empty() ? "" : ", or ") + (names.empty() ? "none of them" : names);
     }
-    if (complete != 1 || !isWhole)
+    if (!std::count(choice.begin(), choice.end(), given))
       return Error{"form '" + signature.name + "' needs either " + texts +
                    (present.empty() ? "" : " beside '" + present + "'")};
   }

@@ -114,8 +114,12 @@ Result<std::vector<std::set<std::string>>> parseChoice(std::string_view text) {
   for (std::string_view part : split(text, '|')) {
     std::set<std::string> group;
     for (std::string_view name : split(part, ','))
-      if (name.empty() || !group.insert(std::string(name)).second)
+      if (name == "none" && part == name)
+        break;
+      else if (name.empty() || !group.insert(std::string(name)).second)
         return Error{"'" + quotable(text) + "' is not a choice, like \"w | w_a, w_b\""};
+    if (std::count(groups.begin(), groups.end(), group))
+      return Error{"'" + quotable(text) + "' has a group twice"};
     groups.push_back(std::move(group));
   }
   if (groups.size() < 2)

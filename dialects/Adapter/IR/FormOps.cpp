@@ -93,7 +93,11 @@ static bool vanishes(Value value) {
     return vanishes(op->getOperand(0)) || vanishes(op->getOperand(1));
   if (name == "arith.addf" || name == "arith.subf")
     return vanishes(op->getOperand(0)) && vanishes(op->getOperand(1));
-  return (name == "arith.negf" || name == "arith.divf") && vanishes(op->getOperand(0));
+  // Elements of such a tensor, and tensors of such elements.
+  if (name == "tensor.generate")
+    return vanishes(op->getRegion(0).front().getTerminator()->getOperand(0));
+  return (name == "arith.negf" || name == "arith.divf" || name == "tensor.extract") &&
+         vanishes(op->getOperand(0));
 }
 
 bool FormOp::keepsNoBias() {
@@ -113,29 +117,32 @@ LogicalResult FormOp::verify() {
 // Bodies
 //===----------------------------------------------------------------------===//
 
-// Whether an op lies where an optional tensor is known to be given: because it was asked for, or because another one of
-// a choice is missing.
+// Whether an op lies where an optional tensor is known to be given: because it was asked for, or because all groups of a
+// choice have it that are left by what was asked.
 static bool isWhereGiven(FormOp form, const forms::Signature &signature, Operation *op, StringRef role) {
-  auto isOther = [&](StringRef asked) {
-    return llvm::any_of(signature.choices, [&](const auto &choice) {
-      auto group = [&](StringRef name) {
-        return llvm::find_if(choice, [&](const auto &each) { return each.count(name.str()); });
-      };
-      return choice.size() == 2 && group(role) != choice.end() && group(asked) != choice.end() &&
-             group(role) != group(asked);
-    });
-  };
+  std::map<std::string, bool> asked;
   for (auto branch = op->getParentOfType<IfGivenOp>(); branch;
        branch = branch->getParentOfType<IfGivenOp>()) {
-    auto asked = dyn_cast<BlockArgument>(branch.getTensor());
-    if (!asked || asked.getArgNumber() >= form.getRoles().size())
-      continue;
-    StringRef name = cast<RoleAttr>(form.getRoles()[asked.getArgNumber()]).getName();
-    bool inGiven = branch.getGiven().isAncestor(op->getParentRegion());
-    if (inGiven ? name == role : isOther(name))
-      return true;
+    auto tensor = dyn_cast<BlockArgument>(branch.getTensor());
+    if (tensor && tensor.getArgNumber() < form.getRoles().size())
+      asked[cast<RoleAttr>(form.getRoles()[tensor.getArgNumber()]).getName().str()] =
+          branch.getGiven().isAncestor(op->getParentRegion());
   }
-  return false;
+  if (auto found = asked.find(role.str()); found != asked.end())
+    return found->second;
+  return llvm::any_of(signature.choices, [&](const auto &choice) {
+    std::set<std::string> named;
+    for (const std::set<std::string> &group : choice)
+      named.insert(group.begin(), group.end());
+    auto isLeft = [&](const std::set<std::string> &group) {
+      return llvm::all_of(asked, [&](const auto &each) {
+        return !named.count(each.first) || group.count(each.first) == (each.second ? 1 : 0);
+      });
+    };
+    return named.count(role.str()) && llvm::all_of(choice, [&](const std::set<std::string> &group) {
+             return !isLeft(group) || group.count(role.str());
+           });
+  });
 }
 
 static LogicalResult verifySymbols(FormOp op, const forms::Signature &signature) {
