@@ -2,6 +2,7 @@
 //
 // See Planner.h. Claims say where a parameter is, forms whether the update fits there.
 #include "lib/Attach/Planner.h"
+#include "lib/Attach/BaseTerm.h"
 #include "lib/Attach/FormUse.h"
 #include "lib/Attach/Forms.h"
 #include "lib/Attach/Match.h"
@@ -132,6 +133,8 @@ void Planner::placeAt(const Update &given, const Target &target, const std::vect
     if (Status status = complete(adapter->made.back(), parameter); !status)
       return leaveOver(given, status.error().message);
   }
+  if (given.taken)
+    return leaveOver(given, "it takes a part of the weight away, which is known of linears alone");
   const Update &update = *flat || !given.later.empty() ? adapter->made.back() : given;
   bool unchanged = target.parameter && changesNothing(update, parameter);
   std::string why = unchanged ? ""
@@ -217,6 +220,12 @@ void Planner::placePart(const Update &update, FusedPart part, const std::string 
       return leaveOver(update, made.error().message);
     adapter->made.push_back(std::move(*made));
     carried = &adapter->made.back();
+  }
+  if (carried->taken) {
+    adapter->made.push_back(*carried);
+    carried = &adapter->made.back();
+    if (Status status = takeFromBase(adapter->made.back(), *part.parameter, part.offset, part.size); !status)
+      return leaveOver(update, status.error().message);
   }
   if (part.isWhole())
     return placeAt(*carried, {part.parameter, nullptr, std::move(proof), note});

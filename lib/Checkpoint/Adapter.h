@@ -25,6 +25,18 @@ struct MaskedMix {
   int count = 0;
 };
 
+// What an adapter takes away from the weight W before its product is added: a product of thin factors that training began
+// with, which follows from W's numbers alone.
+struct BaseTerm {
+  enum Kind {
+    Largest,  // the `count` largest of W's singular values, with their vectors
+    Smallest, // the `count` smallest
+    Leading,  // scale Q Q' W, Q the orthogonal factor of W's first `count` columns
+  };
+  Kind kind = Largest;
+  int64_t count = 0;
+};
+
 // One update of one parameter of one module. `form` names the definition (lib/Forms/Library) that says which roles
 // `tensors` holds and what they compute; where a tensor is optional, its being there says which variant it is. Beside
 // the definitions there are
@@ -61,6 +73,8 @@ struct Update {
   // Of mixtures: the module whose input the router reads; "": this one.
   std::string routerInput;
   std::map<std::string, Tensor> tensors; // by role
+  // Of low-rank forms; only who has the weight's numbers can apply them.
+  std::optional<BaseTerm> taken;
   // Tensors that follow from the weight's size [out, columns], by role: those that a seed gives.
   std::map<std::string, std::function<Result<Tensor>(int64_t out, int64_t columns)>> later;
   // Makes them, where the size is known.

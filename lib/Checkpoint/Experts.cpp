@@ -44,7 +44,7 @@ Result<ExpertsByModule> readExperts(const std::vector<std::string> &folders, std
     hashes += adapter->hash + ";";
     for (Update &update : adapter->updates) {
       bool isPlain = update.form == "lora" && update.parameter == "weight" &&
-                     update.layer == Layer::Product && update.tensors.size() == 2 &&
+                     update.layer == Layer::Product && update.tensors.size() == 2 && !update.taken &&
                      update.tensors.at("A").shape.size() == 2;
       if (!isPlain)
         return Error{folders[i] + ": module '" + update.module + "' (" + update.parameter + ", " +

@@ -3,6 +3,7 @@
 // PEFT's methods that add thin products. See FormReader.h.
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/FormReader.h"
+#include "lib/Checkpoint/LoraVariants.h"
 #include "lib/Checkpoint/Sparse.h"
 #include "lib/Checkpoint/TorchRandom.h"
 #include <cmath>
@@ -118,6 +119,25 @@ static Status takeGraLora(FormReader &reader, const FormReader::Module &module, 
   return Done{};
 }
 
+// The smallest directions of the weight are replaced by trained ones; their number shows in the file.
+static Status takeOsf(FormReader &reader, const FormReader::Module &module, Update &update) {
+  const Tensor *up = module.role("U"), *middle = module.role("S"), *down = module.role("V");
+  if (!up || !middle || !down)
+    return reader.wrong(*module.tuned.begin()->second, "has no U_low, S_low and V_low beside it");
+  if (up->shape.size() != 2 || down->shape.size() != 2 || up->shape[1] != down->shape[0] ||
+      middle->shape != std::vector<int64_t>{up->shape[1]})
+    return reader.wrong(*middle, "has shape " + shapeText(middle->shape) + ", which does not fit " +
+                                     shapeText(up->shape) + " and " + shapeText(down->shape));
+  Result<Tensor> scaled = scaledColumns(*up, *middle);
+  if (!scaled)
+    return scaled.error();
+  update.layer = Layer::Product;
+  update.rank = up->shape[1];
+  update.tensors = {{"A", *down}, {"B", std::move(*scaled)}};
+  update.taken = BaseTerm{BaseTerm::Smallest, update.rank};
+  return Done{};
+}
+
 const Methods &lowRankMethods() {
   using Module = FormReader::Module;
   using Text = const std::string &;
@@ -216,6 +236,14 @@ const Methods &lowRankMethods() {
          "unilora_dropout"},
         {},
         nullptr}},
+      {"osf",
+       {"lora",
+        {{".osf_svd_params.U_low", "U"}, {".osf_svd_params.S_low", "S"}, {".osf_svd_params.V_low", "V"}},
+        {"effective_rank", "init_weights", "rank_pattern", "target_svd_config"},
+        {},
+        [](FormReader &reader, Text, const Module &module, Update &update) {
+          return takeOsf(reader, module, update);
+        }}},
       {"gralora",
        {"gralora",
         {{".gralora_A", "A"},

@@ -3,6 +3,7 @@
 // PEFT's LoRA and what travels with it: DoRA, biases of the factors, token rows. Follows peft/tuners/lora of
 // PEFT 0.21.
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/LoraVariants.h"
 #include "lib/Checkpoint/PeftReader.h"
 #include "lib/Checkpoint/Regex.h"
 #include "lib/Checkpoint/Text.h"
@@ -18,6 +19,7 @@ const std::set<std::string> known = {"alpha_pattern",
                                      "ensure_weight_tying",
                                      "eva_config",
                                      "init_lora_weights",
+                                     "kasa_config",
                                      "loftq_config",
                                      "lora_alpha",
                                      "lora_bias",
@@ -29,17 +31,16 @@ const std::set<std::string> known = {"alpha_pattern",
                                      "r",
                                      "rank_pattern",
                                      "trainable_token_indices",
+                                     "use_bdlora",
                                      "use_dora",
+                                     "use_qalora",
                                      "use_rslora",
                                      "velora_config"};
 
 const std::map<std::string, const char *> refused = {
     {"layer_replication", "it repeats layers of the base; export a base whose layers are repeated already"},
     {"alora_invocation_tokens", "an activated LoRA acts on a part of the tokens only; train a plain LoRA"},
-    {"use_qalora", "train a plain LoRA"},
-    {"use_bdlora", "expand the block-diagonal factors to plain ones before saving"},
     {"arrow_config", "routing between adapters by Arrow; save the adapters one by one"},
-    {"kasa_config", "it changes the base weights; merge the adapter in PEFT"},
     {"target_parameters", "LoRA on parameters outside of layers; merge the adapter in PEFT"},
     {"megatron_config", "convert the adapter to the layers of Transformers"}};
 
@@ -54,6 +55,10 @@ private:
             {".lora_B.bias", "bias"},
             {".lora_magnitude_vector", "magnitude"},
             {".lora_magnitude_vector.weight", "magnitude"},
+            {".lora_diag", "diagonal"},
+            // Of training alone.
+            {".lora_velora_embed", "unused"},
+            {".lora_monteclora_sampler.*", "unused"},
             {".lora_embedding_A", "embeddingA"},
             {".lora_embedding_B", "embeddingB"},
             {".token_adapter.trainable_tokens_delta", "rows"}};
@@ -74,18 +79,19 @@ private:
 };
 
 Status LoraReader::checkMethod() const {
-  const Json &fields = config.fields();
-  if (auto it = fields.find("init_lora_weights"); it != fields.end() && it->is_string()) {
-    std::string init = it->get<std::string>();
-    std::transform(init.begin(), init.end(), init.begin(), [](unsigned char c) { return std::tolower(c); });
-    const std::set<std::string> harmless = {"gaussian", "eva", "orthogonal", "mica", "true", "false"};
-    if (!harmless.count(init))
-      return config.error("init_lora_weights",
-                          "is '" + init +
-                              "', which changes the base weights; save the adapter as a plain "
-                              "LoRA: save_pretrained(..., "
-                              "path_initial_model_for_weight_conversion=...)");
-  }
+  // Of lora_ga PEFT's file is applied to the base as it is, and so it is here.
+  const std::set<std::string> kinds = {"",     "gaussian", "eva",   "orthogonal",
+                                       "mica", "lora_ga",  "pissa", "olora"};
+  std::string init = initialization(config);
+  if (!kinds.count(init))
+    return config.error("init_lora_weights",
+                        "is '" + init +
+                            "', which changes the base weights by data that the file does not hold; save the "
+                            "adapter as a plain LoRA: save_pretrained(..., "
+                            "path_initial_model_for_weight_conversion=...)");
+  if ((init == "pissa" || init == "olora") && config.isSet("kasa_config"))
+    return config.error("kasa_config",
+                        "is set beside init_lora_weights '" + init + "', which is not supported");
   return Done{};
 }
 
@@ -224,11 +230,15 @@ Status LoraReader::readLora(const std::string &path, const Module &module) {
   bool embedding = module.role("embeddingA") || module.role("embeddingB");
   if ((module.role("A") || module.role("B")) && embedding)
     return Error{file + ": module '" + path + "' has factors of a linear layer and of an embedding"};
-  const Tensor *a = module.role(embedding ? "embeddingA" : "A");
-  const Tensor *b = module.role(embedding ? "embeddingB" : "B");
-  if (!a || !b)
-    return wrong(a ? *a : *b,
-                 std::string("has no counterpart lora_") + (embedding ? "embedding_" : "") + (a ? "B" : "A"));
+  const Tensor *given = module.role(embedding ? "embeddingA" : "A");
+  const Tensor *other = module.role(embedding ? "embeddingB" : "B");
+  if (!given || !other)
+    return wrong(given ? *given : *other, std::string("has no counterpart lora_") +
+                                              (embedding ? "embedding_" : "") + (given ? "B" : "A"));
+  Tensor down = *given, up = *other;
+  const Tensor *a = &down, *b = &up;
+  if (Status status = expandFactors(config, path, down, up); !status)
+    return Error{file + ": " + status.error().message};
   std::string attention = attentionOf(path), named = attention.empty() ? path : attention;
   if (Status status = checkFactors(named, modules.at(named), *a, *b, embedding); !status)
     return status;
@@ -257,6 +267,8 @@ Status LoraReader::readLora(const std::string &path, const Module &module) {
   update.tied = embedding && isTied(*a);
   if (Status status = scaleOf(named, update.rank, *a, update.scale); !status)
     return status;
+  if (Status status = takeBaseTerm(config, path, module.role("diagonal"), update); !status)
+    return status;
   return attention.empty() ? Status(Done{}) : setAttention(attention, path, update);
 }
 
@@ -274,7 +286,7 @@ Status LoraReader::readTuned(const std::string &path, const Module &module) {
   bool hasLora =
       module.role("A") || module.role("B") || module.role("embeddingA") || module.role("embeddingB");
   const Tensor *biasDelta = module.role("bias");
-  for (const Tensor *rest : {module.role("magnitude"), biasDelta})
+  for (const Tensor *rest : {module.role("magnitude"), biasDelta, module.role("diagonal")})
     if (rest && !hasLora)
       return wrong(*rest, "has no lora_A and lora_B beside it");
   if (hasLora)

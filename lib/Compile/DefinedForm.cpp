@@ -187,12 +187,13 @@ bool adapter::changesFew(const DefinedForm &use) {
   // In place there is no weight to read: it is what changes.
   if (use.ofBias || dependsOnWeight(use, 0))
     return false;
-  Operation *yielded = yieldedBy(use.form, [&](StringRef role) { return use.roles.count(role.str()) > 0; });
+  auto isGiven = [&](StringRef role) { return use.roles.count(role.str()) > 0; };
+  Operation *yielded = yieldedBy(use.form, isGiven);
   auto add = dyn_cast_if_present<AddOp>(yielded);
   if (!add)
     return yielded && yielded->getNumResults() && putElements(yielded->getResult(0)).has_value();
-  SmallVector<MapFactor> factors = factorsOf(add.getMap());
-  return factors.size() == 1 && isa<GatherOp>(*factors[0].map);
+  SmallVector<MapFactor> factors = factorsOf(chosenValue(use.form, add.getMap(), isGiven));
+  return factors.size() == 1 && factors[0].map && isa<GatherOp>(*factors[0].map);
 }
 
 void adapter::addTouch(ModuleOp module, const DefinedForm &use, Packing packing, StringRef name,

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Every method of PEFT that changes weights, each of its options that changes the result, and the layers that it is for.
 
-`METHODS` holds for each case its entry in docs/methods.md, the words of a slot that takes it, and PEFT's configuration of
-given modules; `Layers` is a model with one layer of each kind, whose outputs are those of its layers.
+`METHODS` holds for each case its entry in docs/methods.md, the words of a slot that takes it (None: only compilation has the
+base's weight that it needs), and PEFT's configuration; `Layers` is a model with one layer of each kind, whose outputs are those of its layers.
 """
 
 import collections
+import copy
 
 import peft
 import torch
@@ -24,7 +25,20 @@ def case(type, words, config, kinds=PLAIN, **options):
     return Case(type, words, lambda: config(target_modules=list(kinds), **options), kinds)
 
 
+def lora(kinds=PLAIN, words="lora", **options):
+    return case("LORA", words, peft.LoraConfig, kinds, **options)
+
+
 METHODS = {
+    "bdlora": lora(
+        r=4, use_bdlora=peft.BdLoraConfig(target_modules_bd_a=["linear"], target_modules_bd_b=["unb"], nblocks=2)
+    ),
+    "pissa": lora(words=None, r=4, lora_alpha=8, init_lora_weights="pissa"),
+    "olora": lora(words=None, r=4, lora_alpha=12, init_lora_weights="olora"),
+    "kasa": lora(words=None, r=3, lora_alpha=6, kasa_config=peft.KasaConfig()),
+    "mica": lora(r=4, init_lora_weights="mica"),
+    "velora": lora(r=4, velora_config=peft.VeloraConfig()),
+    "osf": case("OSF", None, peft.OSFConfig, effective_rank=5),
     "adalora": case("ADALORA", "adalora", peft.AdaLoraConfig, LINEARS, init_r=4, target_r=2, total_step=9),
     "adalora-alpha": case(
         "ADALORA", "adalora", peft.AdaLoraConfig, LINEARS, init_r=6, total_step=9, lora_alpha=32
@@ -120,43 +134,38 @@ METHODS = {
 }
 
 
+# Each kind of layer, and which input it takes.
+KINDS = {
+    "linear": (lambda: torch.nn.Linear(24, 16), "x"),
+    "unbiased": (lambda: torch.nn.Linear(24, 32, bias=False), "x"),
+    "conv1d_of_gpt2": (lambda: transformers.pytorch_utils.Conv1D(16, 24), "x"),
+    "embedding": (lambda: torch.nn.Embedding(20, 24), "ids"),
+    "conv1d": (lambda: torch.nn.Conv1d(4, 8, 3, padding=1), "signal"),
+    "conv2d": (lambda: torch.nn.Conv2d(4, 8, 3, padding=1), "image"),
+    "conv3d": (lambda: torch.nn.Conv3d(4, 8, 2), "volume"),
+    "norm": (lambda: torch.nn.LayerNorm(24), "x"),
+}
+
+
 class Layers(torch.nn.Module):
-    """A layer of each kind beside the others, each with an output of its own."""
+    """A layer of each of these kinds beside the others, each with an output of its own."""
 
-    def __init__(self):
+    def __init__(self, kinds):
         super().__init__()
-        self.linear = torch.nn.Linear(24, 16)
-        self.unbiased = torch.nn.Linear(16, 24, bias=False)
-        self.conv1d_of_gpt2 = transformers.pytorch_utils.Conv1D(16, 24)
-        self.embedding = torch.nn.Embedding(20, 24)
-        self.conv1d = torch.nn.Conv1d(4, 8, 3, padding=1)
-        self.conv2d = torch.nn.Conv2d(4, 8, 3, padding=1)
-        self.conv3d = torch.nn.Conv3d(4, 8, 2)
-        self.norm = torch.nn.LayerNorm(24)
+        self.kinds = kinds
+        for kind in kinds:
+            setattr(self, kind, KINDS[kind][0]())
 
-    def forward(self, x, ids, signal, image, volume):
-        return (
-            self.linear(x),
-            self.unbiased(x[..., :16]),
-            self.conv1d_of_gpt2(x),
-            self.embedding(ids),
-            self.conv1d(signal),
-            self.conv2d(image),
-            self.conv3d(volume),
-            self.norm(x),
-        )
+    def forward(self, *values):
+        by_name = dict(zip(inputs_of(self.kinds), values, strict=True))
+        return tuple(getattr(self, kind)(by_name[KINDS[kind][1]]) for kind in self.kinds)
 
 
-KINDS = (
-    "linear",
-    "unbiased",
-    "conv1d_of_gpt2",
-    "embedding",
-    "conv1d",
-    "conv2d",
-    "conv3d",
-    "norm",
-)
+def inputs_of(kinds):
+    """Names of the inputs that layers of these kinds have, each once."""
+    return list(dict.fromkeys(KINDS[kind][1] for kind in kinds))
+
+
 ROWS = 6
 
 
@@ -178,8 +187,6 @@ def inputs():
 
 def trained(base, name, seed=1):
     """PEFT's model with random adapters, none of their tensors at its no-op value."""
-    import copy
-
     torch.manual_seed(seed)
     model = peft.get_peft_model(copy.deepcopy(base), METHODS[name].config())
     for parameter in model.parameters():

@@ -320,11 +320,14 @@ Value adapter::instantiateForm(B &b, FormOp form, const FormInputs &inputs) {
   return Instance(b, form, inputs).run();
 }
 
+Value adapter::chosenValue(FormOp form, Value value, llvm::function_ref<bool(StringRef)> isGiven) {
+  while (auto choice = value.getDefiningOp<IfGivenOp>())
+    value = chosenBlock(form, choice, isGiven)
+                .getTerminator()
+                ->getOperand(cast<OpResult>(value).getResultNumber());
+  return value;
+}
+
 Operation *adapter::yieldedBy(FormOp form, llvm::function_ref<bool(StringRef)> isGiven) {
-  Value value = form.getBody().front().getTerminator()->getOperand(0);
-  while (auto choice = value.getDefiningOp<IfGivenOp>()) {
-    Region &chosen = isGiven(roleNameOf(form, choice.getTensor())) ? choice.getGiven() : choice.getMissing();
-    value = chosen.front().getTerminator()->getOperand(cast<OpResult>(value).getResultNumber());
-  }
-  return value.getDefiningOp();
+  return chosenValue(form, form.getBody().front().getTerminator()->getOperand(0), isGiven).getDefiningOp();
 }

@@ -40,6 +40,8 @@ mlir::Value widened(mlir::ImplicitLocOpBuilder &builder, mlir::Value tensor);
 /// A matrix of any element type, transposed.
 mlir::Value transposedMatrix(mlir::ImplicitLocOpBuilder &builder, mlir::Value matrix);
 
+/// What a value is with these tensors given: what the branches that are chosen then yield for it.
+mlir::Value chosenValue(FormOp form, mlir::Value value, llvm::function_ref<bool(llvm::StringRef)> isGiven);
 /// The op that makes what a form yields, where the given roles are there; null where an operand decides.
 mlir::Operation *yieldedBy(FormOp form, llvm::function_ref<bool(llvm::StringRef)> isGiven);
 

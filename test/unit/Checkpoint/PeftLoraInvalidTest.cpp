@@ -32,8 +32,8 @@ TEST_F(PeftInvalid, Configuration) {
 
 TEST_F(PeftInvalid, OtherMethods) {
   lora(q);
-  config["peft_type"] = "BOFT";
-  EXPECT_ERROR("'peft_type' is 'BOFT', which is not supported; HRA, IA3, LOHA");
+  config["peft_type"] = "PREFIX_TUNING";
+  EXPECT_ERROR("'peft_type' is 'PREFIX_TUNING', which is not supported; ADALORA, BEFT, BOFT");
 }
 
 TEST_F(PeftInvalid, FieldsThatChangeTheResult) {
