@@ -47,7 +47,7 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
     %u = adapter.select @s : !adapter.update<tensor<4x4xf32>>
     %v = adapter.materialize %w, %u : tensor<4x4xf32>
     %t = onnx.node "ReduceSum"(%x, %axes) {node_attributes = {keepdims = 0 : i64}, result_names = ["t"]} : (tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>, tensor<1xi64>) -> tensor<?x4xf32, #onnx.dims<"s", "">>
-    // expected-error @below {{MatMul node 'y': the rows of the call cannot be traced to its input}}
+    // expected-error @below {{MatMul node 'y': the rows of the call cannot be traced to its input: ReduceSum node 't' works along their axis; bind the adapter at build}}
     %y = onnx.node "MatMul"(%t, %v) {result_names = ["y"]} : (tensor<?x4xf32, #onnx.dims<"s", "">>, tensor<4x4xf32>) -> tensor<?x4xf32, #onnx.dims<"s", "">>
     onnx.return {output_names = ["y"]} %y : tensor<?x4xf32, #onnx.dims<"s", "">>
   } {input_names = ["x"]}
