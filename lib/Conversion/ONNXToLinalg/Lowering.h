@@ -46,7 +46,11 @@ struct Rows {
 struct Provenance {
   Rows rows;
   Rows tokens;
-  Rows numbers; ///< traced: every element is the number of the row that its position belongs to
+  /// Of integers that are indices. Traced: every element, divided by the stride, is the number of the row that its
+  /// position belongs to.
+  Rows numbers;
+  mlir::OpFoldResult stride; ///< null: 1
+  mlir::OpFoldResult below;  ///< every element is in [0, below); null: not known
 };
 
 /// A value of the graph on its way to linalg. Sizes are attributes or values of type index; two sizes that

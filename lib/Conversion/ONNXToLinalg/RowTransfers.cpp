@@ -229,14 +229,42 @@ static Rows rowsOf(const Flow &flow, const Transfer &transfer) {
   return transfer.function ? transfer.function(flow) : flow.lost(isUnknown);
 }
 
-// 0, 1, ... for all rows.
-static bool countsRows(onnxir::NodeOp node, GraphLowering &graph, const Lowered &range) {
+// Exporters write x[rows, places] with rows counted 0, 1, ..., or with the flat index rows * length + places: indices
+// by which each row reads itself.
+static void traceIndices(onnxir::NodeOp node, GraphLowering &graph, const Transfer &transfer,
+                         const Lowered &result, Provenance &made) {
+  Flow flow{node, graph, &Provenance::numbers, result, 0};
   auto isConstant = [&](unsigned index, int64_t wanted) {
-    auto known = graph.constantIntegers(*graph.input(node, index));
+    auto known = graph.constantIntegers(*flow.in(index));
     return known && known->size() == 1 && known->front() == wanted;
   };
-  return node.getOpType() == "Range" && graph.rowCount && isConstant(0, 0) && isConstant(2, 1) &&
-         GraphLowering::same(range.shape[0], graph.rowCount);
+  StringRef type = node.getOpType();
+  if (!graph.rowCount || !isa<IntegerType>(result.elementType))
+    return;
+  if (transfer.moves) {
+    made.numbers = rowsOf(flow, transfer);
+    made.stride = flow.in(0)->stride;
+    made.below = flow.in(0)->below;
+  } else if (type == "Range" && isConstant(0, 0) && isConstant(2, 1)) {
+    made.below = result.shape[0];
+    if (GraphLowering::same(result.shape[0], graph.rowCount))
+      made.numbers = Rows::at(0);
+  } else if (type == "ArgMax" || type == "ArgMin") {
+    made.below = flow.size(0, flow.axis(0, flow.in(0)->rank()));
+  } else if (type == "Mul" || type == "Add") {
+    for (unsigned side : {0u, 1u}) {
+      Lowered *numbers = flow.in(side), *other = flow.in(1 - side);
+      if (!numbers->numbers.isTraced() || other->numbers.isTraced())
+        continue;
+      OpFoldResult stride = numbers->stride ? numbers->stride : graph.constant(1);
+      std::optional<SmallVector<OpFoldResult>> factor = graph.elementsAsIndex(*other);
+      if (type == "Add" ? other->below && GraphLowering::same(other->below, stride)
+                        : factor && factor->size() == 1) {
+        made.numbers = flow.merged();
+        made.stride = type == "Add" ? stride : graph.product({stride, factor->front()});
+      }
+    }
+  }
 }
 
 void adapter::traceResults(onnxir::NodeOp node, GraphLowering &graph) {
@@ -257,11 +285,7 @@ void adapter::traceResults(onnxir::NodeOp node, GraphLowering &graph) {
       bool isOnly = rows.kind == Rows::Lost && count && isConstantIntValue(count, 1) && lowered.rank() > 0;
       made.*fact = isOnly ? Rows::at(0) : rows;
     }
-    if (countsRows(node, graph, lowered))
-      made.numbers = Rows::at(0);
-    else if (transfer.moves)
-      made.numbers =
-          rowsOf(Flow{node, graph, &Provenance::numbers, lowered, static_cast<unsigned>(number)}, transfer);
+    traceIndices(node, graph, transfer, lowered, made);
     lowered.setProvenance(made);
   }
 }

@@ -92,33 +92,40 @@ Rows transfers::oneHot(const Flow &flow) {
 // Elements at indices
 //===----------------------------------------------------------------------===//
 
-// Where indices are the numbers of the rows that their positions belong to, an axis of all rows is read in order.
-static bool isReadInOrder(const Flow &flow, const Rows &numbers, int64_t axis) {
-  return !flow.isTokens() && numbers.isTraced() &&
-         GraphLowering::same(flow.size(0, axis), flow.graph.rowCount);
+// Where positions of data whose axis has all rows are read by indices of which `numbers` tells the rows: those rows,
+// if each reads itself.
+static std::optional<Rows> readInOrder(const Flow &flow, const Provenance *numbers, int64_t axis) {
+  if (flow.isTokens() || !numbers || !numbers->numbers.isTraced())
+    return std::nullopt;
+  std::optional<OpFoldResult> inner = flow.graph.exactQuotient({flow.size(0, axis)}, {flow.graph.rowCount});
+  OpFoldResult stride = numbers->stride ? numbers->stride : flow.graph.constant(1);
+  bool isSame = inner && GraphLowering::same(*inner, stride);
+  return isSame ? std::optional(numbers->numbers) : std::nullopt;
 }
 
-// What the indices' last dimension holds at `place`: numbers of rows, or none.
-static Rows numbersAt(const Flow &flow, int64_t place) {
+static bool isNoneOr(const Rows &rows, const Rows &place) { return !rows.isTraced() || rows == place; }
+
+// What the indices' last dimension holds at `place`.
+static const Provenance *indicesAt(const Flow &flow, int64_t place) {
   Lowered *indices = flow.in(1);
   if (indices->staticSize(indices->rank() - 1) == 1)
-    return indices->numbers;
+    return indices;
   auto joined = flow.node.getInputs()[1].getDefiningOp<onnxir::NodeOp>();
   if (!joined || joined.getOpType() != "Concat" || !joined.getDomain().empty())
-    return Rows();
+    return nullptr;
   int64_t axis = intAttr(joined, "axis", 0), at = 0;
   if (axis != -1 && axis != indices->rank() - 1)
-    return Rows();
+    return nullptr;
   for (unsigned i = 0; i < joined.getInputs().size(); ++i) {
     Lowered *part = flow.graph.input(joined, i);
     int64_t size = part->staticSize(part->rank() - 1);
     if (at == place && size == 1)
-      return part->numbers;
+      return part;
     if (ShapedType::isDynamic(size))
       break;
     at += size;
   }
-  return Rows();
+  return nullptr;
 }
 
 Rows transfers::gather(const Flow &flow) {
@@ -129,11 +136,11 @@ Rows transfers::gather(const Flow &flow) {
     return indices;
   }
   if (x.axis == axis) {
-    Rows numbers = flow.in(1)->numbers;
-    if (x.outer || !isReadInOrder(flow, numbers, axis))
+    std::optional<Rows> rows = readInOrder(flow, flow.in(1), axis);
+    if (!rows || x.outer || !isNoneOr(indices, *rows))
       return flow.lost(picksAmong);
-    numbers.axis += axis;
-    return numbers;
+    rows->axis += axis;
+    return *rows;
   }
   if (indices.isTraced() && !flow.isTokens())
     return flow.lost(bringsTogether);
@@ -162,12 +169,10 @@ Rows transfers::gatherND(const Flow &flow) {
   if (!x.isTraced())
     return indices;
   if (x.axis >= batch && x.axis < batch + depth) {
-    Rows numbers = numbersAt(flow, x.axis - batch);
     if (flow.isTokens() && indices.isTraced())
       return indices;
-    bool fits =
-        !x.outer && isReadInOrder(flow, numbers, x.axis) && (!indices.isTraced() || indices == numbers);
-    return fits ? numbers : flow.lost(picksAmong);
+    std::optional<Rows> rows = readInOrder(flow, indicesAt(flow, x.axis - batch), x.axis);
+    return rows && !x.outer && isNoneOr(indices, *rows) ? *rows : flow.lost(picksAmong);
   }
   // Dimensions of the indices come first, then those of the data that no index picks from.
   if (x.axis >= batch)
@@ -181,11 +186,9 @@ Rows transfers::scatterND(const Flow &flow) {
     return x.isTraced() ? x : flow.lost(picksAmong);
   int64_t outer = flow.in(1)->rank() - 1, depth = flow.in(1)->staticSize(outer);
   for (int64_t axis = 0; axis < depth; ++axis) {
-    Rows numbers = numbersAt(flow, axis), there = Rows::at(axis);
-    auto fits = [](const Rows &rows, const Rows &place) { return !rows.isTraced() || rows == place; };
-    if (isReadInOrder(flow, numbers, axis) && fits(x, there) && fits(indices, numbers) &&
-        fits(updates, numbers))
-      return there;
+    std::optional<Rows> rows = readInOrder(flow, indicesAt(flow, axis), axis);
+    if (rows && isNoneOr(x, Rows::at(axis)) && isNoneOr(indices, *rows) && isNoneOr(updates, *rows))
+      return Rows::at(axis);
   }
   // Otherwise rows lie behind what the indices pick from, in the data and in what is put there.
   if (indices.isTraced() || (x.isTraced() && x.axis < depth) || (updates.isTraced() && updates.axis < outer))
