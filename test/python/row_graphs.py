@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Graphs x [batch, length, WIDTH] -> some operators -> a linear, to see which of them keep rows apart. KEPT do, MIXED
-do not."""
+"""Graphs x [batch, length, WIDTH] -> some operators -> a linear, to see which operators keep rows apart.
+Those of KEPT do, those of MIXED do not."""
 
 import collections
 
@@ -170,7 +170,9 @@ KEPT = {
     ),
     "attention": lambda g: End(g("MatMul", g("Softmax", scores(g), axis=-1), "x")),
     "product beside": lambda g: End(g("MatMul", g.real(3, LENGTH), "x")),
-    "gemm": lambda g: End(g("Gemm", g("ReduceMean", "x", g.ints(1), keepdims=0), g.real(7, WIDTH), transB=1), 7),
+    "gemm": lambda g: End(
+        g("Gemm", g("ReduceMean", "x", g.ints(1), keepdims=0), g.real(7, WIDTH), transB=1), 7
+    ),
     "convolution": lambda g: End(g("Conv", "x", g.real(3, LENGTH, 2)), 5),
     "pool": lambda g: End(g("MaxPool", "x", kernel_shape=[2]), 5),
     "global pool": lambda g: End(g("GlobalAveragePool", g("Transpose", "x", perm=[0, 2, 1])), 1),
@@ -183,7 +185,11 @@ KEPT = {
     ),
 }
 
-ALONG, PICKS, TOGETHER = "works along their axis", "picks among them", "brings them together from different axes"
+ALONG, PICKS, TOGETHER = (
+    "works along their axis",
+    "picks among them",
+    "brings them together from different axes",
+)
 
 
 def mask(g):
@@ -252,9 +258,7 @@ MIXED = {
     "scatter elements": (
         "ScatterElements",
         PICKS,
-        lambda g: End(
-            g("ScatterElements", "x", g.zeros(1, LENGTH, WIDTH), g.real(1, LENGTH, WIDTH), axis=0)
-        ),
+        lambda g: End(g("ScatterElements", "x", g.zeros(1, LENGTH, WIDTH), g.real(1, LENGTH, WIDTH), axis=0)),
     ),
     "product over rows": (
         "MatMul",

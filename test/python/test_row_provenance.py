@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Which operators keep the rows of a call apart: behind those that do, an adapter by row makes of each row what a
-run of that row alone makes of it in ONNX Runtime; behind those that do not, it is refused by the operator's name."""
+"""Which operators keep the rows of a call apart. Behind those that do, an adapter by row makes of each row what
+a run of that row alone makes of it in ONNX Runtime; behind the others it is refused by the operator's name."""
 
 import json
 
@@ -114,7 +114,7 @@ def test_one_row_is_kept_apart_from_no_other(tmp_path, name):
 
 @pytest.mark.parametrize("name", TOKENS_KEPT)
 def test_tokens_kept_apart(tmp_path, name):
-    """Tokens may read each other, so a token's output is that of a run in which its adapter is everybody's."""
+    """Tokens may read each other, so a token's output is that of a run where its adapter is everybody's."""
     case = Case(TOKENS_KEPT[name], tmp_path)
     case.compile("row-token")
     names = [["a", None, "b", "a"], [None] * LENGTH, ["b", "b", None, "a"]]

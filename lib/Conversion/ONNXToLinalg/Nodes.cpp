@@ -124,6 +124,7 @@ LogicalResult adapter::lowerNodes(Block &block, GraphLowering &graph) {
   const LoweringTable &table = LoweringTable::get();
   for (Operation &op : block) {
     auto node = dyn_cast<onnxir::NodeOp>(op);
+    graph.node = node;
     if (!node && takesLifted(op, graph))
       return op.emitError() << (op.hasTrait<OpTrait::IsTerminator>() ? "a result of the graph" : "a value")
                             << " is one for all rows, and an adapter changes it by row; bind the adapter at "
@@ -166,7 +167,6 @@ LogicalResult adapter::lowerNodes(Block &block, GraphLowering &graph) {
                               << " (opset " << node.getOpsetVersion()
                               << ") is not supported in compiled code; -o x.onnx keeps it as it is";
     graph.b.setLoc(node.getLoc());
-    graph.node = node;
     checkBanks(node, graph);
     if (graph.fault.empty() &&
         failed(takesLifted(op, graph) ? lowerLifted(node, graph, lower) : lower(node, graph)))

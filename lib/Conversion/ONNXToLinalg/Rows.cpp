@@ -27,7 +27,7 @@ static std::string describeLoss(const Rows &rows) {
   if (rows.kind != Rows::Lost)
     return "";
   auto node = dyn_cast_or_null<onnxir::NodeOp>(rows.where);
-  return ": " + (node ? describe(node) : "a module in front of it") + " " + rows.why;
+  return ": " + (node ? describe(node) : "a module or mixture before it") + " " + rows.why;
 }
 
 // The positions that a bank's adapters act on are those of all tokens.
@@ -162,12 +162,21 @@ Lowered GraphLowering::rowVectors(Lowered &vector, ArrayRef<Lowered *> inputs) {
   if (banks[vector.banks.front()].byToken)
     refuseTokens(vector.banks.front(),
                  "a vector, like a bias or a norm's weight, can differ by row, not by token");
+  // All that is combined with the vector has its rows in the same place.
   Lowered none;
-  for (Lowered *input : inputs)
+  for (Lowered *input : inputs) {
     if (input->rows.kind == Rows::Lost)
       none.rows = input->rows;
-    else if (input->rows.isTraced() && none.rows.kind == Rows::None)
+    if (!input->rows.isTraced() || none.rows.kind == Rows::Lost)
+      continue;
+    if (!data)
       none.rows = lost(worksAlong);
+    else if (input->rows.outer != data->rows.outer ||
+             input->rank() - input->rows.axis != data->rank() - data->rows.axis)
+      none.rows = lost(bringsTogether);
+  }
+  if (none.rows.kind == Rows::Lost)
+    data = nullptr;
   if (!requireRows(data ? *data : none, vector.banks.front(), data ? rank : 0) || !data)
     return plain;
   // One vector for each row, then for each position of the dimension that has them.
@@ -238,6 +247,13 @@ Lowered GraphLowering::actByRow(Lowered &base, Lowered &x, Lowered *residual, in
   for (Lowered *value : {&x, residual})
     if (value && !requireRows(*value, bank, 1))
       return base;
+  SmallVector<Lowered *> combined{&base, &x};
+  if (residual)
+    combined.push_back(residual);
+  Lowered together = base;
+  follow(together, [&](RowFact fact) { return mergeRows(fact, base.shape, combined); });
+  if (!requireRows(together, bank, 1))
+    return base;
   bool perRow = banks[bank].perRow;
   auto flat = [&](Lowered value) {
     value.rows = perRow ? x.rows : Rows();
@@ -252,6 +268,6 @@ Lowered GraphLowering::actByRow(Lowered &base, Lowered &x, Lowered *residual, in
     like.rows = Rows();
   Lowered made = wrap(op.getResults().front(), output.shape);
   Lowered result = rowsBack(made, base.shape, like, 1);
-  result.setProvenance(x);
+  result.setProvenance(together);
   return result;
 }
