@@ -48,6 +48,9 @@ class Graph:
         """The number of rows, a vector of one."""
         return self("Shape", "x", start=0, end=1)
 
+    def length(self):
+        return self("Shape", "x", start=1, end=2)
+
     def numbers(self):
         """0, 1, ... for all rows."""
         size = self("Squeeze", self.batch(), self.ints(0))
@@ -100,6 +103,17 @@ def places(g):
     return g("Concat", *pair, axis=1)
 
 
+def flat_places(g, stride):
+    """stride * row + chosen position, for each row."""
+    best = g("Gather", g("ArgMax", "x", axis=1, keepdims=0), g.integer(0), axis=1)
+    return g("Add", g("Mul", g.numbers(), stride), best)
+
+
+def means(g):
+    """[batch, WIDTH]."""
+    return g("ReduceMean", "x", g.ints(1), keepdims=0)
+
+
 def scores(g):
     """[batch, length, length]."""
     return g("MatMul", "x", g("Transpose", "x", perm=[0, 2, 1]))
@@ -128,8 +142,10 @@ KEPT = {
     "concat": lambda g: End(g("Concat", "x", g("Neg", "x"), axis=1)),
     "pad": lambda g: End(g("Pad", "x", g.ints(0, 1, 0, 0, 2, 0))),
     "tile": lambda g: End(g("Tile", "x", g.ints(1, 2, 1))),
+    "tile of rows": lambda g: End(g("Tile", means(g), g.ints(2, 1)), axis=None),
     "gather": lambda g: End(g("Gather", "x", g.ints(2, 0), axis=1)),
     "gather first": lambda g: End(g("Gather", "x", g.integer(0), axis=1)),
+    "gather by flat index": lambda g: End(g("Gather", flat(g), flat_places(g, g.length()))),
     "embedding": lambda g: End(g("Gather", g.real(2, WIDTH), g.last())),
     "gather rows in order": lambda g: End(g("Gather", "x", g.numbers(), axis=0)),
     "gather elements": lambda g: End(
@@ -139,19 +155,15 @@ KEPT = {
     "gather by batch": lambda g: End(
         g("GatherND", "x", g("Unsqueeze", g.last(), g.ints(1)), batch_dims=1),
     ),
-    "scatter of each row": lambda g: End(
-        g("ScatterND", "x", places(g), g("ReduceMean", "x", g.ints(1), keepdims=0))
-    ),
-    "scatter into nothing": lambda g: End(
-        g("ScatterND", filled(g), places(g), g("ReduceMean", "x", g.ints(1), keepdims=0))
-    ),
+    "scatter of each row": lambda g: End(g("ScatterND", "x", places(g), means(g))),
+    "scatter into nothing": lambda g: End(g("ScatterND", filled(g), places(g), means(g))),
     "scatter behind": lambda g: End(
         g("ScatterND", swapped(g), g.ints([2], [0]), g("Gather", swapped(g), g.ints(1, 3))), axis=1
     ),
     "scatter elements": lambda g: End(
         g("ScatterElements", "x", g("ArgMax", "x", axis=1), g("ReduceMean", "x", g.ints(1)), axis=1)
     ),
-    "reduce": lambda g: End(g("ReduceMean", "x", g.ints(1), keepdims=0)),
+    "reduce": lambda g: End(means(g)),
     "reduce in front": lambda g: End(g("ReduceSum", swapped(g), g.ints(0), keepdims=0)),
     "argmax": lambda g: End(g("Cast", g("ArgMax", "x", axis=1, keepdims=0), to=TensorProto.FLOAT)),
     "topk": lambda g: End(g("TopK", "x", g.ints(2), axis=1, outputs=2)[0]),
@@ -170,9 +182,7 @@ KEPT = {
     ),
     "attention": lambda g: End(g("MatMul", g("Softmax", scores(g), axis=-1), "x")),
     "product beside": lambda g: End(g("MatMul", g.real(3, LENGTH), "x")),
-    "gemm": lambda g: End(
-        g("Gemm", g("ReduceMean", "x", g.ints(1), keepdims=0), g.real(7, WIDTH), transB=1), 7
-    ),
+    "gemm": lambda g: End(g("Gemm", means(g), g.real(7, WIDTH), transB=1), 7),
     "convolution": lambda g: End(g("Conv", "x", g.real(3, LENGTH, 2)), 5),
     "pool": lambda g: End(g("MaxPool", "x", kernel_shape=[2]), 5),
     "global pool": lambda g: End(g("GlobalAveragePool", g("Transpose", "x", perm=[0, 2, 1])), 1),
@@ -199,8 +209,7 @@ def mask(g):
 
 def pairs(g):
     """[batch, batch, WIDTH]."""
-    means = g("ReduceMean", "x", g.ints(1), keepdims=0)
-    return g("Add", g("Unsqueeze", means, g.ints(0)), g("Unsqueeze", means, g.ints(1)))
+    return g("Add", g("Unsqueeze", means(g), g.ints(0)), g("Unsqueeze", means(g), g.ints(1)))
 
 
 def norm(g):
@@ -239,6 +248,11 @@ MIXED = {
     "moved on": ("Pad", ALONG, lambda g: End(g("Pad", "x", g.ints(1, 0, 0, -1, 0, 0)))),
     "gather": ("Gather", PICKS, lambda g: End(g("Gather", "x", g.ints(1, 0), axis=0))),
     "gather by rows": ("Gather", TOGETHER, lambda g: End(g("Gather", "x", g.last(), axis=1))),
+    "gather by another flat index": (
+        "Gather",
+        PICKS,
+        lambda g: End(g("Gather", flat(g), flat_places(g, g.ints(1)))),
+    ),
     "gather elements": (
         "GatherElements",
         PICKS,
@@ -276,21 +290,4 @@ MIXED = {
         ALONG,
         lambda g: End(g("Conv", g("Transpose", "x", perm=[2, 1, 0]), g.real(1, LENGTH, 1)), 3),
     ),
-}
-
-# Graphs whose tokens can be told apart, though they read each other.
-TOKENS_KEPT = {
-    "running sum": lambda g: End(g("CumSum", "x", g.integer(1))),
-    "softmax": lambda g: End(g("Softmax", "x", axis=1)),
-    "a mean beside": lambda g: End(g("Add", "x", g("ReduceMean", "x", g.ints(1)))),
-    "attention": KEPT["attention"],
-    "flattened": KEPT["flattened"],
-}
-
-TOKENS_MIXED = {
-    "mean": ("ReduceMean", ALONG, lambda g: End(g("ReduceMean", "x", g.ints(1)))),
-    "turned round": ("Slice", ALONG, KEPT["slice backwards"]),
-    "gather": ("Gather", PICKS, KEPT["gather"]),
-    "topk": ("TopK", ALONG, KEPT["topk"]),
-    "concat": ("Concat", ALONG, KEPT["concat"]),
 }

@@ -249,6 +249,8 @@ static void traceIndices(onnxir::NodeOp node, GraphLowering &graph, const Transf
     made.below = result.shape[0];
     if (GraphLowering::same(result.shape[0], graph.rowCount))
       made.numbers = Rows::at(0);
+  } else if (type == "Gather" || type == "GatherElements" || type == "GatherND") {
+    made.below = flow.in(0)->below;
   } else if (type == "ArgMax" || type == "ArgMin") {
     made.below = flow.size(0, flow.axis(0, flow.in(0)->rank()));
   } else if (type == "Mul" || type == "Add") {
