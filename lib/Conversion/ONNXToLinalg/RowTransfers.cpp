@@ -239,7 +239,8 @@ static void traceIndices(onnxir::NodeOp node, GraphLowering &graph, const Transf
     return known && known->size() == 1 && known->front() == wanted;
   };
   StringRef type = node.getOpType();
-  if (!graph.rowCount || !isa<IntegerType>(result.elementType))
+  auto integer = dyn_cast<IntegerType>(result.elementType);
+  if (!graph.rowCount || !transfer.function || !integer || integer.getWidth() < 32)
     return;
   if (transfer.moves) {
     made.numbers = rowsOf(flow, transfer);
