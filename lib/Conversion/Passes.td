@@ -13,6 +13,10 @@ def ConvertONNXToLinalgPass : Pass<"convert-onnx-to-linalg", "mlir::ModuleOp"> {
     domain, operator and version; one that is missing is an error that names the node. Sizes are tracked as
     values: dims of one name are one value, shape computations become scalar arithmetic. Products with
     weights become `kernel.linear` over `kernel.pack`.
+
+    Along with it goes a data-flow analysis of which row of the call, and which token of it, each position of a value
+    belongs to, by a transfer function per operator whose default is that this is lost. Sites of rows and tokens ask
+    it: adapters that cannot be served are errors, room that cannot is left out.
   }];
   let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect",
                            "mlir::cf::ControlFlowDialect", "mlir::func::FuncDialect",

@@ -72,12 +72,10 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
       int64_t beside = axis + 1 < input.rank() ? axis + 1 : axis - 1;
       if (beside >= 0)
         graph.tokenCount = input.shape[beside];
-      if (graph.tracesTokens && beside >= 0) {
-        std::swap(graph.rowCount, graph.tokenCount);
-        input.rows = Rows::at(beside);
-      }
+      if (graph.tracesTokens && beside >= 0)
+        input.tokens = Rows::at(beside);
     }
-    if (!graph.rowCount || graph.tracesTokens)
+    if (!graph.rowCount)
       return success();
     for (Value argument : op.getBody().getArguments()) {
       Lowered &input = graph.get(argument);
@@ -140,77 +138,69 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     return true;
   }
 
-  // Lowers the graphs of a model. Room that they cannot serve shows on the way; then lowering starts over
-  // without it.
-  LogicalResult convert(onnxir::ModelOp model, size_t models, int64_t &banks) {
-    if (failed(traceTokens(model, banks)))
-      return failure();
-    for (;;) {
-      int64_t next = banks;
-      numberBanks(model, next);
-      OpBuilder builder(model);
-      SmallVector<func::FuncOp> functions;
-      std::map<int64_t, std::string> refused;
-      for (auto graph : model.getBody().getOps<onnxir::GraphOp>()) {
-        GraphFunction made;
-        if (failed(lower(graph, entryName(model, graph, models), builder, made)))
-          return failure();
-        functions.push_back(made.function);
-        for (const auto &[number, bank] : made.graph->banks)
-          if (!bank.refusal.empty())
-            refused.emplace(number, bank.refusal);
-      }
-      if (!leaveOut(model, refused)) {
-        banks = next;
-        return success();
-      }
-      for (func::FuncOp function : functions)
-        function.erase();
-    }
-  }
-
-  // Finds out where adapters that act token by token can, by lowering the graphs with tokens for rows; nothing of
-  // that remains. A site that cannot is one of rows, if nothing but room there wants more.
-  LogicalResult traceTokens(onnxir::ModelOp model, int64_t firstBank) {
-    auto isWanted = [](SiteOp site) { return site->hasAttr(byTokenAttribute); };
-    if (llvm::none_of(model.getBody().getOps<SiteOp>(), isWanted))
-      return success();
-    numberBanks(model, firstBank);
-    std::map<int64_t, std::string> refused;
-    OpBuilder builder(model);
-    for (auto graph : model.getBody().getOps<onnxir::GraphOp>()) {
-      GraphFunction made;
-      LogicalResult done = lower(graph, "tokens", builder, made, /*tracesTokens=*/true);
-      if (succeeded(done))
-        for (const auto &[number, bank] : made.graph->banks)
-          if (!bank.refusal.empty())
-            refused.emplace(number, bank.refusal);
-      if (made.function)
-        made.function.erase();
-      if (failed(done))
-        return failure();
-    }
-    for (SiteOp site : llvm::make_filter_range(model.getBody().getOps<SiteOp>(), isWanted)) {
-      auto number = site->getAttrOfType<IntegerAttr>("bank");
-      auto why = number ? refused.find(number.getInt()) : refused.end();
-      if (why == refused.end())
-        continue;
-      if (cast<StringAttr>(site->getAttr(byTokenAttribute)).getValue() != "room")
-        return site.emitError() << "module '" << site.getModule() << "', parameter '" << site.getParameter()
-                                << "': " << why->second;
-      site->removeAttr(byTokenAttribute);
-    }
-    return success();
-  }
-
   struct GraphFunction {
     func::FuncOp function;
     std::unique_ptr<ImplicitLocOpBuilder> builder;
     std::unique_ptr<GraphLowering> graph;
   };
 
+  // Lowers the graphs of a model. Room that they cannot serve shows on the way; then lowering starts over
+  // without it.
+  LogicalResult convert(onnxir::ModelOp model, size_t models, int64_t &banks) {
+    for (;;) {
+      int64_t next = banks;
+      numberBanks(model, next);
+      OpBuilder builder(model);
+      SmallVector<GraphFunction> functions;
+      std::map<int64_t, std::string> refused;
+      for (auto graph : model.getBody().getOps<onnxir::GraphOp>()) {
+        if (failed(lower(graph, entryName(model, graph, models), builder, functions.emplace_back())))
+          return failure();
+        for (const auto &[number, bank] : functions.back().graph->banks)
+          if (!bank.refusal.empty())
+            refused.emplace(number, bank.refusal);
+      }
+      if (failed(settleTokens(model, functions)))
+        return failure();
+      if (!leaveOut(model, refused)) {
+        banks = next;
+        return success();
+      }
+      for (GraphFunction &each : functions)
+        each.function.erase();
+    }
+  }
+
+  // A site where adapters cannot act token by token is one of rows, if nothing but room there wants more.
+  LogicalResult settleTokens(onnxir::ModelOp model, ArrayRef<GraphFunction> functions) {
+    for (SiteOp site : model.getBody().getOps<SiteOp>()) {
+      auto number = site->getAttrOfType<IntegerAttr>("bank");
+      if (!number || !site->hasAttr(byTokenAttribute))
+        continue;
+      SmallVector<Operation *> checks;
+      std::string why;
+      for (const GraphFunction &each : functions) {
+        auto bank = each.graph->banks.find(number.getInt());
+        if (bank == each.graph->banks.end())
+          continue;
+        llvm::append_range(checks, bank->second.tokenChecks);
+        if (why.empty())
+          why = bank->second.tokenRefusal;
+      }
+      if (why.empty())
+        continue;
+      if (cast<StringAttr>(site->getAttr(byTokenAttribute)).getValue() != "room")
+        return site.emitError() << "module '" << site.getModule() << "', parameter '" << site.getParameter()
+                                << "': " << why;
+      site->removeAttr(byTokenAttribute);
+      for (Operation *check : checks)
+        check->erase();
+    }
+    return success();
+  }
+
   LogicalResult lower(onnxir::GraphOp op, const std::string &name, OpBuilder &moduleBuilder,
-                      GraphFunction &made, bool tracesTokens = false) {
+                      GraphFunction &made) {
     SmallVector<Type> inputTypes;
     for (auto [argument, name] : llvm::zip(op.getBody().getArguments(), op.getInputNames())) {
       FailureOr<RankedTensorType> type = plainType(op, argument.getType(), cast<StringAttr>(name).getValue());
@@ -230,7 +220,8 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     ImplicitLocOpBuilder &b = *made.builder;
     GraphLowering &graph = *made.graph;
     graph.columnBlock = columnBlock;
-    graph.tracesTokens = tracesTokens;
+    graph.tracesTokens = llvm::any_of(op->getParentOfType<onnxir::ModelOp>().getBody().getOps<SiteOp>(),
+                                      [](SiteOp site) { return site->hasAttr(byTokenAttribute); });
     llvm::StringMap<OpFoldResult> named;
     for (auto [onnxInput, argument] : llvm::zip(op.getBody().getArguments(), entry->getArguments()))
       addInput(graph, onnxInput, argument, named);

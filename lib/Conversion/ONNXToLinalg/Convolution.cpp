@@ -2,6 +2,7 @@
 //
 // Conv as a product over gathered patches.
 #include "lib/Conversion/ONNXToLinalg/Product.h"
+#include "lib/Conversion/ONNXToLinalg/Provenance.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
 #include "lib/Conversion/ONNXToLinalg/Window.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -66,7 +67,10 @@ static LogicalResult lowerConv(onnxir::NodeOp node, GraphLowering &graph) {
                                scalars::constant(b, type, 0));
     });
     // The batch stays first.
-    patches.rows = x->rows.isTraced() && x->rows.axis ? Rows::elsewhere() : x->rows;
+    graph.follow(patches, [&](RowFact fact) {
+      const Rows &rows = x->*fact;
+      return rows.isTraced() && rows.axis ? graph.lost(worksAlong) : rows;
+    });
     Lowered matrix = graph.reshape(*w, {graph.constant(outputs), graph.constant(patch)});
     // A bias that differs by row follows the product.
     bool isPlain = !bias || bias->banks.empty();

@@ -5,6 +5,7 @@
 #include "lib/Conversion/ONNXToLinalg/Experts.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Conversion/ONNXToLinalg/Activations.h"
+#include "lib/Conversion/ONNXToLinalg/Provenance.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
 #include "lib/Support/ExpertLayers.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -194,11 +195,10 @@ LogicalResult adapter::lowerExperts(ExpertsOp op, GraphLowering &graph) {
   Value sum =
       op.getRanks().value_or(1) > 1 ? lowerPartitionedExperts(op, graph, run) : lowerHere(op, graph, run);
   Lowered result = graph.wrap(sum, {x.shape[0], downOut});
-  // A token belongs to the row that its input does; what chose its experts cannot say more.
-  if (x.rows.isTraced())
-    result.rows = x.rows.axis == 0 ? x.rows : Rows::elsewhere();
-  else
-    result.rows = GraphLowering::mergeRows(result.shape, {&x, &ids, &weights});
+  graph.follow(result, [&](RowFact fact) {
+    Rows rows = graph.mergeRows(fact, result.shape, {&x, &ids, &weights});
+    return rows.isTraced() && rows.axis ? Rows::lost(op, worksAlong) : rows;
+  });
   graph.set(op.getResult(), std::move(result));
   return success();
 }

@@ -30,7 +30,7 @@ static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowere
   });
   OpFoldResult positions = graph.product(indices.shape);
   // What acts on all rows alike takes positions as they lie.
-  Rows rows = result.rows;
+  Provenance before = result;
   Lowered place = indices;
   if (!graph.banks[bank].perRow)
     place.rows = Rows();
@@ -44,24 +44,8 @@ static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowere
                       .front();
   Lowered sortedResult = graph.wrap(updated, flat.shape);
   Lowered back = graph.rowsBack(sortedResult, shape, place, 1);
-  back.rows = rows;
+  back.setProvenance(before);
   return back;
-}
-
-// Where the indices' dimensions take the place of the axis.
-static Rows gatheredRows(const Lowered &x, const Lowered &indices, int64_t axis) {
-  if (x.rows.kind == Rows::None) {
-    Rows rows = indices.rows;
-    rows.axis += axis;
-    return rows;
-  }
-  // The data settles it, whatever the rows are looked up by, unless rows themselves are picked.
-  Rows rows = x.rows;
-  if (!rows.isTraced() || rows.axis == axis)
-    return Rows::elsewhere();
-  if (rows.axis > axis)
-    rows.axis += indices.rank() - 1;
-  return rows;
 }
 
 static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
@@ -89,7 +73,6 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
       std::copy(at.begin() + *axis + indices->rank(), at.end(), from.begin() + *axis + 1);
     });
     if (known) {
-      known->rows = gatheredRows(*x, *indices, *axis);
       graph.set(node.getResult(0), std::move(*known));
       return success();
     }
@@ -105,7 +88,6 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
     return tensor::ExtractOp::create(b, source, from);
   });
   result.isUnsigned = x->isUnsigned;
-  result.rows = gatheredRows(*x, *indices, *axis);
   Lowered ids = *indices;
   bool lifts = *axis == 0 && x->rank() == 2 && graph.startsRows(ids, x->banks);
   if (lifts) {
@@ -142,11 +124,6 @@ static LogicalResult lowerGatherElements(onnxir::NodeOp node, GraphLowering &gra
     return tensor::ExtractOp::create(b, source, from);
   });
   result.isUnsigned = x->isUnsigned;
-  bool picksRows = x->rows.isTraced() && x->rows.axis == *axis;
-  result.rows = GraphLowering::mergeRows(indices->shape, picksRows ? ArrayRef<Lowered *>{indices}
-                                                                   : ArrayRef<Lowered *>{indices, x});
-  if (picksRows && !result.rows.isTraced())
-    result.rows = Rows::elsewhere();
   graph.set(node.getResult(0), std::move(result));
   return success();
 }
@@ -179,16 +156,6 @@ static LogicalResult lowerGatherND(onnxir::NodeOp node, GraphLowering &graph) {
     return tensor::ExtractOp::create(b, source, from);
   });
   result.isUnsigned = x->isUnsigned;
-  // Dimensions of the indices come first, then those of the data that no index picks from.
-  if (indices->rows.isTraced() && indices->rows.axis < outer) {
-    result.rows = indices->rows;
-  } else if (x->rows.isTraced() && (x->rows.axis < batch || x->rows.axis >= batch + depth)) {
-    result.rows = x->rows;
-    if (x->rows.axis >= batch)
-      result.rows.axis += outer - batch - depth;
-  } else if (x->rows.kind != Rows::None || indices->rows.kind != Rows::None) {
-    result.rows = Rows::elsewhere();
-  }
   graph.set(node.getResult(0), std::move(result));
   return success();
 }

@@ -97,8 +97,6 @@ static LogicalResult lowerConcat(onnxir::NodeOp node, GraphLowering &graph) {
         sizes.push_back(*getConstantIntValue(size));
       Lowered result = graph.wrapElements(elements, sizes, first->elementType);
       result.isUnsigned = first->isUnsigned;
-      if (llvm::any_of(inputs, [](Lowered *input) { return input->rows.kind != Rows::None; }))
-        result.rows = Rows::elsewhere();
       graph.set(node.getResult(0), std::move(result));
       return success();
     }
@@ -117,9 +115,6 @@ static LogicalResult lowerConcat(onnxir::NodeOp node, GraphLowering &graph) {
   }
   Lowered wrapped = graph.wrap(result, shape);
   wrapped.isUnsigned = first->isUnsigned;
-  wrapped.rows = GraphLowering::mergeRows(shape, inputs);
-  if (wrapped.rows.isTraced() && wrapped.rows.axis == *axis)
-    wrapped.rows = Rows::elsewhere();
   graph.set(node.getResult(0), std::move(wrapped));
   return success();
 }

@@ -4,16 +4,15 @@
 // positions, tables of position embeddings. Such a value gets the rows as a first dimension that the graph knows
 // nothing of. Nodes that treat every element alike, or only move them, work on all rows at once; where the graph
 // repeats or broadcasts the value for its batch, the first dimension becomes the one that the graph means.
-#include "lib/Conversion/ONNXToLinalg/Lowering.h"
+#include "lib/Conversion/ONNXToLinalg/Provenance.h"
 #include "llvm/ADT/ScopeExit.h"
-#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using namespace adapter;
 using B = ImplicitLocOpBuilder;
 
 bool GraphLowering::startsRows(const Lowered &x, ArrayRef<int64_t> numbers) {
-  return rowCount && !tracesTokens && x.rows.kind == Rows::None &&
+  return rowCount && x.rows.kind == Rows::None &&
          llvm::any_of(numbers, [&](int64_t bank) { return banks[bank].perRow && !banks[bank].spare; });
 }
 
@@ -26,16 +25,6 @@ Lowered GraphLowering::lift(Lowered &x) {
   result.rows = Rows::at(0);
   result.isLifted = true;
   return result;
-}
-
-static bool isElementwise(StringRef type) {
-  static const llvm::StringSet<> all = {
-      "Abs",     "Add",   "Cast",     "Ceil",     "Clip",      "Cos",      "Div",        "Elu",
-      "Erf",     "Exp",   "Gelu",     "Floor",    "Log",       "Max",      "HardSwish",  "Min",
-      "Mish",    "Mul",   "Identity", "Neg",      "LeakyRelu", "Pow",      "Relu",       "Reciprocal",
-      "Sigmoid", "Sign",  "Sin",      "Softplus", "Sqrt",      "Softsign", "Sub",        "Swish",
-      "Tanh",    "Where", "Dropout",  "Selu",     "Sum",       "Mod",      "HardSigmoid"};
-  return all.contains(type);
 }
 
 namespace {
@@ -101,6 +90,7 @@ std::optional<Lowered> LiftedNode::besideRows(Lowered &value, const Lowered &dat
 LogicalResult LiftedNode::lowerAs(onnxir::NodeOp changed, bool isLifted) {
   if (failed(lower(changed, graph)))
     return failure();
+  traceResults(changed, graph);
   for (auto [result, made] : llvm::zip(node.getResults(), changed.getResults())) {
     if (!graph.has(made))
       continue;
@@ -145,7 +135,7 @@ LogicalResult LiftedNode::lowerTogether() {
       return refuse();
     if (input->isLifted)
       before[i] = *input;
-    else if (input->rows.kind == Rows::Elsewhere)
+    else if (input->rows.kind == Rows::Lost)
       return refuse();
     else if (input->rows.isTraced())
       data = input;
@@ -223,7 +213,7 @@ LogicalResult LiftedNode::run() {
   Builder builder(node.getContext());
   if (!node.getDomain().empty())
     return refuse();
-  if (isElementwise(type) || type == "MatMul")
+  if (isElementwise(node) || type == "MatMul")
     return lowerTogether();
   if (!x.isLifted)
     return refuse();

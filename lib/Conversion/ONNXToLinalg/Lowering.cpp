@@ -338,13 +338,13 @@ static std::string putKnownIn(StringRef message, ArrayRef<OpFoldResult> values,
   return text;
 }
 
-void GraphLowering::require(Value condition, const Twine &message, ArrayRef<OpFoldResult> values) {
+Operation *GraphLowering::require(Value condition, const Twine &message, ArrayRef<OpFoldResult> values) {
   APInt known;
   if (matchPattern(condition, m_ConstantInt(&known)) && known.isOne())
-    return;
+    return nullptr;
   SmallVector<Value> dynamic;
   std::string text = putKnownIn(message.str(), values, dynamic);
-  kernel::RequireOp::create(b, condition, b.getStringAttr(text), dynamic);
+  return kernel::RequireOp::create(b, condition, b.getStringAttr(text), dynamic);
 }
 
 bool GraphLowering::mayBeNegative(OpFoldResult size) {

@@ -20,44 +20,62 @@ namespace adapter {
 /// front of the batch an outer.
 struct Rows {
   enum Kind {
-    None,     ///< the value does not depend on them
-    Traced,   ///< as above; inner follows from the size
-    Elsewhere ///< it depends on them in a way that cannot be traced
+    None,   ///< the value does not depend on them
+    Traced, ///< as above; inner follows from the size
+    Lost    ///< it depends on them in a way that cannot be traced
   };
   Kind kind = None;
   int64_t axis = 0;
-  mlir::OpFoldResult outer; ///< null: 1
+  mlir::OpFoldResult outer;         ///< null: 1
+  mlir::Operation *where = nullptr; ///< what lost them
+  const char *why = "";             ///< and what that does
 
   static Rows at(int64_t axis, mlir::OpFoldResult outer = {}) {
     return {Traced, axis, outer && mlir::isConstantIntValue(outer, 1) ? mlir::OpFoldResult() : outer};
   }
-  static Rows elsewhere() { return {Elsewhere, 0, {}}; }
+  static Rows lost(mlir::Operation *where, const char *why) { return {Lost, 0, {}, where, why}; }
   bool isTraced() const { return kind == Traced; }
   bool operator==(const Rows &other) const {
     return kind == other.kind && (!isTraced() || (axis == other.axis && outer == other.outer));
   }
 };
 
+/// What of the call the positions of a value belong to. Rows stay traced as long as nothing that is computed for one
+/// depends on another. Tokens of a row read each other, in attention if nowhere else: of them it is traced where they
+/// lie, whatever a position has read.
+struct Provenance {
+  Rows rows;
+  Rows tokens;
+  /// Of integers that are indices. Traced: every element, divided by the stride, is the number of the row that its
+  /// position belongs to.
+  Rows numbers;
+  mlir::OpFoldResult stride; ///< null: 1
+  mlir::OpFoldResult below;  ///< every element is in [0, below); null: not known
+};
+
 /// A value of the graph on its way to linalg. Sizes are attributes or values of type index; two sizes that
 /// are the same value are equal in every run. Of small tensors (shapes, mostly) the elements may be known
 /// one by one as scalars, integers of more than one bit as values of type index; then `tensor` may be null
 /// until somebody needs it.
-struct Lowered {
+struct Lowered : Provenance {
   mlir::Value tensor;
   llvm::SmallVector<mlir::OpFoldResult> shape;
   mlir::Type elementType; // signless
   std::optional<llvm::SmallVector<mlir::Value>> elements;
   bool isUnsigned = false;
-  bool isParameter = false; // known at build time: a parameter or computed from parameters alone
-  Rows rows;
+  bool isParameter = false;            // known at build time: a parameter or computed from parameters alone
   bool isLifted = false;               // its first dimension, of the rows, is not the graph's
   llvm::SmallVector<int64_t, 2> banks; // of a parameter: with the updates of it that a call chooses
 
   int64_t rank() const { return shape.size(); }
+  void setProvenance(const Provenance &other) { static_cast<Provenance &>(*this) = other; }
   /// The size of a dimension if it is static, else ShapedType::kDynamic.
   int64_t staticSize(int64_t dim) const;
   bool hasStaticShape() const;
 };
+
+/// Rows or tokens: what is followed of both alike.
+using RowFact = Rows Provenance::*;
 
 class GraphLowering;
 
@@ -122,14 +140,20 @@ public:
   mlir::OpFoldResult rowCount;
   /// The number of tokens of a row, where adapters act token by token: the size of the axis beside it.
   mlir::OpFoldResult tokenCount;
-  /// The graph is lowered to see where tokens go: what is said of rows is meant of them. Tokens meet in products, of
-  /// which the left operand's are the ones that go on: attention's queries.
+  /// Some adapters act token by token, so tokens are followed beside rows.
   bool tracesTokens = false;
-  /// Rows of what is combined position by position, broadcast. Inputs with traced rows settle to which row a
-  /// position belongs, whatever else is read there (a mask, say), as long as they agree.
-  static Rows mergeRows(llvm::ArrayRef<mlir::OpFoldResult> shape, llvm::ArrayRef<Lowered *> inputs);
-  /// Rows of the same elements in another shape.
-  Rows reshapeRows(const Lowered &source, llvm::ArrayRef<mlir::OpFoldResult> shape);
+  /// Rows or tokens, lost at what is being lowered.
+  Rows lost(const char *why) { return Rows::lost(node, why); }
+  /// Those of what is combined position by position, broadcast.
+  Rows mergeRows(RowFact fact, llvm::ArrayRef<mlir::OpFoldResult> shape, llvm::ArrayRef<Lowered *> inputs);
+  /// Those of the same elements in another shape.
+  Rows reshapeRows(RowFact fact, const Lowered &source, llvm::ArrayRef<mlir::OpFoldResult> shape);
+  /// Sets those of a value, by a function of the fact.
+  void follow(Lowered &value, llvm::function_ref<Rows(RowFact)> rowsOf) {
+    value.rows = rowsOf(&Provenance::rows);
+    if (tracesTokens)
+      value.tokens = rowsOf(&Provenance::tokens);
+  }
   /// Whether what is done to x, which does not depend on the rows, differs by row from here on.
   bool startsRows(const Lowered &x, llvm::ArrayRef<int64_t> banks);
   /// x once for each row, in a first dimension that the graph knows nothing of; see Lifted.cpp.
@@ -146,7 +170,7 @@ public:
   /// What each row's module makes of `base`; `residual` is null where it is the base.
   Lowered actByRow(Lowered &base, Lowered &input, Lowered *residual, int64_t bank, mlir::ArrayAttr forms);
   /// Whether the rows of `x` can be traced, outside of its `last` dimensions, where the bank needs that; refuses
-  /// the bank otherwise.
+  /// the bank otherwise. The same of tokens decides whether the bank may differ by them.
   bool requireRows(const Lowered &x, int64_t bank, int64_t last = 0);
   /// x as [positions, product of its last dimensions], each row's positions together, the first row's first; as
   /// it lies where no rows are traced.
@@ -157,14 +181,17 @@ public:
 
   /// What the entries of a bank act on.
   struct Bank {
-    bool perRow = true;   ///< each row of a call may have another entry
-    bool spare = false;   ///< nothing but room: it may be left out
-    bool byToken = false; ///< and each token of a row
-    std::string refusal;  ///< why it is left out
+    bool perRow = true;                                 ///< each row of a call may have another entry
+    bool spare = false;                                 ///< nothing but room: it may be left out
+    bool byToken = false;                               ///< and each token of a row
+    std::string refusal;                                ///< why it is left out
+    std::string tokenRefusal;                           ///< why it cannot differ by token
+    llvm::SmallVector<mlir::Operation *> tokenChecks{}; ///< of the call, needed only if it does
   };
   std::map<int64_t, Bank> banks; ///< by number
   /// The graph cannot serve a bank: a spare one is left out, for others the node is at fault.
   void refuse(int64_t bank, const std::string &why);
+  void refuseTokens(int64_t bank, const std::string &why);
 
   /// A node's input; null where it is left out.
   Lowered *input(onnxir::NodeOp node, unsigned index);
@@ -219,8 +246,9 @@ public:
   /// Uses the value computed earlier for an equal scalar operation, else `computed`.
   mlir::Value unique(mlir::Value computed);
   /// Stops the call with `message` when the condition does not hold; "{0}" to "{2}" in it stand for the values.
-  void require(mlir::Value condition, const llvm::Twine &message,
-               llvm::ArrayRef<mlir::OpFoldResult> values = {});
+  /// Returns what does so, null where nothing needs to.
+  mlir::Operation *require(mlir::Value condition, const llvm::Twine &message,
+                           llvm::ArrayRef<mlir::OpFoldResult> values = {});
   /// Stops the call, or compilation, where two sizes differ. The message ends with them, or says with "{0}" and "{1}"
   /// where they stand.
   void requireEqual(mlir::OpFoldResult x, mlir::OpFoldResult y, const llvm::Twine &message);

@@ -5,17 +5,22 @@
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Conversion/ONNXToLinalg/Experts.h"
-#include "lib/Conversion/ONNXToLinalg/Lowering.h"
+#include "lib/Conversion/ONNXToLinalg/Provenance.h"
 
 using namespace mlir;
 using namespace adapter;
 
-// While tokens are traced, nothing but what acts on them is of interest, and it may be refused.
-static GraphLowering::Bank describeBank(SiteOp site, const GraphLowering &graph) {
-  bool byToken = site->hasAttr(byTokenAttribute), perRow = site.getTime() == BindingTime::Row;
-  if (graph.tracesTokens)
-    return {perRow && byToken, /*spare=*/true, /*byToken=*/false, ""};
-  return {perRow, site.getSpare(), byToken, ""};
+static GraphLowering::Bank describeBank(SiteOp site) {
+  GraphLowering::Bank bank;
+  bank.perRow = site.getTime() == BindingTime::Row;
+  bank.spare = site.getSpare();
+  bank.byToken = site->hasAttr(byTokenAttribute);
+  return bank;
+}
+
+// A bank is met at each place where the graph uses its site.
+static void meetBank(GraphLowering &graph, int64_t number, SiteOp site) {
+  graph.banks.try_emplace(number, describeBank(site));
 }
 
 // A weight that adapters act on later: one that a switch may change is a parameter of its own, one that
@@ -48,7 +53,7 @@ static LogicalResult lowerMaterialize(MaterializeOp op, GraphLowering &graph) {
   }
   if (auto attr = site->getAttrOfType<IntegerAttr>("bank")) {
     bool perRow = site.getTime() == BindingTime::Row;
-    graph.banks[attr.getInt()] = describeBank(site, graph);
+    meetBank(graph, attr.getInt(), site);
     if (!perRow && site.getKind() == SiteKind::Vector)
       lowered = graph.callVector(lowered, attr.getInt());
     else
@@ -65,10 +70,11 @@ static LogicalResult lowerAct(ActOp op, GraphLowering &graph) {
   if (!bank)
     return op.emitError("names no site of rows or calls");
   graph.b.setLoc(op.getLoc());
-  graph.banks[bank.getInt()] = describeBank(site, graph);
+  meetBank(graph, bank.getInt(), site);
   auto hasGate = [](StringRef form) { return form.contains("+gate"); };
-  if (graph.tracesTokens && llvm::any_of(site.getForms().getAsValueRange<StringAttr>(), hasGate))
-    graph.refuse(bank.getInt(), "a gate is a mean over a sequence; bind the adapter at row");
+  if (graph.banks[bank.getInt()].byToken &&
+      llvm::any_of(site.getForms().getAsValueRange<StringAttr>(), hasGate))
+    graph.refuseTokens(bank.getInt(), "a gate is a mean over a sequence");
   Lowered *residual = op.getResidual() ? &graph.get(op.getResidual()) : nullptr;
   Lowered result = graph.actByRow(graph.get(op.getBase()), graph.get(op.getInput()), residual, bank.getInt(),
                                   site.getForms());
@@ -76,32 +82,6 @@ static LogicalResult lowerAct(ActOp op, GraphLowering &graph) {
     return op.emitError() << "module at '" << site.getModule() << "': " << graph.fault;
   graph.set(op.getResult(), std::move(result));
   return success();
-}
-
-// Lowerings that write their results by index say nothing of rows. Then they stay where the first input with
-// rows has them, if the result has the same size there and nothing moves along that axis.
-static void traceRows(onnxir::NodeOp node, GraphLowering &graph) {
-  Lowered *input = nullptr;
-  for (unsigned i = 0; i < node.getInputs().size(); ++i)
-    if (Lowered *each = graph.input(node, i); each && each->rows.kind != Rows::None)
-      if (!input || (each->rows.isTraced() && !input->rows.isTraced()))
-        input = each;
-  // Shapes are computed from sizes alone.
-  if (!input || node.getOpType() == "Shape" || node.getOpType() == "Size")
-    return;
-  for (Value result : node.getResults()) {
-    if (!graph.has(result) || graph.get(result).rows.kind != Rows::None || graph.get(result).elements)
-      continue;
-    Lowered &lowered = graph.get(result);
-    const Rows &rows = input->rows;
-    bool stays = rows.isTraced() && rows.axis < lowered.rank() &&
-                 GraphLowering::same(input->shape[rows.axis], lowered.shape[rows.axis]) &&
-                 (rows.axis == 0 || input->rank() == lowered.rank());
-    int64_t axis = intAttr(node, "axis", lowered.rank());
-    if (axis < 0)
-      axis += lowered.rank();
-    lowered.rows = stays && axis != rows.axis ? rows : Rows::elsewhere();
-  }
 }
 
 // Only these read a parameter that differs by row as each row's own; any other would read the base's.
@@ -144,6 +124,7 @@ LogicalResult adapter::lowerNodes(Block &block, GraphLowering &graph) {
   const LoweringTable &table = LoweringTable::get();
   for (Operation &op : block) {
     auto node = dyn_cast<onnxir::NodeOp>(op);
+    graph.node = node;
     if (!node && takesLifted(op, graph))
       return op.emitError() << (op.hasTrait<OpTrait::IsTerminator>() ? "a result of the graph" : "a value")
                             << " is one for all rows, and an adapter changes it by row; bind the adapter at "
@@ -186,7 +167,6 @@ LogicalResult adapter::lowerNodes(Block &block, GraphLowering &graph) {
                               << " (opset " << node.getOpsetVersion()
                               << ") is not supported in compiled code; -o x.onnx keeps it as it is";
     graph.b.setLoc(node.getLoc());
-    graph.node = node;
     checkBanks(node, graph);
     if (graph.fault.empty() &&
         failed(takesLifted(op, graph) ? lowerLifted(node, graph, lower) : lower(node, graph)))
@@ -195,7 +175,8 @@ LogicalResult adapter::lowerNodes(Block &block, GraphLowering &graph) {
       return node.emitError() << (StringRef(graph.fault).starts_with(describe(node)) ? ""
                                                                                      : describe(node) + ": ")
                               << graph.fault;
-    traceRows(node, graph);
+    if (!takesLifted(op, graph))
+      traceResults(node, graph);
     for (auto [result, name] : llvm::zip(node.getResults(), node.getResultNames()))
       if (!isa<NoneType>(result.getType()) && !graph.has(result) && !result.use_empty())
         return node.emitError() << describe(node) << ": result " << name

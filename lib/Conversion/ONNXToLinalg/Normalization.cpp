@@ -153,7 +153,7 @@ static LogicalResult lowerBatchNormalization(onnxir::NodeOp node, GraphLowering 
   SmallVector<OpFoldResult> shape(x->rank(), graph.constant(1));
   if (x->rank() < 2)
     return node.emitError() << describe(node) << ": the input needs a channel dimension";
-  SmallVector<Lowered> channels;
+  SmallVector<Lowered, 4> channels;
   for (unsigned i = 1; i <= 4; ++i) {
     Lowered *channel = graph.input(node, i);
     shape[1] = graph.product(channel->shape);
@@ -204,7 +204,7 @@ static LogicalResult lowerGroupNormalization(onnxir::NodeOp node, GraphLowering 
   });
   normal = graph.reshape(normal, whole);
   // Scale and bias by channel; before opset 21 GroupNormalization had them by group.
-  SmallVector<Lowered> factors;
+  SmallVector<Lowered, 4> factors;
   for (Lowered *each : {scale, bias}) {
     SmallVector<OpFoldResult> shape(x.rank(), graph.constant(1));
     shape[1] = graph.product(each->shape);

@@ -4,6 +4,7 @@
 // activations to batched ones.
 #include "lib/Conversion/ONNXToLinalg/Product.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Conversion/ONNXToLinalg/Provenance.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
@@ -37,7 +38,8 @@ static Lowered multiplyPlainly(GraphLowering &graph, Lowered &x, Value packed, O
   result.push_back(columns);
   Lowered flat = graph.wrap(product, {rows, columns});
   Lowered whole = graph.reshape(flat, result);
-  whole.rows = x.rows.isTraced() && x.rows.axis == x.rank() - 1 ? Rows::elsewhere() : x.rows;
+  graph.follow(whole,
+               [&](RowFact fact) { return reducedRows(graph, x.*fact, {x.rank() - 1}, /*keepDims=*/true); });
   return whole;
 }
 
@@ -83,30 +85,6 @@ static LogicalResult checkFloat(onnxir::NodeOp node, Lowered *x) {
   return success();
 }
 
-// Rows of a product of x [batch..., m, k] and y [batch..., k, n] (or [batch..., n, k]) of equal batches.
-static Rows productRows(const GraphLowering &graph, const Lowered &x, const Lowered &y, bool transposed) {
-  auto mapped = [](const Lowered &value, int64_t summed, int64_t ownAxis, int64_t resultAxis) {
-    Rows rows = value.rows;
-    if (!rows.isTraced())
-      return rows;
-    if (rows.axis == summed)
-      return Rows::elsewhere();
-    if (rows.axis == ownAxis)
-      rows.axis = resultAxis;
-    return rows;
-  };
-  int64_t rank = x.rank(), columns = transposed ? rank - 2 : rank - 1,
-          depth = transposed ? rank - 1 : rank - 2;
-  Rows left = mapped(x, rank - 1, rank - 2, rank - 2), right = mapped(y, depth, columns, rank - 1);
-  if (graph.tracesTokens && left.isTraced())
-    return left;
-  if (left.isTraced() && right.isTraced())
-    return left == right ? left : Rows::elsewhere();
-  if (left.isTraced() || right.kind == Rows::None)
-    return left;
-  return right.isTraced() || left.kind == Rows::None ? right : left;
-}
-
 static std::string innerSizes(onnxir::NodeOp node) {
   return describe(node) + ": inner sizes differ: {0} of " + describeInput(node, 0) + " and {1} of " +
          describeInput(node, 1);
@@ -149,7 +127,9 @@ static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &gr
   SmallVector<OpFoldResult> shape(batch);
   shape.append({rows, columns});
   Lowered result = graph.reshape(flat, shape);
-  result.rows = productRows(graph, x, y, transposed);
+  graph.follow(result, [&](RowFact fact) {
+    return productRows(graph, fact, x.*fact, x.rank(), y.*fact, y.rank(), transposed);
+  });
   return result;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Reductions, arg-reductions and running sums.
-#include "lib/Conversion/ONNXToLinalg/Lowering.h"
+#include "lib/Conversion/ONNXToLinalg/Provenance.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -12,7 +12,8 @@ using namespace mlir;
 using namespace adapter;
 using B = ImplicitLocOpBuilder;
 
-static FailureOr<SmallVector<int64_t>> readAxes(onnxir::NodeOp node, GraphLowering &graph, int64_t rank) {
+FailureOr<SmallVector<int64_t>> adapter::reducedAxes(onnxir::NodeOp node, GraphLowering &graph,
+                                                     int64_t rank) {
   std::optional<SmallVector<int64_t>> axes = intsAttr(node, "axes");
   if (Lowered *input = graph.input(node, 1)) {
     axes = graph.constantIntegers(*input);
@@ -57,7 +58,7 @@ template <Kind kind>
 static LogicalResult lowerReduce(onnxir::NodeOp node, GraphLowering &graph) {
   B &b = graph.b;
   Lowered *x = graph.input(node, 0);
-  FailureOr<SmallVector<int64_t>> axes = readAxes(node, graph, x->rank());
+  FailureOr<SmallVector<int64_t>> axes = reducedAxes(node, graph, x->rank());
   if (failed(axes))
     return failure();
   bool keepDims = intAttr(node, "keepdims", 1), isUnsigned = x->isUnsigned;

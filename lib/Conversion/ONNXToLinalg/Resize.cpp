@@ -130,7 +130,6 @@ static Lowered resizeAxis(GraphLowering &graph, Lowered &x, const ResizedAxis &r
   });
   result.isUnsigned = x.isUnsigned;
   result.isParameter = x.isParameter;
-  result.rows = x.rows.isTraced() && x.rows.axis == resized.axis ? Rows::elsewhere() : x.rows;
   return result;
 }
 

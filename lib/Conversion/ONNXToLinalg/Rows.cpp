@@ -3,7 +3,7 @@
 // GraphLowering: where values carry the rows of a call, and updates that differ by row. The kernels want each
 // row's positions together; where the graph has them otherwise, they are brought there and back.
 #include "dialects/Kernel/IR/KernelOps.h"
-#include "lib/Conversion/ONNXToLinalg/Lowering.h"
+#include "lib/Conversion/ONNXToLinalg/Provenance.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
@@ -11,74 +11,46 @@ using namespace mlir;
 using namespace adapter;
 using B = ImplicitLocOpBuilder;
 
-Rows GraphLowering::mergeRows(ArrayRef<OpFoldResult> shape, ArrayRef<Lowered *> inputs) {
-  Rows result;
-  bool isLost = false;
-  for (Lowered *input : inputs) {
-    isLost |= input->rows.kind == Rows::Elsewhere;
-    if (!input->rows.isTraced())
-      continue;
-    Rows own = input->rows;
-    own.axis += static_cast<int64_t>(shape.size()) - input->rank();
-    // A size that is broadcast is 1, so there is one row only, wherever it is taken to be in front.
-    bool broadcast = !same(input->shape[input->rows.axis], shape[own.axis]);
-    if ((broadcast && own.outer) || (result.isTraced() && !(result == own)))
-      return Rows::elsewhere();
-    result = own;
-  }
-  return isLost && !result.isTraced() ? Rows::elsewhere() : result;
-}
-
-// Whether x is y, or y where it is not broadcast.
-static bool areOneOrSame(OpFoldResult x, OpFoldResult y) {
-  if (GraphLowering::same(x, y))
-    return true;
-  auto value = dyn_cast<Value>(x);
-  auto choice = value ? value.getDefiningOp<arith::SelectOp>() : arith::SelectOp();
-  return choice && (areOneOrSame(choice.getTrueValue(), y) || areOneOrSame(choice.getFalseValue(), y));
-}
-
-Rows GraphLowering::reshapeRows(const Lowered &source, ArrayRef<OpFoldResult> shape) {
-  Rows rows = source.rows;
-  if (!rows.isTraced() || ArrayRef(source.shape) == shape || !rowCount)
-    return rows;
-  SmallVector<OpFoldResult> before(ArrayRef(source.shape).take_front(rows.axis));
-  if (rows.outer)
-    before.push_back(rows.outer);
-  int64_t rank = shape.size();
-  for (int64_t axis = 0; axis < rank; ++axis) {
-    std::optional<OpFoldResult> outer = exactQuotient(before, shape.take_front(axis));
-    if (!outer)
-      break;
-    if (exactQuotient({shape[axis]}, {*outer, rowCount}))
-      return Rows::at(axis, *outer);
-    // A size that is computed in ways that hide its factors: rows in front stay in front, whole.
-    bool hidden = !getConstantIntValue(shape[axis]);
-    if (isConstantIntValue(*outer, 1) && !isConstantIntValue(shape[axis], 1) && hidden)
-      return Rows::at(axis);
-  }
-  // What lies in front may be hidden, but the rows' dimension and all behind it are as before.
-  ArrayRef<OpFoldResult> behind = ArrayRef(source.shape).drop_front(rows.axis + 1);
-  for (int64_t axis = 0; axis < rank; ++axis) {
-    bool isKept = same(shape[axis], source.shape[rows.axis]);
-    // A size of attention's scores may be that of a mask, broadcast: it is that of the tokens, where it is not 1.
-    bool isTokens = tracesTokens && axis == rows.axis &&
-                    (same(shape[axis], rowCount) || areOneOrSame(source.shape[axis], shape[axis]));
-    std::optional<OpFoldResult> more;
-    if (isKept || (isTokens && rank == source.rank()))
-      more = exactQuotient(shape.drop_front(axis + 1), behind);
-    bool sameBehind = more && isConstantIntValue(*more, 1);
-    if (sameBehind || (isTokens && llvm::all_of_zip(ArrayRef(source.shape).take_front(axis),
-                                                    shape.take_front(axis), areOneOrSame)))
-      return Rows::at(axis, rows.outer);
-  }
-  return Rows::elsewhere();
-}
-
 void GraphLowering::refuse(int64_t bank, const std::string &why) {
   std::string &place = banks[bank].spare ? banks[bank].refusal : fault;
   if (place.empty())
     place = why;
+}
+
+void GraphLowering::refuseTokens(int64_t bank, const std::string &why) {
+  if (banks[bank].tokenRefusal.empty())
+    banks[bank].tokenRefusal = why + "; bind the adapter at row";
+}
+
+// Where rows were lost, for messages; empty where that is not known.
+static std::string describeLoss(const Rows &rows) {
+  if (rows.kind != Rows::Lost)
+    return "";
+  auto node = dyn_cast_or_null<onnxir::NodeOp>(rows.where);
+  return ": " + (node ? describe(node) : "a module or mixture before it") + " " + rows.why;
+}
+
+// The positions that a bank's adapters act on are those of all tokens.
+static void requireTokens(GraphLowering &graph, const Lowered &x, int64_t bank, int64_t last,
+                          const std::string &who) {
+  if (!x.tokens.isTraced() || x.tokens.axis >= x.rank() - last)
+    return graph.refuseTokens(bank, "what it acts on cannot be told apart by token" + describeLoss(x.tokens));
+  ArrayRef<OpFoldResult> positions = ArrayRef(x.shape).drop_back(last);
+  std::optional<OpFoldResult> most = graph.exactQuotient(positions, {graph.rowCount, graph.tokenCount});
+  if (most && isConstantIntValue(*most, 1))
+    return;
+  OpFoldResult have = graph.product(positions), want = graph.product({graph.rowCount, graph.tokenCount});
+  std::optional<int64_t> knownHave = getConstantIntValue(have), knownWant = getConstantIntValue(want);
+  if (knownHave && knownWant && *knownHave != *knownWant)
+    return graph.refuseTokens(bank, "it has " + std::to_string(*knownHave) + " positions for " +
+                                        std::to_string(*knownWant) + " tokens that carry adapters");
+  if (knownHave && knownWant)
+    return;
+  Value equal =
+      arith::CmpIOp::create(graph.b, arith::CmpIPredicate::eq, graph.value(have), graph.value(want));
+  if (Operation *check =
+          graph.require(equal, who + "has {0} positions for {1} tokens that carry adapters", {have, want}))
+    graph.banks[bank].tokenChecks.push_back(check);
 }
 
 bool GraphLowering::requireRows(const Lowered &x, int64_t bank, int64_t last) {
@@ -90,13 +62,8 @@ bool GraphLowering::requireRows(const Lowered &x, int64_t bank, int64_t last) {
     SmallVector<OpFoldResult> divisor{rowCount};
     if (x.rows.outer)
       divisor.push_back(x.rows.outer);
-    if (banks[bank].byToken) {
-      std::optional<OpFoldResult> most =
-          exactQuotient(ArrayRef(x.shape).drop_back(last), {rowCount, tokenCount});
-      if (!most || !isConstantIntValue(*most, 1))
-        requireEqual(product(ArrayRef(x.shape).drop_back(last)), product({rowCount, tokenCount}),
-                     who + "has {0} positions for {1} tokens that carry adapters");
-    }
+    if (banks[bank].byToken)
+      requireTokens(*this, x, bank, last, who);
     if (!exactQuotient({size}, divisor)) {
       Value rest = arith::RemUIOp::create(b, value(size), value(max(product(divisor), constant(1))));
       Value whole = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, rest, value(constant(0)));
@@ -105,15 +72,16 @@ bool GraphLowering::requireRows(const Lowered &x, int64_t bank, int64_t last) {
     }
     return true;
   }
-  if (tracesTokens) {
-    refuse(bank, "what it acts on cannot be told apart by token; bind the adapter at row");
-    return false;
-  }
-  refuse(bank, x.rows.kind == Rows::None
-                   ? "its input does not depend on the rows of the call, so an adapter of one row cannot act "
-                     "here; bind the adapter at build, switch or call"
-                   : "the rows of the call cannot be traced to its input; bind the adapter at build, switch "
-                     "or call, or name the axis that carries the rows (--row-axis INPUT=N)");
+  if (x.rows.kind == Rows::None)
+    refuse(
+        bank,
+        "its input does not depend on the rows of the call, so an adapter of one row cannot act here; bind "
+        "the adapter at build, switch or call");
+  else
+    refuse(bank, "the rows of the call cannot be traced to its input" +
+                     (x.rows.isTraced() ? ": it works along their axis" : describeLoss(x.rows)) +
+                     "; bind the adapter at build, switch or call, or name the axis that carries the rows "
+                     "(--row-axis INPUT=N)");
   return false;
 }
 
@@ -163,7 +131,7 @@ Lowered GraphLowering::rowsBack(Lowered &flat, ArrayRef<OpFoldResult> shape, con
     Lowered moved = transpose(parts, {1, 0, 2, 3});
     result = reshape(moved, shape);
   }
-  result.rows = like.rows;
+  result.setProvenance(like);
   return result;
 }
 
@@ -191,17 +159,24 @@ Lowered GraphLowering::rowVectors(Lowered &vector, ArrayRef<Lowered *> inputs) {
       data = input;
   Lowered plain = vector;
   plain.banks.clear();
-  if (tracesTokens) {
-    if (banks[vector.banks.front()].perRow)
-      refuse(vector.banks.front(),
-             "a vector, like a bias or a norm's weight, can differ by row, not by token; bind "
-             "the adapter at row");
-    return plain;
-  }
+  if (banks[vector.banks.front()].byToken)
+    refuseTokens(vector.banks.front(),
+                 "a vector, like a bias or a norm's weight, can differ by row, not by token");
+  // All that is combined with the vector has its rows in the same place.
   Lowered none;
-  for (Lowered *input : inputs)
-    if (input->rows.kind != Rows::None)
-      none.rows = Rows::elsewhere();
+  for (Lowered *input : inputs) {
+    if (input->rows.kind == Rows::Lost)
+      none.rows = input->rows;
+    if (!input->rows.isTraced() || none.rows.kind == Rows::Lost)
+      continue;
+    if (!data)
+      none.rows = lost(worksAlong);
+    else if (input->rows.outer != data->rows.outer ||
+             input->rank() - input->rows.axis != data->rank() - data->rows.axis)
+      none.rows = lost(bringsTogether);
+  }
+  if (none.rows.kind == Rows::Lost)
+    data = nullptr;
   if (!requireRows(data ? *data : none, vector.banks.front(), data ? rank : 0) || !data)
     return plain;
   // One vector for each row, then for each position of the dimension that has them.
@@ -243,7 +218,8 @@ Lowered GraphLowering::multiplyByRow(Lowered &x, Value packed, Lowered *bias, Op
                                         bias ? tensor(*bias) : Value(), init, bank, /*accumulate=*/false);
   Lowered flat = wrap(op.getResults().front(), shape);
   Lowered result = rowsBack(flat, whole, from, 1);
-  result.rows = x.rows.isTraced() && x.rows.axis == x.rank() - 1 ? Rows::elsewhere() : x.rows;
+  follow(result,
+         [&](RowFact fact) { return reducedRows(*this, x.*fact, {x.rank() - 1}, /*keepDims=*/true); });
   return result;
 }
 
@@ -251,7 +227,7 @@ Lowered GraphLowering::addRowUpdates(Lowered &x, Value packed, Lowered result, A
   for (int64_t bank : numbers) {
     if (!requireRows(x, bank, 1))
       continue;
-    Rows rows = result.rows;
+    Provenance before = result;
     SmallVector<OpFoldResult> whole(result.shape);
     Lowered from = x, to = result;
     if (!banks[bank].perRow)
@@ -262,7 +238,7 @@ Lowered GraphLowering::addRowUpdates(Lowered &x, Value packed, Lowered result, A
                                           tensor(output), bank, /*accumulate=*/true);
     Lowered flat = wrap(op.getResults().front(), output.shape);
     result = rowsBack(flat, whole, from, 1);
-    result.rows = rows;
+    result.setProvenance(before);
   }
   return result;
 }
@@ -271,6 +247,13 @@ Lowered GraphLowering::actByRow(Lowered &base, Lowered &x, Lowered *residual, in
   for (Lowered *value : {&x, residual})
     if (value && !requireRows(*value, bank, 1))
       return base;
+  SmallVector<Lowered *> combined{&base, &x};
+  if (residual)
+    combined.push_back(residual);
+  Lowered together = base;
+  follow(together, [&](RowFact fact) { return mergeRows(fact, base.shape, combined); });
+  if (!requireRows(together, bank, 1))
+    return base;
   bool perRow = banks[bank].perRow;
   auto flat = [&](Lowered value) {
     value.rows = perRow ? x.rows : Rows();
@@ -285,6 +268,6 @@ Lowered GraphLowering::actByRow(Lowered &base, Lowered &x, Lowered *residual, in
     like.rows = Rows();
   Lowered made = wrap(op.getResults().front(), output.shape);
   Lowered result = rowsBack(made, base.shape, like, 1);
-  result.rows = x.rows;
+  result.setProvenance(together);
   return result;
 }

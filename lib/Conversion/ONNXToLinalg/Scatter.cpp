@@ -95,7 +95,6 @@ static LogicalResult lowerScatterND(onnxir::NodeOp node, GraphLowering &graph) {
   });
   Lowered result = graph.wrap(scattered, x->shape);
   result.isUnsigned = x->isUnsigned;
-  result.rows = x->rows;
   graph.set(node.getResult(0), std::move(result));
   return success();
 }
@@ -130,7 +129,6 @@ static LogicalResult lowerScatterElements(onnxir::NodeOp node, GraphLowering &gr
   });
   Lowered result = graph.wrap(scattered, x->shape);
   result.isUnsigned = x->isUnsigned;
-  result.rows = GraphLowering::mergeRows(x->shape, {x, updates});
   graph.set(node.getResult(0), std::move(result));
   return success();
 }
@@ -165,9 +163,6 @@ static LogicalResult lowerOneHot(onnxir::NodeOp node, GraphLowering &graph) {
     return arith::SelectOp::create(b, hit, on, off);
   });
   result.isUnsigned = values->isUnsigned;
-  result.rows = indices->rows;
-  if (result.rows.isTraced() && result.rows.axis >= *axis)
-    ++result.rows.axis;
   graph.set(node.getResult(0), std::move(result));
   return success();
 }

@@ -2,7 +2,7 @@
 //
 // GraphLowering: tensors by element, broadcasting, reductions, reshapes.
 #include "dialects/Kernel/IR/KernelOps.h"
-#include "lib/Conversion/ONNXToLinalg/Lowering.h"
+#include "lib/Conversion/ONNXToLinalg/Provenance.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -35,7 +35,7 @@ Lowered GraphLowering::reshape(Lowered &source, ArrayRef<OpFoldResult> shape) {
   result.isUnsigned = source.isUnsigned;
   result.isParameter = source.isParameter;
   result.banks = source.banks;
-  result.rows = reshapeRows(source, shape);
+  follow(result, [&](RowFact fact) { return reshapeRows(fact, source, shape); });
   result.elements = source.elements;
   if (result.elements && !result.hasStaticShape())
     result.elements.reset();
@@ -252,7 +252,7 @@ Lowered GraphLowering::elementwise(ArrayRef<Lowered *> given, Type resultType, B
       elements.push_back(llvm::is_contained(arguments, element) ? element : unique(element));
     }
     Lowered result = wrapElements(elements, sizes, resultType);
-    result.rows = mergeRows(shape, inputs);
+    follow(result, [&](RowFact fact) { return mergeRows(fact, shape, inputs); });
     return result;
   }
 
@@ -300,7 +300,7 @@ Lowered GraphLowering::elementwise(ArrayRef<Lowered *> given, Type resultType, B
       });
   Lowered result = wrap(generic.getResult(0), shape);
   result.isParameter = llvm::all_of(inputs, [](Lowered *input) { return input->isParameter; });
-  result.rows = mergeRows(shape, inputs);
+  follow(result, [&](RowFact fact) { return mergeRows(fact, shape, inputs); });
   return result;
 }
 
@@ -352,19 +352,15 @@ std::optional<Lowered> GraphLowering::pickElements(const Lowered &source, ArrayR
   }
   Lowered result = wrapElements(elements, sizes, source.elementType);
   result.isUnsigned = source.isUnsigned;
-  result.rows = source.rows.kind == Rows::None ? Rows() : Rows::elsewhere();
   return result;
 }
 
 Lowered GraphLowering::transpose(Lowered &input, ArrayRef<int64_t> permutation) {
   SmallVector<OpFoldResult> shape;
   SmallVector<AffineExpr> exprs(input.rank());
-  Rows rows = input.rows;
   bool onlyOnesMove = true;
   int64_t last = -1;
   for (auto [to, from] : llvm::enumerate(permutation)) {
-    if (from == input.rows.axis)
-      rows.axis = to;
     shape.push_back(input.shape[from]);
     exprs[from] = b.getAffineDimExpr(to);
     if (!isConstantIntValue(input.shape[from], 1)) {
@@ -372,16 +368,23 @@ Lowered GraphLowering::transpose(Lowered &input, ArrayRef<int64_t> permutation) 
       last = from;
     }
   }
+  auto followMoved = [&](Lowered &result) {
+    follow(result, [&](RowFact fact) {
+      Rows rows = input.*fact;
+      rows.axis = rows.isTraced() ? llvm::find(permutation, rows.axis) - permutation.begin() : 0;
+      return rows;
+    });
+  };
   if (auto known = pickElements(input, shape, [&](ArrayRef<int64_t> at, SmallVectorImpl<int64_t> &from) {
         for (auto [to, axis] : llvm::enumerate(permutation))
           from[axis] = at[to];
       })) {
-    known->rows = rows;
+    followMoved(*known);
     return *known;
   }
   if (onlyOnesMove) {
     Lowered result = reshape(input, shape);
-    result.rows = rows;
+    followMoved(result);
     return result;
   }
   Value init = empty(shape, input.elementType);
@@ -396,7 +399,7 @@ Lowered GraphLowering::transpose(Lowered &input, ArrayRef<int64_t> permutation) 
   result.isParameter = input.isParameter;
   result.isUnsigned = input.isUnsigned;
   result.banks = input.banks;
-  result.rows = rows;
+  followMoved(result);
   return result;
 }
 
@@ -428,10 +431,6 @@ Lowered GraphLowering::reduce(Lowered &input, ArrayRef<int64_t> axes, bool keepD
   Lowered result = wrap(generic.getResult(0), kept);
   if (keepDims)
     result = reshape(result, shape);
-  result.rows = input.rows;
-  if (input.rows.isTraced() && llvm::is_contained(axes, input.rows.axis))
-    result.rows = Rows::elsewhere();
-  else if (!keepDims)
-    result.rows.axis -= llvm::count_if(axes, [&](int64_t axis) { return axis < input.rows.axis; });
+  follow(result, [&](RowFact fact) { return reducedRows(*this, input.*fact, axes, keepDims); });
   return result;
 }

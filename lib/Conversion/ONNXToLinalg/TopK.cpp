@@ -3,6 +3,7 @@
 // TopK, which routers are exported as.
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Conversion/ONNXToLinalg/Activations.h"
+#include "lib/Conversion/ONNXToLinalg/Provenance.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -16,8 +17,8 @@ std::pair<Lowered, Lowered> adapter::topK(GraphLowering &graph, Lowered &x, OpFo
                                    values, positions, smallest, x.isUnsigned);
   std::pair<Lowered, Lowered> result{graph.wrap(op.getResult(0), shape), graph.wrap(op.getResult(1), shape)};
   result.first.isUnsigned = x.isUnsigned;
-  bool isAlong = x.rows.isTraced() && x.rows.axis == 1;
-  result.first.rows = result.second.rows = isAlong ? Rows::elsewhere() : x.rows;
+  for (Lowered *each : {&result.first, &result.second})
+    graph.follow(*each, [&](RowFact fact) { return reducedRows(graph, x.*fact, {1}, /*keepDims=*/true); });
   return result;
 }
 

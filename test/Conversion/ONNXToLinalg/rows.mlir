@@ -47,7 +47,7 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
     %u = adapter.select @s : !adapter.update<tensor<4x4xf32>>
     %v = adapter.materialize %w, %u : tensor<4x4xf32>
     %t = onnx.node "ReduceSum"(%x, %axes) {node_attributes = {keepdims = 0 : i64}, result_names = ["t"]} : (tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>, tensor<1xi64>) -> tensor<?x4xf32, #onnx.dims<"s", "">>
-    // expected-error @below {{MatMul node 'y': the rows of the call cannot be traced to its input}}
+    // expected-error @below {{MatMul node 'y': the rows of the call cannot be traced to its input: ReduceSum node 't' works along their axis; bind the adapter at build}}
     %y = onnx.node "MatMul"(%t, %v) {result_names = ["y"]} : (tensor<?x4xf32, #onnx.dims<"s", "">>, tensor<4x4xf32>) -> tensor<?x4xf32, #onnx.dims<"s", "">>
     onnx.return {output_names = ["y"]} %y : tensor<?x4xf32, #onnx.dims<"s", "">>
   } {input_names = ["x"]}
@@ -92,5 +92,42 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
     %z = adapter.materialize %v, %more : tensor<4x4xf32>
     %y = onnx.node "Gemm"(%x, %z, %b) {result_names = ["y"]} : (tensor<?x4xf32, #onnx.dims<"b", "">>, tensor<4x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
     onnx.return {output_names = ["y"]} %y : tensor<?x4xf32>
+  } {input_names = ["x"]}
+}
+
+// -----
+
+// A running sum along the sequence stays in its row.
+// CHECK-LABEL: func.func @running
+// CHECK: kernel.row_linear
+onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
+  adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "q", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed}
+  onnx.graph @running (%x: tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>) {
+    %axis = adapter.parameter "base"::"axis" = dense<1> : tensor<i64> : tensor<i64>
+    %w = adapter.parameter "base"::"w" = dense<1.0> : tensor<4x4xf32> : tensor<4x4xf32>
+    %u = adapter.select @s : !adapter.update<tensor<4x4xf32>>
+    %v = adapter.materialize %w, %u : tensor<4x4xf32>
+    %c = onnx.node "CumSum"(%x, %axis) {result_names = ["c"]} : (tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>, tensor<i64>) -> tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>
+    %t = onnx.node "Add"(%x, %c) {result_names = ["t"]} : (tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>, tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>) -> tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>
+    %y = onnx.node "MatMul"(%t, %v) {result_names = ["y"]} : (tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>, tensor<4x4xf32>) -> tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>
+    onnx.return {output_names = ["y"]} %y : tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>
+  } {input_names = ["x"]}
+}
+
+// -----
+
+// One along the batch mixes rows, and so does all that reads it beside others.
+onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
+  adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "q", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed}
+  onnx.graph @mixed (%x: tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>) {
+    %axis = adapter.parameter "base"::"axis" = dense<0> : tensor<i64> : tensor<i64>
+    %w = adapter.parameter "base"::"w" = dense<1.0> : tensor<4x4xf32> : tensor<4x4xf32>
+    %u = adapter.select @s : !adapter.update<tensor<4x4xf32>>
+    %v = adapter.materialize %w, %u : tensor<4x4xf32>
+    %c = onnx.node "CumSum"(%x, %axis) {result_names = ["c"]} : (tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>, tensor<i64>) -> tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>
+    %t = onnx.node "Add"(%x, %c) {result_names = ["t"]} : (tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>, tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>) -> tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>
+    // expected-error @below {{MatMul node 'y': the rows of the call cannot be traced to its input: CumSum node 'c' works along their axis; bind the adapter at build}}
+    %y = onnx.node "MatMul"(%t, %v) {result_names = ["y"]} : (tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>, tensor<4x4xf32>) -> tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>
+    onnx.return {output_names = ["y"]} %y : tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>
   } {input_names = ["x"]}
 }

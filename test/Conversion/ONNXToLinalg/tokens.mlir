@@ -22,7 +22,7 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
 
 // A mean over tokens has none: an adapter of the build is an error.
 onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
-  // expected-error @+1 {{module 'head', parameter 'weight': what it acts on cannot be told apart by token; bind the adapter at row}}
+  // expected-error @+1 {{module 'head', parameter 'weight': what it acts on cannot be told apart by token: ReduceMean node 'p' works along their axis; bind the adapter at row}}
   adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "head", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed, adapter.by_token = "adapter"}
   onnx.graph @mean (%x: tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>) {
     %axes = adapter.parameter "base"::"axes" = dense<1> : tensor<1xi64> : tensor<1xi64>
