@@ -14,7 +14,7 @@ def ConvertONNXToLinalgPass : Pass<"convert-onnx-to-linalg", "mlir::ModuleOp"> {
     values: dims of one name are one value, shape computations become scalar arithmetic. Products with
     weights become `kernel.linear` over `kernel.pack`.
   }];
-  let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect",
+  let dependentDialects = ["::adapter::AdapterDialect", "::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect",
                            "mlir::cf::ControlFlowDialect", "mlir::func::FuncDialect",
                            "mlir::linalg::LinalgDialect", "mlir::math::MathDialect", "mlir::scf::SCFDialect",
                            "mlir::tensor::TensorDialect"];

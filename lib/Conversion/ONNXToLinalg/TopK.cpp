@@ -2,7 +2,7 @@
 //
 // TopK, which routers are exported as.
 #include "dialects/Kernel/IR/KernelOps.h"
-#include "lib/Conversion/ONNXToLinalg/Activations.h"
+#include "lib/Conversion/ONNXToLinalg/RowFunctions.h"
 
 using namespace mlir;
 using namespace adapter;

@@ -175,7 +175,7 @@ TEST_F(BrokenArtifact, ContradictionsInTheManifest) {
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_sites(0)->set_bank(1000000); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_sites(0)->mutable_forms(0)->set_prepare(4); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) {
-    m.mutable_sites(0)->mutable_forms(0)->set_entry_slots(0, ADAPTER_ENTRY_TENSORS);
+    m.mutable_sites(0)->mutable_forms(0)->set_entry_tensors(0, ADAPTER_ENTRY_TENSORS);
   }));
   EXPECT_TRUE(
       refuses([](artifact::Manifest &m) { m.mutable_sites(0)->mutable_forms(0)->set_steps_before(1); }));
