@@ -167,7 +167,9 @@ Bottleneck MosaReader::bottleneck(Activation activation, bool norm) const {
   Bottleneck result;
   result.activation = activation;
   result.normBefore = norm;
-  result.epsilon = *config.number("norm_epsilon", 1e-6);
+  // Without a norm its epsilon says nothing, and must not make two modules differ.
+  if (norm)
+    result.epsilon = *config.number("norm_epsilon", 1e-6);
   return result;
 }
 

@@ -84,6 +84,8 @@ void BottleneckAttr::print(AsmPrinter &printer) const {
 LogicalResult BottleneckAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, Bottleneck value) {
   if (!(value.epsilon > 0) || !std::isfinite(value.epsilon))
     return emitError() << "a norm's epsilon is above 0";
+  if (value.epsilon != Bottleneck().epsilon && !value.normBefore && !value.normAfter)
+    return emitError() << "'epsilon' is of norms, which it has not";
   if (value.residualFirst && !value.normAfter)
     return emitError() << "'residual_first' is about the norm behind the module, which it has not";
   return success();

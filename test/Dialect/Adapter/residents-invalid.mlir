@@ -74,6 +74,11 @@ func.func private @f() attributes {x = #adapter.bottleneck<relu, epsilon = 0.0>}
 
 // -----
 
+// expected-error @below {{'epsilon' is of norms, which it has not}}
+func.func private @f() attributes {x = #adapter.bottleneck<relu, epsilon = 1.0e-6>}
+
+// -----
+
 // expected-error @below {{'residual_first' is about the norm behind the module, which it has not}}
 func.func private @f() attributes {x = #adapter.bottleneck<relu, residual_first>}
 
