@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define ADAPTER_ABI_VERSION 5u
+#define ADAPTER_ABI_VERSION 6u
 #define ADAPTER_MAX_RANK 8
 #define ADAPTER_ENTRY_TENSORS 10
 #define ADAPTER_ENTRY_EXTENTS 9
@@ -47,9 +47,9 @@ typedef struct adapter_device_v1 {
    * non-zero, and zeros in data, if this or something before it failed. */
   void (*write)(void *state, void *buffer, int64_t offset, const void *data, int64_t bytes);
   int32_t (*read)(void *state, void *buffer, int64_t offset, void *data, int64_t bytes);
-  /* What the device has: a row of the parameter table; the slot of each row as int32; a bank's numbers (part 0,
-   * f32) and its table (part 1, int32). The table has for each slot ADAPTER_ENTRY_TENSORS positions, in numbers
-   * or, of integers, in the table itself, -1 for none, then the entry's extents. */
+  /* What the device has: a row of the parameter table; the number of each row's entry as int32; a bank's numbers
+   * (part 0, f32) and its table (part 1, int32). The table has for each entry ADAPTER_ENTRY_TENSORS positions, in
+   * numbers or, of integers, in the table itself, -1 for none, then its extents. */
   void *(*parameter)(void *state, int64_t index);
   void *(*rows)(void *state);
   void *(*bank)(void *state, int64_t bank, int32_t part);
@@ -158,7 +158,7 @@ enum adapter_step_kernel {
 };
 enum adapter_step_buffer { ADAPTER_STEP_INPUT = 0, ADAPTER_STEP_RESULT = 1, ADAPTER_STEP_TEMPORARY = 2 };
 
-/* The entries of one site, by adapter slot. */
+/* The entries of one site, one for each adapter. */
 typedef struct adapter_bank_v1 {
   const adapter_entry_v1 *entries;
   int64_t count;
@@ -167,7 +167,7 @@ typedef struct adapter_bank_v1 {
 /* An adapter that acts on a segment, and how much of what it changes at each site comes to be: y + weight (y' - y)
  * where it would make y' of y. */
 typedef struct adapter_assignment_v1 {
-  int32_t slot; /* in the banks, never negative */
+  int32_t entry; /* its number in the banks, never negative */
   float weight;
 } adapter_assignment_v1;
 
@@ -188,11 +188,11 @@ typedef struct adapter_call_v1 {
   const adapter_segment_v1 *segments; /* of the rows that carry adapters, in order, without overlap */
   int64_t segment_count;
   const adapter_assignment_v1 *assignments;
-  int64_t rows;             /* 0: no row carries an adapter. Row i has the positions from i * n / rows up to
-                             * (i + 1) * n / rows of a tensor's n; with one adapter for the whole call `rows` may
-                             * be any number */
-  const int32_t *row_slots; /* for devices: the slot of each row, -1 for none; NULL when rows is 0 */
-  const double *scalars;    /* by row of the manifest's scalar table */
+  int64_t rows;               /* 0: no row carries an adapter. Row i has the positions from i * n / rows up to
+                               * (i + 1) * n / rows of a tensor's n; with one adapter for the whole call `rows` may
+                               * be any number */
+  const int32_t *row_entries; /* for devices: each row's entry, -1 for none; NULL when rows is 0 */
+  const double *scalars;      /* by row of the manifest's scalar table */
 } adapter_call_v1;
 
 /* Returns 0, or non-zero after `host->fail`. */

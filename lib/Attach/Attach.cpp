@@ -46,13 +46,14 @@ private:
     return builder.getStrArrayAttr(references);
   }
   void eraseUnread();
-  DictionaryAttr describe(const PlannedUpdate &planned, SiteOp site, const ModuleParameter *at = nullptr);
+  void addUpdate(const PlannedUpdate &planned, SiteOp site, onnxir::ModelOp model,
+                 const ModuleParameter *at = nullptr);
 
   OpBuilder builder;
   AttachPlan &plan;
   llvm::MapVector<std::pair<ModuleParameter *, BindingTime>, SiteOp> sites;
-  // Per model and adapter the updates at its sites.
-  llvm::MapVector<std::pair<Operation *, const LoadedAdapter *>, SmallVector<Attribute>> updates;
+  // Of adapters that come later, per model, with the updates at its sites.
+  llvm::MapVector<std::pair<Operation *, const LoadedAdapter *>, ResidentOp> residents;
   llvm::SetVector<Operation *> bypassed; // readers of parameters that may have lost their use
 };
 } // namespace
@@ -63,7 +64,7 @@ private:
 
 // Whether an update is one of the weight at a time. Mixtures act beside it.
 static bool actsAt(const PlannedUpdate &each, BindingTime time) {
-  return each.adapter->time == time && !checkpoint::isMixtureForm(each.update->form);
+  return each.adapter->time == time && !each.update->mixture;
 }
 
 Value Attacher::materializeBuilt(PlannedParameter &planned, Value weight, ImplicitLocOpBuilder &b) {
@@ -85,37 +86,38 @@ Value Attacher::materializeBuilt(PlannedParameter &planned, Value weight, Implic
 //===----------------------------------------------------------------------===//
 
 // `at` is the parameter of a form that is a definition.
-DictionaryAttr Attacher::describe(const PlannedUpdate &planned, SiteOp site, const ModuleParameter *at) {
+void Attacher::addUpdate(const PlannedUpdate &planned, SiteOp site, onnxir::ModelOp model,
+                         const ModuleParameter *at) {
   const AdapterRequest &request = *planned.adapter->request;
+  MLIRContext *context = builder.getContext();
   Update update = *planned.update;
   if (at)
     update = delivered(update, planned.weight ? *planned.weight : *at);
   NamedAttrList tensors;
   for (const auto &[role, tensor] : update.skills.empty() ? update.tensors : update.skills) {
-    std::string key =
-        ParameterStore::get(builder.getContext()).add(request.name, tensorKey(update, role), tensor);
-    tensors.set(role, onnxir::TensorAttr::get(builder.getContext(), request.name, key,
-                                              onnxproto::tensorTypeOf(tensor, builder.getContext()),
-                                              ElementsAttr(), StringAttr()));
+    std::string key = ParameterStore::get(context).add(request.name, tensorKey(update, role), tensor);
+    tensors.set(role,
+                onnxir::TensorAttr::get(context, request.name, key, onnxproto::tensorTypeOf(tensor, context),
+                                        ElementsAttr(), StringAttr()));
   }
-  NamedAttrList fields;
-  fields.set("site", FlatSymbolRefAttr::get(site));
-  fields.set("form", builder.getStringAttr(planned.label.empty() ? update.form : planned.label));
+  Attribute form = builder.getStringAttr(planned.label.empty() ? update.form : planned.label);
+  if (update.bottleneck)
+    form = BottleneckAttr::get(context, *update.bottleneck);
   NamedAttrList scalars, integers;
   for (const auto &[name, value] : update.scalars)
     scalars.set(name, builder.getF64FloatAttr(value));
   for (const auto &[name, value] : update.attributes)
     integers.set(name, builder.getI64IntegerAttr(value));
-  if (!scalars.empty())
-    fields.set("scalars", scalars.getDictionary(builder.getContext()));
-  if (!integers.empty())
-    fields.set("integers", integers.getDictionary(builder.getContext()));
-  fields.set("rank", builder.getI64IntegerAttr(planned.update->rank));
-  fields.set("scale", builder.getF64FloatAttr(planned.update->scale * request.scale));
-  if (!planned.update->skills.empty())
-    fields.set("tasks", builder.getI64IntegerAttr(planned.update->tasks));
-  fields.set("tensors", tensors.getDictionary(builder.getContext()));
-  return fields.getDictionary(builder.getContext());
+  auto optional = [&](const NamedAttrList &list) {
+    return list.empty() ? DictionaryAttr() : list.getDictionary(context);
+  };
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToEnd(&residents[{model, planned.adapter}].getBody().front());
+  ResidentUpdateOp::create(builder, site.getLoc(), FlatSymbolRefAttr::get(site), form,
+                           builder.getI64IntegerAttr(update.rank),
+                           builder.getF64FloatAttr(update.scale * request.scale),
+                           tensors.getDictionary(context), optional(scalars), optional(integers),
+                           update.skills.empty() ? IntegerAttr() : builder.getI64IntegerAttr(update.tasks));
 }
 
 // A site of no form in front of the model's graph.
@@ -124,15 +126,22 @@ SiteOp Attacher::newSite(onnxir::ModelOp model, const std::string &module, const
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPoint(*model.getBody().front().getOps<onnxir::GraphOp>().begin());
   std::string name;
-  for (int i = sites.size(); name.empty() || SymbolTable::lookupSymbolIn(model, name); ++i)
+  // Sites of all models end up in one module.
+  auto isTaken = [&] {
+    return llvm::any_of(plan.tables, [&](const auto &table) {
+      return SymbolTable::lookupSymbolIn(table->getModel(), name) != nullptr;
+    });
+  };
+  for (int i = sites.size(); name.empty() || isTaken(); ++i)
     name = "site_" + std::to_string(i);
   MLIRContext *context = builder.getContext();
   return SiteOp::create(builder, loc, builder.getStringAttr(name), builder.getStringAttr(module),
                         builder.getStringAttr(parameter), SiteKindAttr::get(context, kind),
                         BindingTimeAttr::get(context, time), builder.getI64IntegerAttr(rows),
                         builder.getI64IntegerAttr(columns), UnitAttr(), UnitAttr(), builder.getArrayAttr({}),
-                        ArrayAttr(), ArrayAttr(), UnitAttr(),
-                        plan.tables.size() > 1 ? model.getSymNameAttr() : StringAttr(), DenseI64ArrayAttr());
+                        ArrayAttr(), ArrayAttr(), ArrayAttr(), UnitAttr(),
+                        plan.tables.size() > 1 ? model.getSymNameAttr() : StringAttr(), DenseI64ArrayAttr(),
+                        TokenUseAttr(), IntegerAttr(), FlatSymbolRefAttr());
 }
 
 SiteOp Attacher::makeModuleSite(PlannedModules &planned, ArrayRef<const PlannedUpdate *> here,
@@ -141,13 +150,14 @@ SiteOp Attacher::makeModuleSite(PlannedModules &planned, ArrayRef<const PlannedU
   SiteOp site = newSite(planned.sum->model(), first.module, first.parameter, SiteKind::Bottleneck, time,
                         planned.sum->width, planned.sum->width, planned.sum->sum.getLoc());
   if (llvm::any_of(here, [](const PlannedUpdate *each) { return each->adapter->request->byToken; }))
-    site->setAttr(byTokenAttribute, builder.getStringAttr("adapter"));
-  llvm::SetVector<Attribute> forms;
+    site.setByToken(TokenUse::Adapter);
+  llvm::SetVector<Attribute> bottlenecks;
   for (const PlannedUpdate *each : here) {
-    forms.insert(builder.getStringAttr(each->update->form));
-    updates[{planned.sum->model(), each->adapter}].push_back(describe(*each, site));
+    bottlenecks.insert(BottleneckAttr::get(builder.getContext(), *each->update->bottleneck));
   }
-  site.setFormsAttr(builder.getArrayAttr(forms.getArrayRef()));
+  site.setBottlenecksAttr(builder.getArrayAttr(bottlenecks.getArrayRef()));
+  for (const PlannedUpdate *each : here)
+    addUpdate(*each, site, planned.sum->model());
   return site;
 }
 
@@ -190,9 +200,9 @@ SiteOp Attacher::createSite(PlannedParameter &planned, BindingTime time, Locatio
   };
   auto hasRoom = [&](const PlannedRoom &room) { return room.slot->time == time && room.slot->byToken; };
   if (llvm::any_of(planned.updates, isMeant))
-    site->setAttr(byTokenAttribute, builder.getStringAttr("adapter"));
+    site.setByToken(TokenUse::Adapter);
   else if (llvm::any_of(planned.rooms, hasRoom))
-    site->setAttr(byTokenAttribute, builder.getStringAttr("room"));
+    site.setByToken(TokenUse::Room);
   return site;
 }
 
@@ -205,7 +215,7 @@ Value Attacher::selectAt(PlannedParameter &planned, BindingTime time, Value weig
   sites[{planned.parameter, time}] = site;
   for (const PlannedUpdate &each : planned.updates)
     if (actsAt(each, time))
-      updates[{planned.parameter->model(), each.adapter}].push_back(describe(each, site, planned.parameter));
+      addUpdate(each, site, planned.parameter->model(), planned.parameter);
   Value update = SelectOp::create(b, updateTypeOf(weight.getType()), FlatSymbolRefAttr::get(site));
   return MaterializeOp::create(b, weight.getType(), weight, update);
 }
@@ -226,46 +236,34 @@ void Attacher::linkTies() {
 }
 
 void Attacher::listAdapters() {
-  for (const auto &adapter : plan.adapters)
-    for (const auto &table : plan.tables) {
+  OpBuilder::InsertionGuard guard(builder);
+  for (const auto &table : plan.tables)
+    for (const auto &adapter : plan.adapters) {
       const AdapterRequest &request = *adapter->request;
       if (adapter->time == BindingTime::Build)
         continue;
       onnxir::ModelOp model = table->getModel();
-      NamedAttrList fields;
-      fields.set("name", builder.getStringAttr(request.name));
-      fields.set("time", BindingTimeAttr::get(builder.getContext(), adapter->time));
-      fields.set("hash", builder.getStringAttr(adapter->contents.hash));
-      if (request.byToken)
-        fields.set("by_token", builder.getUnitAttr());
-      if (!request.bound.empty())
-        fields.set("bound", stringsAttr(request.bound));
-      fields.set("updates", builder.getArrayAttr(updates[{model, adapter.get()}]));
-      SmallVector<Attribute> all;
-      if (auto before = model->getAttrOfType<ArrayAttr>(adaptersAttribute))
-        llvm::append_range(all, before);
-      all.push_back(fields.getDictionary(builder.getContext()));
-      model->setAttr(adaptersAttribute, builder.getArrayAttr(all));
+      builder.setInsertionPoint(*model.getBody().front().getOps<onnxir::GraphOp>().begin());
+      auto resident = ResidentOp::create(builder, model.getLoc(), builder.getStringAttr(request.name),
+                                         BindingTimeAttr::get(builder.getContext(), adapter->time),
+                                         builder.getStringAttr(adapter->contents.hash),
+                                         request.byToken ? builder.getUnitAttr() : UnitAttr(),
+                                         request.bound.empty() ? ArrayAttr() : stringsAttr(request.bound));
+      resident.getBody().emplaceBlock();
+      residents[{model, adapter.get()}] = resident;
     }
 }
 
 void Attacher::listSlots(ModuleOp module, const std::vector<SlotRequest> &slots) {
-  SmallVector<Attribute> all;
-  for (const SlotRequest &slot : slots) {
-    NamedAttrList fields;
-    fields.set("name", builder.getStringAttr(slot.name));
-    fields.set("time", BindingTimeAttr::get(builder.getContext(), slot.time));
-    fields.set("forms", stringsAttr(plan.slotForms.at(slot.name)));
-    fields.set("rank", builder.getI64IntegerAttr(slot.rank));
-    if (slot.byToken)
-      fields.set("by_token", builder.getUnitAttr());
-    fields.set("bound", stringsAttr(slot.bound));
-    if (!plan.slotBase.empty())
-      fields.set("base_digest", builder.getStringAttr(plan.slotBase));
-    all.push_back(fields.getDictionary(builder.getContext()));
-  }
-  if (!all.empty())
-    module->setAttr(slotsAttribute, builder.getArrayAttr(all));
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(module.getBody());
+  for (const SlotRequest &slot : slots)
+    SlotOp::create(builder, module.getLoc(), builder.getStringAttr(slot.name),
+                   BindingTimeAttr::get(builder.getContext(), slot.time),
+                   stringsAttr(plan.slotForms.at(slot.name)), builder.getI64IntegerAttr(slot.rank),
+                   slot.byToken ? builder.getUnitAttr() : UnitAttr(),
+                   slot.bound.empty() ? ArrayAttr() : stringsAttr(slot.bound),
+                   plan.slotBase.empty() ? StringAttr() : builder.getStringAttr(plan.slotBase));
 }
 
 //===----------------------------------------------------------------------===//
@@ -315,7 +313,7 @@ Value Attacher::makeGate(const PlannedUpdate &planned, OpBuilder &b) {
   SiteOp site = newSite(model, gate.module, gate.parameter, SiteKind::Vector, adapter.time, 1, 0, loc);
   site.setFormsAttr(b.getStrArrayAttr({gate.form}));
   PlannedUpdate described{&adapter, &gate};
-  updates[{model, &adapter}].push_back(describe(described, site));
+  addUpdate(described, site, model);
   NodeBuilder nodes(b, loc, "/" + adapter.request->name, adapter.request->name);
   Value weight = nodes.parameter(gate.module + ".mixture", one(0));
   Value update = SelectOp::create(b, loc, updateTypeOf(weight.getType()), FlatSymbolRefAttr::get(site));
@@ -355,6 +353,7 @@ void Attacher::eraseUnread() {
 }
 
 void Attacher::run(ModuleOp module, const std::vector<SlotRequest> &slots) {
+  listAdapters();
   for (const auto &planned : plan.parameters)
     attach(*planned);
   for (const auto &modules : plan.modules)
@@ -367,7 +366,6 @@ void Attacher::run(ModuleOp module, const std::vector<SlotRequest> &slots) {
     mixtures.attach(*planned);
   mixtures.finish();
   linkTies();
-  listAdapters();
   listSlots(module, slots);
   eraseUnread();
 }

@@ -14,14 +14,6 @@
 
 namespace adapter {
 
-/// Attribute of an onnx.model that lists the adapters which act at its sites: for each its name, time and
-/// updates (site, form, scale, tensors by role as "scope::key").
-inline constexpr const char *adaptersAttribute = "adapter.adapters";
-
-/// Attribute of the module that lists the slots: for each its name, time, forms, highest rank (0: any) and
-/// the properties that a call may set.
-inline constexpr const char *slotsAttribute = "adapter.slots";
-
 /// An adapter as the user asks for it.
 struct AdapterRequest {
   std::string name;

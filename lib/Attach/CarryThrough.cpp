@@ -53,7 +53,7 @@ private:
   Result<Update> carryElements();
   Error refuse() const {
     return Error{"the graph holds " + derivation.text(name) + ", through which an update of the form '" +
-                 result.form + "' cannot be carried; export a graph that holds " + name + " itself"};
+                 result.formText() + "' cannot be carried; export a graph that holds " + name + " itself"};
   }
 
   Update result;

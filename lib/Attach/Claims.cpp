@@ -6,7 +6,6 @@
 #include "lib/Attach/Forms.h"
 #include "lib/Attach/GraphNames.h"
 #include "lib/Checkpoint/Bottleneck.h"
-#include "lib/Checkpoint/Mixture.h"
 #include <cstring>
 
 using namespace mlir;
@@ -296,7 +295,7 @@ std::optional<SiteKind> Claims::kindOf(const Item &item) const {
   for (const Update *update : updates.at(item)) {
     if (update->layer == checkpoint::Layer::Embedding)
       return SiteKind::Embedding;
-    if (update->layer == checkpoint::Layer::Product || checkpoint::isMixtureForm(update->form))
+    if (update->layer == checkpoint::Layer::Product || update->mixture)
       return SiteKind::Linear;
   }
   return std::nullopt;
@@ -381,7 +380,7 @@ Status Claims::settle(const checkpoint::Adapter &adapter,
       for (size_t dot = update.module.find('.'); dot != std::string::npos;
            dot = update.module.find('.', dot + 1))
         ignoredRoots.insert(update.module.substr(0, dot));
-    if (checkpoint::isModuleForm(update.form) || isIgnored(update.module))
+    if (update.bottleneck || isIgnored(update.module))
       continue;
     Item item{update.module, update.parameter};
     if (updates[item].empty())

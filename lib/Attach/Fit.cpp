@@ -132,11 +132,11 @@ std::string adapter::whyUnfit(const Update &update, const ModuleParameter &param
   if (update.ofBias)
     return parameter.kind == SiteKind::Vector
                ? ""
-               : "the form '" + update.form + "' makes a bias, but the graph has a " +
+               : "the form '" + update.formText() + "' makes a bias, but the graph has a " +
                      stringifySiteKind(parameter.kind).str();
   FormOp form = definitionOf(update, parameter);
   if (!form)
-    return "there is no form '" + update.form + "'";
+    return "there is no form '" + update.formText() + "'";
   bool isTable = parameter.kind == SiteKind::Embedding;
   if (update.layer != checkpoint::Layer::Any && isTable != (update.layer == checkpoint::Layer::Embedding))
     return std::string("its tensors are for ") + (isTable ? "a linear" : "an embedding") +

@@ -224,7 +224,7 @@ checkpoint::Status adapter::complete(Update &update, const ModuleParameter &para
 std::string adapter::labelOf(const Update &update, const ModuleParameter &parameter) {
   FormOp form = definitionOf(update, parameter);
   if (!form)
-    return update.form;
+    return update.formText();
   forms::Signature signature = form.getSignature();
   signature.name = update.form;
   return signature.label(rolesOf(update)) + (update.ofBias ? ":bias" : "");

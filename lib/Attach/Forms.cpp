@@ -66,7 +66,7 @@ bool adapter::holdSameNumbers(const ModuleParameter &first, const ModuleParamete
 //===----------------------------------------------------------------------===//
 
 std::string adapter::tensorKey(const Update &update, StringRef role) {
-  return update.module + "." + update.parameter + "." + update.form + "." + role.str();
+  return update.module + "." + update.parameter + "." + update.formText() + "." + role.str();
 }
 
 namespace {
@@ -100,8 +100,8 @@ Value FormBuilder::mixed(const std::string &role) {
     factors.push_back(one(role + number, update.tensors.at(role + number)));
     masks.push_back(one("mask" + number, update.tensors.at("mask" + number)));
   }
-  return MaskMixOp::create(b, factors.front().getType(), *symbolizeMaskMixMode(update.masked->mode), factors,
-                           masks,
+  return MaskMixOp::create(b, factors.front().getType(), *symbolizeMaskMixMode(word(update.masked->mode)),
+                           factors, masks,
                            /*disjoint=*/true);
 }
 

@@ -161,7 +161,7 @@ Result<Update> adapter::fuseUpdates(const std::vector<PartUpdate> &parts) {
   if (traits.isWhole())
     return fuseValues(parts, traits, std::move(result));
   if (!traits.isFactors() || result.masked)
-    return Error{"the form '" + result.form + "' cannot act on a part of the fused weight of '" +
+    return Error{"the form '" + result.formText() + "' cannot act on a part of the fused weight of '" +
                  parameter.module + "'; export without fusing"};
   Result<Update> fused = fuseFactors(parts, traits, std::move(result));
   return fused && !traits.length.empty() ? fuseLengths(parts, traits.length, std::move(*fused))
@@ -190,7 +190,7 @@ Result<std::vector<Update>> adapter::splitUpdate(const Update &update,
   FormTraits traits = traitsOf(update, *modules.front());
   if ((!traits.isFactors() && !traits.isWhole()) || update.tasks || update.masked)
     return Error{"the graph splits it into several modules, over which an update of the form '" +
-                 update.form + "' cannot be split; export without splitting"};
+                 update.formText() + "' cannot be split; export without splitting"};
   // What there is for every output; the other tensors act on all parts alike.
   const std::string byOutput[] = {traits.outer, traits.length, traits.elements};
   std::vector<Update> result;

@@ -8,14 +8,13 @@
 
 using namespace mlir;
 using namespace adapter;
-using checkpoint::MixtureForm;
 using checkpoint::Route;
 using checkpoint::shapeText;
 using checkpoint::Tensor;
 using checkpoint::Update;
 
 bool adapter::actsBehindMixtures(const Update &update, const ModuleParameter &parameter) {
-  return checkpoint::isMixtureForm(update.form) || traitsOf(update, parameter).adds;
+  return update.mixture.has_value() || traitsOf(update, parameter).adds;
 }
 
 // The linear whose input a router reads.
@@ -67,7 +66,7 @@ static std::string whyRouterUnfit(const Update &update, const Route &route, cons
     if (!isBefore(input, parameter.uses[i].node))
       return "its router reads the input of '" + update.routerInput + "', which the graph computes later";
     auto type = dyn_cast<RankedTensorType>(input.getType());
-    if (route.scope == "sequence" && (!type || type.getRank() != 3))
+    if (route.scope == checkpoint::RouteScope::Sequence && (!type || type.getRank() != 3))
       return "its router reads the mean over a sequence, but its input is not known to be [batch, sequence, "
              "width]; "
              "the exporter flattened it, or left its shape out";
@@ -96,9 +95,6 @@ static std::string whyClassifierUnfit(const PlannedUpdate &planned, const Module
 std::string adapter::whyMixtureUnfit(const PlannedUpdate &planned, const ModuleParameter &parameter,
                                      const ModuleTable &table) {
   const Update &update = *planned.update;
-  std::optional<MixtureForm> form = MixtureForm::parse(update.form);
-  if (!form)
-    return "the form '" + update.form + "' is not supported";
   BindingTime time = planned.adapter->time;
   if (time == BindingTime::Switch || time == BindingTime::Load)
     return "a mixture has a gate for each token, and a switch only writes weights; bind it at build, call or "
@@ -121,16 +117,16 @@ std::string adapter::whyMixtureUnfit(const PlannedUpdate &planned, const ModuleP
     if (std::string why = whyNodeUnfit(use.node); !why.empty())
       return why;
   }
-  if (form->classified)
+  if (update.mixture->classified)
     return whyClassifierUnfit(planned, parameter, table);
-  return whyRouterUnfit(update, form->route, parameter, table);
+  return whyRouterUnfit(update, update.mixture->route, parameter, table);
 }
 
 // Routers over more than a token have to know the dimensions of values, of which exporters may say nothing.
 bool adapter::needsRanks(const checkpoint::Adapter &adapter) {
   return llvm::any_of(adapter.updates, [](const Update &update) {
-    std::optional<checkpoint::MixtureForm> form = checkpoint::MixtureForm::parse(update.form);
-    return form && (form->classified || form->route.scope == "sequence");
+    const std::optional<checkpoint::Mixture> &mixture = update.mixture;
+    return mixture && (mixture->classified || mixture->route.scope == checkpoint::RouteScope::Sequence);
   });
 }
 
@@ -138,7 +134,7 @@ bool adapter::needsRanks(const checkpoint::Adapter &adapter) {
 checkpoint::Status adapter::checkFirstPasses(const AttachPlan &plan) {
   auto isMixture = [](const auto &adapter) {
     return llvm::any_of(adapter->contents.updates,
-                        [](const Update &update) { return checkpoint::isMixtureForm(update.form); });
+                        [](const Update &update) { return update.mixture.has_value(); });
   };
   for (const auto &adapter : plan.adapters)
     for (const auto &other : plan.adapters)

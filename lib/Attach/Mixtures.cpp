@@ -10,7 +10,7 @@
 
 using namespace mlir;
 using namespace adapter;
-using checkpoint::MixtureForm;
+using checkpoint::Mixture;
 using checkpoint::Route;
 using checkpoint::Tensor;
 using checkpoint::Update;
@@ -35,7 +35,7 @@ Value MixtureAttacher::logitsOf(NodeBuilder &b, const PlannedUpdate &planned, Va
   const Update &update = *planned.update;
   if (update.tensors.count("logits"))
     return tensorOf(b, update, "logits");
-  if (MixtureForm::parse(update.form)->route.scope == "sequence")
+  if (update.mixture->route.scope == checkpoint::RouteScope::Sequence)
     input = b.tokenMean(input, opset);
   Value logits = b.product(input, b.transposed(tensorOf(b, update, "router")));
   return update.tensors.count("router_bias") ? b.node("Add", {logits, tensorOf(b, update, "router_bias")})
@@ -43,20 +43,20 @@ Value MixtureAttacher::logitsOf(NodeBuilder &b, const PlannedUpdate &planned, Va
 }
 
 MixtureAttacher::Choice MixtureAttacher::makeRoute(NodeBuilder &b, Location loc, Value logits,
-                                                   const MixtureForm &form) {
+                                                   const Mixture &mixture) {
   OpBuilder &builder = b.builder;
-  const Route &route = form.route;
+  const Route &route = mixture.route;
   int64_t width =
-      route.isSparse() ? route.sharedExperts + route.chosen() : static_cast<int64_t>(form.ranks.size());
+      route.isSparse() ? route.sharedExperts + route.chosen() : static_cast<int64_t>(mixture.ranks.size());
   FloatAttr limit;
   if (route.isLimited())
     limit = builder.getF64FloatAttr(route.limit);
-  auto op = RouteOp::create(builder, loc, typeLike(logits, width, builder.getF32Type()),
-                            typeLike(logits, width, builder.getI64Type()), logits,
-                            *symbolizeRouterScore(route.score), *symbolizeRouterOrder(route.order),
-                            *symbolizeRouterSelection(route.selection), route.top, limit,
-                            *symbolizeRouterNormalise(route.normalise), *symbolizeRouterScope(route.scope),
-                            llvm::APFloat(route.temperature), route.nullExperts, route.sharedExperts);
+  auto op = RouteOp::create(
+      builder, loc, typeLike(logits, width, builder.getF32Type()),
+      typeLike(logits, width, builder.getI64Type()), logits, *symbolizeRouterScore(word(route.score)),
+      *symbolizeRouterOrder(word(route.order)), *symbolizeRouterSelection(word(route.selection)), route.top,
+      limit, *symbolizeRouterNormalise(word(route.normalise)), *symbolizeRouterScope(word(route.scope)),
+      llvm::APFloat(route.temperature), route.nullExperts, route.sharedExperts);
   return {op.getWeights(), route.isSparse() ? op.getIds() : Value()};
 }
 
@@ -67,9 +67,9 @@ MixtureAttacher::Choice MixtureAttacher::makeRoute(NodeBuilder &b, Location loc,
 MixtureAttacher::Choice MixtureAttacher::classify(const LoadedAdapter &adapter, const ModuleTable &table,
                                                   ArrayRef<MixedUse> uses) {
   const checkpoint::Classifier &classifier = *adapter.contents.classifier;
-  MixtureForm form = *MixtureForm::parse(adapter.contents.updates.front().form);
+  const Mixture &mixture = *adapter.contents.updates.front().mixture;
   Value hidden = *findHiddenState(table, classifier.layers.front().first.shape[1]);
-  auto experts = static_cast<int64_t>(form.ranks.size());
+  auto experts = static_cast<int64_t>(mixture.ranks.size());
   std::string name = "/" + adapter.request->name + "/classifier";
   Block *block = hidden.getParentBlock();
   unsorted.insert(block);
@@ -101,7 +101,7 @@ MixtureAttacher::Choice MixtureAttacher::classify(const LoadedAdapter &adapter, 
           bias = b.parameter(layer.second.key, layer.second);
     x = b.node("Add", {b.product(i ? b.node("Relu", {x}) : x, b.transposed(weight)), bias});
   }
-  Choice choice = makeRoute(b, loc, x, form);
+  Choice choice = makeRoute(b, loc, x, mixture);
   if (classifier.again)
     choice.weights = b.node("Softmax", choice.weights, choice.weights.getType(),
                             NamedAttribute(builder.getStringAttr("axis"), builder.getI64IntegerAttr(-1)));
@@ -153,8 +153,7 @@ MixtureAttacher::Choice MixtureAttacher::classified(const PlannedUpdate &planned
 MixtureAttacher::Choice MixtureAttacher::choose(const PlannedUpdate &planned,
                                                 const PlannedParameter &parameter, unsigned use) {
   const Update &update = *planned.update;
-  MixtureForm form = *MixtureForm::parse(update.form);
-  if (form.classified)
+  if (update.mixture->classified)
     return classified(planned, parameter, use);
   const ModuleParameter *reads = findRouterInput(update, *parameter.parameter, *parameter.table);
   onnxir::NodeOp reader = reads->uses[use].node;
@@ -171,7 +170,7 @@ MixtureAttacher::Choice MixtureAttacher::choose(const PlannedUpdate &planned,
     builder.setInsertionPointToStart(reader->getBlock());
   Location loc = reader.getLoc();
   NodeBuilder b(builder, loc, pathOf(planned) + "/router", planned.adapter->request->name);
-  Choice choice = makeRoute(b, loc, logitsOf(b, planned, input, reader.getOpsetVersion()), form);
+  Choice choice = makeRoute(b, loc, logitsOf(b, planned, input, reader.getOpsetVersion()), *update.mixture);
   choices[{input, data}] = choice;
   return choice;
 }
@@ -211,8 +210,8 @@ Value MixtureAttacher::makeLinear(onnxir::NodeOp node, const PlannedParameter &p
     Value lowRank =
         LowRankOp::create(builder, loc, type, tensorOf(b, update, "A"), tensorOf(b, update, "B"), Value());
     Value gate = gateOf(*each, *planned.table, node->getBlock());
-    Value mix = MixOp::create(builder, loc, type, lowRank, choice.weights, choice.ids, gate,
-                              MixtureForm::parse(update.form)->ranks);
+    Value mix =
+        MixOp::create(builder, loc, type, lowRank, choice.weights, choice.ids, gate, update.mixture->ranks);
     // The scale of one that comes later is its gate's.
     if (double scale = update.scale * each->adapter->request->scale; scale != 1.0 && !gate)
       mix = ScaleOp::create(builder, loc, type, mix,
@@ -236,7 +235,7 @@ Value MixtureAttacher::makeLinear(onnxir::NodeOp node, const PlannedParameter &p
 void MixtureAttacher::attach(const PlannedParameter &planned) {
   SmallVector<const PlannedUpdate *> mixtures;
   for (const PlannedUpdate &each : planned.updates)
-    if (checkpoint::isMixtureForm(each.update->form))
+    if (each.update->mixture)
       mixtures.push_back(&each);
   if (mixtures.empty())
     return;

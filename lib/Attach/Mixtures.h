@@ -6,7 +6,6 @@
 
 #include "lib/Attach/FirstPass.h"
 #include "lib/Attach/Plan.h"
-#include "lib/Checkpoint/Mixture.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
 #include <functional>
@@ -53,7 +52,7 @@ private:
     mlir::Value weights, ids; // no ids: weights of all experts
   };
   Choice makeRoute(NodeBuilder &b, mlir::Location loc, mlir::Value logits,
-                   const checkpoint::MixtureForm &form);
+                   const checkpoint::Mixture &mixture);
   Choice choose(const PlannedUpdate &planned, const PlannedParameter &parameter, unsigned use);
   mlir::Value logitsOf(NodeBuilder &b, const PlannedUpdate &planned, mlir::Value input, int64_t opset);
   Choice classify(const LoadedAdapter &adapter, const ModuleTable &table, llvm::ArrayRef<MixedUse> uses);

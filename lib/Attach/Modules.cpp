@@ -5,25 +5,17 @@
 // norm, both are made anew behind it; where o is final, it takes the place of what the graph read.
 #include "lib/Attach/Modules.h"
 #include "lib/Attach/Forms.h"
-#include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Support/ONNX/NodeBuilder.h"
 #include "lib/Support/ParameterStore.h"
 
 using namespace mlir;
 using namespace adapter;
-using checkpoint::BottleneckForm;
+using checkpoint::Bottleneck;
 using checkpoint::ModulePlacement;
 using checkpoint::Tensor;
 using checkpoint::Update;
 using Place = ModulePlacement::Value;
-
-static BottleneckForm formOf(const PlannedUpdate &planned) {
-  return *BottleneckForm::parse(planned.update->form);
-}
-static ModulePlacement placementOf(const PlannedUpdate &planned) {
-  return *ModulePlacement::parse(planned.update->parameter);
-}
 
 static bool readsSum(const ModulePlacement &placement) {
   auto isBehind = [](Place place) { return place == Place::Sum || place == Place::Norm; };
@@ -35,17 +27,15 @@ static bool readsSum(const ModulePlacement &placement) {
 //===----------------------------------------------------------------------===//
 
 std::string adapter::whyModuleUnfit(const PlannedUpdate &update, const PlannedModules &planned) {
-  std::optional<BottleneckForm> form = BottleneckForm::parse(update.update->form);
-  std::optional<ModulePlacement> placement = ModulePlacement::parse(update.update->parameter);
-  if (!form || !placement)
-    return "the form '" + update.update->form + "' at '" + update.update->parameter + "' is not supported";
+  const Bottleneck &form = *update.update->bottleneck;
+  const ModulePlacement &placement = update.update->placement;
   const ResidualSum &sum = *planned.sum;
   BindingTime time = update.adapter->time;
   bool later = time != BindingTime::Build;
-  if (sum.normUnknown && (readsSum(*placement) || placement->final))
+  if (sum.normUnknown && (readsSum(placement) || placement.final))
     return "its place depends on the norm behind '" + sum.module +
            "', which the graph spells out in several nodes; export with opset 17 or newer";
-  if ((form->normBefore || form->normAfter) && sum.model().getOpsetVersion("") < 17)
+  if ((form.normBefore || form.normAfter) && sum.model().getOpsetVersion("") < 17)
     return "it needs LayerNormalization; export with opset 17 or newer";
   Type element = adapter::elementTypeOf(sum.sublayer());
   if (!element.isF32() && !element.isF16())
@@ -57,14 +47,14 @@ std::string adapter::whyModuleUnfit(const PlannedUpdate &update, const PlannedMo
                ", but the graph computes in float16";
   if (time == BindingTime::Switch)
     return "a module has no weight of the model to switch; bind it at build, call or row";
-  if (time == BindingTime::Call && form->gate)
+  if (time == BindingTime::Call && form.gate)
     return "its gate is a mean over the tokens of a row, which a call does not tell apart; bind it at build "
            "or row";
-  if (later && placement->onto == Place::Nothing)
-    return "the form '" + update.update->form + "' at '" + update.update->parameter +
+  if (later && placement.onto == Place::Nothing)
+    return "the form '" + update.update->formText() + "' at '" + update.update->parameter +
            "' can be bound at build only";
   for (const PlannedUpdate &other : planned.updates)
-    if (other.adapter->time == BindingTime::Build && placementOf(other).final)
+    if (other.adapter->time == BindingTime::Build && other.update->placement.final)
       return "the module of adapter '" + other.adapter->request->name +
              "' stands there and takes the place of the whole sum; nothing can be put behind it";
   return "";
@@ -86,7 +76,7 @@ private:
   Value at(Place place) const;
   Value bottleneck(const PlannedUpdate &update);
   Value factor(NodeBuilder &b, const PlannedUpdate &update, const std::string &role);
-  Value up(NodeBuilder &b, const PlannedUpdate &update, const BottleneckForm &form, const std::string &role);
+  Value up(NodeBuilder &b, const PlannedUpdate &update, const std::string &role);
   void place(const ModulePlacement &placement, llvm::function_ref<Value()> make);
 
   PlannedModules &planned;
@@ -126,26 +116,27 @@ Value ModuleAttacher::factor(NodeBuilder &b, const PlannedUpdate &update, const 
 }
 
 // Of a mixture the factor that it is mixed to.
-Value ModuleAttacher::up(NodeBuilder &b, const PlannedUpdate &update, const BottleneckForm &form,
-                         const std::string &role) {
-  if (!form.modules)
+Value ModuleAttacher::up(NodeBuilder &b, const PlannedUpdate &update, const std::string &role) {
+  const std::optional<checkpoint::MaskedMix> &masked = update.update->masked;
+  if (!masked)
     return factor(b, update, role);
   SmallVector<Value> factors, masks;
-  for (int i = 0; i < form.modules; ++i) {
+  for (int i = 0; i < masked->count; ++i) {
     std::string number = "." + std::to_string(i);
     factors.push_back(factor(b, update, role + number));
     masks.push_back(factor(b, update, (role == "up" ? "mask" : role + "_mask") + number));
   }
   Location loc = sum.sum.getLoc();
   // Biases may be trained whole in every module.
-  return MaskMixOp::create(b.builder, loc, factors.front().getType(), *symbolizeMaskMixMode(form.mode),
-                           factors, masks, /*disjoint=*/role == "up");
+  return MaskMixOp::create(b.builder, loc, factors.front().getType(),
+                           *symbolizeMaskMixMode(word(masked->mode)), factors, masks,
+                           /*disjoint=*/role == "up");
 }
 
 Value ModuleAttacher::bottleneck(const PlannedUpdate &update) {
   const AdapterRequest &request = *update.adapter->request;
-  BottleneckForm form = formOf(update);
-  ModulePlacement placement = placementOf(update);
+  const Bottleneck &form = *update.update->bottleneck;
+  const ModulePlacement &placement = update.update->placement;
   std::string name = "/" + update.update->module + "/" + request.name;
   std::replace(name.begin(), name.end(), '.', '/');
   NodeBuilder b(builder, sum.sum.getLoc(), name, request.name);
@@ -155,8 +146,8 @@ Value ModuleAttacher::bottleneck(const PlannedUpdate &update) {
     input = b.layerNorm(x, tensor("norm_before"), tensor("norm_before_bias"), form.epsilon);
   // What comes between the module and the residual keeps the two apart.
   bool apart = form.gate || (form.normAfter && !form.residualFirst);
-  Value down = tensor("down"), downBias = tensor("down_bias"), wide = up(b, update, form, "up"),
-        wideBias = up(b, update, form, "up_bias"), scale = form.channel ? tensor("channel") : Value();
+  Value down = tensor("down"), downBias = tensor("down_bias"), wide = up(b, update, "up"),
+        wideBias = up(b, update, "up_bias"), scale = form.channel ? tensor("channel") : Value();
   auto op = BottleneckOp::create(builder, sum.sum.getLoc(), sum.sublayer().getType(), input, down, downBias,
                                  wide, wideBias, scale, apart ? Value() : residual,
                                  builder.getF64FloatAttr(update.update->scale * request.scale),
@@ -229,7 +220,7 @@ void ModuleAttacher::run() {
   for (const PlannedUpdate &each : planned.updates) {
     BindingTime time = each.adapter->time;
     if (time == BindingTime::Build)
-      place(placementOf(each), [&] { return bottleneck(each); });
+      place(each.update->placement, [&] { return bottleneck(each); });
     else
       later[{builder.getStringAttr(each.update->parameter), time}].push_back(&each);
   }
@@ -237,12 +228,12 @@ void ModuleAttacher::run() {
   // those that make it anew, last those that take its place.
   auto groups = later.takeVector();
   auto order = [](const auto &group) {
-    ModulePlacement placement = placementOf(*group.second.front());
+    const ModulePlacement &placement = group.second.front()->update->placement;
     return placement.final ? 2 : readsSum(placement) ? 1 : 0;
   };
   llvm::stable_sort(groups, [&](const auto &a, const auto &b) { return order(a) < order(b); });
   for (const auto &[key, updates] : groups) {
-    ModulePlacement placement = placementOf(*updates.front());
+    const ModulePlacement &placement = updates.front()->update->placement;
     SiteOp site = makeSite(updates, key.second);
     place(placement, [&] {
       Value base = placement.final ? sum.result : sum.sublayer(), residual = at(placement.onto);

@@ -39,7 +39,7 @@ bool Planner::isIgnored(const std::string &module) const {
 
 void Planner::leaveOver(const Update &update, const std::string &why) {
   report.leftOver.push_back(
-      {adapter->request->name, update.module, update.parameter + ", " + update.form, why});
+      {adapter->request->name, update.module, update.parameter + ", " + update.formText(), why});
 }
 
 //===----------------------------------------------------------------------===//
@@ -85,7 +85,7 @@ std::string Planner::whyTaken(const Update &update, const Target &target) {
              "replaces first";
     if (isOther && haveCommonRows(update, *other.update, parameter))
       return "adapter '" + name + "' replaces some of the same rows; bind one of them at another time";
-    if (checkpoint::isMixtureForm(other.update->form) && !actsBehindMixtures(update, parameter))
+    if (other.update->mixture && !actsBehindMixtures(update, parameter))
       return "adapter '" + other.adapter->request->name +
              "' is a mixture there, so that there is no weight which '" + labelOf(update, parameter) +
              "' could replace or rescale; give the mixture last";
@@ -117,7 +117,7 @@ static std::string whyNotScaled(const LoadedAdapter &adapter, const Update &upda
   bool isSet = adapter.request->scale != 1 || llvm::is_contained(adapter.request->bound, "scale");
   if (!adapter.contents.own || !isSet || traitsOf(update, parameter).scales)
     return "";
-  return "a scale is asked for, but its form '" + update.form + "' has no scalar 'scale'";
+  return "a scale is asked for, but its form '" + update.formText() + "' has no scalar 'scale'";
 }
 
 void Planner::placeAt(const Update &given, const Target &target, const std::vector<PartUpdate> *parts) {
@@ -140,7 +140,7 @@ void Planner::placeAt(const Update &given, const Target &target, const std::vect
   std::string why = unchanged ? ""
                               : whyUncertain(traitsOf(update, parameter), update.parameter, parameter,
                                              target.proof.evidence);
-  bool isMixture = checkpoint::isMixtureForm(update.form);
+  bool isMixture = update.mixture.has_value();
   const ModuleTable &table = *plan.planned(target.parameter, target.biasless).table;
   if (why.empty())
     why = isMixture ? whyMixtureUnfit({adapter, &update}, parameter, table) : whyUnfit(update, parameter);
@@ -177,9 +177,9 @@ void Planner::reportAt(const Update &update, const Target &target, bool unchange
   row.model = parameter.model().getSymName().str();
   row.key = parameter.value ? const_cast<ParameterOp &>(parameter.value).getKey().str() : "";
   row.kind = parameter.kind;
-  row.form = update.form;
+  row.form = update.formText();
   row.rank = update.rank;
-  bool scales = traitsOf(update, parameter).scales || checkpoint::isMixtureForm(update.form);
+  bool scales = traitsOf(update, parameter).scales || update.mixture.has_value();
   row.scale = scales ? update.scale * adapter->request->scale : 1.0;
   row.transposed = parameter.transposed;
   row.note = unchanged ? "unchanged" : target.note;
@@ -229,7 +229,7 @@ void Planner::placePart(const Update &update, FusedPart part, const std::string 
   }
   if (part.isWhole())
     return placeAt(*carried, {part.parameter, nullptr, std::move(proof), note});
-  if (checkpoint::isMixtureForm(update.form))
+  if (update.mixture)
     return leaveOver(update, "a mixture cannot act on a part of a fused weight (" +
                                  part.parameter->nodeName() + "); export the modules apart");
   if (int64_t outputs = outputsOf(update, *part.parameter); outputs != part.size)
@@ -395,7 +395,7 @@ void Planner::place(const Update &update) {
       report.ignored.push_back(update.module);
     return;
   }
-  if (checkpoint::isModuleForm(update.form))
+  if (update.bottleneck)
     return placeModule(update);
   bool anywhere = false;
   for (size_t index = 0; index < plan.tables.size(); ++index) {
@@ -451,7 +451,7 @@ Status Planner::placeAll(LoadedAdapter &loaded) {
 // Parts of models are no such case, whose modules end as those of the graph do.
 void Planner::refuseIgnored() {
   for (const Update &update : adapter->contents.updates) {
-    if (!isIgnored(update.module) || checkpoint::isModuleForm(update.form))
+    if (!isIgnored(update.module) || update.bottleneck)
       continue;
     for (const auto &table : plan.tables)
       for (ModuleParameter *parameter : matchModule(*table, update.module, update.parameter).found) {

@@ -57,7 +57,7 @@ void Planner::placeModule(const Update &update) {
     row.node = (*found)->nodeName();
     row.model = sums->getModel().getSymName().str();
     row.kind = SiteKind::Bottleneck;
-    row.form = update.form;
+    row.form = update.formText();
     row.rank = update.rank;
     row.scale = update.scale * adapter->request->scale;
     report.placements.push_back(std::move(row));

@@ -184,9 +184,8 @@ Status adapter::makeRoom(const SlotRequest &slot, AttachPlan &plan, AttachReport
     if (room.forms.empty())
       return;
     PlannedParameter &entry = plan.planned(parameter, biasless);
-    bool isMixed = llvm::any_of(entry.updates, [](const PlannedUpdate &each) {
-      return checkpoint::isMixtureForm(each.update->form);
-    });
+    bool isMixed = llvm::any_of(entry.updates,
+                                [](const PlannedUpdate &each) { return each.update->mixture.has_value(); });
     if (isMixed)
       llvm::erase_if(room.forms, [&](const std::string &form) { return !traitsAt(form, target).adds; });
     if (room.forms.empty())

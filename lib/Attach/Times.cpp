@@ -6,7 +6,6 @@
 #include "lib/Attach/Attach.h"
 #include "lib/Attach/FormUse.h"
 #include "lib/Attach/Plan.h"
-#include "lib/Checkpoint/Mixture.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -48,10 +47,10 @@ static Cost costOf(const AttachPlan &plan, const LoadedAdapter &adapter) {
       const ModuleParameter &target = planned->parameter ? *planned->parameter : *planned->biasless;
       SiteKind kind = planned->parameter ? target.kind : SiteKind::Vector;
       int64_t bytes = (kind == SiteKind::Vector ? target.shape[0] : elementsOf(target)) * sizeof(float);
-      cost.mixture |= checkpoint::isMixtureForm(each.update->form);
+      cost.mixture |= each.update->mixture.has_value();
       if (kind != SiteKind::Vector && needsCopy(*each.update, target)) {
         cost.copies += bytes;
-        cost.copied.push_back({target.module + "." + each.update->parameter, each.update->form, bytes});
+        cost.copied.push_back({target.module + "." + each.update->parameter, each.update->formText(), bytes});
       } else {
         for (const auto &[role, tensor] : each.update->tensors)
           cost.factors += tensor.elements() * sizeof(float);
@@ -96,15 +95,16 @@ static std::pair<BindingTime, std::string> choose(const Cost &cost, const Attach
 static void planMixtures(const AttachPlan &plan, const AttachOptions &options, AttachReport &report) {
   for (const auto &planned : plan.parameters)
     for (const PlannedUpdate &each : planned->updates) {
-      std::optional<checkpoint::MixtureForm> form = checkpoint::MixtureForm::parse(each.update->form);
-      if (!form)
+      const std::optional<checkpoint::Mixture> &mixture = each.update->mixture;
+      if (!mixture)
         continue;
-      const checkpoint::Route &route = form->route;
-      bool isSorted = route.isSparse() && route.scope == "token" && !form->classified;
+      const checkpoint::Route &route = mixture->route;
+      bool isSorted =
+          route.isSparse() && route.scope == checkpoint::RouteScope::Token && !mixture->classified;
       isSorted &= !options.onDevice;
       int64_t chosen = isSorted ? route.sharedExperts + route.chosen() : 0;
       checkpoint::MixtureCost cost = checkpoint::mixtureCost(
-          form->ranks, chosen, planned->parameter->shape[1], planned->parameter->shape[0]);
+          mixture->ranks, chosen, planned->parameter->shape[1], planned->parameter->shape[0]);
       std::string reason =
           options.mergeOnly ? "all ranks behind a mask, as an .onnx file can say it" : cost.reason();
       report.mixtures.push_back({each.adapter->request->name, each.update->module, reason});

@@ -4,6 +4,8 @@
 #ifndef ADAPTER_LIB_CHECKPOINT_ADAPTER_H
 #define ADAPTER_LIB_CHECKPOINT_ADAPTER_H
 
+#include "lib/Checkpoint/Bottleneck.h"
+#include "lib/Checkpoint/Mixture.h"
 #include "lib/Checkpoint/Result.h"
 #include "lib/Checkpoint/Tensor.h"
 #include <functional>
@@ -19,9 +21,13 @@ namespace adapter::checkpoint {
 // The layers that a checkpoint's layout of tensors is of, where it says so: an embedding's factors are named otherwise.
 enum class Layer { Any, Product, Embedding };
 
+enum class MaskMode { Sum, Mean, Select };
+template <>
+inline constexpr const char *wordsOf<MaskMode>[] = {"sum", "mean", "select"};
+
 // Masked modules in one: a factor is the sum, the mean or the selection of `count` behind their masks.
 struct MaskedMix {
-  std::string mode;
+  MaskMode mode = MaskMode::Sum;
   int count = 0;
 };
 
@@ -38,13 +44,13 @@ struct BaseTerm {
 };
 
 // One update of one parameter of one module. `form` names the definition (lib/Forms/Library) that says which roles
-// `tensors` holds and what they compute; where a tensor is optional, its being there says which variant it is. Beside
-// the definitions there are
+// `tensors` holds and what they compute; where a tensor is optional, its being there says which variant it is. It is
+// empty where one of these is set, which are no definitions:
 //
-//   bottleneck+...  acts on activations, not on a parameter, see Bottleneck.h: `parameter` says where it stands,
-//                   `module` is the sub-layer behind whose output; "<block>.attention_adapters" and
-//                   "<block>.output_adapters" are the first and the last sub-layer of a block
-//   mixture+...     A, B, and router, router_bias or logits: several LoRAs and a router, see Mixture.h
+//   bottleneck  acts on activations, not on a parameter, see Bottleneck.h: it stands at `placement`, whose name is
+//               `parameter`, behind the output of the sub-layer `module`; "<block>.attention_adapters" and
+//               "<block>.output_adapters" are the first and the last sub-layer of a block
+//   mixture     A, B, and router, router_bias or logits: several LoRAs and a router, see Mixture.h
 //
 // The updates of one parameter of one module stand in the order in which they apply: whole values, then what is added
 // to all of it, then parts.
@@ -57,8 +63,12 @@ struct Update {
   std::string part;
   std::string parameter; // "weight", "bias", ...; "in_proj_weight" of a torch.nn.MultiheadAttention
   std::string form;
+  std::optional<Bottleneck> bottleneck;
+  ModulePlacement placement;
+  std::optional<Mixture> mixture;
   Layer layer = Layer::Any;
-  // B.<i> and mask.<i> of B's shape, each 0 or 1, stand for B; masks overlap nowhere.
+  // B.<i> and mask.<i> of B's shape, each 0 or 1, stand for B, or up.<i> for up; masks overlap nowhere. Biases up_bias.<i>
+  // may be trained whole behind their up_bias_mask.<i>.
   std::optional<MaskedMix> masked;
   double scale = 1.0;
   // fan_in_fan_out: the module's weight is [in, out]. A hint only: PEFT ignores the field for nn.Linear and
@@ -88,6 +98,9 @@ struct Update {
   // see Skills.h.
   int64_t tasks = 0;
   std::map<std::string, Tensor> skills;
+
+  // For reports and messages: "lora", "bottleneck+relu".
+  std::string formText() const;
 };
 
 // What computes the logits of all of an adapter's mixtures from the model's last hidden state h, as a first pass has

@@ -61,27 +61,20 @@ const std::map<std::string, const char *> refusedFields = {
     {"cross_adapter", "adapters behind cross-attention are not there yet"},
     {"phm_layer", "products of hypercomplex numbers (Compacter) are not there yet"}};
 
-// transformers' names, and adapters' own, of what Bottleneck.h knows.
-const std::map<std::string, const char *> activationNames = {{"gelu", "gelu"},
-                                                             {"gelu_python", "gelu"},
-                                                             {"gelu_new", "gelu_tanh"},
-                                                             {"gelu_fast", "gelu_tanh"},
-                                                             {"gelu_accurate", "gelu_tanh"},
-                                                             {"gelu_pytorch_tanh", "gelu_tanh"},
-                                                             {"gelu_10", "gelu_10"},
-                                                             {"quick_gelu", "quick_gelu"},
-                                                             {"silu", "silu"},
-                                                             {"swish", "silu"},
-                                                             {"relu", "relu"},
-                                                             {"relu2", "relu2"},
-                                                             {"relu6", "relu6"},
-                                                             {"leaky_relu", "leaky_relu"},
-                                                             {"leakyrelu", "leaky_relu"},
-                                                             {"linear", "linear"},
-                                                             {"mish", "mish"},
-                                                             {"sigmoid", "sigmoid"},
-                                                             {"tanh", "tanh"},
-                                                             {"laplace", "laplace"}};
+// transformers' and adapters' names of activations that have another one here.
+const std::map<std::string, Activation> otherNames = {
+    {"gelu_python", Activation::Gelu},           {"gelu_new", Activation::GeluTanh},
+    {"gelu_fast", Activation::GeluTanh},         {"gelu_accurate", Activation::GeluTanh},
+    {"gelu_pytorch_tanh", Activation::GeluTanh}, {"swish", Activation::Silu},
+    {"leakyrelu", Activation::LeakyRelu},        {"linear", Activation::Identity}};
+// Those that are spelled alike, but for what they may not be called.
+std::optional<Activation> activationNamed(const std::string &name) {
+  if (auto other = otherNames.find(name); other != otherNames.end())
+    return other->second;
+  std::optional<Activation> known = named<Activation>(name);
+  bool isOwnName = known == Activation::GeluTanh || known == Activation::Identity;
+  return isOwnName ? std::nullopt : known;
+}
 
 class HubReader {
 public:
@@ -99,7 +92,7 @@ private:
     return Error{file + ": tensor '" + tensor.key + "' " + problem};
   }
   Status checkFields() const;
-  Status readForm();
+  Status readBottleneck();
   Status readPlacement();
   Status place(const Tensor &tensor);
   Status readModule(const std::string &path, const Module &module);
@@ -109,7 +102,7 @@ private:
   const PeftConfig &folder, config; // the file, and what it says under "config"
   const std::string &file;
   Adapter &adapter;
-  BottleneckForm form;
+  Bottleneck bottleneck;
   ModulePlacement placement;
   bool learned = false; // the scale is one trained number
   double scaling = 1.0;
@@ -140,7 +133,7 @@ Status HubReader::checkFields() const {
   return Done{};
 }
 
-Status HubReader::readForm() {
+Status HubReader::readBottleneck() {
   Result<std::string> named = config.text("non_linearity");
   if (!named)
     return named.error();
@@ -150,16 +143,16 @@ Status HubReader::readForm() {
   // Files without a version are older than a change of names.
   if (!folder.isSet("version"))
     name = name == "gelu" ? "gelu_new" : name == "gelu_orig" ? "gelu" : name;
-  auto known = activationNames.find(name);
-  if (known == activationNames.end())
+  std::optional<Activation> known = activationNamed(name);
+  if (!known)
     return config.error("non_linearity",
                         name.empty() ? "is missing" : "is '" + *named + "', which is not supported");
-  form.activation = known->second;
-  form.normBefore = *config.boolean("ln_before");
-  form.normAfter = *config.boolean("ln_after");
-  form.gate = *config.boolean("use_gating");
-  form.residualFirst =
-      form.normAfter && *config.boolean("adapter_residual_before_ln") && !*config.boolean("is_parallel");
+  bottleneck.activation = *known;
+  bottleneck.normBefore = *config.boolean("ln_before");
+  bottleneck.normAfter = *config.boolean("ln_after");
+  bottleneck.gate = *config.boolean("use_gating");
+  bottleneck.residualFirst = bottleneck.normAfter && *config.boolean("adapter_residual_before_ln") &&
+                             !*config.boolean("is_parallel");
   auto scale = config.fields().find("scaling");
   if (scale == config.fields().end() || scale->is_null())
     return Done{};
@@ -168,7 +161,7 @@ Status HubReader::readForm() {
   else if (*scale == "learned")
     learned = true;
   else if (*scale == "channel")
-    form.channel = true;
+    bottleneck.channel = true;
   else
     return config.error("scaling", "is neither a number, 'learned' nor 'channel'");
   return Done{};
@@ -206,35 +199,35 @@ Status HubReader::place(const Tensor &tensor) {
   if (!isFloat(tensor.dtype))
     return wrong(tensor, "is " + dtypeName(tensor.dtype) + "; expected float16, bfloat16 or float32");
   // A norm before the bottleneck is the first of the modules in adapter_down, and has a name of its own too.
-  const std::string linear = form.normBefore ? "adapter_down.1." : "adapter_down.0.";
+  const std::string linear = bottleneck.normBefore ? "adapter_down.1." : "adapter_down.0.";
   std::map<std::string, const char *> places = {
       {linear + "weight", "down"},
       {linear + "bias", "down_bias"},
       {"adapter_up.weight", "up"},
       {"adapter_up.bias", "up_bias"},
   };
-  if (form.normBefore)
+  if (bottleneck.normBefore)
     for (const char *name : {"adapter_down.0.", "adapter_norm_before."}) {
       places[name + std::string("weight")] = "norm_before";
       places[name + std::string("bias")] = "norm_before_bias";
     }
-  if (form.normAfter) {
+  if (bottleneck.normAfter) {
     places["adapter_norm_after.weight"] = "norm_after";
     places["adapter_norm_after.bias"] = "norm_after_bias";
   }
-  if (form.gate) {
+  if (bottleneck.gate) {
     places["gate.weight"] = "gate";
     places["gate.bias"] = "gate_bias";
   }
-  if (form.channel || learned)
-    places["scaling"] = form.channel ? "channel" : "learned";
+  if (bottleneck.channel || learned)
+    places["scaling"] = bottleneck.channel ? "channel" : "learned";
   auto found = places.find(key.substr(at + mark.size()));
   if (found == places.end())
     return wrong(tensor, "has no place: nothing in " + config.path() + " explains it");
-  const Tensor *&slot = modules[key.substr(0, at)].roles[found->second];
-  if (slot && (slot->bytes != tensor.bytes || !std::equal(slot->data, slot->data + slot->bytes, tensor.data)))
-    return wrong(tensor, "says another thing than '" + slot->key + "', which is the same norm");
-  slot = &tensor;
+  const Tensor *&held = modules[key.substr(0, at)].roles[found->second];
+  if (held && (held->bytes != tensor.bytes || !std::equal(held->data, held->data + held->bytes, tensor.data)))
+    return wrong(tensor, "says another thing than '" + held->key + "', which is the same norm");
+  held = &tensor;
   return Done{};
 }
 
@@ -294,7 +287,7 @@ Status HubReader::checkWidth(const Tensor &down) const {
 Status HubReader::readModule(const std::string &path, const Module &module) {
   if (Status status = checkLayer(path, module); !status)
     return status;
-  std::vector<std::string> roles = form.roles();
+  std::vector<std::string> roles = bottleneck.roles();
   if (learned)
     roles.push_back("learned");
   for (const std::string &role : roles)
@@ -317,8 +310,9 @@ Status HubReader::readModule(const std::string &path, const Module &module) {
     return status;
   Update update;
   update.module = path;
-  update.parameter = placement.text();
-  update.form = form.text();
+  update.parameter = placement.name();
+  update.placement = placement;
+  update.bottleneck = bottleneck;
   update.rank = narrow;
   update.scale = scaling;
   if (learned) {
@@ -337,7 +331,7 @@ Status HubReader::readModule(const std::string &path, const Module &module) {
 Status HubReader::run(const Safetensors &tensors) {
   if (Status status = checkFields(); !status)
     return status;
-  if (Status status = readForm(); !status)
+  if (Status status = readBottleneck(); !status)
     return status;
   if (Status status = readPlacement(); !status)
     return status;

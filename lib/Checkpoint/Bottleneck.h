@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Bottleneck adapters as updates: what is said in an Update's `form` and `parameter`, for compiler and runtime.
+// Bottleneck adapters as updates, for compiler and runtime.
 //
 // A sub-layer's output h meets the residual stream t in a sum s = h + t, behind which there may be a norm, n. The
 // adapter reads x, one of them, and computes
@@ -12,46 +12,41 @@
 #ifndef ADAPTER_LIB_CHECKPOINT_BOTTLENECK_H
 #define ADAPTER_LIB_CHECKPOINT_BOTTLENECK_H
 
-#include "lib/Checkpoint/Adapter.h"
-#include <optional>
+#include "lib/Checkpoint/Activation.h"
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace adapter::checkpoint {
 
-// Where a module stands; as text "<x>_onto_<r>" or "<x>_onto_<r>_final", of the words below. Houlsby's and
-// Pfeiffer's adapters are sublayer_onto_sublayer, parallel ones residual_onto_sublayer.
+// Where a module stands. Houlsby's and Pfeiffer's adapters read the sub-layer's output and are added to it, parallel
+// ones read the residual stream.
 struct ModulePlacement {
   enum class Value { Sublayer, Residual, Sum, Norm, Nothing }; // h, t, s, n
   Value input = Value::Sublayer, onto = Value::Sublayer;
   bool final = false;
 
-  std::string text() const;
-  static std::optional<ModulePlacement> parse(const std::string &text);
+  // A name of the place, in an Update's `parameter` and a site's: "sublayer_onto_sublayer", "sum_onto_sum_final".
+  std::string name() const;
 };
 
-// What a module computes; as text "bottleneck+<activation>" and "+norm_before", "+norm_after", "+residual_first",
-// "+gate" and "+channel" in this order, norms with "_1e-6" behind where that is their epsilon and not 1e-5; at the
-// end "+<mode><count>" where `up` is mixed of that many (see Adapter.h).
-struct BottleneckForm {
-  std::string activation; // one of activations()
+// What a module computes.
+struct Bottleneck {
+  Activation activation = Activation::Identity;
   bool normBefore = false, normAfter = false, residualFirst = false, gate = false, channel = false;
-  double epsilon = 1e-5;
-  std::string mode; // of mixtures: sum, mean or select
-  int modules = 0;  // 0: none
+  double epsilon = 1e-5; // of the norms
 
-  std::string text() const;
-  static std::optional<BottleneckForm> parse(const std::string &text);
   // The tensors, in the order in which compiled functions take them.
   std::vector<std::string> roles() const;
+  // For reports and messages: "bottleneck+relu+norm_before".
+  std::string text() const;
 
-  static const std::vector<std::string> &activations();
+  auto key() const {
+    return std::tuple(activation, normBefore, normAfter, residualFirst, gate, channel, epsilon);
+  }
+  bool operator==(const Bottleneck &other) const { return key() == other.key(); }
+  bool operator<(const Bottleneck &other) const { return key() < other.key(); }
 };
-
-inline bool isModuleForm(const std::string &form) { return form.rfind("bottleneck+", 0) == 0; }
-
-// The mixture that a form ends in, "+mean4" say, is taken off; its mode and count, or nothing.
-std::optional<MaskedMix> takeMixture(std::string &form);
 
 } // namespace adapter::checkpoint
 

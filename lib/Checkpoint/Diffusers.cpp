@@ -117,10 +117,10 @@ Status DiffusersReader::readConfigured(const std::string &part, const Json &fiel
 Status DiffusersReader::place(const std::string &path, const Tensor &tensor,
                               std::map<std::string, Module> &modules) const {
   const std::string biasEnd = ".lora_B.bias", infix = ".processor.", output = ".to_out";
-  auto put = [&](const Tensor *&slot) -> Status {
-    if (slot)
-      return wrong(tensor, "says the same as '" + slot->key + "'");
-    slot = &tensor;
+  auto put = [&](const Tensor *&held) -> Status {
+    if (held)
+      return wrong(tensor, "says the same as '" + held->key + "'");
+    held = &tensor;
     return Done{};
   };
   if (endsWith(path, biasEnd) && path.size() > biasEnd.size())

@@ -2,7 +2,6 @@
 //
 // Masked modules as one: what adapter-merge-modules does in the IR, for adapters that come after the build.
 #include "lib/Checkpoint/Adapter.h"
-#include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/DType.h"
 
 namespace adapter::checkpoint {
@@ -27,15 +26,13 @@ static Tensor fold(const std::map<std::string, Tensor> &tensors, const std::stri
   result.key = first.key;
   auto *to = reinterpret_cast<float *>(mutableData(result));
   for (size_t at = 0; at < sums.size(); ++at)
-    to[at] = static_cast<float>(mixture.mode == "mean" ? sums[at] / mixture.count : sums[at]);
+    to[at] = static_cast<float>(mixture.mode == MaskMode::Mean ? sums[at] / mixture.count : sums[at]);
   return result;
 }
 
 void Adapter::foldMasks() {
   for (Update &update : updates) {
-    std::string form = update.form;
-    std::optional<MaskedMix> mixture = update.masked ? update.masked : takeMixture(form);
-    if (!mixture)
+    if (!update.masked)
       continue;
     std::map<std::string, Tensor> folded;
     for (const auto &[role, tensor] : update.tensors)
@@ -43,9 +40,8 @@ void Adapter::foldMasks() {
         folded.emplace(role, tensor);
     for (const char *role : {"B", "up", "up_bias"})
       if (update.tensors.count(std::string(role) + ".0"))
-        folded[role] =
-            fold(update.tensors, role, role == std::string("up_bias") ? "up_bias_mask" : "mask", *mixture);
-    update.form = form;
+        folded[role] = fold(update.tensors, role, role == std::string("up_bias") ? "up_bias_mask" : "mask",
+                            *update.masked);
     update.masked.reset();
     update.tensors = std::move(folded);
   }

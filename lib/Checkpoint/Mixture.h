@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Mixtures of LoRA experts as updates: what is said in an Update's `form`, for compiler and runtime.
+// Mixtures of LoRA experts as updates: for compiler and runtime.
 //
 //   y = W x + B diag(g) A x
 //
@@ -10,48 +10,58 @@
 #ifndef ADAPTER_LIB_CHECKPOINT_MIXTURE_H
 #define ADAPTER_LIB_CHECKPOINT_MIXTURE_H
 
-#include "lib/Checkpoint/Adapter.h"
+#include "lib/Checkpoint/Words.h"
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
 namespace adapter::checkpoint {
 
-// What a router does with its logits, in the words of adapter.route; as text
-//
-//   <score>+<order>+<selection>+normalise_<when>+<scope>
-//
-// and "+temperature<t>", "+null<n>" and "+shared<n>" in this order where they are not 1, 0 and 0. Selections are
-// "top<k>", "argmax", "threshold<t>", "top_p<p>" and "all".
+// What a router does with its logits, in the words of adapter.route.
+enum class RouteScore { None, Softmax, Sigmoid };
+enum class RouteOrder { ScoreFirst, SelectFirst };
+enum class RouteSelection { Top, Argmax, Threshold, TopP, All };
+enum class RouteNormalise { None, Before, After };
+enum class RouteScope { Token, Sequence, Task };
+template <>
+inline constexpr const char *wordsOf<RouteScore>[] = {"none", "softmax", "sigmoid"};
+template <>
+inline constexpr const char *wordsOf<RouteOrder>[] = {"score_first", "select_first"};
+template <>
+inline constexpr const char *wordsOf<RouteSelection>[] = {"top", "argmax", "threshold", "top_p", "all"};
+template <>
+inline constexpr const char *wordsOf<RouteNormalise>[] = {"none", "before", "after"};
+template <>
+inline constexpr const char *wordsOf<RouteScope>[] = {"token", "sequence", "task"};
+
 struct Route {
-  std::string score = "softmax", order = "score_first", selection = "top", normalise = "none",
-              scope = "token";
+  RouteScore score = RouteScore::Softmax;
+  RouteOrder order = RouteOrder::ScoreFirst;
+  RouteSelection selection = RouteSelection::Top;
+  RouteNormalise normalise = RouteNormalise::None;
+  RouteScope scope = RouteScope::Token;
   int64_t top = 0;
   double limit = 0; // of threshold and top_p
   double temperature = 1;
   int64_t nullExperts = 0, sharedExperts = 0;
 
-  bool isLimited() const { return selection == "threshold" || selection == "top_p"; }
-  bool isSparse() const { return selection == "top" || selection == "argmax"; }
-  int64_t chosen() const { return selection == "argmax" ? 1 : top; }
-  // Why the words contradict one another or do not fit a router of so many logits; "" where they do.
+  bool isLimited() const {
+    return selection == RouteSelection::Threshold || selection == RouteSelection::TopP;
+  }
+  bool isSparse() const { return selection == RouteSelection::Top || selection == RouteSelection::Argmax; }
+  int64_t chosen() const { return selection == RouteSelection::Argmax ? 1 : top; }
+  // Why the fields contradict one another or do not fit a router of so many logits; "" where they do.
   std::string whyWrong(int64_t logits) const;
-  std::string text() const;
 };
 
-// As text "mixture+" and the route's, then "+classified" where a classifier of the whole model gives the logits
-// (see Adapter::classifier), and the experts' ranks, "+ranks8.8.4".
-struct MixtureForm {
+struct Mixture {
   Route route;
-  bool classified = false;
+  bool classified = false;    // a classifier of the whole model gives the logits, see Adapter::classifier
   std::vector<int64_t> ranks; // of all experts, shared ones first; 0: none in this module
 
+  // For reports and messages: "mixture+softmax+score_first+top2+normalise_after+token+ranks8.8.4".
   std::string text() const;
-  static std::optional<MixtureForm> parse(const std::string &text);
 };
-
-inline bool isMixtureForm(const std::string &form) { return form.rfind("mixture+", 0) == 0; }
 
 // What a mixture costs for each position, in multiply-adds, two ways: all ranks behind a mask, or the chosen experts
 // alone, each padded to the highest rank and gathered apart.

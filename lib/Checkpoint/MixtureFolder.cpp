@@ -34,6 +34,8 @@ private:
   Status readModule(const std::string &module, const std::map<int64_t, Expert> &experts);
   Status setRouter(const std::string &name, const Router &router, Update &update) const;
   Result<int64_t> count(const std::string &field) const;
+  template <typename Enum>
+  Status setWord(const std::string &field, Enum &value, const std::string &wrong) const;
 
   Error wrong(const Tensor &tensor, const std::string &problem) const {
     return Error{file + ": tensor '" + tensor.key + "' " + problem};
@@ -76,6 +78,21 @@ Result<int64_t> MixtureReader::count(const std::string &field) const {
   return static_cast<int64_t>(*number);
 }
 
+// One of the words of an enumeration.
+template <typename Enum>
+Status MixtureReader::setWord(const std::string &field, Enum &value, const std::string &wrong) const {
+  Result<std::string> text = routerConfig.text(field);
+  if (!text)
+    return text.error();
+  if (text->empty())
+    return config.error("router." + field, "is missing; nothing about a router is implied");
+  std::optional<Enum> known = named<Enum>(*text);
+  if (!known)
+    return config.error("router", field + " '" + *text + "' " + wrong);
+  value = *known;
+  return Done{};
+}
+
 Status MixtureReader::readRoute() {
   auto it = config.fields().find("router");
   if (it == config.fields().end() || !it->is_object())
@@ -87,18 +104,14 @@ Status MixtureReader::readRoute() {
   for (const auto &[name, value] : it->items())
     if (!known.count(name))
       return config.error("router." + name, "is unknown");
-  for (auto [field, word] : {std::pair("score", &route.score),
-                             {"order", &route.order},
-                             {"selection", &route.selection},
-                             {"normalise", &route.normalise},
-                             {"scope", &route.scope}}) {
-    Result<std::string> text = routerConfig.text(field);
-    if (!text)
-      return text.error();
-    if (text->empty())
-      return config.error(std::string("router.") + field, "is missing; nothing about a router is implied");
-    *word = *text;
-  }
+  for (const Status &status :
+       {setWord("score", route.score, "is none of softmax, sigmoid and none"),
+        setWord("order", route.order, "is neither score_first nor select_first"),
+        setWord("selection", route.selection, "is none of top, argmax, threshold, top_p and all"),
+        setWord("normalise", route.normalise, "is none of before, after and none"),
+        setWord("scope", route.scope, "is none of token, sequence and task")})
+    if (!status)
+      return status;
   for (auto [field, number] : {std::pair("top", &route.top),
                                {"null", &route.nullExperts},
                                {"shared", &route.sharedExperts},
@@ -119,7 +132,7 @@ Status MixtureReader::readRoute() {
   route.limit = *limit;
   if (route.isLimited() != it->contains("limit"))
     return config.error("router.limit", "belongs to selection threshold and top_p, and only to them");
-  if ((route.scope == "task") != (task >= 0))
+  if ((route.scope == RouteScope::Task) != (task >= 0))
     return config.error("router.task", "belongs to scope task, and only to it");
   int64_t logits = experts - route.sharedExperts + route.nullExperts;
   if (route.sharedExperts > experts || logits < 1)
@@ -151,10 +164,10 @@ Status MixtureReader::readRouters(const Safetensors &tensors) {
       return wrong(tensor, "has no place: expected <module>.router.weight, .router.bias or .router.logits");
     if (!isFloat(tensor.dtype))
       return wrong(tensor, "is " + dtypeName(tensor.dtype) + "; expected float16, bfloat16 or float32");
-    const Tensor *&slot = routers[name].*place;
-    if (slot)
-      return wrong(tensor, "says the same as '" + slot->key + "'");
-    slot = &tensor;
+    const Tensor *&held = routers[name].*place;
+    if (held)
+      return wrong(tensor, "says the same as '" + held->key + "'");
+    held = &tensor;
   }
   return Done{};
 }
@@ -209,7 +222,7 @@ Status MixtureReader::setRouter(const std::string &name, const Router &router, U
     update.tensors[role] = std::move(*wide);
     return Done{};
   };
-  if (route.scope == "task") {
+  if (route.scope == RouteScope::Task) {
     if (!router.logits || router.weight || router.bias)
       return wrong(router.any(), "is no table '" + name + ".router.logits', which scope task asks for");
     const Tensor &table = *router.logits;
@@ -250,9 +263,9 @@ Status MixtureReader::readModule(const std::string &module, const std::map<int64
   Update update;
   update.module = module;
   update.parameter = "weight";
-  MixtureForm form;
-  form.route = route;
-  if (Status status = stackExperts(parts, experts, 1.0, update, form.ranks); !status)
+  Mixture &mixture = update.mixture.emplace();
+  mixture.route = route;
+  if (Status status = stackExperts(parts, experts, 1.0, update, mixture.ranks); !status)
     return Error{config.path() + ": " + status.error().message};
   std::string name = module;
   if (auto it = shared.find(module); it != shared.end()) {
@@ -266,7 +279,6 @@ Status MixtureReader::readModule(const std::string &module, const std::map<int64
   used.insert(name);
   if (Status status = setRouter(name, router->second, update); !status)
     return status;
-  update.form = form.text();
   adapter.updates.push_back(std::move(update));
   return Done{};
 }

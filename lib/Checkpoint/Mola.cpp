@@ -120,19 +120,18 @@ Status MolaReader::readTuned(const std::string &path, const Module &module) {
       return wrong(*tensor,
                    "is of an expert that the router, of " + std::to_string(experts) + ", does not have");
   Update &update = add(path, "weight", "");
-  MixtureForm form;
-  form.route.normalise = "after";
-  form.route.top = *top;
-  if (std::string why = form.route.whyWrong(experts); !why.empty())
+  Mixture &mixture = update.mixture.emplace();
+  mixture.route.normalise = RouteNormalise::After;
+  mixture.route.top = *top;
+  if (std::string why = mixture.route.whyWrong(experts); !why.empty())
     return config.error("top_k", "does not fit '" + router->key + "': " + why);
-  if (Status status = stackExperts(parts, experts, 1.0, update, form.ranks); !status)
+  if (Status status = stackExperts(parts, experts, 1.0, update, mixture.ranks); !status)
     return Error{file + ": " + status.error().message};
   Result<Tensor> wide = toF32(*router);
   if (!wide)
     return wide.error();
   wide->key = router->key;
   update.tensors["router"] = std::move(*wide);
-  update.form = form.text();
   return Done{};
 }
 

@@ -35,8 +35,8 @@ private:
   Status readMixture(const Module &module, const std::string &names, const std::string &what,
                      const std::string &role, Update &update);
   Status checkMask(const Tensor &mask, const Tensor &values) const;
-  std::string form(const std::string &activation, bool norm) const;
-  std::string mixture() const;
+  Bottleneck bottleneck(Activation activation, bool norm) const;
+  MaskedMix mixture() const;
 
   int count() const { return static_cast<int>(*config.number("expert_num", 4)); }
 
@@ -48,10 +48,11 @@ private:
 
 } // namespace
 
-// "mean4": the code adds the modules or joins them, and divides by their number either way.
-std::string MosaReader::mixture() const {
+// The code adds the modules or joins them, and divides by their number either way.
+MaskedMix MosaReader::mixture() const {
   std::string merge = *config.text("merge");
-  return (merge == "sum" || merge == "select" ? merge : "mean") + std::to_string(count());
+  MaskMode mode = merge == "sum" ? MaskMode::Sum : merge == "select" ? MaskMode::Select : MaskMode::Mean;
+  return {mode, count()};
 }
 
 // Every place that a style's tensors may have: ".adapter_up_ffn.2.weight" and so on.
@@ -162,13 +163,14 @@ Status MosaReader::readMixture(const Module &module, const std::string &name, co
   return Done{};
 }
 
-std::string MosaReader::form(const std::string &activation, bool norm) const {
-  BottleneckForm form;
-  form.activation = activation;
-  form.normBefore = norm;
-  form.epsilon = *config.number("norm_epsilon", 1e-6);
-  std::string merge = mixture();
-  return form.text() + "+" + merge;
+Bottleneck MosaReader::bottleneck(Activation activation, bool norm) const {
+  Bottleneck result;
+  result.activation = activation;
+  result.normBefore = norm;
+  // Without a norm its epsilon says nothing, and must not make two modules differ.
+  if (norm)
+    result.epsilon = *config.number("norm_epsilon", 1e-6);
+  return result;
 }
 
 Status MosaReader::readModule(const std::string &path, const std::string &end, const Module &module,
@@ -185,7 +187,7 @@ Status MosaReader::readModule(const std::string &path, const std::string &end, c
       return status;
   std::map<std::string, std::vector<int64_t>> shapes = {{"down", weight->shape},
                                                         {"down_bias", {update.rank}}};
-  if (BottleneckForm::parse(update.form)->normBefore)
+  if (update.bottleneck->normBefore)
     for (auto [name, role] :
          {std::pair(".adapter_norm.weight", "norm_before"), {".adapter_norm.bias", "norm_before_bias"}}) {
       if (!module.role(name))
@@ -210,25 +212,29 @@ Status MosaReader::readTuned(const std::string &path, const Module &module) {
   std::string style = *config.text("style");
   std::set<std::string> used;
   size_t before = adapter.updates.size();
-  auto start = [&](const char *place, ModulePlacement placement, const std::string &text) {
+  auto start = [&](const char *place, ModulePlacement placement, Activation activation, bool norm) {
     Update update;
     update.module = path + place;
-    update.parameter = placement.text();
-    update.form = text;
+    update.parameter = placement.name();
+    update.placement = placement;
+    update.bottleneck = bottleneck(activation, norm);
+    update.masked = mixture();
     return update;
   };
   Status status = Done{};
   if (style == "AdaptFormer")
-    status = readModule(path, "", module,
-                        start(".output_adapters", {Value::Residual, Value::Sublayer}, form("gelu", true)));
+    status =
+        readModule(path, "", module,
+                   start(".output_adapters", {Value::Residual, Value::Sublayer}, Activation::Gelu, true));
   else if (style == "Pfeiffer")
-    status = readModule(path, "", module,
-                        start(".output_adapters", {Value::Sublayer, Value::Sublayer}, form("relu", true)));
+    status =
+        readModule(path, "", module,
+                   start(".output_adapters", {Value::Sublayer, Value::Sublayer}, Activation::Relu, true));
   else if (style == "Houlsby") {
     for (auto [end, place] : {std::pair("_attn", ".attention_adapters"), {"_ffn", ".output_adapters"}})
       if (status)
-        status =
-            readModule(path, end, module, start(place, {Value::Sum, Value::Sum, true}, form("silu", false)));
+        status = readModule(path, end, module,
+                            start(place, {Value::Sum, Value::Sum, true}, Activation::Silu, false));
   } else
     for (auto [letter, name] : {std::pair("q", ".query"), {"k", ".key"}, {"v", ".value"}, {"o", ".out"}}) {
       std::string end = std::string("_") + letter;
@@ -240,8 +246,7 @@ Status MosaReader::readTuned(const std::string &path, const Module &module) {
       update.parameter = "weight";
       update.form = "lora";
       update.layer = Layer::Product;
-      std::string text = "+" + mixture();
-      update.masked = takeMixture(text);
+      update.masked = mixture();
       update.scale = *config.number("scalar", 1);
       update.rank = a->shape[0];
       update.tensors["A"] = *a;

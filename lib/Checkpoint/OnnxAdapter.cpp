@@ -162,22 +162,22 @@ static Status placeFactors(const std::string &file, const std::vector<Tensor> &t
                                                                     {".lora_A.weight", &LowRank::down},
                                                                     {".lora_B.weight", &LowRank::up}};
   for (const Tensor &tensor : tensors) {
-    const Tensor **slot = nullptr;
+    const Tensor **held = nullptr;
     std::string path = withoutWrappers(tensor.key);
     for (const auto &[end, role] : ends)
-      if (!slot && endsWith(path, end) && path.size() > end.size())
-        slot = &(modules[path.substr(0, path.size() - end.size())].*role);
-    if (!slot)
+      if (!held && endsWith(path, end) && path.size() > end.size())
+        held = &(modules[path.substr(0, path.size() - end.size())].*role);
+    if (!held)
       return Error{
           file + ": parameter '" + tensor.key +
           "' has no place: expected <module>.lora_A.MatMul.weight or <module>.lora_A.weight, and the "
           "same with lora_B; names of a graph's inputs tell no more"};
-    if (*slot)
-      return Error{file + ": parameter '" + tensor.key + "' says the same as '" + (*slot)->key + "'"};
+    if (*held)
+      return Error{file + ": parameter '" + tensor.key + "' says the same as '" + (*held)->key + "'"};
     if (tensor.shape.size() != 2)
       return Error{file + ": parameter '" + tensor.key + "' has shape " + shapeText(tensor.shape) +
                    "; expected a matrix"};
-    *slot = &tensor;
+    *held = &tensor;
   }
   return Done{};
 }

@@ -92,10 +92,10 @@ Status PeftReader::checkName(const std::string &name, const Tensor &tensor) {
   return Done{};
 }
 
-Status PeftReader::put(const Tensor *&slot, const Tensor &tensor) const {
-  if (slot)
-    return wrong(tensor, "says the same as '" + slot->key + "'");
-  slot = &tensor;
+Status PeftReader::put(const Tensor *&held, const Tensor &tensor) const {
+  if (held)
+    return wrong(tensor, "says the same as '" + held->key + "'");
+  held = &tensor;
   return Done{};
 }
 

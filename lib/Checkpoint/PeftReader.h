@@ -76,7 +76,7 @@ private:
                     const std::string &path, const std::string &named);
   Status checkType(const Tensor &tensor, const Place &place) const;
   Status placeWhole(const Tensor &tensor, std::string path);
-  Status put(const Tensor *&slot, const Tensor &tensor) const;
+  Status put(const Tensor *&held, const Tensor &tensor) const;
   Status checkName(const std::string &name, const Tensor &tensor);
   Status checkBuffers(const std::string &path, const Module &module) const;
   Status readWhole(const std::string &path, const Module &module);

@@ -92,8 +92,8 @@ Status XloraReader::readRoute() {
       return *error;
   bool isSoft = !config.fields().contains("enable_softmax") || *softmax;
   bool chooses = config.isSet("top_k_lora");
-  route.score = isSoft ? "softmax" : "none";
-  route.selection = chooses ? "top" : "all";
+  route.score = isSoft ? RouteScore::Softmax : RouteScore::None;
+  route.selection = chooses ? RouteSelection::Top : RouteSelection::All;
   route.top = chooses ? *top : 0;
   if (isSoft)
     route.temperature = *temperature;
@@ -226,13 +226,13 @@ Status XloraReader::run(const Safetensors &tensors) {
     Update update;
     update.module = module;
     update.parameter = "weight";
-    MixtureForm form;
-    form.route = route;
-    form.classified = true;
-    if (Status status = stackExperts(parts, static_cast<int64_t>(folders.size()), weight, update, form.ranks);
+    Mixture &mixture = update.mixture.emplace();
+    mixture.route = route;
+    mixture.classified = true;
+    if (Status status =
+            stackExperts(parts, static_cast<int64_t>(folders.size()), weight, update, mixture.ranks);
         !status)
       return Error{config.path() + ": " + status.error().message};
-    update.form = form.text();
     adapter.updates.push_back(std::move(update));
   }
   adapter.classifier = std::move(classifier);

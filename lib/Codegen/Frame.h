@@ -27,7 +27,7 @@ struct CallOffsets {
   static constexpr int64_t kSegments = offsetof(adapter_call_v1, segments);
   static constexpr int64_t kSegmentCount = offsetof(adapter_call_v1, segment_count);
   static constexpr int64_t kAssignments = offsetof(adapter_call_v1, assignments);
-  static constexpr int64_t kRowSlots = offsetof(adapter_call_v1, row_slots);
+  static constexpr int64_t kRowEntries = offsetof(adapter_call_v1, row_entries);
   static constexpr int64_t kRows = offsetof(adapter_call_v1, rows);
   static constexpr int64_t kScalars = offsetof(adapter_call_v1, scalars);
 };

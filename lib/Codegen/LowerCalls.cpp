@@ -84,12 +84,12 @@ static Value elementAt(ImplicitLocOpBuilder &b, Value array, Value number, int64
                              ArrayRef<LLVM::GEPArg>{offset});
 }
 
-// The adapter_entry_v1 of a slot in a bank.
-static Value entryOf(ImplicitLocOpBuilder &b, Operation *op, Value slot, Value number) {
+// The adapter_entry_v1 of a number in a bank.
+static Value entryOf(ImplicitLocOpBuilder &b, Operation *op, Value entry, Value number) {
   Value banks = loadPointer(b, callOf(b, op), CallOffsets::kBanks);
   Value bank = elementAt(b, banks, number, sizeof(adapter_bank_v1));
   Value entries = loadPointer(b, bank, offsetof(adapter_bank_v1, entries));
-  return elementAt(b, entries, slot, sizeof(adapter_entry_v1));
+  return elementAt(b, entries, entry, sizeof(adapter_entry_v1));
 }
 
 static void replace(Operation *op, Value value) {
@@ -125,15 +125,15 @@ static void lowerAssignment(kernel::AssignmentOp op) {
   auto load = [&](Type type, int64_t offset) -> Value {
     return LLVM::LoadOp::create(b, type, pointerAt(b, assignment, offset), /*alignment=*/4);
   };
-  op.getSlot().replaceAllUsesWith(toIndex(b, load(b.getI32Type(), offsetof(adapter_assignment_v1, slot))));
+  op.getEntry().replaceAllUsesWith(toIndex(b, load(b.getI32Type(), offsetof(adapter_assignment_v1, entry))));
   op.getWeight().replaceAllUsesWith(load(b.getF32Type(), offsetof(adapter_assignment_v1, weight)));
   op.erase();
 }
 
-static void lowerRowSlot(kernel::RowSlotOp op) {
+static void lowerRowEntry(kernel::RowEntryOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  Value slots = loadPointer(b, callOf(b, op), CallOffsets::kRowSlots);
-  Value address = elementAt(b, slots, op.getRow(), sizeof(int32_t));
+  Value entries = loadPointer(b, callOf(b, op), CallOffsets::kRowEntries);
+  Value address = elementAt(b, entries, op.getRow(), sizeof(int32_t));
   replace(op, toIndex(b, LLVM::LoadOp::create(b, b.getI32Type(), address, /*alignment=*/4)));
 }
 
@@ -144,13 +144,13 @@ static void lowerBank(kernel::BankOp op) {
 
 static void lowerEntryExtent(kernel::EntryExtentOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  Value entry = entryOf(b, op, op.getSlot(), op.getBank());
+  Value entry = entryOf(b, op, op.getEntry(), op.getBank());
   replace(op, toIndex(b, loadI64(b, entry, offsetof(adapter_entry_v1, extent) + 8 * op.getPosition())));
 }
 
 static void lowerEntryHas(kernel::EntryHasOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  Value entry = entryOf(b, op, op.getSlot(), op.getBank());
+  Value entry = entryOf(b, op, op.getEntry(), op.getBank());
   Value data = loadPointer(b, entry, offsetof(adapter_entry_v1, tensor) + 8 * op.getPosition());
   Value null = LLVM::ZeroOp::create(b, data.getType());
   replace(op, LLVM::ICmpOp::create(b, LLVM::ICmpPredicate::ne, data, null));
@@ -158,7 +158,7 @@ static void lowerEntryHas(kernel::EntryHasOp op) {
 
 static void lowerEntryTensor(kernel::EntryTensorOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  Value entry = entryOf(b, op, op.getSlot(), op.getBank());
+  Value entry = entryOf(b, op, op.getEntry(), op.getBank());
   Value data = loadPointer(b, entry, offsetof(adapter_entry_v1, tensor) + 8 * op.getPosition());
   replace(op, viewOf(b, data, cast<MemRefType>(op.getType()), op.getSizes()));
 }
@@ -229,7 +229,7 @@ struct LowerCallsPass final : adapter::impl::LowerCallsPassBase<LowerCallsPass> 
     module.walk([&](kernel::SegmentCountOp op) { lowerSegmentCount(op); });
     module.walk([&](kernel::SegmentOp op) { lowerSegment(op); });
     module.walk([&](kernel::AssignmentOp op) { lowerAssignment(op); });
-    module.walk([&](kernel::RowSlotOp op) { lowerRowSlot(op); });
+    module.walk([&](kernel::RowEntryOp op) { lowerRowEntry(op); });
     module.walk([&](kernel::BankOp op) { lowerBank(op); });
     module.walk([&](kernel::EntryExtentOp op) { lowerEntryExtent(op); });
     module.walk([&](kernel::EntryHasOp op) { lowerEntryHas(op); });

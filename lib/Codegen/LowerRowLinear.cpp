@@ -43,11 +43,11 @@ void RowLinearLowering::multiplyDown() {
     loops.fold(span.count, {index(b, 0)}, [&](Value i, ValueRange state) -> SmallVector<Value> {
       auto assignment =
           kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), loops.add(span.first, i));
-      Value slot = assignment.getSlot(), rank = emit.extent(slot, 0);
+      Value entry = assignment.getEntry(), rank = emit.extent(entry, 0);
       // Where the change is the product and nothing else, a share of it is the product's with a share of this.
-      Value share = arith::SelectOp::create(b, emit.isSum(slot), assignment.getWeight(), emit.one());
+      Value share = arith::SelectOp::create(b, emit.isSum(entry), assignment.getWeight(), emit.one());
       Value panels = arith::DivUIOp::create(b, rank, index(b, tiles.getLanes()));
-      Value down = emit.tensor(slot, kDown, {any, any, tiles.getLanes()}, {panels, depth});
+      Value down = emit.tensor(entry, kDown, {any, any, tiles.getLanes()}, {panels, depth});
       Value to = innerColumns(state[0], rank);
       emit.loop(index(b, 0), panels, [&](Value panel) {
         callFactorTile(b, tiles, input, down, to, panel, span.begin, span.end, share);
@@ -65,11 +65,11 @@ void RowLinearLowering::multiplyDown() {
 // of the piece's positions.
 void RowLinearLowering::addSparse(const Span &span, Value number) {
   auto assignment = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), number);
-  Value slot = assignment.getSlot();
-  emit.when(emit.has(slot, kPlaces), [&] {
-    Value count = emit.extent(slot, 3);
-    Value places = emit.tensor(slot, kPlaces, {2, any}, {count}, b.getI64Type());
-    Value added = emit.tensor(slot, kAdded, {any}, {count});
+  Value entry = assignment.getEntry();
+  emit.when(emit.has(entry, kPlaces), [&] {
+    Value count = emit.extent(entry, 3);
+    Value places = emit.tensor(entry, kPlaces, {2, any}, {count}, b.getI64Type());
+    Value added = emit.tensor(entry, kAdded, {any}, {count});
     emit.loop(index(b, 0), count, [&](Value j) {
       Value in = loops.loadIndex(places, {index(b, 0), j}), out = loops.loadIndex(places, {index(b, 1), j});
       Value factor = arith::MulFOp::create(b, loops.load(added, j), assignment.getWeight());

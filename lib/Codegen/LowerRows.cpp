@@ -16,8 +16,8 @@ static void lowerRowEmbedding(kernel::RowEmbeddingOp op) {
   Value ids = ofAnySize(b, op.getIds()), output = rowsOfAnySize(b, op.getOutput());
   int64_t any = ShapedType::kDynamic;
   Value zero = index(b, 0), width = dim(b, output, 1);
-  emit.forEachRow(output, [&](Value slot, Value begin, Value count, Value to) {
-    Value rank = emit.extent(slot, 0), replaced = emit.extent(slot, 1), wholeRows = emit.extent(slot, 2);
+  emit.forEachRow(output, [&](Value entry, Value begin, Value count, Value to) {
+    Value rank = emit.extent(entry, 0), replaced = emit.extent(entry, 1), wholeRows = emit.extent(entry, 2);
     emit.loop(zero, count, [&](Value m) {
       Value position = arith::AddIOp::create(b, begin, m);
       Value id = arith::IndexCastOp::create(b, b.getIndexType(),
@@ -29,12 +29,12 @@ static void lowerRowEmbedding(kernel::RowEmbeddingOp op) {
         });
       };
       Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, id, wholeRows);
-      Value takesWhole = arith::AndIOp::create(b, emit.has(slot, kWhole), inside);
+      Value takesWhole = arith::AndIOp::create(b, emit.has(entry, kWhole), inside);
       emit.when(
-          takesWhole, [&] { copyRow(emit.tensor(slot, kWhole, {any, any}, {wholeRows, width}), id); },
+          takesWhole, [&] { copyRow(emit.tensor(entry, kWhole, {any, any}, {wholeRows, width}), id); },
           [&] {
-            Value down = emit.tensor(slot, kDown, {any, any}, {wholeRows, rank});
-            Value up = emit.tensor(slot, kUp, {any, any}, {rank, width});
+            Value down = emit.tensor(entry, kDown, {any, any}, {wholeRows, rank});
+            Value up = emit.tensor(entry, kUp, {any, any}, {rank, width});
             emit.loop(zero, rank, [&](Value r) {
               Value factor = memref::LoadOp::create(b, down, ValueRange{id, r});
               emit.loop(zero, width, [&](Value n) {
@@ -46,12 +46,12 @@ static void lowerRowEmbedding(kernel::RowEmbeddingOp op) {
             });
           });
       // Few rows are replaced: a scan over their indices.
-      Value indices = emit.tensor(slot, kIndices, {any}, {replaced}, b.getI64Type());
+      Value indices = emit.tensor(entry, kIndices, {any}, {replaced}, b.getI64Type());
       emit.loop(zero, replaced, [&](Value j) {
         Value at = arith::IndexCastOp::create(b, b.getIndexType(),
                                               memref::LoadOp::create(b, indices, ValueRange{j}));
         Value equal = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, at, id);
-        emit.when(equal, [&] { copyRow(emit.tensor(slot, kRows, {any, any}, {replaced, width}), j); });
+        emit.when(equal, [&] { copyRow(emit.tensor(entry, kRows, {any, any}, {replaced, width}), j); });
       });
     });
   });
@@ -75,9 +75,9 @@ static void lowerRowVectors(kernel::RowVectorsOp op) {
     copy(base, output, block->getArgument(0));
     kernel::YieldOp::create(b);
   }
-  emit.forEachRow(output, [&](Value slot, Value, Value count, Value to) {
-    emit.when(emit.has(slot, kWhole), [&] {
-      Value whole = emit.tensor(slot, kWhole, {ShapedType::kDynamic}, {width});
+  emit.forEachRow(output, [&](Value entry, Value, Value count, Value to) {
+    emit.when(emit.has(entry, kWhole), [&] {
+      Value whole = emit.tensor(entry, kWhole, {ShapedType::kDynamic}, {width});
       emit.loop(zero, count, [&](Value m) { copy(whole, to, m); });
     });
   });

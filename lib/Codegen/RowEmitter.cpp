@@ -15,9 +15,9 @@ Value RowEmitter::isPlain(Value first, Value count) {
   return arith::AndIOp::create(b, isWhole, isOne);
 }
 
-Value RowEmitter::isSum(Value slot) {
-  Value more = arith::OrIOp::create(b, has(slot, kWhole), has(slot, kColumnScale));
-  more = arith::OrIOp::create(b, more, has(slot, kStepTable));
+Value RowEmitter::isSum(Value entry) {
+  Value more = arith::OrIOp::create(b, has(entry, kWhole), has(entry, kColumnScale));
+  more = arith::OrIOp::create(b, more, has(entry, kStepTable));
   return arith::XOrIOp::create(b, more, yes());
 }
 
@@ -50,7 +50,7 @@ void RowEmitter::actOn(Value out, Value begin, Value count, Value first, Value a
     auto assignment = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), number);
     when(mixed,
          [&] { forEach(base, [&](ValueRange at) { memref::StoreOp::create(b, load(base, at), own, at); }); });
-    body(assignment.getSlot(), begin, count, own);
+    body(assignment.getEntry(), begin, count, own);
     when(mixed, [&] {
       forEach(base, [&](ValueRange at) {
         Value change = arith::SubFOp::create(b, load(own, at), load(base, at));

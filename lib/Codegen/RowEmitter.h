@@ -28,16 +28,16 @@ public:
 
   mlir::Value getBank() const { return bank; }
 
-  mlir::Value extent(mlir::Value slot, int64_t position) {
-    return kernel::EntryExtentOp::create(b, b.getIndexType(), slot, bank, position);
+  mlir::Value extent(mlir::Value entry, int64_t position) {
+    return kernel::EntryExtentOp::create(b, b.getIndexType(), entry, bank, position);
   }
-  mlir::Value has(mlir::Value slot, int64_t position) {
-    return kernel::EntryHasOp::create(b, b.getI1Type(), slot, bank, position);
+  mlir::Value has(mlir::Value entry, int64_t position) {
+    return kernel::EntryHasOp::create(b, b.getI1Type(), entry, bank, position);
   }
-  mlir::Value tensor(mlir::Value slot, int64_t position, llvm::ArrayRef<int64_t> shape,
+  mlir::Value tensor(mlir::Value entry, int64_t position, llvm::ArrayRef<int64_t> shape,
                      mlir::ValueRange sizes, mlir::Type type = {}) {
     auto memref = mlir::MemRefType::get(shape, type ? type : b.getF32Type());
-    return kernel::EntryTensorOp::create(b, memref, slot, bank, position, sizes);
+    return kernel::EntryTensorOp::create(b, memref, entry, bank, position, sizes);
   }
 
   mlir::Value yes() { return mlir::arith::ConstantOp::create(b, b.getBoolAttr(true)); }
@@ -47,7 +47,7 @@ public:
   /// Whether the assignments [first, first + count) are one, and all of its change comes to be.
   mlir::Value isPlain(mlir::Value first, mlir::Value count);
   /// Whether a linear's entry only adds to what the base makes.
-  mlir::Value isSum(mlir::Value slot);
+  mlir::Value isSum(mlir::Value entry);
 
   void when(mlir::Value condition, llvm::function_ref<void()> then,
             llvm::function_ref<void()> otherwise = {}) {
@@ -68,10 +68,10 @@ public:
     body(range.getInductionVar());
   }
 
-  /// Gets the slot of an adapter, the first position that it acts on, how many they are, and a matrix of as many
+  /// Gets the number of an adapter's entry, the first position that it acts on, how many they are, and a matrix of as many
   /// rows that holds what the base made of them and is to be changed.
   using Body =
-      llvm::function_ref<void(mlir::Value slot, mlir::Value begin, mlir::Value count, mlir::Value to)>;
+      llvm::function_ref<void(mlir::Value entry, mlir::Value begin, mlir::Value count, mlir::Value to)>;
 
   /// Calls `body` for each segment of rows with adapters, in parallel, to change the rows of `output`. One adapter
   /// for the whole call may come as any number of rows, which divide the positions as evenly as they can. Several

@@ -41,16 +41,16 @@ private:
   void addShare(mlir::Value share, mlir::Value block, const Span &span);
   void addSparse(const Span &span, mlir::Value number);
 
-  mlir::Value hasStepsBefore(mlir::Value slot);
+  mlir::Value hasStepsBefore(mlir::Value entry);
   void rotateRows();
   void finishRows();
   llvm::SmallVector<mlir::Value *> state();
   void callPart(llvm::StringRef name, void (RowLinearLowering::*write)());
-  void runSteps(mlir::Value slot, mlir::Value first, mlir::Value last, mlir::Value result, const Span &span);
+  void runSteps(mlir::Value entry, mlir::Value first, mlir::Value last, mlir::Value result, const Span &span);
   void copyRows(mlir::Value from, mlir::Value to, mlir::Value begin, mlir::Value end);
   void forBlocks(llvm::function_ref<void(mlir::Value)> body);
   void shiftByBias(mlir::Value of, const Span &span, bool isTakenAway);
-  void finish(mlir::Value slot, mlir::Value of, const Span &span);
+  void finish(mlir::Value entry, mlir::Value of, const Span &span);
   void addBeside(const Span &span, mlir::Value number, mlir::Value firstColumn);
 
   Span spanAt(mlir::Value row);
@@ -72,14 +72,14 @@ private:
     tiles.call(b, start, from, with, start == TileStart::Bias ? bias : mlir::Value(), to, block, span.begin,
                span.end);
   }
-  void multiplyRotated(mlir::Value slot, mlir::Value plain, mlir::Value block, const Span &span);
-  void multiplyWhole(mlir::Value slot, mlir::Value to, mlir::Value block, const Span &span);
-  mlir::Value upOf(mlir::Value slot, mlir::Value rank) {
-    return emit.tensor(slot, kUp, {any, any, tiles.getBlock()}, {blocks, rank});
+  void multiplyRotated(mlir::Value entry, mlir::Value plain, mlir::Value block, const Span &span);
+  void multiplyWhole(mlir::Value entry, mlir::Value to, mlir::Value block, const Span &span);
+  mlir::Value upOf(mlir::Value entry, mlir::Value rank) {
+    return emit.tensor(entry, kUp, {any, any, tiles.getBlock()}, {blocks, rank});
   }
-  void addFactors(mlir::Value slot, mlir::Value firstColumn, mlir::Value to, mlir::Value block,
+  void addFactors(mlir::Value entry, mlir::Value firstColumn, mlir::Value to, mlir::Value block,
                   const Span &span);
-  void scaleColumns(mlir::Value slot, mlir::Value of, mlir::Value block, const Span &span);
+  void scaleColumns(mlir::Value entry, mlir::Value of, mlir::Value block, const Span &span);
   void forVectors(mlir::Value block, const Span &span,
                   llvm::function_ref<void(mlir::ValueRange, mlir::Value)> body);
   mlir::Value load(mlir::Value from, mlir::ValueRange at, mlir::Value mask);

@@ -9,8 +9,8 @@ using namespace mlir;
 using namespace adapter;
 using namespace adapter::rows;
 
-void RowLinearLowering::multiplyWhole(Value slot, Value to, Value block, const Span &span) {
-  Value whole = emit.tensor(slot, kWhole, {any, any, tiles.getBlock()}, {blocks, depth});
+void RowLinearLowering::multiplyWhole(Value entry, Value to, Value block, const Span &span) {
+  Value whole = emit.tensor(entry, kWhole, {any, any, tiles.getBlock()}, {blocks, depth});
   multiply(bias ? TileStart::Bias : TileStart::Zero, source, whole, to, block, span);
 }
 
@@ -20,7 +20,7 @@ Span RowLinearLowering::together(const Span &span, Value begin, Value block) {
   if (!weight)
     return {span.begin, span.begin, span.first, span.count};
   auto assignment = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), span.first);
-  Value slot = assignment.getSlot(), height = index(b, tiles.getRows());
+  Value entry = assignment.getEntry(), height = index(b, tiles.getRows());
   auto less = [&](Value x, Value y) -> Value {
     return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, x, y);
   };
@@ -32,11 +32,11 @@ Span RowLinearLowering::together(const Span &span, Value begin, Value block) {
   Value from = loops.add(begin, wholeTiles(loops.add(before, index(b, tiles.getRows() - 1))));
   Value to = loops.add(begin, wholeTiles(arith::SubIOp::create(b, span.end, begin)));
   Value one = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, span.count, index(b, 1));
-  Value direct = arith::OrIOp::create(b, emit.isPlain(span.first, span.count), emit.isSum(slot));
-  Value replaced = emit.has(slot, kWhole);
+  Value direct = arith::OrIOp::create(b, emit.isPlain(span.first, span.count), emit.isSum(entry));
+  Value replaced = emit.has(entry, kWhole);
   Value able = both(both(one, direct), both(isSome(span), less(from, to)));
   able = both(able, arith::XOrIOp::create(b, replaced, emit.yes()));
-  able = both(able, less(index(b, 0), emit.extent(slot, 0)));
+  able = both(able, less(index(b, 0), emit.extent(entry, 0)));
   Value isWholeBlock = less(block, arith::DivUIOp::create(b, columns, index(b, tiles.getBlock())));
   able = both(able, isWholeBlock);
   return {arith::SelectOp::create(b, able, from, span.begin),
@@ -44,8 +44,9 @@ Span RowLinearLowering::together(const Span &span, Value begin, Value block) {
 }
 
 // Where the base's product was made before, of rows as they came in: that of rotated ones, in its place.
-void RowLinearLowering::multiplyRotated(Value slot, Value plain, Value block, const Span &span) {
-  Value turns = arith::AndIOp::create(b, arith::AndIOp::create(b, plain, isSome(span)), hasStepsBefore(slot));
+void RowLinearLowering::multiplyRotated(Value entry, Value plain, Value block, const Span &span) {
+  Value turns =
+      arith::AndIOp::create(b, arith::AndIOp::create(b, plain, isSome(span)), hasStepsBefore(entry));
   emit.when(turns, [&] { multiply(TileStart::Zero, source, pristine, output, block, span); });
 }
 
@@ -59,23 +60,24 @@ void RowLinearLowering::multiplyBase(Value block, Value begin, Value end) {
   Value rest =
       loops.fold(survey.segments, {begin}, [&](Value segment, ValueRange state) -> SmallVector<Value> {
         Span span = within(segment, begin, end), both = together(span, begin, block);
-        Value slot = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), span.first).getSlot();
+        Value entry =
+            kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), span.first).getEntry();
         Value plain = emit.isPlain(span.first, span.count);
         Value own =
-            arith::AndIOp::create(b, arith::AndIOp::create(b, plain, isSome(span)), emit.has(slot, kWhole));
+            arith::AndIOp::create(b, arith::AndIOp::create(b, plain, isSome(span)), emit.has(entry, kWhole));
         emit.when(own, [&] {
           multiplyRows(state[0], span.begin);
-          multiplyWhole(slot, output, block, span);
+          multiplyWhole(entry, output, block, span);
         });
         if (!weight && pristine)
-          multiplyRotated(slot, plain, block, span);
+          multiplyRotated(entry, plain, block, span);
         Value hasBoth = isSome(both);
         if (weight)
           emit.when(hasBoth, [&] {
             multiplyRows(state[0], both.begin);
-            Value rank = emit.extent(slot, 0);
-            FactoredProduct product{source,          weight, bias, output, innerColumns(index(b, 0), rank),
-                                    upOf(slot, rank)};
+            Value rank = emit.extent(entry, 0);
+            FactoredProduct product{source,           weight, bias, output, innerColumns(index(b, 0), rank),
+                                    upOf(entry, rank)};
             tiles.callWithFactors(b, product, block, both.begin, both.end, end);
           });
         Value done = arith::SelectOp::create(b, hasBoth, both.end, state[0]);
@@ -84,11 +86,11 @@ void RowLinearLowering::multiplyBase(Value block, Value begin, Value end) {
   multiplyRows(rest, end);
 }
 
-void RowLinearLowering::addFactors(Value slot, Value firstColumn, Value to, Value block, const Span &span) {
-  Value rank = emit.extent(slot, 0);
+void RowLinearLowering::addFactors(Value entry, Value firstColumn, Value to, Value block, const Span &span) {
+  Value rank = emit.extent(entry, 0);
   Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, rank, index(b, 0));
   emit.when(arith::AndIOp::create(b, some, isSome(span)), [&] {
-    multiply(TileStart::Output, innerColumns(firstColumn, rank), upOf(slot, rank), to, block, span);
+    multiply(TileStart::Output, innerColumns(firstColumn, rank), upOf(entry, rank), to, block, span);
   });
 }
 
@@ -111,9 +113,9 @@ void RowLinearLowering::forVectors(Value block, const Span &span,
 }
 
 // The bias is not scaled.
-void RowLinearLowering::scaleColumns(Value slot, Value of, Value block, const Span &span) {
-  emit.when(emit.has(slot, kColumnScale), [&] {
-    Value scale = emit.tensor(slot, kColumnScale, {any}, {columns});
+void RowLinearLowering::scaleColumns(Value entry, Value of, Value block, const Span &span) {
+  emit.when(emit.has(entry, kColumnScale), [&] {
+    Value scale = emit.tensor(entry, kColumnScale, {any}, {columns});
     forVectors(block, span, [&](ValueRange at, Value mask) {
       Value value = load(of, at, mask), factor = load(scale, at[1], mask);
       Value constant = bias ? load(bias, at[1], mask) : Value();
@@ -146,24 +148,24 @@ void RowLinearLowering::addShare(Value share, Value block, const Span &span) {
 void RowLinearLowering::addAssignment(Value block, const Span &span, const Span &done, Value plain,
                                       Value number, Value firstColumn) {
   auto assignment = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), number);
-  Value slot = assignment.getSlot();
-  Value direct = arith::OrIOp::create(b, plain, emit.isSum(slot));
+  Value entry = assignment.getEntry();
+  Value direct = arith::OrIOp::create(b, plain, emit.isSum(entry));
   emit.when(
       direct,
       [&] {
-        addFactors(slot, firstColumn, output, block, {span.begin, done.begin, {}, {}});
-        addFactors(slot, firstColumn, output, block, {done.end, span.end, {}, {}});
-        scaleColumns(slot, output, block, span);
+        addFactors(entry, firstColumn, output, block, {span.begin, done.begin, {}, {}});
+        addFactors(entry, firstColumn, output, block, {done.end, span.end, {}, {}});
+        scaleColumns(entry, output, block, span);
       },
       [&] {
         // With steps it needs all columns, see RowLinearSteps.cpp.
-        Value here = arith::XOrIOp::create(b, emit.has(slot, kStepTable), emit.yes());
+        Value here = arith::XOrIOp::create(b, emit.has(entry, kStepTable), emit.yes());
         emit.when(here, [&] {
           emit.when(
-              emit.has(slot, kWhole), [&] { multiplyWhole(slot, own, block, span); },
+              emit.has(entry, kWhole), [&] { multiplyWhole(entry, own, block, span); },
               [&] { copyBase(block, span); });
-          addFactors(slot, firstColumn, own, block, span);
-          scaleColumns(slot, own, block, span);
+          addFactors(entry, firstColumn, own, block, span);
+          scaleColumns(entry, own, block, span);
           addShare(assignment.getWeight(), block, span);
         });
       });
@@ -183,8 +185,8 @@ void RowLinearLowering::addUpdates(Value block, Value begin, Value end) {
       loops.fold(span.count, {index(b, 0)}, [&](Value i, ValueRange state) -> SmallVector<Value> {
         Value number = loops.add(span.first, i);
         addAssignment(block, span, done, plain, number, state[0]);
-        Value slot = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), number).getSlot();
-        return {loops.add(state[0], emit.extent(slot, 0))};
+        Value entry = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), number).getEntry();
+        return {loops.add(state[0], emit.extent(entry, 0))};
       });
     });
   });

@@ -11,21 +11,21 @@ using namespace mlir;
 using namespace adapter;
 using namespace adapter::rows;
 
-Value RowLinearLowering::hasStepsBefore(Value slot) {
-  return arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, emit.extent(slot, kStepsBefore), index(b, 0));
+Value RowLinearLowering::hasStepsBefore(Value entry) {
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, emit.extent(entry, kStepsBefore), index(b, 0));
 }
 
-void RowLinearLowering::runSteps(Value slot, Value first, Value last, Value result, const Span &span) {
+void RowLinearLowering::runSteps(Value entry, Value first, Value last, Value result, const Span &span) {
   int64_t words = ADAPTER_STEP_WORDS;
   RowSteps steps;
-  steps.table = emit.tensor(slot, kStepTable, {any, words}, {emit.extent(slot, kSteps)}, b.getI64Type());
+  steps.table = emit.tensor(entry, kStepTable, {any, words}, {emit.extent(entry, kSteps)}, b.getI64Type());
   // How much there is to read, steps know themselves.
-  steps.numbers = emit.tensor(slot, kStepNumbers, {any}, {index(b, 0)});
-  steps.indices = emit.tensor(slot, kStepIndices, {any}, {index(b, 0)}, b.getI64Type());
+  steps.numbers = emit.tensor(entry, kStepNumbers, {any}, {index(b, 0)});
+  steps.indices = emit.tensor(entry, kStepIndices, {any}, {index(b, 0)}, b.getI64Type());
   steps.input = input;
   steps.result = result;
   steps.temporaries = temporaries;
-  steps.width = emit.extent(slot, kTemporaryWidth);
+  steps.width = emit.extent(entry, kTemporaryWidth);
   callRowSteps(b, tiles, steps, first, last, span.begin, span.end);
 }
 
@@ -51,12 +51,12 @@ void RowLinearLowering::rotateRows() {
     Value end = arith::MinUIOp::create(b, loops.add(begin, height), positions);
     auto rotate = [&](Value segment, ValueRange state) -> SmallVector<Value> {
       Span span = within(segment, begin, end);
-      Value slot = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), span.first).getSlot();
+      Value entry = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), span.first).getEntry();
       Value own = arith::AndIOp::create(b, emit.isPlain(span.first, span.count), isSome(span));
-      own = arith::AndIOp::create(b, own, hasStepsBefore(slot));
+      own = arith::AndIOp::create(b, own, hasStepsBefore(entry));
       emit.when(own, [&] {
         copyRows(input, rotated, state[0], span.begin);
-        runSteps(slot, index(b, 0), emit.extent(slot, kStepsBefore), rotated, span);
+        runSteps(entry, index(b, 0), emit.extent(entry, kStepsBefore), rotated, span);
       });
       return {arith::SelectOp::create(b, own, span.end, state[0])};
     };
@@ -82,14 +82,14 @@ void RowLinearLowering::shiftByBias(Value of, const Span &span, bool isTakenAway
 }
 
 // The steps behind the product. The bias is not theirs.
-void RowLinearLowering::finish(Value slot, Value of, const Span &span) {
-  Value first = emit.extent(slot, kStepsBefore), last = emit.extent(slot, kSteps);
+void RowLinearLowering::finish(Value entry, Value of, const Span &span) {
+  Value first = emit.extent(entry, kStepsBefore), last = emit.extent(entry, kSteps);
   emit.when(arith::CmpIOp::create(b, arith::CmpIPredicate::ult, first, last), [&] {
     Value reads =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::ne, emit.extent(slot, kReadsResult), index(b, 0));
+        arith::CmpIOp::create(b, arith::CmpIPredicate::ne, emit.extent(entry, kReadsResult), index(b, 0));
     if (bias)
       emit.when(reads, [&] { shiftByBias(of, span, /*isTakenAway=*/true); });
-    runSteps(slot, first, last, of, span);
+    runSteps(entry, first, last, of, span);
     if (bias)
       emit.when(reads, [&] { shiftByBias(of, span, /*isTakenAway=*/false); });
   });
@@ -99,8 +99,8 @@ void RowLinearLowering::finish(Value slot, Value of, const Span &span) {
 // of the copy that the base's product has read.
 void RowLinearLowering::addBeside(const Span &span, Value number, Value firstColumn) {
   auto assignment = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), number);
-  Value slot = assignment.getSlot(), turns = hasStepsBefore(slot);
-  emit.when(turns, [&] { runSteps(slot, index(b, 0), emit.extent(slot, kStepsBefore), rotated, span); });
+  Value entry = assignment.getEntry(), turns = hasStepsBefore(entry);
+  emit.when(turns, [&] { runSteps(entry, index(b, 0), emit.extent(entry, kStepsBefore), rotated, span); });
   forBlocks([&](Value block) {
     auto copy = [&] {
       forVectors(block, span, [&](ValueRange at, Value mask) { store(load(base, at, mask), own, at, mask); });
@@ -112,28 +112,28 @@ void RowLinearLowering::addBeside(const Span &span, Value number, Value firstCol
       emit.when(turns, multiplyAgain, copy);
     else
       copy();
-    addFactors(slot, firstColumn, own, block, span);
-    scaleColumns(slot, own, block, span);
+    addFactors(entry, firstColumn, own, block, span);
+    scaleColumns(entry, own, block, span);
   });
-  finish(slot, own, span);
+  finish(entry, own, span);
   forBlocks([&](Value block) { addShare(assignment.getWeight(), block, span); });
 }
 
 void RowLinearLowering::finishRows() {
   loops.parallel(survey.pieces, 1, [&](Value piece) {
     Span span = spanAt(loops.add(survey.segments, piece));
-    auto slotOf = [&](Value number) {
-      return kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), number).getSlot();
+    auto entryOf = [&](Value number) {
+      return kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), number).getEntry();
     };
     auto beside = [&] {
       loops.fold(span.count, {index(b, 0)}, [&](Value i, ValueRange state) -> SmallVector<Value> {
-        Value number = loops.add(span.first, i), slot = slotOf(number);
-        emit.when(emit.has(slot, kStepTable), [&] { addBeside(span, number, state[0]); });
-        return {loops.add(state[0], emit.extent(slot, kRank))};
+        Value number = loops.add(span.first, i), entry = entryOf(number);
+        emit.when(emit.has(entry, kStepTable), [&] { addBeside(span, number, state[0]); });
+        return {loops.add(state[0], emit.extent(entry, kRank))};
       });
     };
     emit.when(
-        emit.isPlain(span.first, span.count), [&] { finish(slotOf(span.first), output, span); }, beside);
+        emit.isPlain(span.first, span.count), [&] { finish(entryOf(span.first), output, span); }, beside);
   });
 }
 

@@ -28,17 +28,17 @@ struct SurveyWriter {
   // {columns, beside, sparse, steps, before, temporaries} with those of an assignment; `plain` says that it is all there
   // is.
   SmallVector<Value> assignment(Value number, Value plain, ValueRange state) {
-    Value slot = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), number).getSlot();
-    Value direct = either(plain, emit.isSum(slot));
+    Value entry = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), number).getEntry();
+    Value direct = either(plain, emit.isSum(entry));
     Value beside = arith::XOrIOp::create(b, direct, emit.yes());
     Value before =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, emit.extent(slot, kStepsBefore), index(b, 0));
+        arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, emit.extent(entry, kStepsBefore), index(b, 0));
     Value room =
-        arith::MulIOp::create(b, emit.extent(slot, kTemporaries), emit.extent(slot, kTemporaryWidth));
-    return {loops.add(state[0], emit.extent(slot, kRank)),
+        arith::MulIOp::create(b, emit.extent(entry, kTemporaries), emit.extent(entry, kTemporaryWidth));
+    return {loops.add(state[0], emit.extent(entry, kRank)),
             either(state[1], beside),
-            either(state[2], emit.has(slot, kPlaces)),
-            either(state[3], emit.has(slot, kStepTable)),
+            either(state[2], emit.has(entry, kPlaces)),
+            either(state[3], emit.has(entry, kStepTable)),
             either(state[4], before),
             arith::MaxUIOp::create(b, state[5], room)};
   }

@@ -205,6 +205,22 @@ Result<std::vector<Tensor>> Evaluator::run(llvm::StringRef name, llvm::ArrayRef<
   return std::move(call.outputs);
 }
 
+mlir::FailureOr<Evaluator *>
+EvaluatorCache::get(mlir::ModuleOp module, mlir::Operation *op,
+                    llvm::function_ref<mlir::LogicalResult(mlir::ModuleOp)> lower) {
+  std::string text;
+  llvm::raw_string_ostream(text) << *module;
+  auto known = evaluators.find(text);
+  if (known != evaluators.end())
+    return known->second.get();
+  if (lower && mlir::failed(lower(module)))
+    return mlir::failure();
+  Result<std::unique_ptr<Evaluator>> compiled = Evaluator::compile(module);
+  if (!compiled)
+    return op->emitError() << compiled.error().message;
+  return evaluators.try_emplace(text, std::move(*compiled)).first->second.get();
+}
+
 Result<std::vector<Tensor>> adapter::evaluate(mlir::ModuleOp module, llvm::StringRef function,
                                               llvm::ArrayRef<Tensor> inputs) {
   Result<std::unique_ptr<Evaluator>> evaluator = Evaluator::compile(module);

@@ -7,6 +7,7 @@
 #include "lib/Checkpoint/Result.h"
 #include "lib/Checkpoint/Tensor.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringMap.h"
 #include <memory>
 #include <vector>
 
@@ -30,6 +31,22 @@ private:
   Evaluator();
   struct Implementation;
   std::unique_ptr<Implementation> implementation;
+};
+
+/// Evaluators of what passes take out of a graph, one after the other: repeated layers make equal modules, which are compiled
+/// once.
+class EvaluatorCache {
+public:
+  /// The evaluator of `module`, which `lower`, if given, brings first to what Evaluator::compile takes. Errors are of `op`.
+  mlir::FailureOr<Evaluator *>
+  get(mlir::ModuleOp module, mlir::Operation *op,
+      llvm::function_ref<mlir::LogicalResult(mlir::ModuleOp module)> lower = nullptr);
+  /// How many were compiled.
+  size_t size() const { return evaluators.size(); }
+  void clear() { evaluators.clear(); }
+
+private:
+  llvm::StringMap<std::unique_ptr<Evaluator>> evaluators; // by the module's text
 };
 
 /// Compiles and runs in one step.

@@ -74,7 +74,7 @@ Value FormWriter::differences(const PutElements &put) {
 
 void FormWriter::addFactors(const NormalForm &form, EntryShape &entry, SmallVector<Value> &results) {
   DenseFactors factors = stackedFactors(b, form.terms, symbol("cols"));
-  llvm::append_values(entry.slots, 0, 1);
+  llvm::append_values(entry.positions, 0, 1);
   if (use.kind == SiteKind::Linear)
     results.append({pack(narrowed(factors.inner), true, packing.rankBlock),
                     pack(paddedUp(factors.outer), true, packing.block)});
@@ -108,18 +108,18 @@ std::optional<SmallVector<Value>> FormWriter::factored(EntryShape &entry) {
   Value made = instantiateForm(b, use.form, given);
   bool isLinear = use.kind == SiteKind::Linear;
   if (auto columns = putColumns(made); columns && !isLinear) {
-    entry.slots = {2, 3};
+    entry.positions = {2, 3};
     return SmallVector<Value>{columns->first, transposedNarrow(columns->second)};
   }
   if (std::optional<PutElements> put = putElements(made); put && isLinear) {
-    entry.slots = {5, 6};
+    entry.positions = {5, 6};
     return elements(put->places, differences(*put));
   }
   std::optional<NormalForm> form = normalFormOf(b, made, [&] { return weightSeen(); });
   if (!form || (!isLinear && form->gain))
     return std::nullopt;
   if (auto few = addedElements(b, *form); few && isLinear) {
-    entry.slots = {5, 6};
+    entry.positions = {5, 6};
     return elements(few->first, few->second);
   }
   if (form->needsSteps() && (!isLinear || !packing.takesSteps || addsMatrix(*form)))
@@ -128,7 +128,7 @@ std::optional<SmallVector<Value>> FormWriter::factored(EntryShape &entry) {
   if (!form->terms.empty())
     addFactors(*form, entry, results);
   if (form->gain) {
-    entry.slots.push_back(2);
+    entry.positions.push_back(2);
     results.push_back(narrowed(form->gain));
   }
   if (form->needsSteps() && !addSteps(*form, entry, results))

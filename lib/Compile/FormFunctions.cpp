@@ -14,7 +14,7 @@
 
 using namespace mlir;
 using namespace adapter;
-using checkpoint::BottleneckForm;
+using checkpoint::Bottleneck;
 using checkpoint::Error;
 using checkpoint::Result;
 
@@ -24,10 +24,10 @@ namespace {
 // Prepares modules: over (an empty tensor, tensors.., scale).
 class ModuleWriter {
 public:
-  ModuleWriter(ModuleOp module, const BottleneckForm &form, int64_t block)
+  ModuleWriter(ModuleOp module, const Bottleneck &form, int64_t block)
       : b(module.getLoc(), module.getContext()), module(module), form(form), block(block) {}
 
-  void write(StringRef name, const std::vector<std::string> &roles, std::vector<int> &slots) {
+  void write(StringRef name, const std::vector<std::string> &roles, std::vector<int> &positions) {
     b.setInsertionPointToEnd(module.getBody());
     SmallVector<Type> types{f32({})};
     for (const std::string &role : roles)
@@ -40,7 +40,7 @@ public:
     for (auto [i, role] : llvm::enumerate(roles))
       tensors[role] = function.getArgument(i + 1);
     Value scale = tensor::ExtractOp::create(b, function.getArguments().back(), ValueRange());
-    SmallVector<Value> results = emitModuleEntries(b, form, block, tensors, scale, slots);
+    SmallVector<Value> results = emitModuleEntries(b, form, block, tensors, scale, positions);
     func::ReturnOp::create(b, results);
     function.setFunctionType(b.getFunctionType(types, ValueRange(results).getTypes()));
   }
@@ -50,7 +50,7 @@ private:
 
   ImplicitLocOpBuilder b;
   ModuleOp module;
-  const BottleneckForm &form;
+  const Bottleneck &form;
   int64_t block;
 };
 } // namespace
@@ -66,7 +66,7 @@ static std::optional<DefinedForm> definitionOf(const FormKey &key, MLIRContext *
   head.split(variants, '+');
   use.form =
       FormLibrary::get(context).find(variants.front(), use.ofBias ? "linear" : stringifySiteKind(key.kind));
-  if (!use.form || key.kind == SiteKind::Bottleneck)
+  if (!use.form)
     return std::nullopt;
   for (const forms::Role &role : use.form.getSignature().roles)
     if (!role.isOptional || llvm::is_contained(parts, role.name) ||
@@ -100,6 +100,18 @@ void FormFunctionBuilder::define(const FormKey &key, const DefinedForm &use, For
   addTouch(module, use, packing, functions.restore, /*restores=*/true);
 }
 
+const FormFunctions &FormFunctionBuilder::get(const Bottleneck &bottleneck) {
+  auto [place, isNew] = modules.try_emplace(bottleneck);
+  FormFunctions &functions = place->second;
+  if (!isNew)
+    return functions;
+  functions.roles = bottleneck.roles();
+  functions.prepare = "form." + bottleneck.text() + ".prepare";
+  ModuleWriter(module, bottleneck, block)
+      .write(functions.prepare, functions.roles, functions.entry.positions);
+  return functions;
+}
+
 Result<const FormFunctions *> FormFunctionBuilder::get(const FormKey &key) {
   auto [place, isNew] = made.try_emplace(key);
   FormFunctions &functions = place->second;
@@ -112,12 +124,6 @@ Result<const FormFunctions *> FormFunctionBuilder::get(const FormKey &key) {
     define(key, *use, functions);
     return &functions;
   }
-  std::optional<BottleneckForm> form = BottleneckForm::parse(key.form);
-  if (key.kind != SiteKind::Bottleneck || !form || form->modules)
-    return Error{"the form '" + key.form + "' of a " + stringifySiteKind(key.kind).str() +
-                 " can be bound at build only, as yet; use --adapter NAME=PATH@build"};
-  functions.roles = form->roles();
-  functions.prepare = "form." + stringifySiteKind(key.kind).str() + "." + key.form + ".prepare";
-  ModuleWriter(module, *form, block).write(functions.prepare, functions.roles, functions.entry.slots);
-  return &functions;
+  return Error{"the form '" + key.form + "' of a " + stringifySiteKind(key.kind).str() +
+               " can be bound at build only, as yet; use --adapter NAME=PATH@build"};
 }

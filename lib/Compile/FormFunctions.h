@@ -39,7 +39,7 @@ struct FormStep {
 /// What the outputs of a function that makes an entry are: tensors of it, then those of its steps, then, if there are
 /// steps, their extents.
 struct EntryShape {
-  std::vector<int> slots;
+  std::vector<int> positions;
   std::vector<FormStep> steps;
   int stepsBefore = 0; ///< so many of them make what the base's product reads
 };
@@ -64,6 +64,8 @@ public:
 
   /// The functions of a form; an error where it has none.
   checkpoint::Result<const FormFunctions *> get(const FormKey &key);
+  /// Those of a module.
+  const FormFunctions &get(const checkpoint::Bottleneck &bottleneck);
   const std::map<FormKey, FormFunctions> &all() const { return made; }
 
 private:
@@ -73,6 +75,7 @@ private:
   int64_t block, rankBlock;
   bool takesSteps;
   std::map<FormKey, FormFunctions> made;
+  std::map<checkpoint::Bottleneck, FormFunctions> modules;
 };
 
 } // namespace adapter

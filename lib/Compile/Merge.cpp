@@ -114,7 +114,7 @@ struct MergePass final : adapter::impl::MergePassBase<MergePass> {
   LogicalResult roundResult(MaterializeOp op, const Tensor &base, Tensor &result);
   void runOnOperation() override;
 
-  llvm::StringMap<std::unique_ptr<Evaluator>> forms;
+  EvaluatorCache evaluators;
   // The merge that loses most of its update.
   double worst = 0;
   int64_t lossy = 0;
@@ -213,24 +213,14 @@ OwningOpRef<ModuleOp> MergePass::outline(const Slice &slice, MaterializeOp op) {
 
 FailureOr<Evaluator *> MergePass::compile(const Slice &slice, MaterializeOp op) {
   OwningOpRef<ModuleOp> module = outline(slice, op);
-  std::string text;
-  llvm::raw_string_ostream(text) << **module;
-  std::unique_ptr<Evaluator> &form = forms[text];
-  if (form)
-    return form.get();
-  PassManager lowering(&getContext(), ModuleOp::getOperationName());
-  lowering.addPass(createLowerMaterializePass());
-  // Bodies of forms compute on whole tensors.
-  lowering.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
-  lowering.addNestedPass<func::FuncOp>(createCheckBoundsPass());
-  if (failed(lowering.run(*module)) || checkpoint::isCancelled())
-    return failure();
-  Result<std::unique_ptr<Evaluator>> compiled = Evaluator::compile(*module);
-  if (!compiled)
-    return op.emitError() << compiled.error().message;
-  ++numCompiled;
-  form = std::move(*compiled);
-  return form.get();
+  return evaluators.get(*module, op, [&](ModuleOp outlined) -> LogicalResult {
+    PassManager lowering(&getContext(), ModuleOp::getOperationName());
+    lowering.addPass(createLowerMaterializePass());
+    // Bodies of forms compute on whole tensors.
+    lowering.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
+    lowering.addNestedPass<func::FuncOp>(createCheckBoundsPass());
+    return failure(failed(lowering.run(outlined)) || checkpoint::isCancelled());
+  });
 }
 
 // Rounds what was computed for a narrow weight, and notes where that loses too much of the update.
@@ -293,11 +283,7 @@ LogicalResult MergePass::merge(MaterializeOp op) {
     if (failed(roundResult(op, base, result->front())))
       return failure();
   auto weight = op.getWeight().getDefiningOp<ParameterOp>();
-  std::string wanted = weight ? weight.getKey().str() : "weight", key = wanted;
-  for (int i = 1; store.lookup("merged", key); ++i)
-    key = wanted + "_" + std::to_string(i);
-  result->front().key = key;
-  store.set("merged", key, std::move(result->front()));
+  std::string key = store.addNew("merged", weight ? weight.getKey() : "weight", std::move(result->front()));
   OpBuilder builder(op);
   auto merged = ParameterOp::create(builder, op.getLoc(), op.getType(), builder.getStringAttr("merged"),
                                     builder.getStringAttr(key), ElementsAttr(),
@@ -324,7 +310,8 @@ void MergePass::runOnOperation() {
   for (MaterializeOp op : ops)
     if (failed(merge(op)))
       return signalPassFailure();
-  forms.clear();
+  numCompiled += evaluators.size();
+  evaluators.clear();
   SmallVector<FormOp> definitions;
   getOperation()->walk([&](FormOp form) { definitions.push_back(form); });
   for (FormOp form : definitions)

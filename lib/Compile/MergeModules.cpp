@@ -44,7 +44,7 @@ struct MergeModulesPass final : adapter::impl::MergeModulesPassBase<MergeModules
   LogicalResult merge(MaskMixOp op);
   void runOnOperation() override;
 
-  llvm::StringMap<std::unique_ptr<Evaluator>> forms;
+  EvaluatorCache evaluators;
 };
 } // namespace
 
@@ -134,29 +134,20 @@ LogicalResult MergeModulesPass::merge(MaskMixOp op) {
   if (failed(checkMasks(op, **masks)))
     return failure();
   OwningOpRef<ModuleOp> module = write(op);
-  std::string text;
-  llvm::raw_string_ostream(text) << **module;
-  std::unique_ptr<Evaluator> &form = forms[text];
-  if (!form) {
-    Result<std::unique_ptr<Evaluator>> compiled = Evaluator::compile(*module);
-    if (!compiled)
-      return op.emitError() << compiled.error().message;
-    form = std::move(*compiled);
-  }
+  FailureOr<Evaluator *> evaluator = evaluators.get(*module, op);
+  if (failed(evaluator))
+    return failure();
   SmallVector<Tensor> inputs(**factors);
   for (Tensor mask : **masks) {
     mask.dtype = checkpoint::DType::I8;
     inputs.push_back(std::move(mask));
   }
-  Result<std::vector<Tensor>> result = form->run(functionName, inputs);
+  Result<std::vector<Tensor>> result = (*evaluator)->run(functionName, inputs);
   if (!result)
     return op.emitError() << result.error().message;
   ParameterStore &store = ParameterStore::get(&getContext());
-  std::string wanted = op.getFactors().front().getDefiningOp<ParameterOp>().getKey().str(), key = wanted;
-  for (int i = 1; store.lookup("merged", key); ++i)
-    key = wanted + "_" + std::to_string(i);
-  result->front().key = key;
-  store.set("merged", key, std::move(result->front()));
+  std::string key = store.addNew("merged", op.getFactors().front().getDefiningOp<ParameterOp>().getKey(),
+                                 std::move(result->front()));
   OpBuilder builder(op);
   SmallVector<Operation *> sources;
   for (Value operand : op->getOperands())
@@ -179,5 +170,5 @@ void MergeModulesPass::runOnOperation() {
   for (MaskMixOp op : ops)
     if (failed(merge(op)))
       return signalPassFailure();
-  forms.clear();
+  evaluators.clear();
 }

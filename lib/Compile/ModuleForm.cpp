@@ -10,7 +10,7 @@
 
 using namespace mlir;
 using namespace adapter;
-using checkpoint::BottleneckForm;
+using checkpoint::Bottleneck;
 
 static constexpr int64_t kAny = ShapedType::kDynamic;
 
@@ -20,7 +20,7 @@ public:
   EntryWriter(ImplicitLocOpBuilder &b, int64_t block, const std::map<std::string, Value> &tensors,
               Value scale)
       : b(b), block(block), tensors(tensors), scale(scale) {}
-  SmallVector<Value> write(const BottleneckForm &form, std::vector<int> &slots);
+  SmallVector<Value> write(const Bottleneck &form, std::vector<int> &positions);
 
 private:
   RankedTensorType f32(ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getF32Type()); }
@@ -76,7 +76,7 @@ Value EntryWriter::pack(Value source) {
   return kernel::PackOp::create(b, type, source, init, /*transposed=*/true).getResults().front();
 }
 
-SmallVector<Value> EntryWriter::write(const BottleneckForm &form, std::vector<int> &slots) {
+SmallVector<Value> EntryWriter::write(const Bottleneck &form, std::vector<int> &positions) {
   Value down = tensors.at("down"), downBias = tensors.at("down_bias"), up = tensors.at("up"),
         upBias = tensors.at("up_bias");
   Value rank = dim(down, 0), in = dim(down, 1), out = dim(up, 0),
@@ -113,10 +113,10 @@ SmallVector<Value> EntryWriter::write(const BottleneckForm &form, std::vector<in
   Value scaledBias = generate({out}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
     return arith::MulFOp::create(inner, wide(inner, upBias, at), scaleOf(inner, at[0]));
   });
-  slots = {0, 1, 2, 3};
+  positions = {0, 1, 2, 3};
   SmallVector<Value> results{pack(affineDown), pack(scaledUp), bias, scaledBias};
   if (form.normAfter) {
-    slots.push_back(4);
+    positions.push_back(4);
     Value two = arith::ConstantIndexOp::create(b, 2);
     results.push_back(generate({two, out}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
       Value first = arith::CmpIOp::create(inner, arith::CmpIPredicate::eq, at[0],
@@ -126,7 +126,7 @@ SmallVector<Value> EntryWriter::write(const BottleneckForm &form, std::vector<in
     }));
   }
   if (form.gate) {
-    slots.push_back(5);
+    positions.push_back(5);
     Value one = arith::ConstantIndexOp::create(b, 1), zero = arith::ConstantIndexOp::create(b, 0);
     Value size = arith::AddIOp::create(b, in, one);
     results.push_back(generate({size}, [&](ImplicitLocOpBuilder &inner, ValueRange at) -> Value {
@@ -143,8 +143,8 @@ SmallVector<Value> EntryWriter::write(const BottleneckForm &form, std::vector<in
   return results;
 }
 
-SmallVector<Value> adapter::emitModuleEntries(ImplicitLocOpBuilder &b, const BottleneckForm &form,
-                                              int64_t block, const std::map<std::string, Value> &tensors,
-                                              Value scale, std::vector<int> &slots) {
-  return EntryWriter(b, block, tensors, scale).write(form, slots);
+SmallVector<Value> adapter::emitModuleEntries(ImplicitLocOpBuilder &b, const Bottleneck &form, int64_t block,
+                                              const std::map<std::string, Value> &tensors, Value scale,
+                                              std::vector<int> &positions) {
+  return EntryWriter(b, block, tensors, scale).write(form, positions);
 }

@@ -15,9 +15,9 @@ namespace adapter {
 /// What a bottleneck's entry holds, made of the tensors of its roles, and where each stands; see
 /// adapter-rt/artifact.h. `block` is the width of the kernels' column blocks.
 llvm::SmallVector<mlir::Value> emitModuleEntries(mlir::ImplicitLocOpBuilder &b,
-                                                 const checkpoint::BottleneckForm &form, int64_t block,
+                                                 const checkpoint::Bottleneck &form, int64_t block,
                                                  const std::map<std::string, mlir::Value> &tensors,
-                                                 mlir::Value scale, std::vector<int> &slots);
+                                                 mlir::Value scale, std::vector<int> &positions);
 
 } // namespace adapter
 

@@ -13,7 +13,7 @@ def StagePass : Pass<"adapter-stage", "mlir::ModuleOp"> {
     are read by the rest are computed now, by compiled code, and become parameters. Parameters that nothing
     reads any more leave the table.
   }];
-  let dependentDialects = ["::adapter::kernel::KernelDialect"];
+  let dependentDialects = ["::adapter::AdapterDialect", "::adapter::kernel::KernelDialect"];
 }
 
 def MergePass : Pass<"adapter-merge", "mlir::ModuleOp"> {

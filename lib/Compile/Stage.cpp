@@ -27,11 +27,11 @@ namespace {
 class BuildTimePart {
 public:
   explicit BuildTimePart(func::FuncOp function) {
-    auto table = function->getAttrOfType<ArrayAttr>("adapter.parameters");
+    auto table = function->getAttrOfType<ArrayAttr>(parametersAttribute);
     for (Operation &op : function.getBody().front()) {
       // What a switch may change is laid out now, but nothing is computed from it.
       auto parameter = dyn_cast<kernel::ParameterOp>(op);
-      if (parameter && cast<ArrayAttr>(table[parameter.getIndex()]).size() > 2)
+      if (parameter && cast<ParameterRowAttr>(table[parameter.getIndex()]).getSite())
         changing.insert(&op);
       if (llvm::any_of(inputsOf(&op), [&](Value v) { return changing.contains(v.getDefiningOp()); })) {
         if (!isLayout(&op))
@@ -150,63 +150,49 @@ struct StagePass final : adapter::impl::StagePassBase<StagePass> {
   }
 
   LogicalResult evaluateValue(func::FuncOp function, BuildTimePart &part, Value value) {
-    auto table = function->getAttrOfType<ArrayAttr>("adapter.parameters");
+    auto table = function->getAttrOfType<ArrayAttr>(parametersAttribute);
     ParameterStore &store = ParameterStore::get(&getContext());
     SmallVector<kernel::ParameterOp> parameters;
     OwningOpRef<ModuleOp> module = outline(part.slice(value), value, parameters);
-    // Equal slices of repeated layers are compiled once.
-    std::string text;
-    llvm::raw_string_ostream stream(text);
-    module->print(stream);
-    std::unique_ptr<Evaluator> &evaluator = evaluators[text];
-    if (!evaluator) {
-      checkpoint::Result<std::unique_ptr<Evaluator>> compiled = Evaluator::compile(*module);
-      if (!compiled)
-        return value.getDefiningOp()->emitError() << compiled.error().message;
-      evaluator = std::move(*compiled);
-    }
+    FailureOr<Evaluator *> evaluator = evaluators.get(*module, value.getDefiningOp());
+    if (failed(evaluator))
+      return failure();
     SmallVector<checkpoint::Tensor> inputs;
     std::string key;
-    StringRef site;
+    FlatSymbolRefAttr site;
     for (kernel::ParameterOp parameter : parameters) {
-      auto row = cast<ArrayAttr>(table[parameter.getIndex()]);
-      StringRef scope = cast<StringAttr>(row[0]).getValue(), name = cast<StringAttr>(row[1]).getValue();
+      auto row = cast<ParameterRowAttr>(table[parameter.getIndex()]);
+      StringRef scope = row.getScope(), name = row.getKey();
       const checkpoint::Tensor *tensor = store.lookup(scope, name);
       if (!tensor)
         return parameter.emitError() << "parameter '" << scope << "'::'" << name << "' has no contents";
       inputs.push_back(*tensor);
       inputs.back().shape.assign(cast<ShapedType>(parameter.getType()).getShape().begin(),
                                  cast<ShapedType>(parameter.getType()).getShape().end());
-      if (row.size() > 2)
-        site = cast<StringAttr>(row[2]).getValue();
+      if (row.getSite())
+        site = row.getSite();
       if (key.empty())
         key = name.str();
     }
-    checkpoint::Result<std::vector<checkpoint::Tensor>> result = evaluator->run("evaluate", inputs);
+    checkpoint::Result<std::vector<checkpoint::Tensor>> result = (*evaluator)->run("evaluate", inputs);
     if (!result)
       return value.getDefiningOp()->emitError() << result.error().message;
     key += isa<kernel::PackOp>(value.getDefiningOp()) ? ".packed" : ".staged";
-    std::string unique = key;
-    for (int64_t i = 1; store.lookup("staged", unique); ++i)
-      unique = key + "." + std::to_string(i);
-    result->front().key = unique;
-    store.set("staged", unique, std::move(result->front()));
+    std::string unique = store.addNew("staged", key, std::move(result->front()));
 
     OpBuilder builder(value.getDefiningOp());
     SmallVector<Attribute> rows(table.begin(), table.end());
     auto parameter = kernel::ParameterOp::create(builder, value.getLoc(), value.getType(), rows.size());
-    SmallVector<StringRef> row{"staged", unique};
-    if (!site.empty())
-      row.push_back(site);
-    rows.push_back(builder.getStrArrayAttr(row));
-    function->setAttr("adapter.parameters", builder.getArrayAttr(rows));
+    rows.push_back(ParameterRowAttr::get(&getContext(), builder.getStringAttr("staged"),
+                                         builder.getStringAttr(unique), site));
+    function->setAttr(parametersAttribute, builder.getArrayAttr(rows));
     value.replaceAllUsesWith(parameter);
     return success();
   }
 
   // Drops rows of the parameter table that nothing reads.
   void compact(func::FuncOp function) {
-    auto table = function->getAttrOfType<ArrayAttr>("adapter.parameters");
+    auto table = function->getAttrOfType<ArrayAttr>(parametersAttribute);
     SmallVector<Attribute> rows;
     llvm::DenseMap<int64_t, int64_t> moved;
     function.walk([&](kernel::ParameterOp parameter) {
@@ -215,12 +201,12 @@ struct StagePass final : adapter::impl::StagePassBase<StagePass> {
         rows.push_back(table[parameter.getIndex()]);
       parameter.setIndex(place->second);
     });
-    function->setAttr("adapter.parameters", ArrayAttr::get(&getContext(), rows));
+    function->setAttr(parametersAttribute, ArrayAttr::get(&getContext(), rows));
   }
 
   void runOnOperation() override {
     for (auto function : getOperation().getOps<func::FuncOp>()) {
-      if (!function->hasAttr("adapter.parameters"))
+      if (!function->hasAttr(parametersAttribute))
         continue;
       BuildTimePart part(function);
       for (Value value : part.frontier())
@@ -235,6 +221,6 @@ struct StagePass final : adapter::impl::StagePassBase<StagePass> {
     evaluators.clear();
   }
 
-  llvm::StringMap<std::unique_ptr<Evaluator>> evaluators;
+  EvaluatorCache evaluators;
 };
 } // namespace

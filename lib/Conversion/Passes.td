@@ -18,7 +18,7 @@ def ConvertONNXToLinalgPass : Pass<"convert-onnx-to-linalg", "mlir::ModuleOp"> {
     belongs to, by a transfer function per operator whose default is that this is lost. Sites of rows and tokens ask
     it: adapters that cannot be served are errors, room that cannot is left out.
   }];
-  let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect",
+  let dependentDialects = ["::adapter::AdapterDialect", "::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect",
                            "mlir::cf::ControlFlowDialect", "mlir::func::FuncDialect",
                            "mlir::linalg::LinalgDialect", "mlir::math::MathDialect", "mlir::scf::SCFDialect",
                            "mlir::tensor::TensorDialect"];

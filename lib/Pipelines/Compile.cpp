@@ -166,7 +166,7 @@ Status adapter::compileText(ModuleOp module, const CompileOptions &options, Stri
   }
   // What adapters act on is said in an artifact's manifest; code alone has nobody to tell.
   for (Operation &op : llvm::make_early_inc_range(*module.getBody()))
-    if (isa<SiteOp, AttachmentOp>(op))
+    if (isa<AttachmentOp, ResidentOp, SiteOp, SlotOp>(op))
       op.erase();
   if (isDeviceCode) {
     // Written below.

@@ -45,13 +45,12 @@ static void describe(artifact::Tensor &tensor, StringRef name, Type onnxType, Ra
 
 Status ManifestBuilder::addParameters(func::FuncOp function) {
   ParameterStore &store = ParameterStore::get(function.getContext());
-  auto table = function->getAttrOfType<ArrayAttr>("adapter.parameters");
+  auto table = function->getAttrOfType<ArrayAttr>(parametersAttribute);
   SmallVector<int64_t> moved;
-  for (auto row : table.getAsRange<ArrayAttr>()) {
-    std::string scope = cast<StringAttr>(row[0]).getValue().str(),
-                key = cast<StringAttr>(row[1]).getValue().str();
+  for (auto row : table.getAsRange<ParameterRowAttr>()) {
+    std::string scope = row.getScope().str(), key = row.getKey().str();
     // A site's parameter is its own, though others may hold the same numbers.
-    std::string site = row.size() > 2 ? cast<StringAttr>(row[2]).getValue().str() : "";
+    std::string site = row.getSite() ? row.getSite().getValue().str() : "";
     std::string name = scope + "/" + key + (site.empty() ? "" : "@" + site);
     const checkpoint::Tensor *tensor = store.lookup(scope, key);
     if (!tensor)
@@ -88,10 +87,10 @@ Status ManifestBuilder::addEntry(func::FuncOp function) {
   entry.set_name(function.getName().str());
   entry.set_function(symbols.size());
   symbols.push_back(entrySymbol(function.getName()));
-  auto inputs = function->getAttrOfType<ArrayAttr>("adapter.inputs");
-  auto inputNames = function->getAttrOfType<ArrayAttr>("adapter.input_names");
-  auto outputs = function->getAttrOfType<ArrayAttr>("adapter.outputs");
-  auto outputNames = function->getAttrOfType<ArrayAttr>("adapter.output_names");
+  auto inputs = function->getAttrOfType<ArrayAttr>(inputsAttribute);
+  auto inputNames = function->getAttrOfType<ArrayAttr>(inputNamesAttribute);
+  auto outputs = function->getAttrOfType<ArrayAttr>(outputsAttribute);
+  auto outputNames = function->getAttrOfType<ArrayAttr>(outputNamesAttribute);
   for (auto [i, type] : llvm::enumerate(function.getArgumentTypes()))
     describe(*entry.add_inputs(), cast<StringAttr>(inputNames[i]).getValue(),
              cast<TypeAttr>(inputs[i]).getValue(), cast<RankedTensorType>(type));
@@ -121,7 +120,7 @@ Status ManifestBuilder::addEntry(func::FuncOp function) {
 
 Status ManifestBuilder::addEntries(ModuleOp module) {
   for (auto function : module.getOps<func::FuncOp>()) {
-    if (!function->hasAttr("adapter.parameters"))
+    if (!function->hasAttr(parametersAttribute))
       continue;
     if (Status status = addParameters(function); !status)
       return status;

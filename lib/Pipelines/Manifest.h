@@ -49,8 +49,9 @@ private:
   std::vector<checkpoint::Tensor> parameters;
   int definitionRow(FormOp form);
   checkpoint::Status addSite(SiteOp site, FormFunctionBuilder &functions);
-  checkpoint::Status addAdapter(mlir::DictionaryAttr adapter);
-  checkpoint::Status addSlot(mlir::ModuleOp module, mlir::DictionaryAttr slot);
+  checkpoint::Status addAdapter(ResidentOp adapter);
+  checkpoint::Status addUpdate(ResidentUpdateOp update, artifact::Adapter &adapter, TensorFile &file);
+  checkpoint::Status addSlot(SlotOp slot);
   int64_t functionIndex(const std::string &name);
 
   std::vector<TensorFile> adapters;
@@ -59,6 +60,7 @@ private:
   std::map<std::string, int64_t> siteParameter; ///< by site
   std::set<std::string> readTwice;              ///< sites whose parameter is read in two layouts
   std::map<std::string, int64_t> siteIndex;
+  std::map<std::string, mlir::ArrayAttr> siteForms; ///< what its forms in the manifest are made of, in order
   std::map<std::string, std::vector<int64_t>> slotSites; ///< by slot
 };
 

@@ -41,9 +41,9 @@ static Result<artifact::SiteKind> kindOf(SiteOp site) {
 }
 
 static void addEntryShape(const EntryShape &shape, artifact::SiteForm &form) {
-  int outputs = static_cast<int>(shape.slots.size());
-  for (int slot : shape.slots)
-    form.add_entry_slots(slot);
+  int outputs = static_cast<int>(shape.positions.size());
+  for (int position : shape.positions)
+    form.add_entry_tensors(position);
   for (const FormStep &each : shape.steps) {
     artifact::FormStep &step = *form.add_steps();
     step.set_kernel(each.kernel);
@@ -56,10 +56,19 @@ static void addEntryShape(const EntryShape &shape, artifact::SiteForm &form) {
   form.set_steps_before(shape.stepsBefore);
 }
 
+static void fill(const checkpoint::Bottleneck &from, artifact::Bottleneck &to) {
+  to.set_activation(word(from.activation));
+  to.set_norm_before(from.normBefore);
+  to.set_norm_after(from.normAfter);
+  to.set_residual_first(from.residualFirst);
+  to.set_gate(from.gate);
+  to.set_channel(from.channel);
+  to.set_epsilon(from.epsilon);
+}
+
 Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
   std::string symbol = op.getSymName().str();
-  auto shares = op->getAttrOfType<FlatSymbolRefAttr>("shares");
-  std::string owner = shares ? shares.getValue().str() : symbol;
+  std::string owner = op.getShares().value_or(symbol).str();
   Result<artifact::SiteKind> kind = kindOf(op);
   if (!kind)
     return kind.error();
@@ -83,32 +92,37 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
   site.set_kind(*kind);
   site.set_parameter(module ? -1 : parameter->second);
   site.set_time(static_cast<artifact::Time>(op.getTime()));
-  auto bank = op->getAttrOfType<IntegerAttr>("bank");
-  site.set_bank(bank ? bank.getInt() : -1);
-  site.set_by_token(op->hasAttr(byTokenAttribute));
+  site.set_bank(op.getBank().value_or(-1));
+  site.set_by_token(op.getByToken().has_value());
   site.set_rows(op.getRows());
   site.set_columns(op.getColumns());
   site.set_transposed(op.getStoredTransposed());
   for (int64_t tap : op.getTaps().value_or(ArrayRef<int64_t>()))
     site.add_taps(tap);
   site.set_block(*kind == artifact::LINEAR || module ? options.target.codegen.columnBlock() : 0);
-  for (Attribute attr : op.getForms()) {
-    std::string form = cast<StringAttr>(attr).getValue().str();
+  auto add = [&](const FormFunctions &made) -> artifact::SiteForm & {
+    artifact::SiteForm &entry = *site.add_forms();
+    for (const std::string &role : made.roles)
+      entry.add_roles(role);
+    entry.set_materialize(module ? -1 : functionIndex(made.materialize));
+    entry.set_prepare(op.getBank() ? functionIndex(made.prepare) : -1);
+    addEntryShape(made.entry, entry);
+    return entry;
+  };
+  if (std::optional<ArrayAttr> bottlenecks = op.getBottlenecks())
+    for (auto each : bottlenecks->getAsRange<BottleneckAttr>())
+      fill(each.getValue(), *add(functions.get(each.getValue())).mutable_bottleneck());
+  for (auto form : op.getForms().getAsValueRange<StringAttr>()) {
     int64_t rank = *kind == artifact::VECTOR ? stored.shape.size() : 0;
-    Result<const FormFunctions *> made = functions.get({op.getKind(), form, op.getStoredTransposed(), rank});
+    Result<const FormFunctions *> made =
+        functions.get({op.getKind(), form.str(), op.getStoredTransposed(), rank});
     if (!made)
       return Error{"'" + where + "': " + made.error().message};
-    artifact::SiteForm &entry = *site.add_forms();
-    entry.set_form(form);
-    for (const std::string &role : (*made)->roles)
-      entry.add_roles(role);
-    entry.set_variant(site.forms_size() - 1);
-    entry.set_materialize(module ? -1 : functionIndex((*made)->materialize));
-    entry.set_prepare(bank ? functionIndex((*made)->prepare) : -1);
-    addEntryShape((*made)->entry, entry);
+    artifact::SiteForm &entry = add(**made);
+    entry.set_form(form.str());
     if (FormOp definition = (*made)->definition) {
       entry.set_definition(1 + definitionRow(definition));
-      entry.set_of_bias(StringRef(form).ends_with(":bias"));
+      entry.set_of_bias(form.ends_with(":bias"));
       entry.set_reads_weight((*made)->readsWeight);
     }
     if (!(*made)->touch.empty()) {
@@ -117,6 +131,7 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
     }
   }
   siteIndex[symbol] = manifest.sites_size();
+  siteForms[symbol] = op.getBottlenecks().value_or(op.getForms());
   if (std::optional<ArrayAttr> slots = op.getSlots())
     for (auto slot : slots->getAsRange<StringAttr>())
       slotSites[slot.getValue().str()].push_back(manifest.sites_size());
@@ -124,25 +139,29 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
   return Done{};
 }
 
-Status ManifestBuilder::addSlot(ModuleOp module, DictionaryAttr attr) {
-  std::string name = attr.getAs<StringAttr>("name").getValue().str();
+static void addAll(std::optional<ArrayAttr> texts, google::protobuf::RepeatedPtrField<std::string> *list) {
+  if (texts)
+    for (auto text : texts->getAsValueRange<StringAttr>())
+      *list->Add() = text.str();
+}
+
+Status ManifestBuilder::addSlot(SlotOp op) {
+  std::string name = op.getSlot().str();
+  auto module = op->getParentOfType<ModuleOp>();
   artifact::Slot &slot = *manifest.add_slots();
   // Adapters save parameters along that they did not change, whatever the slot takes.
-  for (FormOp form : FormLibrary::get(module.getContext()).all())
+  for (FormOp form : FormLibrary::get(op.getContext()).all())
     if (traitsOf(form).replaces)
       definitionRow(form);
   slot.set_name(name);
-  slot.set_time(static_cast<artifact::Time>(attr.getAs<BindingTimeAttr>("time").getValue()));
-  for (auto form : attr.getAs<ArrayAttr>("forms").getAsRange<StringAttr>())
-    slot.add_forms(form.getValue().str());
-  slot.set_by_token(attr.contains("by_token"));
-  slot.set_max_rank(attr.getAs<IntegerAttr>("rank").getInt());
-  if (auto digest = attr.getAs<StringAttr>("base_digest"))
-    slot.set_base_digest(digest.getValue().str());
+  slot.set_time(static_cast<artifact::Time>(op.getTime()));
+  addAll(op.getForms(), slot.mutable_forms());
+  slot.set_by_token(op.getByToken());
+  slot.set_max_rank(op.getRank());
+  slot.set_base_digest(op.getBaseDigest().value_or("").str());
   for (int64_t site : slotSites[name])
     slot.add_sites(site);
-  for (auto property : attr.getAs<ArrayAttr>("bound").getAsRange<StringAttr>())
-    slot.add_bound(property.getValue().str());
+  addAll(op.getBound(), slot.mutable_bound());
   if (!slot.sites().empty())
     return Done{};
   std::string why;
@@ -151,58 +170,59 @@ Status ManifestBuilder::addSlot(ModuleOp module, DictionaryAttr attr) {
   return Error{"slot '" + name + "': the graph can serve it nowhere" + why};
 }
 
-static ArrayRef<NamedAttribute> entriesOf(DictionaryAttr update, StringRef name) {
-  auto entries = update.getAs<DictionaryAttr>(name);
-  return entries ? entries.getValue() : ArrayRef<NamedAttribute>();
+static ArrayRef<NamedAttribute> entriesOf(std::optional<DictionaryAttr> entries) {
+  return entries ? entries->getValue() : ArrayRef<NamedAttribute>();
 }
 
-Status ManifestBuilder::addAdapter(DictionaryAttr attr) {
-  std::string name = attr.getAs<StringAttr>("name").getValue().str();
+Status ManifestBuilder::addUpdate(ResidentUpdateOp op, artifact::Adapter &adapter, TensorFile &file) {
+  artifact::AdapterUpdate &entry = *adapter.add_updates();
+  auto site = siteIndex.find(op.getSite().str());
+  if (site == siteIndex.end())
+    return Error{"internal error: adapter '" + adapter.name() + "' names no site"};
+  entry.set_site(site->second);
+  ArrayRef<Attribute> forms = siteForms[site->first].getValue();
+  entry.set_form(std::distance(forms.begin(), llvm::find(forms, op.getForm())));
+  entry.set_tasks(op.getTasks().value_or(0));
+  entry.set_scale(op.getScale().convertToDouble());
+  for (NamedAttribute each : entriesOf(op.getScalars())) {
+    artifact::FormScalar &scalar = *entry.add_scalars();
+    scalar.set_name(each.getName().str());
+    scalar.set_by_default(cast<FloatAttr>(each.getValue()).getValueAsDouble());
+  }
+  for (NamedAttribute each : entriesOf(op.getIntegers())) {
+    artifact::FormInteger &integer = *entry.add_integers();
+    integer.set_name(each.getName().str());
+    integer.set_by_default(cast<IntegerAttr>(each.getValue()).getInt());
+  }
+  ParameterStore &store = ParameterStore::get(op.getContext());
+  for (NamedAttribute each : op.getTensors()) {
+    auto reference = cast<onnxir::TensorAttr>(each.getValue());
+    const checkpoint::Tensor *tensor = store.lookup(reference.getScope(), reference.getKey());
+    if (!tensor)
+      return Error{"internal error: no contents of '" + reference.getKey().str() + "'"};
+    file.tensors.push_back(*tensor);
+    file.tensors.back().key =
+        std::to_string(site->second) + "." + std::to_string(entry.form()) + "." + each.getName().str();
+    artifact::AdapterTensor &named = *entry.add_tensors();
+    named.set_role(each.getName().str());
+    named.set_key(file.tensors.back().key);
+  }
+  return Done{};
+}
+
+Status ManifestBuilder::addAdapter(ResidentOp op) {
+  std::string name = op.getAdapter().str();
   artifact::Adapter &adapter = *manifest.add_adapters();
   adapter.set_name(name);
-  adapter.set_time(static_cast<artifact::Time>(attr.getAs<BindingTimeAttr>("time").getValue()));
-  adapter.set_by_token(attr.contains("by_token"));
+  adapter.set_time(static_cast<artifact::Time>(op.getTime()));
+  adapter.set_by_token(op.getByToken());
   adapter.set_file("adapters/" + name + ".safetensors");
-  if (auto hash = attr.getAs<StringAttr>("hash"))
-    adapter.set_source_hash(hash.getValue().str());
-  if (auto bound = attr.getAs<ArrayAttr>("bound"))
-    for (auto property : bound.getAsRange<StringAttr>())
-      adapter.add_bound(property.getValue().str());
+  adapter.set_source_hash(op.getHash().str());
+  addAll(op.getBound(), adapter.mutable_bound());
   TensorFile file{adapter.file(), {}};
-  ParameterStore &store = ParameterStore::get(attr.getContext());
-  for (auto update : attr.getAs<ArrayAttr>("updates").getAsRange<DictionaryAttr>()) {
-    artifact::AdapterUpdate &entry = *adapter.add_updates();
-    auto site = siteIndex.find(update.getAs<FlatSymbolRefAttr>("site").getValue().str());
-    if (site == siteIndex.end())
-      return Error{"internal error: adapter '" + name + "' names no site"};
-    entry.set_site(site->second);
-    entry.set_form(update.getAs<StringAttr>("form").getValue().str());
-    if (auto tasks = update.getAs<IntegerAttr>("tasks"))
-      entry.set_tasks(tasks.getInt());
-    entry.set_scale(update.getAs<FloatAttr>("scale").getValueAsDouble());
-    for (NamedAttribute each : entriesOf(update, "scalars")) {
-      artifact::FormScalar &scalar = *entry.add_scalars();
-      scalar.set_name(each.getName().str());
-      scalar.set_by_default(cast<FloatAttr>(each.getValue()).getValueAsDouble());
-    }
-    for (NamedAttribute each : entriesOf(update, "integers")) {
-      artifact::FormInteger &integer = *entry.add_integers();
-      integer.set_name(each.getName().str());
-      integer.set_by_default(cast<IntegerAttr>(each.getValue()).getInt());
-    }
-    for (NamedAttribute each : update.getAs<DictionaryAttr>("tensors")) {
-      auto reference = cast<onnxir::TensorAttr>(each.getValue());
-      const checkpoint::Tensor *tensor = store.lookup(reference.getScope(), reference.getKey());
-      if (!tensor)
-        return Error{"internal error: no contents of '" + reference.getKey().str() + "'"};
-      file.tensors.push_back(*tensor);
-      file.tensors.back().key =
-          std::to_string(site->second) + "." + entry.form() + "." + each.getName().str();
-      artifact::AdapterTensor &named = *entry.add_tensors();
-      named.set_role(each.getName().str());
-      named.set_key(file.tensors.back().key);
-    }
-  }
+  for (auto update : op.getBody().getOps<ResidentUpdateOp>())
+    if (Status status = addUpdate(update, adapter, file); !status)
+      return status;
   adapters.push_back(std::move(file));
   return Done{};
 }
@@ -246,23 +266,22 @@ Status ManifestBuilder::addSites(ModuleOp module) {
       leftOut.push_back(StringAttr::get(module.getContext(), status.error().message));
     }
   module->setAttr("adapter.left_out", ArrayAttr::get(module.getContext(), leftOut));
-  for (auto site : llvm::make_early_inc_range(module.getOps<SiteOp>())) {
+  for (auto site : module.getOps<SiteOp>()) {
     auto own = siteIndex.find(site.getSymName().str());
     if (std::optional<ArrayAttr> tied = site.getTied(); tied && own != siteIndex.end())
       for (auto follower : tied->getAsRange<FlatSymbolRefAttr>())
         if (auto other = siteIndex.find(follower.getValue().str()); other != siteIndex.end())
           manifest.mutable_sites(own->second)->add_tied(other->second);
-    site.erase();
   }
-  if (auto list = module->getAttrOfType<ArrayAttr>("adapter.adapters"))
-    for (auto adapter : list.getAsRange<DictionaryAttr>())
-      if (Status status = addAdapter(adapter); !status)
-        return status;
-  if (auto list = module->getAttrOfType<ArrayAttr>("adapter.slots"))
-    for (auto slot : list.getAsRange<DictionaryAttr>())
-      if (Status status = addSlot(module, slot); !status)
-        return status;
-  for (StringRef name : {"adapter.adapters", "adapter.slots", "adapter.left_out"})
-    module->removeAttr(name);
+  for (auto adapter : module.getOps<ResidentOp>())
+    if (Status status = addAdapter(adapter); !status)
+      return status;
+  for (auto slot : module.getOps<SlotOp>())
+    if (Status status = addSlot(slot); !status)
+      return status;
+  module->removeAttr("adapter.left_out");
+  for (Operation &op : llvm::make_early_inc_range(*module.getBody()))
+    if (isa<ResidentOp, SiteOp, SlotOp>(op))
+      op.erase();
   return Done{};
 }

@@ -127,10 +127,10 @@ Result<RowPlan> Model::planRows(const Snapshot &state, const artifact::Entry &en
                      ", and so cannot differ by token; compile it with @row-token"};
       auto set = settings.find({share.name, share.task});
       const Variant *variant = live.find(set == settings.end() ? live.properties : set->second);
-      if (!variant || variant->slot < 0)
+      if (!variant || variant->entry < 0)
         return Error{"adapter '" + share.name + "' has " + std::to_string(live.source->tasks()) +
                      " tasks; name one, as in " + share.name + ":0, or set " + share.name + ".task"};
-      rowsOf.back().push_back({variant->slot, static_cast<float>(share.weight)});
+      rowsOf.back().push_back({variant->entry, static_cast<float>(share.weight)});
     }
   }
   // A call-bound adapter needs no axis of rows.
@@ -196,7 +196,7 @@ Result<std::vector<Output>> Model::invokeOn(const Snapshot &state, adapter_funct
   if (!used)
     return used.error();
   DeviceCall::Inputs inputs{artifact.get(), &state.parameters, {},
-                            &rows.slots,    &deviceTensors,    state.device.get()};
+                            &rows.entries,  &deviceTensors,    state.device.get()};
   for (size_t bank = 0; bank < state.entries.size(); ++bank)
     inputs.banks.push_back({&state.entries[bank], &state.sizes[bank]});
   DeviceCall onDevice(*used, std::move(inputs));

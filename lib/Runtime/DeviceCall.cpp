@@ -14,9 +14,9 @@ Result<PackedBank> packBank(const BankView &bank) {
   constexpr size_t words = ADAPTER_ENTRY_TENSORS + ADAPTER_ENTRY_EXTENTS;
   PackedBank packed;
   packed.table.assign(bank.entries->size() * words, -1);
-  for (size_t slot = 0; slot < bank.entries->size(); ++slot) {
-    const adapter_entry_v1 &entry = (*bank.entries)[slot];
-    const EntrySizes &sizes = (*bank.sizes)[slot];
+  for (size_t number = 0; number < bank.entries->size(); ++number) {
+    const adapter_entry_v1 &entry = (*bank.entries)[number];
+    const EntrySizes &sizes = (*bank.sizes)[number];
     for (size_t i = 0; i < ADAPTER_ENTRY_TENSORS; ++i) {
       if (!entry.tensor[i])
         continue;
@@ -24,7 +24,7 @@ Result<PackedBank> packBank(const BankView &bank) {
       size_t place = sizes.integers[i] ? packed.table.size() : packed.numbers.size();
       if (static_cast<int64_t>(place + count) > mostElements)
         return Error{"the adapters of one module take more elements than a device's buffer can have"};
-      packed.table[slot * words + i] = static_cast<int32_t>(place);
+      packed.table[number * words + i] = static_cast<int32_t>(place);
       if (sizes.integers[i]) {
         const auto *from = static_cast<const int64_t *>(entry.tensor[i]);
         packed.table.insert(packed.table.end(), from, from + count);
@@ -34,7 +34,7 @@ Result<PackedBank> packBank(const BankView &bank) {
       }
     }
     for (size_t i = 0; i < ADAPTER_ENTRY_EXTENTS; ++i)
-      packed.table[slot * words + ADAPTER_ENTRY_TENSORS + i] = static_cast<int32_t>(entry.extent[i]);
+      packed.table[number * words + ADAPTER_ENTRY_TENSORS + i] = static_cast<int32_t>(entry.extent[i]);
   }
   return packed;
 }
@@ -140,8 +140,9 @@ void *DeviceCall::parameter(void *state, int64_t index) {
 
 void *DeviceCall::rows(void *state) {
   auto *self = static_cast<DeviceCall *>(state);
-  const std::vector<int32_t> &slots = *self->inputs.rowSlots;
-  return self->uploaded(self->rowBuffer, slots.data(), static_cast<int64_t>(slots.size() * sizeof(int32_t)));
+  const std::vector<int32_t> &entries = *self->inputs.rowEntries;
+  return self->uploaded(self->rowBuffer, entries.data(),
+                        static_cast<int64_t>(entries.size() * sizeof(int32_t)));
 }
 
 void *DeviceCall::bank(void *state, int64_t bank, int32_t part) {

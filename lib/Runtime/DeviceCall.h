@@ -19,7 +19,7 @@ struct DeviceTensors {
   std::map<std::pair<int64_t, int32_t>, DeviceBuffer> banks; // by bank and part
 };
 
-// The entries of one bank by slot, and what their tensors hold.
+// The entries of one bank by number, and what their tensors hold.
 struct BankView {
   const std::vector<adapter_entry_v1> *entries;
   const std::vector<EntrySizes> *sizes;
@@ -39,7 +39,7 @@ public:
     const Artifact *artifact;
     const std::vector<const void *> *parameters; // of this generation
     std::vector<BankView> banks;
-    const std::vector<int32_t> *rowSlots;
+    const std::vector<int32_t> *rowEntries;
     DeviceTensors *pristine; // of the artifact's own parameters
     DeviceTensors *changed;  // of what differs in this generation
   };

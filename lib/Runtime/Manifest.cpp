@@ -115,8 +115,12 @@ private:
           return name + "has a function that does not exist";
         if (form.definition() < 0 || form.definition() > manifest.forms_size())
           return name + "has a form that does not exist";
-        for (int32_t slot : form.entry_slots())
-          if (!within(slot, ADAPTER_ENTRY_TENSORS))
+        if (form.has_bottleneck() != (site.kind() == BOTTLENECK) ||
+            (form.has_bottleneck() &&
+             !checkpoint::named<checkpoint::Activation>(form.bottleneck().activation())))
+          return name + "has a bottleneck that this runtime does not know, or none";
+        for (int32_t position : form.entry_tensors())
+          if (!within(position, ADAPTER_ENTRY_TENSORS))
             return name + "writes an entry's tensor that does not exist";
         if (std::string problem = checkSteps(form); !problem.empty())
           return name + problem;
@@ -135,7 +139,7 @@ private:
         return name + "lies outside of the artifact";
       for (const AdapterUpdate &update : adapter.updates())
         if (!within(update.site(), manifest.sites_size()) ||
-            !findForm(manifest.sites(update.site()), update.form()))
+            !within(update.form(), manifest.sites(update.site()).forms_size()))
           return name + "has an update without a site or form";
     }
     return "";
@@ -236,11 +240,35 @@ const char *timeName(Time time) {
 
 std::string siteName(const Site &site) { return site.module() + "." + site.parameter_name(); }
 
-const SiteForm *findForm(const Site &site, const std::string &form) {
-  for (const SiteForm &each : site.forms())
-    if (each.form() == form)
-      return &each;
-  return nullptr;
+int findForm(const Site &site, const std::string &form) {
+  for (int i = 0; i < site.forms_size(); ++i)
+    if (!site.forms(i).has_bottleneck() && site.forms(i).form() == form)
+      return i;
+  return -1;
+}
+
+int findForm(const Site &site, const checkpoint::Bottleneck &bottleneck) {
+  for (int i = 0; i < site.forms_size(); ++i)
+    if (site.forms(i).has_bottleneck() && bottleneckOf(site.forms(i).bottleneck()) == bottleneck)
+      return i;
+  return -1;
+}
+
+checkpoint::Bottleneck bottleneckOf(const Bottleneck &from) {
+  checkpoint::Bottleneck result;
+  result.activation =
+      checkpoint::named<checkpoint::Activation>(from.activation()).value_or(checkpoint::Activation());
+  result.normBefore = from.norm_before();
+  result.normAfter = from.norm_after();
+  result.residualFirst = from.residual_first();
+  result.gate = from.gate();
+  result.channel = from.channel();
+  result.epsilon = from.epsilon();
+  return result;
+}
+
+std::string formText(const SiteForm &form) {
+  return form.has_bottleneck() ? bottleneckOf(form.bottleneck()).text() : form.form();
 }
 
 } // namespace adapter::runtime

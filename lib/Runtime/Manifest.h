@@ -5,6 +5,7 @@
 #define ADAPTER_LIB_RUNTIME_MANIFEST_H
 
 #include "lib/Artifact/manifest.pb.h"
+#include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/Json.h"
 #include "lib/Checkpoint/Result.h"
 #include <string>
@@ -22,8 +23,13 @@ checkpoint::Json manifestToJson(const artifact::Manifest &manifest);
 const char *timeName(artifact::Time time);
 // "model.layers.0.q_proj.weight"
 std::string siteName(const artifact::Site &site);
-// The form of a site, or null.
-const artifact::SiteForm *findForm(const artifact::Site &site, const std::string &form);
+// The form of a site that is called so, or is the module: its number, or -1.
+int findForm(const artifact::Site &site, const std::string &form);
+int findForm(const artifact::Site &site, const checkpoint::Bottleneck &bottleneck);
+// What a form's module computes, where it is one; the manifest is checked.
+checkpoint::Bottleneck bottleneckOf(const artifact::Bottleneck &from);
+// For messages: "lora", "bottleneck+relu".
+std::string formText(const artifact::SiteForm &form);
 
 } // namespace adapter::runtime
 

@@ -86,12 +86,26 @@ Json attachmentJson(const Attachment &attachment) {
   return result;
 }
 
+Json bottleneckJson(const Bottleneck &bottleneck) {
+  return {{"activation", bottleneck.activation()},
+          {"norm_before", bottleneck.norm_before()},
+          {"norm_after", bottleneck.norm_after()},
+          {"residual_first", bottleneck.residual_first()},
+          {"gate", bottleneck.gate()},
+          {"channel", bottleneck.channel()},
+          {"epsilon", bottleneck.epsilon()}};
+}
+
 Json formJson(const SiteForm &form) {
-  return {{"form", form.form()},
-          {"roles", plain(form.roles())},
-          {"materialize", form.materialize()},
-          {"prepare", form.prepare()},
-          {"entry_slots", plain(form.entry_slots())}};
+  Json result = {{"roles", plain(form.roles())},
+                 {"materialize", form.materialize()},
+                 {"prepare", form.prepare()},
+                 {"entry_tensors", plain(form.entry_tensors())}};
+  if (form.has_bottleneck())
+    result["bottleneck"] = bottleneckJson(form.bottleneck());
+  else
+    result["form"] = form.form();
+  return result;
 }
 
 Json siteJson(const Site &site) {

@@ -64,7 +64,7 @@ private:
 // `isOwn` says whether nobody else reads the weights, and they are no copy that must be restored.
 Status Changes::applyOne(const SiteUpdate &update, std::shared_ptr<void> &weights, bool &isOwn) {
   const artifact::Site &site = artifact.manifest.sites(update.site);
-  const artifact::SiteForm &form = *findForm(site, update.form);
+  const artifact::SiteForm &form = site.forms(update.form);
   if (form.touch() && isOwn)
     return copies.applyInPlace(update, properties.scale, weights.get());
   if (form.touch() && !weights) {

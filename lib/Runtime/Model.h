@@ -15,7 +15,7 @@ namespace adapter::runtime {
 // A row- or call-bound adapter under one setting of its properties.
 struct Variant {
   Properties properties;
-  int slot = -1; // in the banks
+  int entry = -1; // its number in the banks
   std::shared_ptr<const Prepared> prepared;
 };
 
@@ -23,7 +23,7 @@ struct Variant {
 struct LiveAdapter {
   std::shared_ptr<const Source> source;
   Properties properties; // unless a call sets others
-  // By slot of the banks: the one of `properties` first, then those that calls asked for, the latest last.
+  // By entry of the banks: the one of `properties` first, then those that calls asked for, the latest last.
   std::vector<Variant> variants;
 
   const Variant *find(const Properties &wanted) const;
@@ -38,7 +38,7 @@ struct Snapshot {
   Materialized loadedWeights;      // with these
   Materialized weights;            // and with the one that is switched in
   std::vector<const void *> parameters;
-  std::vector<std::vector<adapter_entry_v1>> entries; // [bank][slot]
+  std::vector<std::vector<adapter_entry_v1>> entries; // [bank][entry]
   std::vector<std::vector<EntrySizes>> sizes;         // of the same
   std::shared_ptr<DeviceTensors> device;              // what this generation alone has there
   std::vector<adapter_bank_v1> banks;

@@ -128,8 +128,7 @@ Result<std::shared_ptr<const Artifact>> openArtifact(const std::string &folder, 
   for (const artifact::Site &site : artifact->manifest.sites()) {
     artifact->banks = std::max(artifact->banks, site.bank() + 1);
     for (const artifact::SiteForm &form : site.forms())
-      for (const char *word : {"+gate", "+sequence"})
-        artifact->looksAtRows |= form.form().find(word) != std::string::npos;
+      artifact->looksAtRows |= form.bottleneck().gate();
   }
   if (Status status = checkSizes(*artifact); !status)
     return status.error();

@@ -28,9 +28,9 @@ namespace {
 constexpr int32_t f32 = static_cast<int32_t>(checkpoint::DType::F32);
 constexpr int32_t i64 = static_cast<int32_t>(checkpoint::DType::I64);
 constexpr int32_t f64 = static_cast<int32_t>(checkpoint::DType::F64);
-constexpr int biasSlot = 3, wholeSlot = 4; // of an entry: tensors that stand for the whole parameter
-constexpr int placesSlot = 5;              // of a linear: which elements change
-constexpr int stepsExtent = 4;             // of a linear: how many steps there are
+constexpr int biasPosition = 3, wholePosition = 4; // of an entry: tensors that stand for the whole parameter
+constexpr int placesPosition = 5;                  // of a linear: which elements change
+constexpr int stepsExtent = 4;                     // of a linear: how many steps there are
 
 // The leading `rank` directions of a factor: rows of A or down [r, ...], columns of B or up [out, r, ...].
 Tensor leading(const Tensor &factor, const std::string &role, int64_t rank) {
@@ -116,9 +116,9 @@ Result<std::vector<Output>> runForm(const Artifact &artifact, Resources &resourc
 namespace {
 
 // Type of an entry's tensor: the indices of what changes are integers.
-int32_t entryDtype(const artifact::Site &site, int slot) {
-  bool indices = site.kind() == artifact::EMBEDDING ? slot == 2
-                 : site.kind() == artifact::LINEAR  ? slot == placesSlot
+int32_t entryDtype(const artifact::Site &site, int position) {
+  bool indices = site.kind() == artifact::EMBEDDING ? position == 2
+                 : site.kind() == artifact::LINEAR  ? position == placesPosition
                                                     : false;
   return indices ? i64 : f32;
 }
@@ -126,27 +126,27 @@ int32_t entryDtype(const artifact::Site &site, int slot) {
 // Packed tensors are [n / block, k, block]; what they cover is n.
 int64_t packed(const std::vector<int64_t> &dims) { return dims.size() == 3 ? dims[0] * dims[2] : 0; }
 
-void setExtents(const artifact::Site &site, const artifact::SiteForm &form, int slot,
-                const std::vector<int64_t> &dims, adapter_entry_v1 &entry) {
+void setExtents(const artifact::Site &site, int form, int position, const std::vector<int64_t> &dims,
+                adapter_entry_v1 &entry) {
   if (site.kind() == artifact::LINEAR) {
-    if (slot == 0)
+    if (position == 0)
       entry.extent[0] = packed(dims);
-    if (slot == placesSlot && dims.size() == 2)
+    if (position == placesPosition && dims.size() == 2)
       entry.extent[3] = dims[1];
-    if (slot == wholeSlot) {
+    if (position == wholePosition) {
       entry.extent[1] = packed(dims);
       entry.extent[2] = site.rows();
     }
   } else if (site.kind() == artifact::BOTTLENECK) {
-    if (slot == 0)
+    if (position == 0)
       entry.extent[0] = packed(dims);
-    entry.extent[1] = form.variant();
+    entry.extent[1] = form;
   } else if (site.kind() == artifact::EMBEDDING && !dims.empty()) {
-    if (slot == 0)
+    if (position == 0)
       entry.extent[0] = dims.back();
-    if (slot == 2)
+    if (position == 2)
       entry.extent[1] = dims[0];
-    if (slot == wholeSlot)
+    if (position == wholePosition)
       entry.extent[2] = dims[0];
   }
 }
@@ -154,7 +154,7 @@ void setExtents(const artifact::Site &site, const artifact::SiteForm &form, int 
 // What an entry takes of an update: outputs of a function, and which of its tensors they are.
 struct EntryPart {
   std::vector<Output> outputs;
-  std::vector<int> slots;
+  std::vector<int> positions;
   bool hasSteps = false;
 };
 
@@ -173,20 +173,20 @@ bool isFactoredCheap(const Artifact &artifact, const artifact::Site &site,
 // Whether a form's update may also be had as a whole weight: that is what makes the updated parameter.
 bool hasWhole(const artifact::Site &site, const artifact::SiteForm &form) {
   return site.kind() == artifact::LINEAR && form.definition() && form.materialize() >= 0 &&
-         site.parameter() >= 0 && (form.entry_slots_size() != 1 || form.entry_slots(0) != wholeSlot);
+         site.parameter() >= 0 && (form.entry_tensors_size() != 1 || form.entry_tensors(0) != wholePosition);
 }
 
 Result<EntryPart> preparePart(const Artifact &artifact, Resources &resources, const SiteUpdate &update,
                               const Base &base, const Materialized &weights, const Properties &properties,
                               bool isFirst) {
   const artifact::Site &site = artifact.manifest.sites(update.site);
-  const artifact::SiteForm &form = *findForm(site, update.form);
+  const artifact::SiteForm &form = site.forms(update.form);
   bool mayBeWhole = hasWhole(site, form);
   // What steps say is of the base's product alone.
   if (isFirst || !form.steps_size() || !mayBeWhole) {
     std::vector<int32_t> dtypes;
-    for (int slot : form.entry_slots())
-      dtypes.push_back(entryDtype(site, slot));
+    for (int position : form.entry_tensors())
+      dtypes.push_back(entryDtype(site, position));
     std::vector<int32_t> more = stepOutputs(form);
     dtypes.insert(dtypes.end(), more.begin(), more.end());
     Result<std::vector<Output>> outputs =
@@ -194,14 +194,15 @@ Result<EntryPart> preparePart(const Artifact &artifact, Resources &resources, co
     if (!outputs)
       return outputs.error();
     if (!mayBeWhole || isFactoredCheap(artifact, site, *outputs))
-      return EntryPart{
-          std::move(*outputs), {form.entry_slots().begin(), form.entry_slots().end()}, form.steps_size() > 0};
+      return EntryPart{std::move(*outputs),
+                       {form.entry_tensors().begin(), form.entry_tensors().end()},
+                       form.steps_size() > 0};
   }
   Result<std::vector<Output>> whole =
       runForm(artifact, resources, form, form.materialize(), base, weights, update, properties, {base.dtype});
   if (!whole)
     return whole.error();
-  return EntryPart{std::move(*whole), {wholeSlot}};
+  return EntryPart{std::move(*whole), {wholePosition}};
 }
 
 } // namespace
@@ -213,7 +214,7 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
   std::map<std::pair<int, int>, int> filled; // (bank, tensor) -> site
   for (const SiteUpdate &update : source.updates) {
     const artifact::Site &site = artifact.manifest.sites(update.site);
-    const artifact::SiteForm &form = *findForm(site, update.form);
+    const artifact::SiteForm &form = site.forms(update.form);
     auto known = bases.find(update.site);
     Base base = known != bases.end() ? known->second : baseOf(artifact, site, updatedIn(weights, site));
     std::string where = "adapter '" + source.name + "' at '" + siteName(site) + "': ";
@@ -229,20 +230,21 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
       return Error{where + part.error().message};
     if (part->hasSteps)
       addSteps(form, part->outputs, entry, sizes, result.owners);
-    for (size_t i = 0; i < part->slots.size(); ++i) {
+    for (size_t i = 0; i < part->positions.size(); ++i) {
       Output &output = part->outputs[i];
-      int slot = part->slots[i];
+      int position = part->positions[i];
       if (!output.elements())
         continue;
-      bool whole = site.kind() != artifact::BOTTLENECK && (slot == biasSlot || slot == wholeSlot);
-      auto [place, isNew] = filled.emplace(std::pair(site.bank(), slot), update.site);
+      bool whole =
+          site.kind() != artifact::BOTTLENECK && (position == biasPosition || position == wholePosition);
+      auto [place, isNew] = filled.emplace(std::pair(site.bank(), position), update.site);
       // A whole parameter was the base of the one that follows, which thus holds both.
       if (!isNew && (place->second != update.site || !whole || known == bases.end()))
         return both;
-      entry.tensor[slot] = output.data.get();
-      sizes.elements[slot] = output.elements();
-      sizes.integers[slot] = output.dtype == i64;
-      setExtents(site, form, slot, output.dims, entry);
+      entry.tensor[position] = output.data.get();
+      sizes.elements[position] = output.elements();
+      sizes.integers[position] = output.dtype == i64;
+      setExtents(site, update.form, position, output.dims, entry);
       if (whole)
         bases[update.site] = Base{output.data.get(), output.dims, output.dtype};
       result.owners.push_back(std::move(output.data));

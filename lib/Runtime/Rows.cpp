@@ -56,8 +56,8 @@ Result<Mix> readMix(const std::string &text) {
 }
 
 void RowPlan::addRow(const std::vector<adapter_assignment_v1> &adapters, int64_t most) {
-  auto row = static_cast<int64_t>(slots.size());
-  slots.push_back(adapters.empty() ? -1 : adapters.front().slot);
+  auto row = static_cast<int64_t>(entries.size());
+  entries.push_back(adapters.empty() ? -1 : adapters.front().entry);
   if (adapters.empty())
     return;
   if (!segments.empty()) {
@@ -65,7 +65,7 @@ void RowPlan::addRow(const std::vector<adapter_assignment_v1> &adapters, int64_t
     bool isNext = last.end == row && last.end - last.begin < most &&
                   last.count == static_cast<int64_t>(adapters.size());
     for (int64_t i = 0; isNext && i < last.count; ++i)
-      isNext = assignments[last.first + i].slot == adapters[i].slot &&
+      isNext = assignments[last.first + i].entry == adapters[i].entry &&
                assignments[last.first + i].weight == adapters[i].weight;
     if (isNext) {
       ++last.end;
@@ -84,8 +84,8 @@ void RowPlan::describe(adapter_call_v1 &call) const {
   call.segments = segments.data();
   call.segment_count = static_cast<int64_t>(segments.size());
   call.assignments = assignments.data();
-  call.rows = static_cast<int64_t>(slots.size());
-  call.row_slots = slots.data();
+  call.rows = static_cast<int64_t>(entries.size());
+  call.row_entries = entries.data();
 }
 
 } // namespace adapter::runtime

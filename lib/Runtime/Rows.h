@@ -35,8 +35,8 @@ Result<Mix> readMix(const std::string &text);
 struct RowPlan {
   std::vector<adapter_segment_v1> segments;
   std::vector<adapter_assignment_v1> assignments;
-  std::vector<int32_t> slots; // of each row, for devices
-  bool isPlain = true;        // no row has several adapters or one with a weight, so that `slots` says it all
+  std::vector<int32_t> entries; // of each row, for devices
+  bool isPlain = true; // no row has several adapters or one with a weight, so that `entries` says it all
 
   // The row behind those that are there already. It joins the segment in front of it if that has the same adapters
   // and less than `most` rows.

@@ -2,8 +2,8 @@
 //
 // Shapes of updates; see SiteShapes.h.
 #include "lib/Runtime/SiteShapes.h"
-#include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Runtime/Manifest.h"
 #include <map>
 #include <string>
 
@@ -21,10 +21,9 @@ constexpr int64_t rankDim = -1; // a size that the adapter decides
 using Shape = std::vector<int64_t>;
 
 // The shape of each role of a module at a site; empty where the form is unknown there.
-std::map<std::string, Shape> shapesOf(const artifact::Site &site, const std::string &form) {
+std::map<std::string, Shape> shapesOf(const artifact::Site &site, const artifact::SiteForm &form) {
   int64_t rows = site.rows(), columns = site.columns();
-  std::optional<checkpoint::BottleneckForm> module = checkpoint::BottleneckForm::parse(form);
-  if (!module || module->modules || site.kind() != artifact::BOTTLENECK)
+  if (!form.has_bottleneck() || site.kind() != artifact::BOTTLENECK)
     return {};
   return {{"down", {rankDim, columns}},
           {"down_bias", {rankDim}},
@@ -43,14 +42,14 @@ std::map<std::string, Shape> shapesOf(const artifact::Site &site, const std::str
 
 Status checkShapes(const artifact::Site &site, const artifact::SiteForm &form,
                    const std::vector<Tensor> &tensors) {
-  std::map<std::string, Shape> expected = shapesOf(site, form.form());
+  std::map<std::string, Shape> expected = shapesOf(site, form);
   std::map<int64_t, int64_t> decided;
   for (size_t i = 0; i < tensors.size(); ++i) {
     const std::string &role = form.roles(static_cast<int>(i));
     const Tensor &tensor = tensors[i];
     auto it = expected.find(role);
     if (it == expected.end())
-      return Error{"this runtime does not know the form '" + form.form() + "' with the tensor '" + role +
+      return Error{"this runtime does not know the form '" + formText(form) + "' with the tensor '" + role +
                    "' there; a newer one is needed"};
     Shape want = it->second;
     for (size_t axis = 0; axis < want.size() && axis < tensor.shape.size(); ++axis)

@@ -52,26 +52,25 @@ Status bindBias(const Artifact &artifact, const artifact::SiteForm &form, int bi
   return Error{"the artifact has no room at the weight beside the bias"};
 }
 
-Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std::string &form,
-                              const Update &from, artifact::Time time, const std::string &where,
-                              Origin origin) {
+Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, int form, const Update &from,
+                              artifact::Time time, const std::string &where, Origin origin) {
   std::map<std::string, Tensor> tensors = from.tensors;
   double scale = from.scale;
   const artifact::Site &site = artifact.manifest.sites(siteIndex);
-  const artifact::SiteForm *known = findForm(site, form);
   std::string message =
       where + ": module '" + site.module() + "', parameter '" + site.parameter_name() + "': ";
-  if (!known) {
+  if (form < 0) {
     std::string forms;
     for (const artifact::SiteForm &each : site.forms())
-      forms += (forms.empty() ? "" : ", ") + each.form();
-    return Error{message + "the artifact has no room for the form '" + form +
+      forms += (forms.empty() ? "" : ", ") + formText(each);
+    return Error{message + "the artifact has no room for the form '" + from.formText() +
                  "' there, only for: " + (forms.empty() ? "none" : forms)};
   }
+  const artifact::SiteForm *known = &site.forms(form);
   bool inWeights = time == artifact::SWITCH || time == artifact::LOAD;
   if (inWeights ? known->materialize() < 0 || site.parameter() < 0 : known->prepare() < 0 || site.bank() < 0)
-    return Error{message + "the artifact cannot apply the form '" + form + "' there at the time '" +
-                 timeName(time) + "'"};
+    return Error{message + "the artifact cannot apply the form '" + formText(*known) +
+                 "' there at the time '" + timeName(time) + "'"};
   SiteUpdate update{siteIndex, form, scale, 0, {}, std::nullopt, -1, nullptr};
   for (auto &[role, tensor] : tensors) {
     Result<Tensor> converted =
@@ -102,8 +101,8 @@ Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, const std
     update.tensors.push_back(it->second);
   }
   if (tensors.size() != update.tensors.size())
-    return Error{message + "the form '" + form + "' takes " + std::to_string(update.tensors.size()) +
-                 " tensors, not " + std::to_string(tensors.size())};
+    return Error{message + "the form '" + formText(*known) + "' takes " +
+                 std::to_string(update.tensors.size()) + " tensors, not " + std::to_string(tensors.size())};
   if (!known->definition())
     if (Status status = checkShapes(site, *known, update.tensors); !status)
       return Error{message + status.error().message};
@@ -176,8 +175,8 @@ std::string formsOf(const artifact::Slot &slot) {
 // Why the slot does not take the update, if so.
 Status checkTaken(const Artifact &artifact, const artifact::Slot &slot, const Update &update,
                   const std::string &where) {
-  std::string form = update.form;
-  if (const artifact::FormDefinition *definition = anyDefinition(artifact.manifest, form)) {
+  std::string form = update.formText();
+  if (const artifact::FormDefinition *definition = anyDefinition(artifact.manifest, update.form)) {
     Result<std::string> name = variantOf(*definition, update);
     if (!name)
       return name.error();
@@ -315,7 +314,10 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
       if (Status status = nameForm(artifact, site, own); !status)
         return Error{path + ": " + status.error().message};
       Result<SiteUpdate> made =
-          makeUpdate(artifact, site, own.form, own, room->time, path, Origin::Checkpoint);
+          makeUpdate(artifact, site,
+                     own.bottleneck ? findForm(artifact.manifest.sites(site), *own.bottleneck)
+                                    : findForm(artifact.manifest.sites(site), own.form),
+                     own, room->time, path, Origin::Checkpoint);
       if (!made)
         return made.error();
       made->skills = skills;

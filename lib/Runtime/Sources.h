@@ -38,8 +38,7 @@ size_t fileNumber(const artifact::Manifest &manifest, const std::string &name);
 
 // One update, at one site of the artifact.
 struct SiteUpdate {
-  int site;
-  std::string form;
+  int site, form; // form: its number among the site's
   double scale;
   int64_t rank;                       // of low-rank forms, else 0
   std::vector<Tensor> tensors;        // f32 or int64, in the order of the form's roles; shapes are checked

@@ -14,7 +14,7 @@ namespace {
 constexpr int32_t f32 = static_cast<int32_t>(checkpoint::DType::F32);
 constexpr int32_t i64 = static_cast<int32_t>(checkpoint::DType::I64);
 // Of an entry of a linear: tensors, then extents.
-constexpr int tableSlot = 7, numbersSlot = 8, indicesSlot = 9;
+constexpr int tablePosition = 7, numbersPosition = 8, indicesPosition = 9;
 constexpr int stepsExtent = 4, beforeExtent = 5, temporariesExtent = 6, widthExtent = 7, readsExtent = 8;
 constexpr int64_t alignment = 64;
 
@@ -39,21 +39,21 @@ struct Pool {
 };
 
 template <typename Element>
-void keep(int slot, checkpoint::DType dtype, const std::vector<Element> &elements, adapter_entry_v1 &entry,
-          EntrySizes &sizes, std::vector<std::shared_ptr<void>> &owners) {
+void keep(int position, checkpoint::DType dtype, const std::vector<Element> &elements,
+          adapter_entry_v1 &entry, EntrySizes &sizes, std::vector<std::shared_ptr<void>> &owners) {
   checkpoint::Tensor tensor = checkpoint::allocateTensor(dtype, {static_cast<int64_t>(elements.size())});
   if (!elements.empty())
     std::memcpy(checkpoint::mutableData(tensor), elements.data(), elements.size() * sizeof(Element));
-  entry.tensor[slot] = tensor.data;
-  sizes.elements[slot] = static_cast<int64_t>(elements.size());
-  sizes.integers[slot] = dtype == checkpoint::DType::I64;
+  entry.tensor[position] = tensor.data;
+  sizes.elements[position] = static_cast<int64_t>(elements.size());
+  sizes.integers[position] = dtype == checkpoint::DType::I64;
   owners.push_back(std::const_pointer_cast<void>(tensor.owner));
 }
 
 } // namespace
 
 std::vector<int32_t> stepOutputs(const artifact::SiteForm &form) {
-  int first = form.entry_slots_size();
+  int first = form.entry_tensors_size();
   std::vector<int32_t> dtypes;
   auto add = [&](int output, int32_t dtype) {
     if (output <= first)
@@ -74,7 +74,7 @@ std::string checkSteps(const artifact::SiteForm &form) {
   if (form.steps_before() < 0 || form.steps_before() > form.steps_size())
     return "has an impossible number of steps";
   // Outputs are at most as many as steps read tensors.
-  int first = form.entry_slots_size(), last = first + 2 * form.steps_size();
+  int first = form.entry_tensors_size(), last = first + 2 * form.steps_size();
   auto isOutput = [&](int output) { return output > first && output <= last; };
   for (const artifact::FormStep &step : form.steps()) {
     int most = ADAPTER_STEP_TEMPORARY + form.steps_size();
@@ -110,9 +110,9 @@ void addSteps(const artifact::SiteForm &form, const std::vector<Output> &outputs
     }
     readsResult |= i >= form.steps_before() && step.from() == ADAPTER_STEP_RESULT;
   }
-  keep(tableSlot, checkpoint::DType::I64, table, entry, sizes, owners);
-  keep(numbersSlot, checkpoint::DType::F32, numbers.elements, entry, sizes, owners);
-  keep(indicesSlot, checkpoint::DType::I64, indices.elements, entry, sizes, owners);
+  keep(tablePosition, checkpoint::DType::I64, table, entry, sizes, owners);
+  keep(numbersPosition, checkpoint::DType::F32, numbers.elements, entry, sizes, owners);
+  keep(indicesPosition, checkpoint::DType::I64, indices.elements, entry, sizes, owners);
   // Each temporary begins where a line of the cache does.
   constexpr int64_t unit = alignment / sizeof(float);
   entry.extent[stepsExtent] = form.steps_size();

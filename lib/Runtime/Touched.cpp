@@ -30,7 +30,7 @@ Status TouchedCopies::run(int function, const SiteUpdate &update, double scale, 
 }
 
 Status TouchedCopies::applyInPlace(const SiteUpdate &update, double scale, void *weights) {
-  const artifact::SiteForm &form = *findForm(artifact->manifest.sites(update.site), update.form);
+  const artifact::SiteForm &form = artifact->manifest.sites(update.site).forms(update.form);
   return run(form.touch() - 1, update, scale * update.scale, weights);
 }
 
@@ -46,7 +46,7 @@ Result<TouchedCopies::Copy> TouchedCopies::pristineCopy(int parameter, const Sit
     }
   }
   if (copy.memory) {
-    const artifact::SiteForm &form = *findForm(artifact->manifest.sites(copy.update.site), copy.update.form);
+    const artifact::SiteForm &form = artifact->manifest.sites(copy.update.site).forms(copy.update.form);
     if (Status status = run(form.restore() - 1, copy.update, copy.scale, copy.memory.get()); !status)
       return status.error();
     return copy;

@@ -24,41 +24,41 @@ const Variant *LiveAdapter::find(const Properties &wanted) const {
 // Banks
 //===----------------------------------------------------------------------===//
 
-static int freeSlot(const Snapshot &state) {
+static int freeEntry(const Snapshot &state) {
   std::vector<bool> used;
   for (const auto &[name, live] : state.adapters)
     for (const Variant &variant : live.variants)
-      if (variant.slot >= 0) {
-        used.resize(std::max<size_t>(used.size(), variant.slot + 1));
-        used[variant.slot] = true;
+      if (variant.entry >= 0) {
+        used.resize(std::max<size_t>(used.size(), variant.entry + 1));
+        used[variant.entry] = true;
       }
   return static_cast<int>(std::find(used.begin(), used.end(), false) - used.begin());
 }
 
-static void clearSlot(Snapshot &state, int slot) {
+static void clearEntry(Snapshot &state, int entry) {
   for (std::vector<adapter_entry_v1> &bank : state.entries)
-    if (slot >= 0 && static_cast<size_t>(slot) < bank.size())
-      bank[slot] = {};
+    if (entry >= 0 && static_cast<size_t>(entry) < bank.size())
+      bank[entry] = {};
 }
 
-// Fills the entries of a variant, in a slot of its own or anew in the one that it has.
+// Fills the entries of a variant, under a number of their own or anew in the one that it has.
 Status Model::prepareVariant(Snapshot &next, const Source &source, Variant &variant) {
   if (source.tasks() && variant.properties.task < 0)
     return Done{}; // calls name the task
   Result<Prepared> prepared = prepare(*artifact, resources, source, variant.properties, next.loadedWeights);
   if (!prepared)
     return prepared.error();
-  if (variant.slot < 0)
-    variant.slot = freeSlot(next);
+  if (variant.entry < 0)
+    variant.entry = freeEntry(next);
   for (int bank = 0; bank < artifact->banks; ++bank) {
     std::vector<adapter_entry_v1> &entries = next.entries[bank];
-    if (entries.size() <= static_cast<size_t>(variant.slot)) {
-      entries.resize(variant.slot + 1);
-      next.sizes[bank].resize(variant.slot + 1);
+    if (entries.size() <= static_cast<size_t>(variant.entry)) {
+      entries.resize(variant.entry + 1);
+      next.sizes[bank].resize(variant.entry + 1);
     }
     auto it = prepared->entries.find(bank);
-    entries[variant.slot] = it == prepared->entries.end() ? adapter_entry_v1{} : it->second;
-    next.sizes[bank][variant.slot] = it == prepared->entries.end() ? EntrySizes{} : prepared->sizes[bank];
+    entries[variant.entry] = it == prepared->entries.end() ? adapter_entry_v1{} : it->second;
+    next.sizes[bank][variant.entry] = it == prepared->entries.end() ? EntrySizes{} : prepared->sizes[bank];
   }
   variant.prepared = std::make_shared<Prepared>(std::move(*prepared));
   return Done{};
@@ -80,7 +80,7 @@ Status Model::add(Snapshot &next, std::shared_ptr<const Source> source) {
 
 void Model::remove(Snapshot &next, const std::string &name) const {
   for (const Variant &variant : next.adapters[name].variants)
-    clearSlot(next, variant.slot);
+    clearEntry(next, variant.entry);
   next.adapters.erase(name);
   next.loaded.erase(std::remove(next.loaded.begin(), next.loaded.end(), name), next.loaded.end());
 }
@@ -248,7 +248,7 @@ Result<std::shared_ptr<const Snapshot>> Model::withVariants(const CallRequest &r
       };
       auto oldest = std::find_if(live.variants.begin() + 1, live.variants.end(), isUnwanted);
       if (oldest != live.variants.end()) {
-        clearSlot(*next, oldest->slot);
+        clearEntry(*next, oldest->entry);
         live.variants.erase(oldest);
       }
     }

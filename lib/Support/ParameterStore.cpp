@@ -36,6 +36,15 @@ std::string ParameterStore::add(StringRef scope, StringRef key, checkpoint::Tens
   }
 }
 
+std::string ParameterStore::addNew(StringRef scope, StringRef key, checkpoint::Tensor tensor) {
+  std::string name = key.str();
+  for (int i = 1; lookup(scope, name); ++i)
+    name = (key + "_" + llvm::Twine(i)).str();
+  tensor.key = name;
+  set(scope, name, std::move(tensor));
+  return name;
+}
+
 const checkpoint::Tensor *ParameterStore::lookup(StringRef scope, StringRef key) const {
   auto archive = scopes.find(scope);
   if (archive == scopes.end())

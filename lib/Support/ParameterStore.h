@@ -20,6 +20,8 @@ public:
   void set(llvm::StringRef scope, llvm::StringRef key, checkpoint::Tensor tensor);
   /// Binds a tensor under `key`, or, where other contents stand there, under a key made from it; returns which.
   std::string add(llvm::StringRef scope, llvm::StringRef key, checkpoint::Tensor tensor);
+  /// Binds a tensor under `key`, or, where anything stands there, under a key made from it; returns which.
+  std::string addNew(llvm::StringRef scope, llvm::StringRef key, checkpoint::Tensor tensor);
   /// The tensor at scope::key, or null.
   const checkpoint::Tensor *lookup(llvm::StringRef scope, llvm::StringRef key) const;
   std::optional<llvm::ArrayRef<char>> lookupBytes(llvm::StringRef scope, llvm::StringRef key) override;

@@ -16,7 +16,7 @@
 // SWITCH: error: adapter 'x': module 'encoder.layer.0.output' (residual_onto_sublayer, bottleneck+relu): a module has no weight of the model to switch; bind it at build, call or row
 
 onnx.model @m attributes {ir_version = 9 : i64, opsets = ["", 20 : i64]} {
-  // ROW: adapter.site @site_0 {columns = 4 : i64, forms = ["bottleneck+relu"], kind = #adapter.kind<bottleneck>, module = "encoder.layer.0.output", parameter = "residual_onto_sublayer", rows = 4 : i64, time = #adapter.time<row>}
+  // ROW: adapter.site @site_0 {bottlenecks = [#adapter.bottleneck<relu>], columns = 4 : i64, kind = #adapter.kind<bottleneck>, module = "encoder.layer.0.output", parameter = "residual_onto_sublayer", rows = 4 : i64, time = #adapter.time<row>}
   onnx.graph @main (%x: tensor<?x?x4xf32>) {
     %w = adapter.parameter "base"::"w" : tensor<4x4xf32>
     %s = adapter.parameter "base"::"scale" : tensor<4xf32>

@@ -7,9 +7,11 @@
 
 // CHECK-LABEL: onnx.model @m attributes
 // Adapters of one time share a site; each is listed with its tensors.
-// CHECK-SAME: adapter.adapters = [{hash = "{{[0-9a-f]+}}", name = "x", time = #adapter.time<row>, updates = [{form = "lora", rank = 2 : i64, scale = 1.000000e+00 : f64, site = @site_1, tensors = {A = #onnx.tensor<"x", "layer.q.weight.lora.A", tensor<2x4xf32>>
-// CHECK-SAME: name = "y", time = #adapter.time<row>
-// CHECK-SAME: name = "z", time = #adapter.time<switch>
+// CHECK: adapter.resident "x" at <row> attributes {hash = "{{[0-9a-f]+}}"} {
+// CHECK-NEXT: adapter.resident_update @site_1 "lora" rank 2 scale 1.000000e+00 {tensors = {A = #onnx.tensor<"x", "layer.q.weight.lora.A", tensor<2x4xf32>>
+// CHECK: adapter.resident "y" at <row>
+// CHECK: adapter.resident "z" at <switch>
+// CHECK-NEXT: adapter.resident_update @site_0 "lora"
 onnx.model @m attributes {ir_version = 9 : i64, opsets = ["", 20 : i64]} {
   // CHECK: adapter.site @site_0 {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "layer.q", parameter = "weight", rows = 3 : i64, time = #adapter.time<switch>}
   // CHECK: adapter.site @site_1 {{.*}} time = #adapter.time<row>

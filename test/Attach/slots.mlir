@@ -4,7 +4,8 @@
 // RUN: not adapter-opt %s --adapter-slot s:lora,modules=layer.x 2>&1 | FileCheck %s --check-prefix=MISSING
 // RUN: adapter-opt %s --adapter-slot s:lora@call --check | FileCheck %s --check-prefix=TABLE
 
-// CHECK: module attributes {adapter.slots = [{bound = ["scale"], forms = ["lora", "add"], name = "s", rank = 8 : i64, time = #adapter.time<row>}, {bound = [], forms = ["lora"], name = "t", rank = 0 : i64, time = #adapter.time<load>}]}
+// CHECK: adapter.slot "s" at <row> forms ["lora", "add"] rank 8 {bound = ["scale"]}
+// CHECK: adapter.slot "t" at <load> forms ["lora"] rank 0
 // CHECK-LABEL: onnx.model @m
 // A convolution's weight has room as a product with patches; biases that the graph lacks have some, too.
 // CHECK: adapter.site @site_0 {columns = 18 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "layer.c", parameter = "weight"

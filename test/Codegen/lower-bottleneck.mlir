@@ -12,7 +12,7 @@ func.func @one(%x: memref<?x4xf32>, %y: memref<?x4xf32>) {
   // CHECK: func.call @kernel.tile(
   // CHECK-NOT: kernel.entry_has %{{.*}} of %{{.*}}[5]
   // CHECK: return
-  kernel.row_bottleneck ins(%x : memref<?x4xf32>) outs(%y : memref<?x4xf32>) {accumulate, bank = 0 : i64, forms = ["bottleneck+relu"]}
+  kernel.row_bottleneck ins(%x : memref<?x4xf32>) outs(%y : memref<?x4xf32>) {accumulate, bank = 0 : i64, bottlenecks = [#adapter.bottleneck<relu>]}
   return
 }
 
@@ -24,6 +24,6 @@ func.func @two(%x: memref<?x4xf32>, %r: memref<?x4xf32>, %y: memref<?x4xf32>) {
   // CHECK: math.tanh
   // CHECK: kernel.entry_has %{{.*}} of %{{.*}}[5]
   // CHECK: kernel.entry_tensor %{{.*}} of %{{.*}}[4]
-  kernel.row_bottleneck ins(%x, %r : memref<?x4xf32>, memref<?x4xf32>) outs(%y : memref<?x4xf32>) {accumulate, bank = 1 : i64, forms = ["bottleneck+relu+gate", "bottleneck+tanh+norm_before+norm_after+residual_first"]}
+  kernel.row_bottleneck ins(%x, %r : memref<?x4xf32>, memref<?x4xf32>) outs(%y : memref<?x4xf32>) {accumulate, bank = 1 : i64, bottlenecks = [#adapter.bottleneck<relu, gate>, #adapter.bottleneck<tanh, norm_before, norm_after, residual_first>]}
   return
 }

@@ -158,6 +158,6 @@ func.func @accumulate_rotated(%x: memref<?x4xf32>, %w: memref<1x4x32xf32>, %y: m
 // CHECK: memref.alloc
 // CHECK: memref.alloc
 func.func @bottleneck(%x: memref<?x8xf32>, %y: memref<?x8xf32>) {
-  kernel.row_bottleneck ins(%x : memref<?x8xf32>) outs(%y : memref<?x8xf32>) {accumulate, bank = 0 : i64, forms = ["bottleneck+relu"]}
+  kernel.row_bottleneck ins(%x : memref<?x8xf32>) outs(%y : memref<?x8xf32>) {accumulate, bank = 0 : i64, bottlenecks = [#adapter.bottleneck<relu>]}
   return
 }

@@ -1,7 +1,7 @@
 // RUN: adapter-opt %s --adapter-stage --split-input-file --verify-diagnostics | FileCheck %s
 
 // Nothing is known of the parameter's contents here: what needs them is an error that names it.
-func.func @unknown(%x: tensor<4xf32>) -> tensor<4xf32> attributes {adapter.parameters = [["base", "w"]]} {
+func.func @unknown(%x: tensor<4xf32>) -> tensor<4xf32> attributes {adapter.parameters = [#adapter.row<"base", "w">]} {
   // expected-error @below {{parameter 'base'::'w' has no contents}}
   %w = kernel.parameter 0 : tensor<4xf32>
   %e = tensor.empty() : tensor<4xf32>
@@ -22,10 +22,10 @@ func.func @unknown(%x: tensor<4xf32>) -> tensor<4xf32> attributes {adapter.param
 
 // Parameters that are read as they are stay, and rows that nothing reads leave the table.
 // CHECK-LABEL: func.func @compacted
-// CHECK-SAME: adapter.parameters = {{\[\[}}"base", "b"]]
+// CHECK-SAME: adapter.parameters = [#adapter.row<"base", "b">]
 // CHECK: kernel.parameter 0 : tensor<4xf32>
 // CHECK: linalg.generic
-func.func @compacted(%x: tensor<4xf32>) -> tensor<4xf32> attributes {adapter.parameters = [["base", "a"], ["base", "b"]]} {
+func.func @compacted(%x: tensor<4xf32>) -> tensor<4xf32> attributes {adapter.parameters = [#adapter.row<"base", "a">, #adapter.row<"base", "b">]} {
   %w = kernel.parameter 1 : tensor<4xf32>
   %e = tensor.empty() : tensor<4xf32>
   %y = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} ins(%x, %w : tensor<4xf32>, tensor<4xf32>) outs(%e : tensor<4xf32>) {

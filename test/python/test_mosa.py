@@ -76,6 +76,19 @@ def test_later_than_the_build(exports, tmp_path, style, time):
         assert_agrees(model(x=X.numpy(), adapters=name if time == "call" else None)["logits"], y[i], base)
 
 
+def test_epsilon_of_no_norm(exports, tmp_path):
+    """Houlsby's modules have no norm, so that what a folder says of its epsilon does not tell them apart."""
+    blocks = [mosa.modules_of("Houlsby", i + 1) for i in range(2)]
+    given = zip(blocks, (1e-6, 1e-5), strict=True)
+    folders = [mosa.write(tmp_path / f"mosa{e}", "Houlsby", each, norm_epsilon=e) for each, e in given]
+    product.opt(exports["dynamo"], f"--adapter=x={folders[0]}@row", "-o", tmp_path / "m.adapt")
+    model = product.package().load(str(tmp_path / "m.adapt"))
+    model.load_adapter("y", str(folders[1]))
+    y = reference(mosa.adapted("Houlsby", blocks[1]), X)
+    logits = model(x=X.numpy(), adapters=["y", "y", "y"])["logits"]
+    assert_agrees(logits, y, reference(mosa.Model().eval(), X))
+
+
 @pytest.mark.parametrize("merge", ["add", "sum", "select"])
 def test_into_a_slot(exports, tmp_path, merge):
     folder = mosa.write(tmp_path / "mosa", "LoRA", mosa.modules_of("LoRA"), merge=merge)

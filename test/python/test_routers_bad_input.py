@@ -143,7 +143,11 @@ def _shira(config, tensors):
 
 @pytest.mark.parametrize(
     "change, mentions",
-    [(_dora, ["expert1", "lora of A, B, magnitude"]), (_wide, ["of one expert"]), (_shira, ["'SHIRA'", "plain LoRA"])],
+    [
+        (_dora, ["expert1", "lora of A, B, magnitude"]),
+        (_wide, ["of one expert"]),
+        (_shira, ["'SHIRA'", "plain LoRA"]),
+    ],
     ids=lambda each: getattr(each, "__name__", ""),
 )
 def test_expert(graph, tmp_path, change, mentions):

@@ -19,6 +19,7 @@ def Adapter_Dialect : Dialect {
                            "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
+  let hasOperationAttrVerify = 1;
   let extraClassDeclaration = [{
     /// Where parameters' contents come from; set by the tool, null where only IR is at hand.
     void setParameterProvider(std::shared_ptr<ParameterProvider> newProvider) { provider = std::move(newProvider); }

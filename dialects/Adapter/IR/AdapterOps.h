@@ -5,12 +5,14 @@
 #define ADAPTER_DIALECTS_ADAPTER_IR_ADAPTEROPS_H
 
 #include "dialects/Adapter/IR/ParameterProvider.h"
+#include "lib/Checkpoint/Bottleneck.h"
 #include "lib/Signature/Signature.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributeInterfaces.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Dialect.h"
+#include "mlir/IR/DialectImplementation.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/OpDefinition.h"
 #include "mlir/IR/OpImplementation.h"
@@ -24,6 +26,16 @@
 
 #define GET_TYPEDEF_CLASSES
 #include "dialects/Adapter/IR/AdapterTypes.h.inc"
+
+// What attributes of lib/Checkpoint's values need.
+namespace adapter::checkpoint {
+llvm::raw_ostream &operator<<(llvm::raw_ostream &stream, Activation value);
+llvm::hash_code hash_value(const Bottleneck &value);
+} // namespace adapter::checkpoint
+template <>
+struct mlir::FieldParser<adapter::checkpoint::Activation> {
+  static FailureOr<adapter::checkpoint::Activation> parse(AsmParser &parser);
+};
 
 #define GET_ATTRDEF_CLASSES
 #include "dialects/Adapter/IR/AdapterAttrs.h.inc"
@@ -56,9 +68,11 @@ using TouchBody =
     llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &builder, mlir::ValueRange element,
                                    mlir::Value carried, ElementUpdate update)>;
 
-/// On a row-bound site: adapters act there token by token. "adapter" where one of the build does, "room" where
-/// only adapters that come later may.
-inline constexpr const char *byTokenAttribute = "adapter.by_token";
+/// Of functions that are graphs: the rows of the table that kernel.parameter refers to, and the graphs' inputs and outputs.
+inline constexpr const char *parametersAttribute = "adapter.parameters";
+inline constexpr const char *inputsAttribute = "adapter.inputs", *inputNamesAttribute = "adapter.input_names";
+inline constexpr const char *outputsAttribute = "adapter.outputs",
+                            *outputNamesAttribute = "adapter.output_names";
 
 /// The type of updates of weights as forms see them: [out, cols] of f64.
 UpdateType viewUpdateType(mlir::MLIRContext *context);

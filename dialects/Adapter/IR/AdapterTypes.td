@@ -47,6 +47,31 @@ def Adapter_SiteKindAttr : EnumAttr<Adapter_Dialect, Adapter_SiteKind, "kind"> {
   let assemblyFormat = "`<` $value `>`";
 }
 
+def Adapter_TokenUse : I32EnumAttr<"TokenUse", "which adapters of a row-bound site act token by token", [
+  I32EnumAttrCase<"Adapter", 0, "adapter">, I32EnumAttrCase<"Room", 1, "room">]> {
+  let cppNamespace = "::adapter";
+  let genSpecializedAttr = 0;
+}
+def Adapter_TokenUseAttr : EnumAttr<Adapter_Dialect, Adapter_TokenUse, "by_token"> {
+  let assemblyFormat = "`<` $value `>`";
+}
+
+def Adapter_ParameterRowAttr : AttrDef<Adapter_Dialect, "ParameterRow"> {
+  let mnemonic = "row";
+  let summary = "A row of a function's table of parameters";
+  let description = [{
+    A tensor of an archive, by scope and key, that `kernel.parameter` names by the row's number; with the site that it is a parameter
+    of, where adapters may change it. The table is the attribute `adapter.parameters` of the function, which has it to the end.
+
+    ```mlir
+    func.func private @example() attributes {adapter.parameters = [#adapter.row<"base", "w">, #adapter.row<"base", "v", @site_0>]}
+    ```
+  }];
+  let parameters = (ins "::mlir::StringAttr":$scope, "::mlir::StringAttr":$key,
+                        OptionalParameter<"::mlir::FlatSymbolRefAttr">:$site);
+  let assemblyFormat = "`<` $scope `,` $key (`,` $site^)? `>`";
+}
+
 def Adapter_SparseMode : I32EnumAttr<"SparseMode", "how values meet what is there", [
   I32EnumAttrCase<"Add", 0, "add">, I32EnumAttrCase<"Overwrite", 1, "overwrite">]> {
   let cppNamespace = "::adapter";

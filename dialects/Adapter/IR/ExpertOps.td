@@ -5,6 +5,7 @@
 #define ADAPTER_DIALECTS_ADAPTER_IR_EXPERTOPS_TD
 
 include "dialects/Adapter/IR/AdapterTypes.td"
+include "dialects/Adapter/IR/ModuleAttrs.td"
 include "dialects/Adapter/IR/ParameterOps.td"
 include "dialects/Adapter/IR/UpdateOps.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
@@ -36,13 +37,6 @@ def Adapter_RouterSelection : I32EnumAttr<"RouterSelection", "which experts a ro
 def Adapter_RouterScope : I32EnumAttr<"RouterScope", "what is routed as one", [
   I32EnumAttrCase<"Token", 0, "token">, I32EnumAttrCase<"Sequence", 1, "sequence">,
   I32EnumAttrCase<"Task", 2, "task">]> {
-  let cppNamespace = "::adapter";
-}
-
-def Adapter_ExpertActivation : I32EnumAttr<"ExpertActivation", "the function between an expert's products", [
-  I32EnumAttrCase<"Identity", 0, "identity">, I32EnumAttrCase<"Relu", 1, "relu">,
-  I32EnumAttrCase<"Silu", 2, "silu">, I32EnumAttrCase<"Gelu", 3, "gelu">,
-  I32EnumAttrCase<"GeluTanh", 4, "gelu_tanh">]> {
   let cppNamespace = "::adapter";
 }
 
@@ -170,7 +164,7 @@ def Adapter_ExpertsOp : Adapter_Op<"experts", [Pure]> {
   }];
   let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$ids, AnyRankedTensor:$weights,
                        AnyRankedTensor:$up, AnyRankedTensor:$down, Optional<AnyRankedTensor>:$bias,
-                       Adapter_ExpertActivation:$activation, UnitAttr:$gated, UnitAttr:$transposed,
+                       Adapter_ActivationAttr:$activation, UnitAttr:$gated, UnitAttr:$transposed,
                        OptionalAttr<I64Attr>:$ranks, OptionalAttr<DenseI64ArrayAttr>:$placement,
                        OptionalAttr<StrAttr>:$layer);
   let results = (outs AnyRankedTensor:$result);
@@ -183,7 +177,7 @@ def Adapter_ExpertsOp : Adapter_Op<"experts", [Pure]> {
   let builders = [
     // Of experts without biases that are not placed.
     OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$input, "::mlir::Value":$ids, "::mlir::Value":$weights,
-                   "::mlir::Value":$up, "::mlir::Value":$down, "ExpertActivation":$activation, "bool":$gated,
+                   "::mlir::Value":$up, "::mlir::Value":$down, "::adapter::checkpoint::Activation":$activation, "bool":$gated,
                    "bool":$transposed), [{
       build($_builder, $_state, result, input, ids, weights, up, down, ::mlir::Value(), activation, gated, transposed,
             ::mlir::IntegerAttr(), ::mlir::DenseI64ArrayAttr(), ::mlir::StringAttr());

@@ -67,7 +67,7 @@ def Adapter_ActOp : Adapter_Op<"act", [Pure, DeclareOpInterfaceMethods<SymbolUse
     ```mlir
     module {
       adapter.site @site_0 {module = "layer.0.output", parameter = "after", kind = #adapter.kind<bottleneck>,
-                            time = #adapter.time<row>, rows = 32 : i64, columns = 32 : i64, forms = ["bottleneck+relu"]}
+                            time = #adapter.time<row>, rows = 32 : i64, columns = 32 : i64, bottlenecks = [#adapter.bottleneck<relu>]}
       func.func @example(%h: tensor<?x7x32xf32>) -> tensor<?x7x32xf32> {
         %y = adapter.act @site_0 on %h of %h : (tensor<?x7x32xf32>, tensor<?x7x32xf32>) -> tensor<?x7x32xf32>
         return %y : tensor<?x7x32xf32>

@@ -12,6 +12,13 @@ LogicalResult SiteOp::verify() {
   if (getRows() < 1 || getColumns() < 0 || (getColumns() == 0) != (getKind() == SiteKind::Vector))
     return emitOpError("has no sizes for its kind: ")
            << getRows() << " rows, " << getColumns() << " columns, " << stringifySiteKind(getKind());
+  if (getByToken() && getTime() != BindingTime::Row)
+    return emitOpError("differs by token, but is not of the time row");
+  if (getBank() && getTime() != BindingTime::Row && getTime() != BindingTime::Call)
+    return emitOpError("has a bank, but its adapters act on all rows of all calls");
+  bool isBottleneck = getKind() == SiteKind::Bottleneck;
+  if (isBottleneck != getBottlenecks().has_value() || (isBottleneck && !getForms().empty()))
+    return emitOpError("has 'bottlenecks' if it is of kind bottleneck, and only then; 'forms' otherwise");
   return success();
 }
 

@@ -4,6 +4,7 @@
 #ifndef ADAPTER_DIALECTS_ADAPTER_IR_SITEOPS_TD
 #define ADAPTER_DIALECTS_ADAPTER_IR_SITEOPS_TD
 
+include "dialects/Adapter/IR/ModuleAttrs.td"
 include "dialects/Adapter/IR/UpdateOps.td"
 include "mlir/IR/SymbolInterfaces.td"
 
@@ -15,11 +16,14 @@ def Adapter_SiteOp : Adapter_Op<"site", [Symbol]> {
     first dimension), vocabulary and width of an embedding, size and 0 of a vector; for a bottleneck, outputs
     and inputs of the module. `transposed`: the graph's
     tensor is [columns, rows]. `stored_transposed`: so is the module's own, and hence what replaces it
-    (GPT-2's Conv1D). A bottleneck has no parameter; there the word says where its module stands, see
-    lib/Checkpoint/Bottleneck.h. `forms` lists the forms of updates that may come, as lib/Checkpoint names them.
+    (GPT-2's Conv1D). `forms` lists the forms of updates that may come, as lib/Checkpoint names them. A bottleneck has no
+    parameter and no forms: there the word names the place of its module, and `bottlenecks` says what the modules that
+    may come compute.
     `tied` are sites that follow this one where an update of a tied weight reaches both. `slots` names the slots
-    that have room here; a `spare` site is for them alone, and is left out where the graph cannot serve it. The
-    attribute `adapter.by_token` ("adapter" or "room") says that adapters of a row-bound site may differ by token.
+    that have room here; a `spare` site is for them alone, and is left out where the graph cannot serve it. `by_token`
+    says that adapters of a row-bound site may differ by token: `adapter` where one of the build does, `room` where only adapters
+    that come later may. `bank` is the number of the entries that rows or calls choose among; a site that `shares` another's
+    parameter reads what that one holds.
     `graph` is the model that the site is of, where there are several: an adapter's modules are matched in each by
     itself.
 
@@ -34,10 +38,14 @@ def Adapter_SiteOp : Adapter_Op<"site", [Symbol]> {
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$module, StrAttr:$parameter,
                        Adapter_SiteKindAttr:$kind, Adapter_BindingTimeAttr:$time, I64Attr:$rows,
                        I64Attr:$columns, UnitAttr:$transposed, UnitAttr:$stored_transposed,
-                       StrArrayAttr:$forms,
+                       DefaultValuedAttr<StrArrayAttr, "{}">:$forms,
+                       OptionalAttr<Adapter_BottleneckArrayAttr>:$bottlenecks,
                        OptionalAttr<TypedArrayAttrBase<FlatSymbolRefAttr, "symbols">>:$tied,
                        OptionalAttr<StrArrayAttr>:$slots, UnitAttr:$spare,
-                       OptionalAttr<StrAttr>:$graph, OptionalAttr<DenseI64ArrayAttr>:$taps);
+                       OptionalAttr<StrAttr>:$graph, OptionalAttr<DenseI64ArrayAttr>:$taps,
+                       OptionalAttr<Adapter_TokenUseAttr>:$by_token,
+                       OptionalAttr<ConfinedAttr<I64Attr, [IntNonNegative]>>:$bank,
+                       OptionalAttr<FlatSymbolRefAttr>:$shares);
   let assemblyFormat = "$sym_name attr-dict";
   let hasVerifier = 1;
 }

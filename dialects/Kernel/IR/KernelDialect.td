@@ -15,6 +15,8 @@ def Kernel_Dialect : Dialect {
     All tensors are contiguous and row-major.
   }];
   let cppNamespace = "::adapter::kernel";
+  // #adapter.bottleneck
+  let dependentDialects = ["::adapter::AdapterDialect"];
 }
 
 #endif // ADAPTER_DIALECTS_KERNEL_IR_KERNELDIALECT_TD

@@ -4,6 +4,7 @@
 #ifndef ADAPTER_DIALECTS_KERNEL_IR_KERNELOPS_H
 #define ADAPTER_DIALECTS_KERNEL_IR_KERNELOPS_H
 
+#include "dialects/Adapter/IR/AdapterOps.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Dialect.h"

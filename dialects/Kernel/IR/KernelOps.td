@@ -4,6 +4,7 @@
 #ifndef ADAPTER_DIALECTS_KERNEL_IR_KERNELOPS_TD
 #define ADAPTER_DIALECTS_KERNEL_IR_KERNELOPS_TD
 
+include "dialects/Adapter/IR/ModuleAttrs.td"
 include "dialects/Kernel/IR/KernelDialect.td"
 include "mlir/IR/OpBase.td"
 include "mlir/Interfaces/DestinationStyleOpInterface.td"
@@ -168,7 +169,7 @@ def Kernel_UnpackOp : Kernel_DestinationOp<"unpack"> {
 
 //===----------------------------------------------------------------------===//
 // Updates that differ by row. Rows of a call lie one after the other in the first dimension; each names an
-// adapter slot, whose entry in the site's bank (adapter_entry_v1) says what it brings.
+// adapter, whose entry in the site's bank (adapter_entry_v1) says what it brings.
 //===----------------------------------------------------------------------===//
 
 def Kernel_RowLinearOp : Kernel_DestinationOp<"row_linear", [AttrSizedOperandSegments]> {
@@ -249,20 +250,19 @@ def Kernel_RowVectorsOp : Kernel_DestinationOp<"row_vectors"> {
 def Kernel_RowBottleneckOp : Kernel_DestinationOp<"row_bottleneck"> {
   let summary = "Put each row's module on a value";
   let description = [{
-    For the positions of each row with an adapter: output = residual + module(input), of the entry's form, which is
-    one of `forms` (see lib/Checkpoint/Bottleneck.h); without a residual, of what output holds. Rows without an
-    adapter stay.
+    For the positions of each row with an adapter: output = residual + module(input), which is one of
+    `bottlenecks`, by the entry's number; without a residual, of what output holds. Rows without an adapter stay.
 
     Example:
     ```mlir
     func.func @example(%x: tensor<?x64xf32>, %y: tensor<?x64xf32>) -> tensor<?x64xf32> {
-      %z = kernel.row_bottleneck ins(%x : tensor<?x64xf32>) outs(%y : tensor<?x64xf32>) {bank = 0 : i64, forms = ["bottleneck+relu"], accumulate} -> tensor<?x64xf32>
+      %z = kernel.row_bottleneck ins(%x : tensor<?x64xf32>) outs(%y : tensor<?x64xf32>) {bank = 0 : i64, bottlenecks = [#adapter.bottleneck<relu>], accumulate} -> tensor<?x64xf32>
       return %z : tensor<?x64xf32>
     }
     ```
   }];
   let arguments = (ins AnyShaped:$input, Optional<AnyShaped>:$residual, AnyShaped:$output, I64Attr:$bank,
-                       StrArrayAttr:$forms, UnitAttr:$accumulate);
+                       Adapter_BottleneckArrayAttr:$bottlenecks, UnitAttr:$accumulate);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
     `ins` `(` $input (`,` $residual^)? `:` type($input) (`,` type($residual)^)? `)`
@@ -291,14 +291,14 @@ def Kernel_SegmentOp : Kernel_Op<"segment", [Pure]> {
 }
 
 def Kernel_AssignmentOp : Kernel_Op<"assignment", [Pure]> {
-  let summary = "The adapter slot of an assignment, and the share of its changes that comes to be";
+  let summary = "The number of an assignment's entry in the banks, and the share of its changes that comes to be";
   let arguments = (ins Index:$number);
-  let results = (outs Index:$slot, F32:$weight);
+  let results = (outs Index:$entry, F32:$weight);
   let assemblyFormat = "$number attr-dict";
 }
 
-def Kernel_RowSlotOp : Kernel_Op<"row_slot", [Pure]> {
-  let summary = "For devices: the adapter slot of a row, negative for none";
+def Kernel_RowEntryOp : Kernel_Op<"row_entry", [Pure]> {
+  let summary = "For devices: the number of a row's entry in the banks, negative for none";
   let arguments = (ins Index:$row);
   let results = (outs Index:$result);
   let assemblyFormat = "$row attr-dict";
@@ -323,25 +323,25 @@ def Kernel_BankOp : Kernel_Op<"bank", [Pure]> {
 }
 
 def Kernel_EntryExtentOp : Kernel_Op<"entry_extent", [Pure]> {
-  let summary = "An extent of a slot's entry in a bank";
-  let arguments = (ins Index:$slot, Index:$bank, I64Attr:$position);
+  let summary = "An extent of an entry in a bank";
+  let arguments = (ins Index:$entry, Index:$bank, I64Attr:$position);
   let results = (outs Index:$result);
-  let assemblyFormat = "$slot `of` $bank `[` $position `]` attr-dict";
+  let assemblyFormat = "$entry `of` $bank `[` $position `]` attr-dict";
 }
 
 def Kernel_EntryHasOp : Kernel_Op<"entry_has", [Pure]> {
-  let summary = "Whether a slot's entry in a bank has a tensor";
-  let arguments = (ins Index:$slot, Index:$bank, I64Attr:$position);
+  let summary = "Whether an entry in a bank has a tensor";
+  let arguments = (ins Index:$entry, Index:$bank, I64Attr:$position);
   let results = (outs I1:$result);
-  let assemblyFormat = "$slot `of` $bank `[` $position `]` attr-dict";
+  let assemblyFormat = "$entry `of` $bank `[` $position `]` attr-dict";
 }
 
 def Kernel_EntryTensorOp : Kernel_Op<"entry_tensor", [Pure]> {
-  let summary = "A tensor of a slot's entry in a bank";
+  let summary = "A tensor of an entry in a bank";
   let description = [{ `sizes` are the dynamic sizes of the buffer, in order. }];
-  let arguments = (ins Index:$slot, Index:$bank, I64Attr:$position, Variadic<Index>:$sizes);
+  let arguments = (ins Index:$entry, Index:$bank, I64Attr:$position, Variadic<Index>:$sizes);
   let results = (outs AnyMemRef:$result);
-  let assemblyFormat = "$slot `of` $bank `[` $position `]` `(` $sizes `)` attr-dict `:` type($result)";
+  let assemblyFormat = "$entry `of` $bank `[` $position `]` `(` $sizes `)` attr-dict `:` type($result)";
 }
 
 //===----------------------------------------------------------------------===//
@@ -358,7 +358,7 @@ def Kernel_BankNumbersOp : Kernel_Op<"bank_numbers", [Pure]> {
 def Kernel_BankTableOp : Kernel_Op<"bank_table", [Pure]> {
   let summary = "Where the tensors of a bank's entries begin, and their extents";
   let description = [{
-    Twelve numbers for each slot: the first element of each of the entry's tensors in the bank's numbers (of
+    Twelve numbers for each entry: the first element of each of its tensors in the bank's numbers (of
     integers: in this table), -1 for none, then the entry's extents.
   }];
   let arguments = (ins I64Attr:$bank);
@@ -366,8 +366,8 @@ def Kernel_BankTableOp : Kernel_Op<"bank_table", [Pure]> {
   let assemblyFormat = "$bank attr-dict `:` type($result)";
 }
 
-def Kernel_RowSlotsOp : Kernel_Op<"row_slots", [Pure]> {
-  let summary = "The adapter slot of each row, negative for none";
+def Kernel_RowEntriesOp : Kernel_Op<"row_entries", [Pure]> {
+  let summary = "The number of each row's entry in the banks, negative for none";
   let results = (outs MemRefRankOf<[I32], [1]>:$result);
   let assemblyFormat = "attr-dict `:` type($result)";
 }

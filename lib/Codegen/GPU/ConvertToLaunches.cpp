@@ -61,7 +61,7 @@ static LogicalResult generalise(func::FuncOp function) {
 static bool isHostOp(Operation *op) {
   return isa<memref::AllocOp, memref::DeallocOp, memref::DimOp, memref::LoadOp, memref::StoreOp,
              memref::ExtractStridedMetadataOp, kernel::ReshapeOp, kernel::ParameterOp, kernel::BankNumbersOp,
-             kernel::BankTableOp, kernel::RowSlotsOp, gpu::MemcpyOp, gpu::LaunchOp, ViewLikeOpInterface>(
+             kernel::BankTableOp, kernel::RowEntriesOp, gpu::MemcpyOp, gpu::LaunchOp, ViewLikeOpInterface>(
              op) ||
          op->hasTrait<OpTrait::IsTerminator>() || isa<scf::IfOp, scf::ForOp>(op);
 }

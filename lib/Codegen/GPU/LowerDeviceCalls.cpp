@@ -43,7 +43,7 @@ public:
     } else if (auto parameter = dyn_cast<kernel::ParameterOp>(op)) {
       Value index = constantI64(b, parameter.getIndex());
       replace(op, call(offsetof(adapter_device_v1, parameter), pointer, {index}), {});
-    } else if (isa<kernel::RowSlotsOp>(op)) {
+    } else if (isa<kernel::RowEntriesOp>(op)) {
       replace(op, call(offsetof(adapter_device_v1, rows), pointer, {}), {index(1)});
     } else if (auto numbers = dyn_cast<kernel::BankNumbersOp>(op)) {
       replace(op, bank(numbers.getBank(), 0), {index(1)});

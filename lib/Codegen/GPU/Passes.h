@@ -4,6 +4,7 @@
 #ifndef ADAPTER_LIB_CODEGEN_GPU_PASSES_H
 #define ADAPTER_LIB_CODEGEN_GPU_PASSES_H
 
+#include "dialects/Adapter/IR/AdapterOps.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Pass/Pass.h"
 
@@ -15,7 +16,7 @@ namespace adapter {
 #include "lib/Codegen/GPU/Passes.h.inc"
 
 /// Whether a function is a graph, which a device runs.
-inline bool isGraph(mlir::Operation *function) { return function->hasAttr("adapter.parameters"); }
+inline bool isGraph(mlir::Operation *function) { return function->hasAttr(parametersAttribute); }
 
 /// Name of the gpu.module that holds all kernels, and of the module's attribute that lists them.
 inline constexpr llvm::StringLiteral kernelModule = "kernels";

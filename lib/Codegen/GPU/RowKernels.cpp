@@ -13,7 +13,7 @@
 using namespace mlir;
 using namespace adapter;
 
-// The parts of a slot in a bank's table, see kernel.bank_table: its tensors, then its extents.
+// The parts of an entry in a bank's table, see kernel.bank_table: its tensors, then its extents.
 static constexpr int64_t kExtents = ADAPTER_ENTRY_TENSORS,
                          kEntry = ADAPTER_ENTRY_TENSORS + ADAPTER_ENTRY_EXTENTS;
 
@@ -25,7 +25,7 @@ public:
     auto buffer = [&](Type element) { return onDevice(MemRefType::get({ShapedType::kDynamic}, element)); };
     numbersBuffer = kernel::BankNumbersOp::create(b, buffer(b.getF32Type()), bank);
     tableBuffer = kernel::BankTableOp::create(b, buffer(b.getI32Type()), bank);
-    slotsBuffer = kernel::RowSlotsOp::create(b, buffer(b.getI32Type()));
+    entriesBuffer = kernel::RowEntriesOp::create(b, buffer(b.getI32Type()));
     rows = kernel::RowCountOp::create(b, b.getIndexType());
   }
 
@@ -129,7 +129,7 @@ private:
   void start(KernelBuilder &k) {
     numbers = k.flatten(numbersBuffer);
     table = k.flatten(tableBuffer);
-    slots = k.flatten(slotsBuffer);
+    entries = k.flatten(entriesBuffer);
   }
 
   // The most positions that a row has; there may be no rows. They divide the positions as evenly as they can.
@@ -163,15 +163,15 @@ private:
     auto loop = scf::ForOp::create(b, none, rows, host.index(1), none);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(loop.getBody());
-    Value slot = kernel::RowSlotOp::create(b, b.getIndexType(), loop.getInductionVar());
-    Value active = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, slot, none);
+    Value entry = kernel::RowEntryOp::create(b, b.getIndexType(), loop.getInductionVar());
+    Value active = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, entry, none);
     auto rank = scf::IfOp::create(b, TypeRange{b.getIndexType()}, active, /*withElseRegion=*/true);
     {
       OpBuilder::InsertionGuard inner(b);
       b.setInsertionPointToStart(rank.thenBlock());
       Value number = kernel::BankOp::create(b, b.getIndexType(), bank);
       scf::YieldOp::create(
-          b, kernel::EntryExtentOp::create(b, b.getIndexType(), slot, number, position).getResult());
+          b, kernel::EntryExtentOp::create(b, b.getIndexType(), entry, number, position).getResult());
       b.setInsertionPointToStart(rank.elseBlock());
       scf::YieldOp::create(b, none);
     }
@@ -182,8 +182,8 @@ private:
 
   // Runs body(entry) where the row has an adapter.
   void withEntry(KernelBuilder &k, Value row, llvm::function_ref<void(Value)> body) {
-    Value slot = toIndex(k.load(slots, {row}));
-    k.when(exists(slot), [&] { body(k.mul(slot, k.index(kEntry))); });
+    Value entry = toIndex(k.load(entries, {row}));
+    k.when(exists(entry), [&] { body(k.mul(entry, k.index(kEntry))); });
   }
 
   // One thread for each element of [positions, width] in rows with an adapter.
@@ -303,9 +303,9 @@ private:
   const DeviceStrategy &strategy;
   int64_t bank;
   KernelBuilder host; // for arithmetic alone
-  Value numbersBuffer, tableBuffer, slotsBuffer, rows;
+  Value numbersBuffer, tableBuffer, entriesBuffer, rows;
   Value bias; // of a linear, if it has one
-  FlatBuffer numbers, table, slots;
+  FlatBuffer numbers, table, entries;
 };
 } // namespace
 

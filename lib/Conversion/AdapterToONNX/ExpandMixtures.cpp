@@ -219,7 +219,7 @@ Value LinearExpander::grouped(Part part, LowRankOp factors) {
   Value sum =
       ExpertsOp::create(builder, op.getLoc(), type, x, flat(ids, chosen), flat(mix.getWeights(), chosen),
                         padded(part, factors.getA(), true), padded(part, factors.getB(), false),
-                        ExpertActivation::Identity, /*gated=*/false, /*transposed=*/false);
+                        checkpoint::Activation::Identity, /*gated=*/false, /*transposed=*/false);
   Type sizes = RankedTensorType::get({ShapedType::kDynamic}, builder.getI64Type());
   Value shape = b.node("Shape", op.getInput(), sizes);
   Value rows = b.node("Slice", {shape, b.integers({0}), b.integers({-1})}, sizes);

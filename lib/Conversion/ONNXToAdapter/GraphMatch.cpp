@@ -241,26 +241,26 @@ bool adapter::hasAxis(onnxir::NodeOp node, int64_t axis, int64_t rank) {
   return axes && axes->size() == 1 && (axes->front() == axis || axes->front() == axis - rank);
 }
 
-Value adapter::matchActivation(Value value, ExpertActivation &activation) {
+Value adapter::matchActivation(Value value, checkpoint::Activation &activation) {
   if (auto relu = madeBy(value, "Relu")) {
-    activation = ExpertActivation::Relu;
+    activation = checkpoint::Activation::Relu;
     return inputOf(relu, 0);
   }
   if (auto gelu = madeBy(value, "Gelu")) {
     auto approximate = dyn_cast_or_null<StringAttr>(gelu.getNodeAttr("approximate"));
-    activation =
-        approximate && approximate.getValue() == "tanh" ? ExpertActivation::GeluTanh : ExpertActivation::Gelu;
+    activation = approximate && approximate.getValue() == "tanh" ? checkpoint::Activation::GeluTanh
+                                                                 : checkpoint::Activation::Gelu;
     return inputOf(gelu, 0);
   }
   if (auto swish = madeBy(value, "Swish"); swish && !swish.getNodeAttr("alpha")) {
-    activation = ExpertActivation::Silu;
+    activation = checkpoint::Activation::Silu;
     return inputOf(swish, 0);
   }
   if (auto product = madeBy(value, "Mul"))
     for (unsigned side : {0u, 1u})
       if (auto sigmoid = madeBy(inputOf(product, side), "Sigmoid"))
         if (inputOf(sigmoid, 0) == inputOf(product, 1 - side)) {
-          activation = ExpertActivation::Silu;
+          activation = checkpoint::Activation::Silu;
           return inputOf(product, 1 - side);
         }
   return {};

@@ -23,7 +23,7 @@ bool hasRank(mlir::Value value, int64_t rank);
 
 /// The argument of a function that experts may have between their products, and which it is; null where `value` is
 /// made by none.
-mlir::Value matchActivation(mlir::Value value, ExpertActivation &activation);
+mlir::Value matchActivation(mlir::Value value, checkpoint::Activation &activation);
 
 /// The elements of a tensor of integers, those that are known: constants, and what is computed from them
 /// and from static sizes. Nothing where not even their number is known.

@@ -29,7 +29,7 @@ struct GatheredProduct {
 struct Experts {
   Value input, ids, weights;
   GatheredProduct up, down;
-  ExpertActivation activation = ExpertActivation::Identity;
+  checkpoint::Activation activation = checkpoint::Activation::Identity;
   bool gated = false;
 };
 

@@ -25,7 +25,7 @@ struct Linear {
 struct Network {
   Value input, down;
   SmallVector<Linear, 2> up; // the gate first, where there is one
-  ExpertActivation activation = ExpertActivation::Identity;
+  checkpoint::Activation activation = checkpoint::Activation::Identity;
 };
 } // namespace
 

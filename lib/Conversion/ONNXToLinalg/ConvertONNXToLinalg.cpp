@@ -110,8 +110,8 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
       llvm::append_range(texts, before);
     llvm::StringSet<> names;
     for (SiteOp site : llvm::make_early_inc_range(model.getBody().getOps<SiteOp>())) {
-      auto number = site->getAttrOfType<IntegerAttr>("bank");
-      auto why = number ? refused.find(number.getInt()) : refused.end();
+      std::optional<int64_t> number = site.getBank();
+      auto why = number ? refused.find(*number) : refused.end();
       if (why == refused.end())
         continue;
       names.insert(site.getSymName());
@@ -174,13 +174,13 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
   // A site where adapters cannot act token by token is one of rows, if nothing but room there wants more.
   LogicalResult settleTokens(onnxir::ModelOp model, ArrayRef<GraphFunction> functions) {
     for (SiteOp site : model.getBody().getOps<SiteOp>()) {
-      auto number = site->getAttrOfType<IntegerAttr>("bank");
-      if (!number || !site->hasAttr(byTokenAttribute))
+      std::optional<int64_t> number = site.getBank();
+      if (!number || !site.getByToken())
         continue;
       SmallVector<Operation *> checks;
       std::string why;
       for (const GraphFunction &each : functions) {
-        auto bank = each.graph->banks.find(number.getInt());
+        auto bank = each.graph->banks.find(*number);
         if (bank == each.graph->banks.end())
           continue;
         llvm::append_range(checks, bank->second.tokenChecks);
@@ -189,10 +189,10 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
       }
       if (why.empty())
         continue;
-      if (cast<StringAttr>(site->getAttr(byTokenAttribute)).getValue() != "room")
+      if (site.getByToken() != TokenUse::Room)
         return site.emitError() << "module '" << site.getModule() << "', parameter '" << site.getParameter()
                                 << "': " << why;
-      site->removeAttr(byTokenAttribute);
+      site.removeByTokenAttr();
       for (Operation *check : checks)
         check->erase();
     }
@@ -221,7 +221,7 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     GraphLowering &graph = *made.graph;
     graph.columnBlock = columnBlock;
     graph.tracesTokens = llvm::any_of(op->getParentOfType<onnxir::ModelOp>().getBody().getOps<SiteOp>(),
-                                      [](SiteOp site) { return site->hasAttr(byTokenAttribute); });
+                                      [](SiteOp site) { return site.getByToken().has_value(); });
     llvm::StringMap<OpFoldResult> named;
     for (auto [onnxInput, argument] : llvm::zip(op.getBody().getArguments(), entry->getArguments()))
       addInput(graph, onnxInput, argument, named);
@@ -259,26 +259,21 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
   }
 
   // An adapter that acts in several models is one adapter, with the updates of all.
-  static void addAdapters(llvm::MapVector<Attribute, NamedAttrList> &adapters, ArrayAttr listed) {
-    for (auto each : listed.getAsRange<DictionaryAttr>()) {
-      NamedAttrList &known = adapters[each.get("name")];
-      auto before = dyn_cast_or_null<ArrayAttr>(known.get("updates"));
-      SmallVector<Attribute> updates;
-      if (before)
-        llvm::append_range(updates, before);
-      llvm::append_range(updates, cast<ArrayAttr>(each.get("updates")));
-      if (!before)
-        known.append(each.begin(), each.end());
-      known.set("updates", ArrayAttr::get(each.getContext(), updates));
-    }
+  static void moveOut(ResidentOp resident, onnxir::ModelOp model,
+                      llvm::DenseMap<StringAttr, ResidentOp> &residents) {
+    auto [known, isNew] = residents.try_emplace(resident.getAdapterAttr(), resident);
+    if (isNew)
+      return resident->moveBefore(model);
+    Block &to = known->second.getBody().front(), &from = resident.getBody().front();
+    to.getOperations().splice(to.end(), from.getOperations());
+    resident.erase();
   }
 
   // Each site that differs by row has a bank, by number.
   void numberBanks(onnxir::ModelOp model, int64_t &banks) {
-    Builder builder(&getContext());
     for (auto site : model.getBody().getOps<SiteOp>())
       if (site.getTime() == BindingTime::Row || site.getTime() == BindingTime::Call)
-        site->setAttr("bank", builder.getI64IntegerAttr(banks++));
+        site.setBank(banks++);
   }
 
   // What the artifact's manifest says of the entry, kept beside the function.
@@ -290,12 +285,12 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
       inputs.push_back(TypeAttr::get(argument.getType()));
     for (Value operand : terminator.getOperands())
       outputs.push_back(TypeAttr::get(operand.getType()));
-    function->setAttr("adapter.inputs", builder.getArrayAttr(inputs));
-    function->setAttr("adapter.input_names", op.getInputNames());
-    function->setAttr("adapter.outputs", builder.getArrayAttr(outputs));
+    function->setAttr(inputsAttribute, builder.getArrayAttr(inputs));
+    function->setAttr(inputNamesAttribute, op.getInputNames());
+    function->setAttr(outputsAttribute, builder.getArrayAttr(outputs));
     if (terminator.getOutputNames())
-      function->setAttr("adapter.output_names", *terminator.getOutputNames());
-    function->setAttr("adapter.parameters", builder.getArrayAttr(parameters));
+      function->setAttr(outputNamesAttribute, *terminator.getOutputNames());
+    function->setAttr(parametersAttribute, builder.getArrayAttr(parameters));
   }
 
   void runOnOperation() override {
@@ -303,7 +298,7 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
       return signalPassFailure();
     SmallVector<onnxir::ModelOp> models(getOperation().getOps<onnxir::ModelOp>());
     int64_t banks = 0;
-    llvm::MapVector<Attribute, NamedAttrList> adapters;
+    llvm::DenseMap<StringAttr, ResidentOp> residents;
     for (onnxir::ModelOp model : models) {
       if (failed(convert(model, models.size(), banks)))
         return signalPassFailure();
@@ -315,15 +310,9 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
           each.setGraph(model.getSymName());
         each->moveBefore(model);
       }
-      if (auto listed = model->getAttrOfType<ArrayAttr>("adapter.adapters"))
-        addAdapters(adapters, listed);
+      for (ResidentOp each : llvm::make_early_inc_range(model.getBody().getOps<ResidentOp>()))
+        moveOut(each, model, residents);
       model.erase();
-    }
-    if (!adapters.empty()) {
-      SmallVector<Attribute> all;
-      for (auto &[name, fields] : adapters)
-        all.push_back(fields.getDictionary(&getContext()));
-      getOperation()->setAttr("adapter.adapters", ArrayAttr::get(&getContext(), all));
     }
   }
 };

@@ -4,9 +4,10 @@
 // between them, and a combine.
 #include "lib/Conversion/ONNXToLinalg/Experts.h"
 #include "dialects/Kernel/IR/KernelOps.h"
-#include "lib/Conversion/ONNXToLinalg/Activations.h"
 #include "lib/Conversion/ONNXToLinalg/Provenance.h"
+#include "lib/Conversion/ONNXToLinalg/RowFunctions.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
+#include "lib/Support/Activations.h"
 #include "lib/Support/ExpertLayers.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
@@ -30,8 +31,9 @@ static Lowered score(GraphLowering &graph, Lowered &x, RouterScore function) {
     return softmax(graph, x, 1);
   if (function == RouterScore::None)
     return x;
-  return graph.elementwise({&x}, x.elementType,
-                           [](B &b, ArrayRef<Value> s) -> Value { return scalars::sigmoid(b, s[0]); });
+  return graph.elementwise({&x}, x.elementType, [](B &b, ArrayRef<Value> s) -> Value {
+    return ScalarArithmetic(b).sigmoid(s[0]);
+  });
 }
 
 LogicalResult adapter::lowerRoute(RouteOp op, GraphLowering &graph) {
@@ -87,33 +89,18 @@ static Value packExperts(GraphLowering &graph, Lowered &weight, bool transposed)
       .getResult(0);
 }
 
-static Value activate(B &b, Value x, ExpertActivation function) {
-  switch (function) {
-  case ExpertActivation::Identity:
-    return x;
-  case ExpertActivation::Relu:
-    return scalars::maximum(b, x, scalars::constant(b, x.getType(), 0), false);
-  case ExpertActivation::Silu:
-    return arith::MulFOp::create(b, x, scalars::sigmoid(b, x));
-  case ExpertActivation::Gelu:
-  case ExpertActivation::GeluTanh:
-    return scalars::gelu(b, x, function == ExpertActivation::GeluTanh);
-  }
-  llvm_unreachable("all activations are covered");
-}
-
 // What is between the products, on [rows, width] or, gated, [rows, 2 width].
-static Lowered activateRows(GraphLowering &graph, Lowered &x, ExpertActivation function, bool gated) {
+static Lowered activateRows(GraphLowering &graph, Lowered &x, checkpoint::Activation function, bool gated) {
   if (!gated)
     return graph.elementwise({&x}, x.elementType,
-                             [&](B &b, ArrayRef<Value> s) -> Value { return activate(b, s[0], function); });
+                             [&](B &b, ArrayRef<Value> s) -> Value { return activate(b, function, s[0]); });
   OpFoldResult half = graph.divide(x.shape[1], graph.constant(2));
   Value source = graph.tensor(x), width = graph.value(half);
   return graph.generate({x.shape[0], half}, x.elementType, [&](B &b, ArrayRef<Value> at) -> Value {
     Value gate = tensor::ExtractOp::create(b, source, at);
     Value upper = arith::AddIOp::create(b, at[1], width);
     Value up = tensor::ExtractOp::create(b, source, ValueRange{at[0], upper});
-    return arith::MulFOp::create(b, activate(b, gate, function), up);
+    return arith::MulFOp::create(b, activate(b, function, gate), up);
   });
 }
 

@@ -168,7 +168,8 @@ public:
   /// A vector that one adapter of the call may change: the same operand for every row.
   Lowered callVector(Lowered &vector, int64_t bank);
   /// What each row's module makes of `base`; `residual` is null where it is the base.
-  Lowered actByRow(Lowered &base, Lowered &input, Lowered *residual, int64_t bank, mlir::ArrayAttr forms);
+  Lowered actByRow(Lowered &base, Lowered &input, Lowered *residual, int64_t bank,
+                   mlir::ArrayAttr bottlenecks);
   /// Whether the rows of `x` can be traced, outside of its `last` dimensions, where the bank needs that; refuses
   /// the bank otherwise. The same of tokens decides whether the bank may differ by them.
   bool requireRows(const Lowered &x, int64_t bank, int64_t last = 0);

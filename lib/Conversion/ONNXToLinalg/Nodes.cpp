@@ -14,7 +14,7 @@ static GraphLowering::Bank describeBank(SiteOp site) {
   GraphLowering::Bank bank;
   bank.perRow = site.getTime() == BindingTime::Row;
   bank.spare = site.getSpare();
-  bank.byToken = site->hasAttr(byTokenAttribute);
+  bank.byToken = site.getByToken().has_value();
   return bank;
 }
 
@@ -33,7 +33,7 @@ static LogicalResult lowerMaterialize(MaterializeOp op, GraphLowering &graph) {
   if (!site)
     return select.emitError() << "names no site";
   Lowered lowered;
-  site->removeAttr("shares");
+  site.removeSharesAttr();
   if (auto parameter = op.getWeight().getDefiningOp<ParameterOp>()) {
     FailureOr<Lowered> own =
         graph.parameter(op, parameter.getScope(), parameter.getKey(), parameter.getType(),
@@ -45,19 +45,19 @@ static LogicalResult lowerMaterialize(MaterializeOp op, GraphLowering &graph) {
     // Two times at one parameter: the later site reads what the earlier one holds.
     lowered = graph.get(op.getWeight());
     auto select = inner.getUpdate().getDefiningOp<SelectOp>();
-    Attribute shared =
-        SymbolTable::lookupNearestSymbolFrom<SiteOp>(op, select.getSiteAttr())->getAttr("shares");
-    site->setAttr("shares", shared ? shared : select.getSiteAttr());
+    FlatSymbolRefAttr shared =
+        SymbolTable::lookupNearestSymbolFrom<SiteOp>(op, select.getSiteAttr()).getSharesAttr();
+    site.setSharesAttr(shared ? shared : select.getSiteAttr());
   } else {
     return op.emitError("acts on a weight that is no parameter");
   }
-  if (auto attr = site->getAttrOfType<IntegerAttr>("bank")) {
+  if (std::optional<int64_t> bank = site.getBank()) {
     bool perRow = site.getTime() == BindingTime::Row;
-    meetBank(graph, attr.getInt(), site);
+    meetBank(graph, *bank, site);
     if (!perRow && site.getKind() == SiteKind::Vector)
-      lowered = graph.callVector(lowered, attr.getInt());
+      lowered = graph.callVector(lowered, *bank);
     else
-      lowered.banks.push_back(attr.getInt());
+      lowered.banks.push_back(*bank);
   }
   graph.set(op.getResult(), std::move(lowered));
   return success();
@@ -66,18 +66,18 @@ static LogicalResult lowerMaterialize(MaterializeOp op, GraphLowering &graph) {
 // A value that modules of rows or of the call act on.
 static LogicalResult lowerAct(ActOp op, GraphLowering &graph) {
   auto site = SymbolTable::lookupNearestSymbolFrom<SiteOp>(op, op.getSiteAttr());
-  auto bank = site ? site->getAttrOfType<IntegerAttr>("bank") : IntegerAttr();
+  std::optional<int64_t> bank = site ? site.getBank() : std::nullopt;
   if (!bank)
     return op.emitError("names no site of rows or calls");
   graph.b.setLoc(op.getLoc());
-  meetBank(graph, bank.getInt(), site);
-  auto hasGate = [](StringRef form) { return form.contains("+gate"); };
-  if (graph.banks[bank.getInt()].byToken &&
-      llvm::any_of(site.getForms().getAsValueRange<StringAttr>(), hasGate))
-    graph.refuseTokens(bank.getInt(), "a gate is a mean over a sequence");
+  meetBank(graph, *bank, site);
+  auto hasGate = [](BottleneckAttr each) { return each.getValue().gate; };
+  if (graph.banks[*bank].byToken &&
+      llvm::any_of(site.getBottlenecks()->getAsRange<BottleneckAttr>(), hasGate))
+    graph.refuseTokens(*bank, "a gate is a mean over a sequence");
   Lowered *residual = op.getResidual() ? &graph.get(op.getResidual()) : nullptr;
-  Lowered result = graph.actByRow(graph.get(op.getBase()), graph.get(op.getInput()), residual, bank.getInt(),
-                                  site.getForms());
+  Lowered result = graph.actByRow(graph.get(op.getBase()), graph.get(op.getInput()), residual, *bank,
+                                  *site.getBottlenecks());
   if (!graph.fault.empty())
     return op.emitError() << "module at '" << site.getModule() << "': " << graph.fault;
   graph.set(op.getResult(), std::move(result));

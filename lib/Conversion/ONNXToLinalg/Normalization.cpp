@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Softmax and the norms, as reductions and elementwise operations.
-#include "lib/Conversion/ONNXToLinalg/Activations.h"
+#include "lib/Conversion/ONNXToLinalg/RowFunctions.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include <limits>

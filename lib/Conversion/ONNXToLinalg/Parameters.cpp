@@ -69,9 +69,10 @@ FailureOr<Lowered> GraphLowering::parameter(Operation *op, StringRef scope, Stri
     return lowered;
   }
   lowered.tensor = kernel::ParameterOp::create(b, *type, parameters.size());
-  SmallVector<StringRef> row{scope, key};
+  FlatSymbolRefAttr owner;
   if (!site.empty())
-    row.push_back(site);
-  parameters.push_back(b.getStrArrayAttr(row));
+    owner = FlatSymbolRefAttr::get(b.getContext(), site);
+  parameters.push_back(
+      ParameterRowAttr::get(b.getContext(), b.getStringAttr(scope), b.getStringAttr(key), owner));
   return lowered;
 }

@@ -243,7 +243,8 @@ Lowered GraphLowering::addRowUpdates(Lowered &x, Value packed, Lowered result, A
   return result;
 }
 
-Lowered GraphLowering::actByRow(Lowered &base, Lowered &x, Lowered *residual, int64_t bank, ArrayAttr forms) {
+Lowered GraphLowering::actByRow(Lowered &base, Lowered &x, Lowered *residual, int64_t bank,
+                                ArrayAttr bottlenecks) {
   for (Lowered *value : {&x, residual})
     if (value && !requireRows(*value, bank, 1))
       return base;
@@ -260,9 +261,10 @@ Lowered GraphLowering::actByRow(Lowered &base, Lowered &x, Lowered *residual, in
     return rowsFirst(value, 1);
   };
   Lowered input = flat(x), output = flat(base), added = residual ? flat(*residual) : Lowered();
-  auto op = kernel::RowBottleneckOp::create(b, tensor(output).getType(), tensor(input),
-                                            residual ? tensor(added) : Value(), tensor(output), bank, forms,
-                                            /*accumulate=*/true);
+  auto op =
+      kernel::RowBottleneckOp::create(b, tensor(output).getType(), tensor(input),
+                                      residual ? tensor(added) : Value(), tensor(output), bank, bottlenecks,
+                                      /*accumulate=*/true);
   Lowered like = x;
   if (!perRow)
     like.rows = Rows();

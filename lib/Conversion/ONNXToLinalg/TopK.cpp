@@ -2,8 +2,8 @@
 //
 // TopK, which routers are exported as.
 #include "dialects/Kernel/IR/KernelOps.h"
-#include "lib/Conversion/ONNXToLinalg/Activations.h"
 #include "lib/Conversion/ONNXToLinalg/Provenance.h"
+#include "lib/Conversion/ONNXToLinalg/RowFunctions.h"
 
 using namespace mlir;
 using namespace adapter;

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Operators of one input, element by element; casts and clips.
-#include "lib/Conversion/ONNXToLinalg/Activations.h"
+#include "lib/Conversion/ONNXToLinalg/Lowering.h"
 #include "lib/Conversion/ONNXToLinalg/Scalars.h"
+#include "lib/Support/Activations.h"
 #include "lib/Support/ParameterStore.h"
 #include <limits>
 
 using namespace mlir;
 using namespace adapter;
+using checkpoint::Activation;
 using B = ImplicitLocOpBuilder;
 
 template <typename Body>
@@ -83,51 +85,28 @@ static LogicalResult lowerRelu(onnxir::NodeOp node, GraphLowering &graph) {
       /*floatsOnly=*/false);
 }
 
-Value adapter::scalars::sigmoid(B &b, Value x) {
-  Value one = scalars::constant(b, x.getType(), 1);
-  Value exponential = math::ExpOp::create(b, arith::NegFOp::create(b, x));
-  return arith::DivFOp::create(b, one, arith::AddFOp::create(b, one, exponential));
-}
-
-static LogicalResult lowerSigmoid(onnxir::NodeOp node, GraphLowering &graph) {
-  return lowerUnary(node, graph, scalars::sigmoid);
+template <Activation function>
+static LogicalResult lowerActivation(onnxir::NodeOp node, GraphLowering &graph) {
+  return lowerUnary(node, graph, [](B &b, Value x) { return activate(b, function, x); });
 }
 
 static LogicalResult lowerSwish(onnxir::NodeOp node, GraphLowering &graph) {
   double alpha = floatAttr(node, "alpha", 1.0);
   return lowerUnary(node, graph, [&](B &b, Value x) -> Value {
     Value scaled = arith::MulFOp::create(b, x, scalars::constant(b, x.getType(), alpha));
-    return arith::MulFOp::create(b, x, scalars::sigmoid(b, scaled));
+    return arith::MulFOp::create(b, x, ScalarArithmetic(b).sigmoid(scaled));
   });
 }
 
-Value adapter::scalars::gelu(B &b, Value x, bool byTanh) {
-  auto number = [&](double value) { return scalars::constant(b, x.getType(), value); };
-  Value inner;
-  if (byTanh) {
-    Value cube = arith::MulFOp::create(b, x, arith::MulFOp::create(b, x, x));
-    Value sum = arith::AddFOp::create(b, x, arith::MulFOp::create(b, cube, number(0.044715)));
-    inner = math::TanhOp::create(b, arith::MulFOp::create(b, sum, number(0.7978845608028654)));
-  } else {
-    inner = math::ErfOp::create(b, arith::MulFOp::create(b, x, number(0.7071067811865476)));
-  }
-  Value half = arith::MulFOp::create(b, x, number(0.5));
-  return arith::MulFOp::create(b, half, arith::AddFOp::create(b, inner, number(1)));
-}
-
 static LogicalResult lowerGelu(onnxir::NodeOp node, GraphLowering &graph) {
-  bool byTanh = stringAttr(node, "approximate", "none") == "tanh";
-  return lowerUnary(node, graph, [&](B &b, Value x) -> Value { return scalars::gelu(b, x, byTanh); });
+  return stringAttr(node, "approximate", "none") == "tanh"
+             ? lowerActivation<Activation::GeluTanh>(node, graph)
+             : lowerActivation<Activation::Gelu>(node, graph);
 }
 
 static LogicalResult lowerLeakyRelu(onnxir::NodeOp node, GraphLowering &graph) {
   double alpha = floatAttr(node, "alpha", 0.01);
-  return lowerUnary(node, graph, [&](B &b, Value x) -> Value {
-    Value negative =
-        arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, x, scalars::constant(b, x.getType(), 0));
-    Value scaled = arith::MulFOp::create(b, x, scalars::constant(b, x.getType(), alpha));
-    return arith::SelectOp::create(b, negative, scaled, x);
-  });
+  return lowerUnary(node, graph, [&](B &b, Value x) { return ScalarArithmetic(b).leakyRelu(x, alpha); });
 }
 
 static LogicalResult lowerElu(onnxir::NodeOp node, GraphLowering &graph) {
@@ -150,13 +129,8 @@ static LogicalResult lowerHardSigmoid(onnxir::NodeOp node, GraphLowering &graph)
   });
 }
 
-// log(1 + e^x) = max(x, 0) + log1p(e^-|x|)
 static LogicalResult lowerSoftplus(onnxir::NodeOp node, GraphLowering &graph) {
-  return lowerUnary(node, graph, [](B &b, Value x) -> Value {
-    Value decay = math::ExpOp::create(b, arith::NegFOp::create(b, math::AbsFOp::create(b, x)));
-    Value positive = scalars::maximum(b, x, scalars::constant(b, x.getType(), 0), false);
-    return arith::AddFOp::create(b, positive, math::Log1pOp::create(b, decay));
-  });
+  return lowerUnary(node, graph, [](B &b, Value x) { return ScalarArithmetic(b).softplus(x); });
 }
 
 // x times the HardSwish line between 0 and 1.
@@ -184,16 +158,6 @@ static LogicalResult lowerSoftsign(onnxir::NodeOp node, GraphLowering &graph) {
   return lowerUnary(node, graph, [&](B &b, Value x) -> Value {
     Value one = scalars::constant(b, x.getType(), 1);
     return arith::DivFOp::create(b, x, arith::AddFOp::create(b, one, math::AbsFOp::create(b, x)));
-  });
-}
-
-// x tanh(log(1 + e^x))
-static LogicalResult lowerMish(onnxir::NodeOp node, GraphLowering &graph) {
-  return lowerUnary(node, graph, [](B &b, Value x) -> Value {
-    Value decay = math::ExpOp::create(b, arith::NegFOp::create(b, math::AbsFOp::create(b, x)));
-    Value positive = scalars::maximum(b, x, scalars::constant(b, x.getType(), 0), false);
-    Value soft = arith::AddFOp::create(b, positive, math::Log1pOp::create(b, decay));
-    return arith::MulFOp::create(b, x, math::TanhOp::create(b, soft));
   });
 }
 
@@ -317,7 +281,7 @@ void adapter::addUnaryLowerings(LoweringTable &table) {
   table.add("Tanh", lowerMath<math::TanhOp>, 6);
   table.add("Reciprocal", lowerReciprocal, 6);
   table.add("Relu", lowerRelu, 6);
-  table.add("Sigmoid", lowerSigmoid, 6);
+  table.add("Sigmoid", lowerActivation<Activation::Sigmoid>, 6);
   table.add("Swish", lowerSwish, 24);
   table.add("Gelu", lowerGelu, 20);
   table.add("LeakyRelu", lowerLeakyRelu, 6);
@@ -327,7 +291,7 @@ void adapter::addUnaryLowerings(LoweringTable &table) {
   table.add("HardSwish", lowerHardSwish, 14);
   table.add("Selu", lowerSelu, 6);
   table.add("Softsign", lowerSoftsign);
-  table.add("Mish", lowerMish, 18);
+  table.add("Mish", lowerActivation<Activation::Mish>, 18);
   table.add("IsInf", lowerIsInf, 10);
   table.add("Not", lowerNot);
   table.add("IsNaN", lowerIsNaN, 9);

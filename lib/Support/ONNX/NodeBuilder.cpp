@@ -3,6 +3,7 @@
 // Nodes that adapters add; see NodeBuilder.h. Operators are those of all operator sets from 7 on, but for norms.
 #include "lib/Support/ONNX/NodeBuilder.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Support/Activations.h"
 #include "lib/Support/ParameterStore.h"
 #include "llvm/Support/Format.h"
 #include <cmath>
@@ -173,48 +174,33 @@ Value NodeBuilder::tokenMean(Value x, int64_t opset) {
   return node("ReduceMean", {x}, type, NamedAttribute(builder.getStringAttr("axes"), axes));
 }
 
-Value NodeBuilder::activation(StringRef function, Value x) {
-  auto number = [&](double value) { return constant(value, x); };
-  auto halfOf = [&](Value y) { return node("Mul", {node("Mul", {x, number(0.5)}), y}); };
-  // (1 + erf((x - mean) / (deviation sqrt 2)))
-  auto bell = [&](double mean, double deviation) {
-    Value shifted = mean != 0.0 ? node("Sub", {x, number(mean)}) : x;
-    Value scaled = node("Div", {shifted, number(deviation * std::sqrt(2.0))});
-    return node("Add", {node("Erf", {scaled}), number(1.0)});
-  };
-  auto clipped = [&](Value y, double low, double high) {
-    return node("Min", {node("Max", {y, number(low)}), number(high)});
-  };
-  if (function == "relu")
-    return node("Relu", {x});
-  if (function == "relu2") {
-    Value positive = node("Relu", {x});
-    return node("Mul", {positive, positive});
+namespace {
+// Values of a graph, each operation a node.
+struct NodeArithmetic {
+  NodeBuilder &b;
+
+  Value add(Value x, Value y) { return b.node("Add", {x, y}); }
+  Value mul(Value x, Value y) { return b.node("Mul", {x, y}); }
+  Value plus(Value x, double y) { return add(x, b.constant(y, x)); }
+  Value times(Value x, double y) { return b.times(x, y); }
+  Value clipped(Value x, double low, double high) {
+    return b.node("Min", {b.node("Max", {x, b.constant(low, x)}), b.constant(high, x)});
   }
-  if (function == "relu6")
-    return clipped(x, 0.0, 6.0);
-  if (function == "leaky_relu")
-    return node("LeakyRelu", {x}, x.getType(),
-                NamedAttribute(builder.getStringAttr("alpha"), builder.getF32FloatAttr(0.01f)));
-  if (function == "sigmoid" || function == "tanh")
-    return node(function == "tanh" ? "Tanh" : "Sigmoid", {x});
-  if (function == "silu")
-    return node("Mul", {x, node("Sigmoid", {x})});
-  if (function == "quick_gelu")
-    return node("Mul", {x, node("Sigmoid", {times(x, 1.702)})});
-  if (function == "mish")
-    return node("Mul", {x, node("Tanh", {node("Softplus", {x})})});
-  if (function == "gelu")
-    return halfOf(bell(0.0, 1.0));
-  if (function == "gelu_10")
-    return clipped(halfOf(bell(0.0, 1.0)), -10.0, 10.0);
-  if (function == "laplace")
-    return times(bell(0.707107, 0.282095), 0.5);
-  if (function == "gelu_tanh") {
-    Value cube = node("Mul", {node("Mul", {x, x}), x});
-    Value inner = times(node("Add", {x, times(cube, 0.044715)}), std::sqrt(2.0 / M_PI));
-    return halfOf(node("Add", {node("Tanh", {inner}), number(1.0)}));
+  Value relu(Value x) { return b.node("Relu", {x}); }
+  Value leakyRelu(Value x, double slope) {
+    Builder &builder = b.builder;
+    return b.node(
+        "LeakyRelu", {x}, x.getType(),
+        NamedAttribute(builder.getStringAttr("alpha"), builder.getF32FloatAttr(static_cast<float>(slope))));
   }
-  assert(function == "linear" && "an activation of lib/Checkpoint/Bottleneck.h");
-  return x;
+  Value sigmoid(Value x) { return b.node("Sigmoid", {x}); }
+  Value tanh(Value x) { return b.node("Tanh", {x}); }
+  Value erf(Value x) { return b.node("Erf", {x}); }
+  Value softplus(Value x) { return b.node("Softplus", {x}); }
+};
+} // namespace
+
+Value NodeBuilder::activation(checkpoint::Activation function, Value x) {
+  NodeArithmetic arithmetic{*this};
+  return adapter::activation(arithmetic, function, x);
 }

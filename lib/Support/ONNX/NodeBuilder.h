@@ -6,6 +6,7 @@
 
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/ONNX/IR/ONNXOps.h"
+#include "lib/Checkpoint/Activation.h"
 #include "lib/Checkpoint/Tensor.h"
 #include "llvm/ADT/StringMap.h"
 
@@ -46,8 +47,7 @@ public:
   mlir::Value transposed(mlir::Value matrix);
 
   mlir::Value times(mlir::Value x, double factor);
-  /// One of lib/Checkpoint/Bottleneck.h's activations.
-  mlir::Value activation(llvm::StringRef function, mlir::Value x);
+  mlir::Value activation(checkpoint::Activation function, mlir::Value x);
   /// Over the last dimension.
   mlir::Value layerNorm(mlir::Value x, mlir::Value weight, mlir::Value bias, double epsilon);
   /// x times a matrix [in, out].

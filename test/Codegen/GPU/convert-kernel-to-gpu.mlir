@@ -110,7 +110,7 @@ func.func @linear(%x: memref<?x70xf32, #gpu.address_space<global>>, %w: memref<1
 // CHECK-LABEL: func.func @row_linear
 // CHECK-DAG:     kernel.bank_numbers 2
 // CHECK-DAG:     kernel.bank_table 2
-// CHECK-DAG:     kernel.row_slots
+// CHECK-DAG:     kernel.row_entries
 // CHECK-COUNT-4: gpu.launch blocks
 // CHECK-NOT:     gpu.launch blocks
 func.func @row_linear(%x: memref<?x64xf32, #gpu.address_space<global>>, %y: memref<?x32xf32, #gpu.address_space<global>>) attributes {adapter.parameters = []} {

@@ -50,7 +50,7 @@ func.func @mean(%w: tensor<4x2xf32>, %v: tensor<4x2xf32>, %m: tensor<4x2xi8>, %n
 
 // What a site holds is known later: it stays.
 adapter.site @edge {module = "layer.0.output", parameter = "sublayer_onto_sublayer", kind = #adapter.kind<bottleneck>,
-                    time = #adapter.time<row>, rows = 4 : i64, columns = 4 : i64, forms = ["bottleneck+relu"]}
+                    time = #adapter.time<row>, rows = 4 : i64, columns = 4 : i64, bottlenecks = [#adapter.bottleneck<relu>]}
 // CHECK-LABEL: func @later
 func.func @later(%h: tensor<?x4xf32>) -> tensor<?x4xf32> {
   // CHECK: adapter.act @edge

@@ -5,7 +5,7 @@
 // CHECK: kernel.row_linear
 // CHECK-NOT: func.func
 onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
-  adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "o", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed, adapter.by_token = "adapter"}
+  adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "o", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed, by_token = #adapter.by_token<adapter>}
   onnx.graph @attention (%x: tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>) {
     %w = adapter.parameter "base"::"w" = dense<1.0> : tensor<4x4xf32> : tensor<4x4xf32>
     %u = adapter.select @s : !adapter.update<tensor<4x4xf32>>
@@ -23,7 +23,7 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
 // A mean over tokens has none: an adapter of the build is an error.
 onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
   // expected-error @+1 {{module 'head', parameter 'weight': what it acts on cannot be told apart by token: ReduceMean node 'p' works along their axis; bind the adapter at row}}
-  adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "head", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed, adapter.by_token = "adapter"}
+  adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "head", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed, by_token = #adapter.by_token<adapter>}
   onnx.graph @mean (%x: tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>) {
     %axes = adapter.parameter "base"::"axes" = dense<1> : tensor<1xi64> : tensor<1xi64>
     %w = adapter.parameter "base"::"w" = dense<1.0> : tensor<4x4xf32> : tensor<4x4xf32>
@@ -42,7 +42,7 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
 // CHECK: kernel.row_linear
 // CHECK: adapter.site @s {bank = 0 : i64, columns
 onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20 : i64]} {
-  adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "head", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed, spare, slots = ["s"], adapter.by_token = "room"}
+  adapter.site @s {columns = 4 : i64, forms = ["lora"], kind = #adapter.kind<linear>, module = "head", parameter = "weight", rows = 4 : i64, time = #adapter.time<row>, transposed, spare, slots = ["s"], by_token = #adapter.by_token<room>}
   onnx.graph @room (%x: tensor<?x?x4xf32, #onnx.dims<"b", "s", "">>) {
     %axes = adapter.parameter "base"::"axes" = dense<1> : tensor<1xi64> : tensor<1xi64>
     %w = adapter.parameter "base"::"w" = dense<1.0> : tensor<4x4xf32> : tensor<4x4xf32>

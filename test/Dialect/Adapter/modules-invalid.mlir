@@ -140,7 +140,7 @@ func.func @f(%h: tensor<?x4xf32>) {
 // -----
 
 adapter.site @s {module = "q", parameter = "sublayer_onto_sublayer", kind = #adapter.kind<bottleneck>,
-                 time = #adapter.time<row>, rows = 8 : i64, columns = 4 : i64, forms = ["bottleneck+relu"]}
+                 time = #adapter.time<row>, rows = 8 : i64, columns = 4 : i64, bottlenecks = [#adapter.bottleneck<relu>]}
 func.func @f(%h: tensor<?x4xf32>) {
   // expected-error @+1 {{'adapter.act' op does not map a width of 4 to one of 8, as its site does}}
   %y = adapter.act @s on %h of %h : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>

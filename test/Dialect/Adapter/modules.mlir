@@ -36,7 +36,7 @@ func.func @mixed(%w: tensor<4x2xf32>, %v: tensor<4x2xf32>, %m: tensor<4x2xi8>, %
 
 // CHECK: adapter.site @edge
 adapter.site @edge {module = "layer.0.output", parameter = "residual_onto_sublayer", kind = #adapter.kind<bottleneck>,
-                    time = #adapter.time<row>, rows = 4 : i64, columns = 4 : i64, forms = ["bottleneck+relu"]}
+                    time = #adapter.time<row>, rows = 4 : i64, columns = 4 : i64, bottlenecks = [#adapter.bottleneck<relu>]}
 // CHECK-LABEL: func @later
 func.func @later(%h: tensor<?x4xf32>, %t: tensor<?x4xf32>) -> (tensor<?x4xf32>, tensor<?x4xf32>) {
   // CHECK: adapter.act @edge on %{{.*}} of %{{.*}} : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>

@@ -47,7 +47,7 @@ TEST_F(AdapterHubOld, NamesOfConfigurations) {
                       {"new_attention_norm", false}};
   Result<Adapter> full = readHub();
   ASSERT_TRUE(full) << full.error().message;
-  EXPECT_EQ(full->updates[0].form, named->updates[0].form);
+  EXPECT_EQ(full->updates[0].formText(), named->updates[0].formText());
   EXPECT_EQ(full->updates[0].parameter, named->updates[0].parameter);
   config["config"] = "compacter";
   EXPECT_ERROR("field 'config' is 'compacter'");
@@ -65,7 +65,7 @@ TEST_F(AdapterHubOld, BothPlaces) {
   ASSERT_TRUE(adapter) << adapter.error().message;
   ASSERT_EQ(adapter->updates.size(), 2u);
   EXPECT_EQ(adapter->updates[0].module, "bert.encoder.layer.0.attention.output");
-  EXPECT_NE(adapter->updates[0].form.find("silu"), std::string::npos);
+  EXPECT_EQ(adapter->updates[0].bottleneck->activation, Activation::Silu);
 }
 
 // Files of version 1 name an invertible adapter also where a task's adapter has none.

@@ -175,7 +175,7 @@ TEST_F(BrokenArtifact, ContradictionsInTheManifest) {
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_sites(0)->set_bank(1000000); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_sites(0)->mutable_forms(0)->set_prepare(4); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) {
-    m.mutable_sites(0)->mutable_forms(0)->set_entry_slots(0, ADAPTER_ENTRY_TENSORS);
+    m.mutable_sites(0)->mutable_forms(0)->set_entry_tensors(0, ADAPTER_ENTRY_TENSORS);
   }));
   EXPECT_TRUE(
       refuses([](artifact::Manifest &m) { m.mutable_sites(0)->mutable_forms(0)->set_steps_before(1); }));
@@ -184,6 +184,22 @@ TEST_F(BrokenArtifact, ContradictionsInTheManifest) {
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_sites(0)->add_tied(3); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_adapters(0)->set_file("../../x"); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_adapters(0)->mutable_updates(0)->set_site(3); }));
+  EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_adapters(0)->mutable_updates(0)->set_form(2); }));
+  EXPECT_TRUE(
+      refuses([](artifact::Manifest &m) { m.mutable_adapters(0)->mutable_updates(0)->set_form(-1); }));
+  // A linear has no bottlenecks; what has them says what they compute.
+  EXPECT_TRUE(refuses([](artifact::Manifest &m) {
+    m.mutable_sites(0)->mutable_forms(0)->mutable_bottleneck()->set_activation("relu");
+  }));
+  auto asBottleneck = [&](const char *activation) {
+    return refuses([&](artifact::Manifest &m) {
+      m.mutable_sites(0)->set_kind(artifact::BOTTLENECK);
+      for (artifact::SiteForm &form : *m.mutable_sites(0)->mutable_forms())
+        form.mutable_bottleneck()->set_activation(activation);
+    });
+  };
+  EXPECT_FALSE(asBottleneck("relu"));
+  EXPECT_TRUE(asBottleneck("swash"));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_adapters(1)->set_name("r1"); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_slots(0)->set_sites(0, -1); }));
   EXPECT_TRUE(refuses([](artifact::Manifest &m) { m.mutable_files(0)->set_file("/etc/passwd"); }));

@@ -59,7 +59,7 @@ struct Fixture {
   std::shared_ptr<FakeDevice> device = std::make_shared<FakeDevice>();
   Artifact artifact;
   std::vector<const void *> parameters;
-  std::vector<int32_t> slots{1, -1};
+  std::vector<int32_t> entries{1, -1};
   DeviceTensors pristine, changed;
 
   Fixture() {
@@ -69,7 +69,7 @@ struct Fixture {
       kernel.set_threads(1);
     }
   }
-  DeviceCall::Inputs inputs() { return {&artifact, &parameters, {}, &slots, &pristine, &changed}; }
+  DeviceCall::Inputs inputs() { return {&artifact, &parameters, {}, &entries, &pristine, &changed}; }
 };
 
 } // namespace
@@ -105,10 +105,10 @@ TEST(Device, CallReadsAndWrites) {
     EXPECT_EQ(table.read(table.state, buffer, 8, out, sizeof out), 0);
     EXPECT_EQ(out[0], 3);
     EXPECT_EQ(out[1], 4);
-    int32_t slots[2] = {};
-    EXPECT_EQ(table.read(table.state, table.rows(table.state), 0, slots, sizeof slots), 0);
-    EXPECT_EQ(slots[0], 1);
-    EXPECT_EQ(slots[1], -1);
+    int32_t entries[2] = {};
+    EXPECT_EQ(table.read(table.state, table.rows(table.state), 0, entries, sizeof entries), 0);
+    EXPECT_EQ(entries[0], 1);
+    EXPECT_EQ(entries[1], -1);
     EXPECT_EQ(call.failure(), "");
   }
   EXPECT_EQ(fixture.device->launches, 1);

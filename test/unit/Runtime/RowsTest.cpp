@@ -44,21 +44,21 @@ TEST(Rows, Plan) {
   EXPECT_EQ(call.segments[1].end, 3);
   EXPECT_EQ(call.segments[1].first, 1);
   EXPECT_EQ(call.segments[1].count, 2);
-  EXPECT_EQ(call.assignments[2].slot, 3);
-  EXPECT_EQ(call.row_slots[1], -1);
+  EXPECT_EQ(call.assignments[2].entry, 3);
+  EXPECT_EQ(call.row_entries[1], -1);
 }
 
 TEST(Rows, NeighboursShareASegment) {
   RowPlan plan;
-  for (int32_t slot : {1, 1, 1, 2, 2, 1})
-    plan.addRow({{slot, 1.0f}}, /*most=*/2);
+  for (int32_t entry : {1, 1, 1, 2, 2, 1})
+    plan.addRow({{entry, 1.0f}}, /*most=*/2);
   ASSERT_EQ(plan.segments.size(), 4u);
   EXPECT_EQ(plan.segments[0].end, 2);
   EXPECT_EQ(plan.segments[1].begin, 2);
   EXPECT_EQ(plan.segments[1].end, 3);
   EXPECT_EQ(plan.segments[2].end, 5);
   EXPECT_EQ(plan.assignments.size(), 4u);
-  EXPECT_EQ(plan.slots.size(), 6u);
+  EXPECT_EQ(plan.entries.size(), 6u);
 }
 
 TEST(Rows, NoneAtAll) {

@@ -32,7 +32,7 @@ Output output(std::vector<Element> elements, int32_t dtype) {
 // A form with an entry's tensor, a rotation before the product, and behind it a permutation and the same blocks again.
 artifact::SiteForm rotation() {
   artifact::SiteForm form;
-  form.add_entry_slots(2);
+  form.add_entry_tensors(2);
   *form.add_steps() = step(ADAPTER_STEP_BLOCKS, ADAPTER_STEP_INPUT, ADAPTER_STEP_RESULT, false, 2, 0);
   *form.add_steps() = step(ADAPTER_STEP_PERMUTE, ADAPTER_STEP_INPUT, ADAPTER_STEP_TEMPORARY + 1, false, 0, 3);
   *form.add_steps() =
@@ -102,8 +102,8 @@ TEST(Steps, TensorsLieOneBehindTheOther) {
   EXPECT_EQ(numbers[3], 4);
   EXPECT_EQ(numbers[16 + 2], 7);
   EXPECT_EQ(indices[0], 2);
-  for (int slot : {7, 8, 9})
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(entry.tensor[slot]) % 64, 0u);
+  for (int position : {7, 8, 9})
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(entry.tensor[position]) % 64, 0u);
 }
 
 TEST(Steps, WhatReadsTheResultBehindTheProductIsMarked) {

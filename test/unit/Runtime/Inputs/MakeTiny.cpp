@@ -20,7 +20,7 @@ static bool write(const std::string &path, const std::string &bytes) {
 }
 
 static void addForm(artifact::Site &site, const char *form, std::vector<std::string> roles, int materialize,
-                    int prepare, std::vector<int> slots) {
+                    int prepare, std::vector<int> positions) {
   artifact::SiteForm &made = *site.add_forms();
   made.set_form(form);
   for (const std::string &role : roles)
@@ -28,8 +28,8 @@ static void addForm(artifact::Site &site, const char *form, std::vector<std::str
   made.set_definition(std::string(form) == "lora" ? 1 : 2);
   made.set_materialize(materialize);
   made.set_prepare(prepare);
-  for (int slot : slots)
-    made.add_entry_slots(slot);
+  for (int position : positions)
+    made.add_entry_tensors(position);
 }
 
 static artifact::Site &addSite(artifact::Manifest &manifest, const char *module, artifact::Time time,
@@ -77,7 +77,7 @@ static void addAdapter(artifact::Manifest &manifest, const char *name, artifact:
   adapter.set_file(std::string("adapters/") + name + ".safetensors");
   artifact::AdapterUpdate &update = *adapter.add_updates();
   update.set_site(site);
-  update.set_form("lora");
+  update.set_form(0);
   update.set_scale(2);
   for (const char *role : {"A", "B"}) {
     artifact::AdapterTensor &tensor = *update.add_tensors();

@@ -38,8 +38,8 @@ void rows(void *opaque, int64_t begin, int64_t end) {
       return;
     }
     const adapter_entry_v1 *entry = nullptr;
-    if (call->rows && call->row_slots[row] >= 0)
-      entry = &call->banks[0].entries[call->row_slots[row]];
+    if (call->rows && call->row_entries[row] >= 0)
+      entry = &call->banks[0].entries[call->row_entries[row]];
     if (entry && entry->tensor[4])
       w0 = static_cast<const float *>(entry->tensor[4]);
     for (int64_t j = 0; j < hidden; ++j) {

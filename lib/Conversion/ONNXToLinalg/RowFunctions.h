@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Functions that several lowerings are made of.
-#ifndef ADAPTER_LIB_CONVERSION_ONNXTOLINALG_ACTIVATIONS_H
-#define ADAPTER_LIB_CONVERSION_ONNXTOLINALG_ACTIVATIONS_H
+// Functions of whole rows that several lowerings are made of.
+#ifndef ADAPTER_LIB_CONVERSION_ONNXTOLINALG_ROWFUNCTIONS_H
+#define ADAPTER_LIB_CONVERSION_ONNXTOLINALG_ROWFUNCTIONS_H
 
 #include "lib/Conversion/ONNXToLinalg/Lowering.h"
 
 namespace adapter {
-
-namespace scalars {
-/// 1 / (1 + exp(-x)).
-mlir::Value sigmoid(mlir::ImplicitLocOpBuilder &b, mlir::Value x);
-/// x times the normal distribution's function, or its approximation by tanh.
-mlir::Value gelu(mlir::ImplicitLocOpBuilder &b, mlir::Value x, bool byTanh);
-} // namespace scalars
 
 /// Softmax, or its logarithm, along an axis.
 Lowered softmax(GraphLowering &graph, Lowered &x, int64_t axis, bool logarithm = false);
@@ -24,4 +17,4 @@ std::pair<Lowered, Lowered> topK(GraphLowering &graph, Lowered &x, mlir::OpFoldR
 
 } // namespace adapter
 
-#endif // ADAPTER_LIB_CONVERSION_ONNXTOLINALG_ACTIVATIONS_H
+#endif // ADAPTER_LIB_CONVERSION_ONNXTOLINALG_ROWFUNCTIONS_H
