@@ -4,6 +4,7 @@
 #   make build    build/bin/adapter-opt, build/bin/adapter-run, build/python
 #   make test     all tests: GoogleTest, lit, pytest against PyTorch, PEFT and ONNX Runtime; wheels are built and tested
 #   make test-full   pytest with every combination, not only the default selection
+#   make methods     docs/methods.md: every method at every time, measured
 #   make sanitize SANITIZE=asan   all tests in a build with sanitizers (asan: address, undefined; tsan: thread)
 #   make wheel    adapter-opt and adapter-opt-runtime for pip, into build/wheels
 #   make lint     formatting, static checks of Python, file lengths, licence lines, paths
@@ -20,7 +21,7 @@ NINJA := ninja -C $(BUILD) -j $(JOBS)
 # Arguments for pytest, as in: make test PYTEST="-k row"
 PYTEST ?=
 
-.PHONY: demo build wheel test test-full sanitize lint tidy bench docs clean setup setup-demo unit lit pytest configure
+.PHONY: demo build wheel methods test test-full sanitize lint tidy bench docs clean setup setup-demo unit lit pytest configure
 .DEFAULT_GOAL := build
 
 setup:
@@ -92,6 +93,12 @@ tidy: build
 
 bench: setup build
 	$(PYTHON) bench/bench.py --build $(BUILD)
+
+# Measures every method at every time on every layer, and writes docs/methods.md.
+methods: setup build
+	rm -f $(BUILD)/methods.json
+	ADAPTER_OPT_METHODS=$(abspath $(BUILD))/methods.json $(PYTHON) -m pytest test/python/test_weight_methods.py -q -m "full or not full" $(WORKERS)
+	$(PYTHON) scripts/methods_table.py $(BUILD)/methods.json docs/methods.md
 
 docs: configure
 	$(NINJA) mlir-doc

@@ -88,7 +88,12 @@ Status expandFactors(const PeftConfig &config, const std::string &path, Tensor &
       return full.error();
     *factor = std::move(*full);
   }
-  return Done{};
+  Result<bool> isStrict =
+      blocks.fields().contains("match_strict") ? blocks.boolean("match_strict") : Result<bool>(true);
+  if (!isStrict)
+    return isStrict.error();
+  return any || !*isStrict ? Status(Done{})
+                           : config.error("use_bdlora", "names '" + path + "' for neither of its factors");
 }
 
 std::string initialization(const PeftConfig &config) {

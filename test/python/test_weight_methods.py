@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Every method of PEFT that changes weights (weight_methods.py), in every mode, against PEFT's unmerged forward."""
+"""Every method of PEFT that changes weights (weight_methods.py), in every mode, against PEFT's unmerged
+forward."""
 
 import functools
+import json
+import os
 import shutil
 import warnings
 
@@ -33,7 +36,13 @@ class World:
         graph = self.folder / f"{'-'.join(kinds)}.onnx"
         axes = {name: {0: "rows"} for name in (*names, *kinds)}
         torch.onnx.export(
-            base, tuple(values), graph, input_names=names, output_names=list(kinds), dynamic_axes=axes, dynamo=False
+            base,
+            tuple(values),
+            graph,
+            input_names=names,
+            output_names=list(kinds),
+            dynamic_axes=axes,
+            dynamo=False,
         )
         return base, graph, values, self.outputs(base, values)
 
@@ -54,7 +63,9 @@ class World:
         """Outputs with the adapter, and those without it where a mode has both."""
         kinds = METHODS[name].kinds
         _, graph, values, _ = self.model_of(kinds)
-        feed = {key: value.numpy() for key, value in zip(weight_methods.inputs_of(kinds), values, strict=True)}
+        feed = {
+            key: value.numpy() for key, value in zip(weight_methods.inputs_of(kinds), values, strict=True)
+        }
         folder, _ = self.adapter(name)
         if mode == "onnx":
             product.opt(graph, "--adapter", f"x={folder}", "-o", self.folder / "merged.onnx")
@@ -85,7 +96,9 @@ def _by_row(model, feed):
     mixed = model(feed, adapters=["x", None] * (ROWS // 2))
     for kind in got:
         assert np.array_equal(mixed[kind][::2], got[kind][::2]), f"{kind}: a row depends on others"
-        assert np.array_equal(mixed[kind][1::2], without[kind][1::2]), f"{kind}: a row without it depends on others"
+        assert np.array_equal(mixed[kind][1::2], without[kind][1::2]), (
+            f"{kind}: a row without it depends on others"
+        )
     return got, without
 
 
@@ -116,12 +129,21 @@ def world(tmp_path_factory):
     return World(tmp_path_factory.mktemp("methods"))
 
 
+def record(type, name, mode, kind, got, want, base):
+    """For docs/methods.md (make methods): the error as a part of what the adapter changes."""
+    if path := os.environ.get("ADAPTER_OPT_METHODS"):
+        error = np.abs(got.astype(float) - want).max() / np.abs(want.astype(float) - base).max()
+        with open(path, "a") as file:
+            file.write(json.dumps([type, name, kind, mode, float(error)]) + "\n")
+
+
 @_cases()
 def test_agrees_with_peft(world, name, mode):
     (_, want), (_, _, _, plain) = world.adapter(name), world.model_of(METHODS[name].kinds)
     got, without = world.run(name, mode)
     faults = []
     for kind in want:
+        record(METHODS[name].type, name, mode, kind, got[kind], want[kind], plain[kind])
         why = disagreement(got[kind], want[kind], plain[kind])
         faults += [f"{kind}: {why}"] if why else []
         why = disagreement(without[kind], plain[kind]) if without else None

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Every method of PEFT that changes weights, each of its options that changes the result, and the layers that it is for.
+"""Every method of PEFT that changes weights, each of its options that changes the result, and the layers that
+it is for.
 
-`METHODS` holds for each case its entry in docs/methods.md, the words of a slot that takes it (None: only compilation has the
-base's weight that it needs), and PEFT's configuration; `Layers` is a model with one layer of each kind, whose outputs are those of its layers.
+`METHODS` holds for each case its entry in docs/methods.md, the words of a slot that takes it (None: only
+compilation has the base's weight that it needs), and PEFT's configuration; `Layers` is a model with one layer
+of some kinds, whose outputs are those of its layers.
 """
 
 import collections
@@ -30,8 +32,13 @@ def lora(kinds=PLAIN, words="lora", **options):
 
 
 METHODS = {
+    "lora": lora((*TABLES, *CONVOLUTIONS), r=3, lora_alpha=6),
+    "rslora": lora(LINEARS, r=4, lora_alpha=6, use_rslora=True),
+    "dora": lora((*TABLES, *CONVOLUTIONS), "lora+dora", r=3, lora_alpha=6, use_dora=True),
+    "lora-bias": lora(("linear", "conv1d_of_gpt2"), "lora+add", r=3, lora_bias=True),
     "bdlora": lora(
-        r=4, use_bdlora=peft.BdLoraConfig(target_modules_bd_a=["linear"], target_modules_bd_b=["unb"], nblocks=2)
+        r=4,
+        use_bdlora=peft.BdLoraConfig(target_modules_bd_a=["linear"], target_modules_bd_b=["unb"], nblocks=2),
     ),
     "pissa": lora(words=None, r=4, lora_alpha=8, init_lora_weights="pissa"),
     "olora": lora(words=None, r=4, lora_alpha=12, init_lora_weights="olora"),
@@ -39,6 +46,23 @@ METHODS = {
     "mica": lora(r=4, init_lora_weights="mica"),
     "velora": lora(r=4, velora_config=peft.VeloraConfig()),
     "osf": case("OSF", None, peft.OSFConfig, effective_rank=5),
+    "vera": case("VERA", "vera", peft.VeraConfig, LINEARS, r=4),
+    "loha": case("LOHA", "loha", peft.LoHaConfig, (*PLAIN, "conv1d", "conv2d"), r=4, alpha=6),
+    "lokr": case("LOKR", "lokr", peft.LoKrConfig, (*PLAIN, "conv2d"), r=4, alpha=6),
+    "lokr-factors": case("LOKR", "lokr", peft.LoKrConfig, (*PLAIN, "conv2d"), r=2, decompose_both=True),
+    "oft": case("OFT", "oft", peft.OFTConfig, LINEARS, oft_block_size=4),
+    "oft-exact": case("OFT", "oft", peft.OFTConfig, LINEARS, oft_block_size=4, use_cayley_neumann=False),
+    "oft-shared": case("OFT", "oft", peft.OFTConfig, oft_block_size=8, block_share=True, coft=True, eps=0.5),
+    "ia3": case(
+        "IA3",
+        "ia3+ia3_input",
+        peft.IA3Config,
+        (*LINEARS, "conv2d", "conv3d"),
+        feedforward_modules=["unbiased", "conv3d"],
+    ),
+    "hra": case("HRA", "hra", peft.HRAConfig, (*PLAIN, "conv2d"), r=4),
+    "hra-orthogonal": case("HRA", "hra", peft.HRAConfig, (*PLAIN, "conv2d"), r=4, apply_GS=True),
+    "shira": case("SHIRA", "sparse", peft.ShiraConfig, r=2),
     "adalora": case("ADALORA", "adalora", peft.AdaLoraConfig, LINEARS, init_r=4, target_r=2, total_step=9),
     "adalora-alpha": case(
         "ADALORA", "adalora", peft.AdaLoraConfig, LINEARS, init_r=6, total_step=9, lora_alpha=32
@@ -127,9 +151,7 @@ METHODS = {
     "deft": case("DEFT", "deft", peft.DeftConfig, LINEARS, r=4),
     "deft-qr": case("DEFT", "deft", peft.DeftConfig, LINEARS, r=4, alpha=8, decomposition_method="qr"),
     "deft-para": case("DEFT", "deft", peft.DeftConfig, LINEARS, r=3, para=True),
-    "deft-para-qr": case(
-        "DEFT", "deft", peft.DeftConfig, LINEARS, r=3, para=True, decomposition_method="qr"
-    ),
+    "deft-para-qr": case("DEFT", "deft", peft.DeftConfig, LINEARS, r=3, para=True, decomposition_method="qr"),
     "frod": case("FROD", "frod", peft.FrodConfig, LINEARS, sparse_rate=0.05, progressbar=False),
 }
 
@@ -189,7 +211,7 @@ def trained(base, name, seed=1):
     """PEFT's model with random adapters, none of their tensors at its no-op value."""
     torch.manual_seed(seed)
     model = peft.get_peft_model(copy.deepcopy(base), METHODS[name].config())
-    for parameter in model.parameters():
-        if parameter.requires_grad:
+    for key, parameter in model.named_parameters():
+        if parameter.requires_grad or "vera" in key:
             parameter.data = parameter.data + 0.3 * torch.randn_like(parameter)
     return model.eval()

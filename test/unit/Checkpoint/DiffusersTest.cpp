@@ -98,7 +98,7 @@ TEST_F(Diffusers, Metadata) {
   for (auto [text, words] : {std::pair("{", "lora_adapter_metadata"),
                              {"[]", "no JSON object"},
                              {R"({"unet.r": 4})", "rank 2"},
-                             {R"({"unet.r": 2, "unet.use_qalora": true})", "field 'use_qalora'"},
+                             {R"({"unet.r": 2, "unet.arrow_config": {"top_k": 2}})", "field 'arrow_config'"},
                              {R"({"unet.r": 2, "unet.peft_type": "LOHA"})", "'LOHA'"},
                              {R"({"unet.r": 2, "unet.use_dora": true})", "lora_magnitude_vector"}}) {
     metadata["lora_adapter_metadata"] = text;

@@ -40,7 +40,7 @@ TEST_F(PeftInvalid, FieldsThatChangeTheResult) {
   lora(q);
   const std::pair<const char *, Json> fields[] = {{"layer_replication", {{0, 1}}},
                                                   {"alora_invocation_tokens", {1, 2}},
-                                                  {"use_qalora", true},
+                                                  {"use_qalora", "yes"},
                                                   {"use_bdlora", {{"nblocks", 2}}},
                                                   {"arrow_config", {{"top_k", 2}}},
                                                   {"kasa_config", {{"beta", 0.1}}},

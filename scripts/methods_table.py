@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Writes docs/methods.md from what test_weight_methods.py measured: `make methods`.
+
+methods_table.py RECORDS TARGET
+"""
+
+import collections
+import json
+import pathlib
+import sys
+
+MODES = ("onnx", "build", "switch", "call", "row", "slot")
+LAYERS = {
+    "linear": "linear",
+    "unbiased": "linear without bias",
+    "conv1d_of_gpt2": "Conv1D of GPT-2",
+    "embedding": "embedding",
+    "conv1d": "convolution 1d",
+    "conv2d": "convolution 2d",
+    "conv3d": "convolution 3d",
+    "norm": "layer norm",
+}
+# Types without a row of their own in the table, and why.
+OTHERS = {
+    "POLY": "read, at every time, `task` as a setting; tested in `test_tasks.py`",
+    "XLORA": "read, with its first pass ([routers.md](routers.md)); tested in `test_xlora.py`",
+    "ADAMSS": "refused: the file does not say which outputs its factors are of",
+    "PSOFT": "refused: the file leaves out the singular vectors that its rotation acts between, whose signs "
+    "matter",
+    "LILY": "refused: what it adds depends on the mean of its router over all tokens of a call",
+    "PROMPT_TUNING, P_TUNING, MULTITASK_PROMPT_TUNING, PREFIX_TUNING, CPT, CARTRIDGE, ADAPTION_PROMPT": "refused: "
+    "they change the sequence, not weights",
+    "SHADOW": "refused: a model of its own beside the base",
+}
+HEAD = """# Methods of PEFT that change weights
+
+Each cell is the largest error of a layer's output against PEFT 0.21's unmerged forward, as a part of what the adapter
+changes, on layers of 16 to 32 features; 1e-3 fails the test. `make methods` measures them anew and writes this
+page. How each is defined: [lib/Forms/Library](../lib/Forms/Library), [forms.md](forms.md); what is read of files:
+[checkpoints.md](checkpoints.md).
+
+*onnx* merges into an ONNX file, *build* into an artifact; *switch* changes an artifact's weights and back, to the bit;
+*call* and *row* choose with each call; *slot* loads into room for adapters by row. "compile": it takes a part of the
+base's weight away, which only a compilation has.
+"""
+
+
+def main():
+    records, target = map(pathlib.Path, sys.argv[1:])
+    cells, types = collections.defaultdict(dict), {}
+    for line in records.read_text().splitlines():
+        type, case, layer, mode, error = json.loads(line)
+        cells[type, case, layer][mode] = error
+        types.setdefault(type, []).append(case)
+    rows = ["| type | case | layer | " + " | ".join(MODES) + " |", "|---" * (3 + len(MODES)) + "|"]
+    for type, case, layer in sorted(cells, key=lambda key: (key[0], key[1], list(LAYERS).index(key[2]))):
+        errors = cells[type, case, layer]
+        missing = sorted(set(MODES) - set(errors) - {"slot"})
+        if missing:
+            sys.exit(f"{case}, {layer}: nothing was measured for {', '.join(missing)}; run all of the tests")
+        texts = [f"{errors[mode]:.0e}" if mode in errors else "compile" for mode in MODES]
+        rows.append(f"| {type} | {case} | {LAYERS[layer]} | {' | '.join(texts)} |")
+    others = ["| type | |", "|---|---|", *(f"| {type} | {why} |" for type, why in OTHERS.items())]
+    text = [HEAD, *rows, "", "## Other types", "", *others, ""]
+    target.write_text("\n".join(text))
+
+
+if __name__ == "__main__":
+    main()
