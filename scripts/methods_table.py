@@ -22,26 +22,25 @@ LAYERS = {
 }
 # Types without a row of their own in the table, and why.
 OTHERS = {
-    "POLY": "read, at every time, `task` as a setting; tested in `test_tasks.py`",
-    "XLORA": "read, with its first pass ([routers.md](routers.md)); tested in `test_xlora.py`",
+    "POLY": "read, at every time, `task` as a setting (`test_tasks.py`)",
+    "XLORA": "read, with its first pass (`test_xlora.py`)",
     "ADAMSS": "refused: the file does not say which outputs its factors are of",
-    "PSOFT": "refused: the file leaves out the singular vectors that its rotation acts between, whose signs "
-    "matter",
-    "LILY": "refused: what it adds depends on the mean of its router over all tokens of a call",
-    "PROMPT_TUNING, P_TUNING, MULTITASK_PROMPT_TUNING, PREFIX_TUNING, CPT, CARTRIDGE, ADAPTION_PROMPT": "refused: "
-    "they change the sequence, not weights",
+    "PSOFT": "refused: the file leaves out the singular vectors between which it rotates",
+    "LILY": "refused: what it adds depends on a mean over all tokens of a call",
+    "PROMPT_TUNING, P_TUNING, MULTITASK_PROMPT_TUNING, CPT": "refused: they change the sequence, not weights",
+    "PREFIX_TUNING, CARTRIDGE, ADAPTION_PROMPT": "refused: they change attention, not weights",
     "SHADOW": "refused: a model of its own beside the base",
 }
 HEAD = """# Methods of PEFT that change weights
 
-Each cell is the largest error of a layer's output against PEFT 0.21's unmerged forward, as a part of what the adapter
-changes, on layers of 16 to 32 features; 1e-3 fails the test. `make methods` measures them anew and writes this
-page. How each is defined: [lib/Forms/Library](../lib/Forms/Library), [forms.md](forms.md); what is read of files:
+Each cell is the largest error of a layer's output against PEFT 0.21's unmerged forward, as a part of what the
+adapter changes, on layers of 16 to 32 features; `make methods` measures them anew and writes this page. How each
+is defined: [lib/Forms/Library](../lib/Forms/Library), [forms.md](forms.md); what is read of files:
 [checkpoints.md](checkpoints.md).
 
-*onnx* merges into an ONNX file, *build* into an artifact; *switch* changes an artifact's weights and back, to the bit;
-*call* and *row* choose with each call; *slot* loads into room for adapters by row. "compile": it takes a part of the
-base's weight away, which only a compilation has.
+*onnx* merges into an ONNX file, *build* into an artifact; *switch* changes an artifact's weights and back, to the
+bit; *call* and *row* choose with each call; *slot* loads into room for adapters by row. "compile": it takes a
+part of the base's weight away, which only a compilation has.
 """
 
 

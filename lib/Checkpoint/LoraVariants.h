@@ -15,7 +15,7 @@ Result<Tensor> blockDiagonal(const Tensor &tensor, int64_t n);
 // B with each column multiplied by its number.
 Result<Tensor> scaledColumns(const Tensor &b, const Tensor &diagonal);
 
-// use_bdlora (BD-LoRA, arXiv 2510.23346: one of the factors is block-diagonal, by the module's name) and use_qalora
+// use_bdlora (BD-LoRA: one of the factors is block-diagonal, by the module's name) and use_qalora
 // (QA-LoRA, arXiv 2309.14717: the inputs are averaged in groups). Errors name the field or the tensor.
 Status expandFactors(const PeftConfig &config, const std::string &path, Tensor &a, Tensor &b);
 

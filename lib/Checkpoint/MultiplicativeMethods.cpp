@@ -139,7 +139,7 @@ const Methods &multiplicativeMethods() {
   static const Methods table = {
       {"oft",
        {"oft",
-        {{".oft_R.weight", "R"}},
+        {{".oft_R.weight", "R"}, {".oft_embedding_R.weight", "R"}},
         {"block_share", "coft", "eps", "init_weights", "module_dropout", "num_cayley_neumann_terms",
          "oft_block_size", "r", "use_cayley_neumann"},
         {},

@@ -89,17 +89,19 @@ LogicalResult FormLibrary::addText(StringRef text, StringRef name, bool isOwn) {
   for (Operation &op : llvm::make_early_inc_range(*parsed->getBody())) {
     if (!isa<FormOp>(op) && !(isOwn && isa<func::FuncOp>(op)))
       return op.emitOpError("is not an adapter.form; a file of forms holds nothing else");
+    // Helpers take no names from forms.
+    ModuleOp into = isa<FormOp>(op) ? *module : *helpers;
     auto symbol = cast<SymbolOpInterface>(op);
-    if (module->lookupSymbol(symbol.getNameAttr()))
+    if (into.lookupSymbol(symbol.getNameAttr()))
       return op.emitOpError("defines '") << symbol.getName() << "', which there is already";
     op.remove();
-    module->push_back(&op);
+    into.push_back(&op);
     auto form = dyn_cast<FormOp>(op);
     if (form && !isOwn && failed(verifyAllowed(form)))
       return failure();
     if (form)
       form.setChecked(!isOwn);
-    if (form && (failed(inlineCalls(form, *module)) || failed(verify(form))))
+    if (form && (failed(inlineCalls(form, *helpers)) || failed(verify(form))))
       return failure();
   }
   return success();
@@ -112,10 +114,12 @@ FormLibrary &FormLibrary::get(MLIRContext *context) {
   context->loadDialect<func::FuncDialect>();
   std::shared_ptr<FormLibrary> library(new FormLibrary(context));
   library->module = ModuleOp::create(UnknownLoc::get(context));
-  for (bool helpers : {true, false})
+  library->helpers = ModuleOp::create(UnknownLoc::get(context));
+  for (bool areHelpers : {true, false})
     for (int i = 0; i < embeddedFormCount; ++i) {
       StringRef name = embeddedForms[i].name;
-      if ((name.starts_with("helpers")) == helpers && failed(library->addText(embeddedForms[i].text, name, true)))
+      if (name.starts_with("helpers") == areHelpers &&
+          failed(library->addText(embeddedForms[i].text, name, true)))
         llvm::report_fatal_error("the form library's " + name + " is not valid");
     }
   dialect->setForms(library);

@@ -43,7 +43,8 @@ private:
   mlir::LogicalResult addText(llvm::StringRef text, llvm::StringRef name, bool isOwn);
 
   mlir::MLIRContext *context;
-  mlir::OwningOpRef<mlir::ModuleOp> module; ///< the forms, and helpers
+  mlir::OwningOpRef<mlir::ModuleOp> module;  ///< the forms
+  mlir::OwningOpRef<mlir::ModuleOp> helpers; ///< what bodies may call
 };
 
 } // namespace adapter

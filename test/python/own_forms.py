@@ -239,11 +239,13 @@ def write(path, *names):
     return path
 
 
-def save(folder, form, tensors, **fields):
-    """An adapter's folder; `tensors` by module and role."""
+def save(folder, form, tensors, shared=(), **fields):
+    """An adapter's folder; `tensors` by module and role, the `shared` ones alike in all modules."""
     folder.mkdir(parents=True, exist_ok=True)
     flat = {
-        f"base_model.model.{module}.{role}": np.ascontiguousarray(value)
+        f"base_model.{role}" if role in shared else f"base_model.model.{module}.{role}": np.ascontiguousarray(
+            value
+        )
         for module, roles in tensors.items()
         for role, value in roles.items()
     }

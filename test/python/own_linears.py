@@ -13,8 +13,9 @@ MODULES = ("one", "other")
 class Linears:
     """Two linears that read one input, of random weights."""
 
-    def __init__(self, path, inputs, outputs, seed):
+    def __init__(self, path, inputs, outputs, seed, forms=FORMS):
         rng = np.random.default_rng(seed)
+        self.forms = forms
         self.path, self.rng = path, rng
         self.weights = {name: real(rng, count, inputs) for name, count in zip(MODULES, outputs, strict=True)}
         self.biases = {name: real(rng, count) for name, count in zip(MODULES, outputs, strict=True)}
@@ -42,14 +43,17 @@ class Linears:
 
     def draw(self, form):
         """Tensors of a form for each module."""
-        return {name: FORMS[form].draw(self.rng, *self.weights[name].shape) for name in MODULES}
+        return {name: self.forms[form].draw(self.rng, *self.weights[name].shape) for name in MODULES}
 
     def updated(self, form, tensors):
         """(weight, bias) of each module, in f64."""
         made = {}
         for name in MODULES:
             W, b = self.weights[name].astype(np.float64), self.biases[name].astype(np.float64)
-            made[name] = (FORMS[form].weight(W, b, tensors[name]), FORMS[form].bias(W, b, tensors[name]))
+            made[name] = (
+                self.forms[form].weight(W, b, tensors[name]),
+                self.forms[form].bias(W, b, tensors[name]),
+            )
         return made
 
     def outputs(self, form=None, tensors=None):

@@ -144,7 +144,9 @@ def test_wrong_shape_is_named(oracle, small, tmp_path):
     product.refused("adapter-opt", small[0], "--adapter", f"x={folder}", "--check", mentions=mentions)
 
 
-@pytest.mark.parametrize("field, value", [("layer_replication", [[0, 1]]), ("peft_type", "SOMETHING"), ("r", "four")])
+@pytest.mark.parametrize(
+    "field, value", [("layer_replication", [[0, 1]]), ("peft_type", "SOMETHING"), ("r", "four")]
+)
 def test_configuration_that_is_not_understood_is_named(oracle, small, tmp_path, field, value):
     folder = tmp_path / "odd"
     source = oracle.adapter("vit", "plain").folder

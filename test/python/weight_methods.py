@@ -50,8 +50,8 @@ METHODS = {
     "loha": case("LOHA", "loha", peft.LoHaConfig, (*PLAIN, "conv1d", "conv2d"), r=4, alpha=6),
     "lokr": case("LOKR", "lokr", peft.LoKrConfig, (*PLAIN, "conv2d"), r=4, alpha=6),
     "lokr-factors": case("LOKR", "lokr", peft.LoKrConfig, (*PLAIN, "conv2d"), r=2, decompose_both=True),
-    "oft": case("OFT", "oft", peft.OFTConfig, LINEARS, oft_block_size=4),
-    "oft-exact": case("OFT", "oft", peft.OFTConfig, LINEARS, oft_block_size=4, use_cayley_neumann=False),
+    "oft": case("OFT", "oft", peft.OFTConfig, (*PLAIN, "embedding"), oft_block_size=4),
+    "oft-exact": case("OFT", "oft", peft.OFTConfig, oft_block_size=4, use_cayley_neumann=False),
     "oft-shared": case("OFT", "oft", peft.OFTConfig, oft_block_size=8, block_share=True, coft=True, eps=0.5),
     "ia3": case(
         "IA3",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// DEFT (arXiv 2602.04101): W' = (I - Q H') W + s Q R: what the outputs have of a few directions is taken away and put there
+// DEFT (Decompositional Efficient Fine-Tuning): W' = (I - Q H') W + s Q R: what the outputs have of a few directions is taken away and put there
 // anew; without R (`para`) it is taken away alone. H is P with its negative elements as zeros and Q is P
 // (`decomposition` 0), or both are the orthogonal factor of P (1). The bias stays. PEFT: deft.
 adapter.form @deft for [linear]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// FRoD (arXiv 2512.23485): W' = U (diag(l) + S) V' with V the same for all modules of a kind, U the columns of W V'^-1
+// FRoD (PEFT 0.21): W' = U (diag(l) + S) V' with V the same for all modules of a kind, U the columns of W V'^-1
 // brought to length 1, S sparse. PEFT: frod, with save_projection.
 adapter.form @frod for [linear]
     roles(%V "V" : "cols, cols", %l "lambda_l" : "cols", %i "indices" : "2, n" index, %v "lambda_s" : "n") {

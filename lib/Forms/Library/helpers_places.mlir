@@ -164,3 +164,40 @@ func.func @row_sums(%a: tensor<?x?xf64>, %c: tensor<?xf64>) -> tensor<?xf64> {
   } : tensor<?xf64>
   return %r : tensor<?xf64>
 }
+
+// Rows [r, k w] put together of k rows of a pool [n, w] each, by their numbers [r, k].
+func.func @pieces(%pool: tensor<?x?xf64>, %places: tensor<?x?xi64>) -> tensor<?x?xf64> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %r = tensor.dim %places, %c0 : tensor<?x?xi64>
+  %k = tensor.dim %places, %c1 : tensor<?x?xi64>
+  %w = tensor.dim %pool, %c1 : tensor<?x?xf64>
+  %n = arith.muli %k, %w : index
+  %m = tensor.generate %r, %n {
+  ^bb0(%i: index, %c: index):
+    %piece = arith.divui %c, %w : index
+    %at = arith.remui %c, %w : index
+    %row64 = tensor.extract %places[%i, %piece] : tensor<?x?xi64>
+    %row = arith.index_cast %row64 : i64 to index
+    %x = tensor.extract %pool[%row, %at] : tensor<?x?xf64>
+    tensor.yield %x : f64
+  } : tensor<?x?xf64>
+  return %m : tensor<?x?xf64>
+}
+
+// [m, n] with a 1 at (places[j], j) for each column.
+func.func @selection(%places: tensor<?xi64>, %m: index) -> tensor<?x?xf64> {
+  %c0 = arith.constant 0 : index
+  %zero = arith.constant 0.0 : f64
+  %one = arith.constant 1.0 : f64
+  %n = tensor.dim %places, %c0 : tensor<?xi64>
+  %e = tensor.generate %m, %n {
+  ^bb0(%i: index, %j: index):
+    %p64 = tensor.extract %places[%j] : tensor<?xi64>
+    %p = arith.index_cast %p64 : i64 to index
+    %same = arith.cmpi eq, %i, %p : index
+    %x = arith.select %same, %one, %zero : f64
+    tensor.yield %x : f64
+  } : tensor<?x?xf64>
+  return %e : tensor<?x?xf64>
+}

@@ -19,7 +19,7 @@ adapter.form @vera for [linear]
   adapter.yield %u : !adapter.update<tensor<?x?xf64>>
 }
 
-// PVeRA: the same with a mean and a spread for each of A's directions, of which a run that does not draw takes the
+// PVeRA (arXiv 2512.07703): the same with a mean and a spread for each of A's directions, of which a run that does not draw takes the
 // means, the first half. PEFT: pvera.
 adapter.form @pvera for [linear]
     roles(%A "A" : "rr, widest" shared, %B "B" : "tallest, r" shared, %lb "lambda_b" : "out", %ld "lambda_d" : "rr")
