@@ -24,8 +24,8 @@ LAYERS = {
 OTHERS = {
     "POLY": "read, at every time, `task` as a setting (`test_tasks.py`)",
     "XLORA": "read, with its first pass (`test_xlora.py`)",
-    "ADAMSS": "refused: the file does not say which outputs its factors are of",
-    "PSOFT": "refused: the file leaves out the singular vectors between which it rotates",
+    "ADAMSS": "through `ao.resolve`: the file does not say which outputs its factors are of",
+    "PSOFT": "through `ao.resolve`: the file leaves out the singular vectors that it rotates",
     "LILY": "refused: what it adds depends on a mean over all tokens of a call",
     "PROMPT_TUNING, P_TUNING, MULTITASK_PROMPT_TUNING, CPT": "refused: they change the sequence, not weights",
     "PREFIX_TUNING, CARTRIDGE, ADAPTION_PROMPT": "refused: they change attention, not weights",
@@ -34,13 +34,13 @@ OTHERS = {
 HEAD = """# Methods of PEFT that change weights
 
 Each cell is the largest error of a layer's output against PEFT 0.21's unmerged forward, as a part of what the
-adapter changes, on layers of 16 to 32 features; `make methods` measures them anew and writes this page. How each
-is defined: [lib/Forms/Library](../lib/Forms/Library), [forms.md](forms.md); what is read of files:
+adapter changes, on layers of 16 to 32 features; `make methods` measures them anew and writes this page. How
+each is defined: [lib/Forms/Library](../lib/Forms/Library), [forms.md](forms.md); what is read of files:
 [checkpoints.md](checkpoints.md).
 
-*onnx* merges into an ONNX file, *build* into an artifact; *switch* changes an artifact's weights and back, to the
-bit; *call* and *row* choose with each call; *slot* loads into room for adapters by row. "compile": it takes a
-part of the base's weight away, which only a compilation has.
+*onnx* merges into an ONNX file, *build* into an artifact; *switch* changes an artifact's weights and back, to
+the bit; *call* and *row* choose with each call; *slot* loads into room for adapters by row. "compile": it
+takes a part of the base's weight away, which only a compilation has.
 """
 
 

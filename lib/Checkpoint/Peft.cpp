@@ -75,6 +75,11 @@ Result<Adapter> readPeft(const PeftConfig &config, const std::string &folder, co
   auto own = readers.find(adapter.method);
   std::vector<std::string> forms = peftFormTypes();
   bool isForm = std::find(forms.begin(), forms.end(), adapter.method) != forms.end();
+  if (adapter.method == "psoft" || adapter.method == "adamss")
+    return config.error("peft_type",
+                        "is '" + *type +
+                            "', whose folder leaves out what PEFT computes from the base's weights when "
+                            "it loads it; load it with PEFT and write it with ao.resolve(model, folder)");
   if (own == readers.end() && !isForm)
     return config.error("peft_type",
                         "is '" + *type + "', which is not supported; " + supportedTypes() + " are");

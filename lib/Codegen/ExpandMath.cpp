@@ -45,8 +45,7 @@ struct ExpandMathPass final : adapter::impl::ExpandMathPassBase<ExpandMathPass> 
     WalkResult result = getOperation()->walk([](Operation *op) {
       if (!isa_and_nonnull<math::MathDialect>(op->getDialect()) || isNative(op))
         return WalkResult::advance();
-      op->emitError() << op->getName() << " on " << op->getOperand(0).getType()
-                      << " has no expansion";
+      op->emitError() << op->getName() << " on " << op->getOperand(0).getType() << " has no expansion";
       return WalkResult::interrupt();
     });
     if (result.wasInterrupted())

@@ -290,10 +290,11 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
         continue;
     }
     if (update.taken)
-      return Error{path + ": '" + update.module +
-                   "' takes a part of the base's weight away before it adds its own, which only a compilation can "
-                   "compute; bind the adapter with --adapter, or save it as a plain LoRA "
-                   "(path_initial_model_for_weight_conversion)"};
+      return Error{
+          path + ": '" + update.module +
+          "' takes a part of the base's weight away before it adds its own, which only a compilation can "
+          "compute; bind the adapter with --adapter, or save it as a plain LoRA "
+          "(path_initial_model_for_weight_conversion)"};
     if (room->slot)
       if (Status status = checkTaken(artifact, *room->slot, update, path); !status)
         return status.error();

@@ -14,9 +14,22 @@ if TYPE_CHECKING:
     from adapter_opt.compiler import Adapter, Slot, check, compile, merge
     from adapter_opt.exporting import Exported, export
     from adapter_opt.proof import verify
+    from adapter_opt.resolve import resolve
     from adapter_opt.runtime import Model, load
 
-__all__ = ["Adapter", "Exported", "Model", "Slot", "check", "compile", "export", "load", "merge", "verify"]
+__all__ = [
+    "Adapter",
+    "Exported",
+    "Model",
+    "Slot",
+    "check",
+    "compile",
+    "export",
+    "load",
+    "merge",
+    "resolve",
+    "verify",
+]
 
 # Where each name is. Modules are imported when a name of theirs is asked for: the commands need few of them.
 _MODULES = {
@@ -30,6 +43,7 @@ _MODULES = {
     "export": "exporting",
     "load": "runtime",
     "merge": "compiler",
+    "resolve": "resolve",
     "verify": "proof",
 }
 

@@ -30,6 +30,13 @@ class Folder:
             self._lock = None
 
 
+def umask():
+    """What new files and folders are not given; it can only be asked for by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
 def _is_dead(path, process):
     try:
         os.kill(process, 0)

@@ -83,7 +83,7 @@ def _new_folder(output, replace):
     os.makedirs(parent, exist_ok=True)
     new = temporary.Folder(f".{name}.new", parent)
     unfinished, old = new.path, f"{new.path}.old"
-    os.chmod(unfinished, 0o777 & ~_umask())
+    os.chmod(unfinished, 0o777 & ~temporary.umask())
     try:
         yield unfinished
         if replace and os.path.isdir(output):
@@ -96,10 +96,3 @@ def _new_folder(output, replace):
     finally:
         new.remove()
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _umask():
-    """What new files and folders are not given; it can only be asked for by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
