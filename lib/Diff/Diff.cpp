@@ -7,6 +7,7 @@
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Json.h"
 #include "lib/Checkpoint/Safetensors.h"
+#include "lib/Diff/Folder.h"
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -271,31 +272,10 @@ Json Extractor::configuration() const {
             {"mode", options.overwrite ? "overwrite" : "add"},
             {"tied", tied},
             {"base_digest", base->digest()}};
-  int64_t rank = 1;
-  for (const auto &[module, each] : ranks)
-    rank = std::max(rank, each);
-  Json config = {{"peft_type", "LORA"},
-                 {"r", rank},
-                 {"lora_alpha", rank},
-                 {"target_modules", Json::array()},
-                 {"bias", biases ? "all" : "none"},
-                 {"fan_in_fan_out", anyTransposed},
-                 {"inference_mode", true},
-                 {"ensure_weight_tying", !tied.empty()},
-                 {"base_digest", base->digest()},
-                 {"rank_pattern", Json::object()},
-                 {"alpha_pattern", Json::object()}};
-  for (const auto &[module, each] : ranks) {
-    config["target_modules"].push_back(module);
-    if (each == rank)
-      continue;
-    // Keys are regular expressions.
-    std::string pattern;
-    for (char c : module)
-      pattern += c == '.' ? std::string("\\.") : std::string(1, c);
-    config["rank_pattern"][pattern] = each;
-    config["alpha_pattern"][pattern] = each;
-  }
+  Json config = {
+      {"peft_type", "LORA"},    {"bias", biases ? "all" : "none"},      {"fan_in_fan_out", anyTransposed},
+      {"inference_mode", true}, {"ensure_weight_tying", !tied.empty()}, {"base_digest", base->digest()}};
+  addRanks(config, ranks);
   if (!saved.empty())
     config["modules_to_save"] = saved;
   return config;
@@ -325,25 +305,10 @@ Result<Report> Extractor::run(const std::string &folder) {
   addWholes();
   if (report.changes.empty())
     return Error{tunedFile + ": holds the same numbers as " + baseFile + "; there is nothing to extract"};
-  std::error_code code;
-  if (std::filesystem::exists(folder, code) && !std::filesystem::is_empty(folder, code))
-    return Error{folder + ": exists and is not an empty folder; name another"};
-  std::filesystem::path parent = std::filesystem::path(folder).parent_path();
-  if (!parent.empty())
-    std::filesystem::create_directories(parent, code);
-  Result<Temporary> made = Temporary::folder(folder);
-  if (!made)
-    return made.error();
   std::sort(saved.begin(), saved.end());
   saved.erase(std::unique(saved.begin(), saved.end()), saved.end());
-  std::string text = configuration().dump(2) + "\n";
-  Status written = writeSafetensors(made->path() + "/adapter_model.safetensors", tensors, {{"format", "pt"}});
-  if (written)
-    written = writeFile(made->path() + "/adapter_config.json", text);
-  if (!written)
-    return written.error();
-  if (!made->moveToTarget())
-    return Error{folder + ": cannot write: " + std::strerror(errno)};
+  if (Status status = writeAdapter(folder, tensors, configuration()); !status)
+    return status.error();
   return std::move(report);
 }
 

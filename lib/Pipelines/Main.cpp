@@ -6,6 +6,7 @@
 #include "adapter/Version.h"
 #include "lib/Checkpoint/Temporary.h"
 #include "lib/Checkpoint/Text.h"
+#include "lib/Diff/Combine.h"
 #include "lib/Diff/Diff.h"
 #include "lib/Pipelines/Driver.h"
 #include "lib/Pipelines/Help.h"
@@ -123,6 +124,8 @@ int adapter::adapterOptMain(int argc, char **argv) {
   checkpoint::removeTemporariesOnSignal();
   if (argc > 1 && StringRef(argv[1]) == "diff")
     return diff::command(argc, argv);
+  if (argc > 1 && StringRef(argv[1]) == "combine")
+    return diff::combineCommand(argc, argv);
   Console console = standardConsole();
   if (std::string later = optionNotYet({argv + 1, argv + argc}); !later.empty())
     return console.fail(wrongUsage, later);
