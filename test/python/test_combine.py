@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""adapter-opt combine against PEFT's add_weighted_adapter; where chance decides, against what it must keep."""
+"""adapter-opt combine against PEFT; where chance decides, against what it must keep."""
 
 import json
 import warnings
