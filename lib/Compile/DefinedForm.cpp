@@ -67,6 +67,8 @@ void FormWriter::begin(StringRef name, ArrayRef<Type> parameters) {
   function = func::FuncOp::create(b, name, b.getFunctionType(types, {}));
   if (FormOp(use.form).getChecked())
     function->setAttr(checkedAttribute, FormOp(use.form).getSymNameAttr());
+  if (Attribute trusted = FormOp(use.form)->getAttr(trustedLoopsAttribute))
+    function->setAttr(trustedLoopsAttribute, trusted);
   b.setInsertionPointToStart(function.addEntryBlock());
 }
 

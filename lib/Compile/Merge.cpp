@@ -12,6 +12,7 @@
 #include "lib/Compile/Passes.h"
 #include "lib/Compile/Rounding.h"
 #include "lib/Conversion/Passes.h"
+#include "lib/Forms/FormLibrary.h"
 #include "lib/Support/ParameterStore.h"
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -170,11 +171,16 @@ OwningOpRef<ModuleOp> MergePass::outline(const Slice &slice, MaterializeOp op) {
       builder.clone(*SymbolTable::lookupNearestSymbolFrom(apply, apply.getFormAttr()));
   auto function = func::FuncOp::create(builder, loc, functionName, builder.getFunctionType(types, result));
   SmallVector<StringRef> checked;
+  bool areTrusted = true;
   for (auto form : module->getOps<FormOp>())
-    if (form.getChecked())
+    if (form.getChecked()) {
       checked.push_back(form.getSymName());
+      areTrusted &= form->hasAttr(trustedLoopsAttribute);
+    }
   if (!checked.empty())
     function->setAttr(checkedAttribute, builder.getStringAttr(llvm::join(checked, "' or '")));
+  if (!checked.empty() && areTrusted)
+    function->setAttr(trustedLoopsAttribute, builder.getUnitAttr());
   // Parameters are mapped files, and the base is compared with what becomes of it.
   for (unsigned i = 0; i < types.size(); ++i)
     function.setArgAttr(i, "bufferization.writable", BoolAttr::get(&getContext(), false));

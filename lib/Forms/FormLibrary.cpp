@@ -74,6 +74,14 @@ static LogicalResult verifyAllowed(FormOp form) {
   return failure(result.wasInterrupted());
 }
 
+// Whether an adapter brings whole numbers of which nothing is known before a body uses them.
+static bool hasFreeIndices(FormOp form) {
+  return llvm::any_of(form.getSignature().roles, [](const forms::Role &role) {
+    return role.isIndex && role.layout == forms::RoleLayout::Plain && role.indexOf.empty() &&
+           !role.isPermutation;
+  });
+}
+
 LogicalResult FormLibrary::addText(StringRef text, StringRef name, bool isOwn) {
   llvm::SourceMgr sources;
   sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, name), SMLoc());
@@ -99,8 +107,13 @@ LogicalResult FormLibrary::addText(StringRef text, StringRef name, bool isOwn) {
     auto form = dyn_cast<FormOp>(op);
     if (form && !isOwn && failed(verifyAllowed(form)))
       return failure();
-    if (form)
-      form.setChecked(!isOwn);
+    if (form) {
+      bool isFree = isOwn && hasFreeIndices(form);
+      form.setChecked(!isOwn || isFree);
+      form->removeAttr(trustedLoopsAttribute);
+      if (isFree)
+        form->setAttr(trustedLoopsAttribute, UnitAttr::get(context));
+    }
     if (form && (failed(inlineCalls(form, *helpers)) || failed(verify(form))))
       return failure();
   }

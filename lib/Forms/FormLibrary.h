@@ -12,6 +12,10 @@
 
 namespace adapter {
 
+/// Of the library's forms whose bodies are checked as they run because an adapter's indices decide what they read: how often
+/// their loops run is not in an adapter's hands.
+inline constexpr const char *trustedLoopsAttribute = "adapter.trusted_loops";
+
 /// The form of a whole parameter that is added to. The gate of a mixture that is bound later is a parameter of it.
 inline constexpr const char *addedWhole = "add";
 

@@ -114,3 +114,17 @@ def test_a_product_as_a_convolutions_weight(tmp_path):
     merged = numpy_helper.to_array(onnx.load(tmp_path / "merged.onnx").graph.initializer[0])
     change = (B.astype(float) @ A).reshape(out, k, channels, k).transpose(0, 2, 1, 3)
     assert_agrees(merged, (W + 0.5 * change).astype(np.float32), W, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("value", [10**6, -1, -(2**40)])
+@pytest.mark.parametrize("name, role", [("mos", "indices_A"), ("dsee", "indices"), ("sltrain", "indices")])
+def test_indices_beyond_their_tensor(world, tmp_path, name, role, value):
+    """Whoever computes the body finds them: merging, and loading into a slot."""
+    tensors = world.model.draw(name)
+    flat = tensors["one"][role].reshape(-1)
+    flat[len(flat) // 2] = value
+    folder = own_forms.save(tmp_path / "x", name, tensors, shared=SHARED.get(name, ()))
+    words = [world.model.path, "--adapter", f"x={folder}", "-o", tmp_path / "m.onnx"]
+    product.refused("adapter-opt", *words, mentions=[f"'{name}'"])
+    with pytest.raises(ValueError, match=name):
+        world.compiled("slot").load_adapter("bad", folder)

@@ -2,6 +2,7 @@
 """Mixtures of LoRA experts at build, in ONNX and compiled, against torch by the formula."""
 
 import re
+
 import architectures
 import methods
 import onnx
