@@ -35,7 +35,7 @@ TEST(TorchRandom, Normal) {
   for (size_t i = 0; i < few.size(); ++i)
     EXPECT_NEAR(drawn[i], few[i], 1e-6);
   const std::vector<std::pair<size_t, float>> many = {
-      {0, 0.9634576439857483f},  {4, 0.3392092287540436f},   {5, 0.539158821105957f},
+      {0, 0.9634576439857483f}, {4, 0.3392092287540436f},   {5, 0.539158821105957f},
       {15, 0.429929256439209f}, {16, -0.1548633873462677f}, {20, -0.29600027203559875f}};
   drawn = TorchGenerator(42).normal(21, 0.5);
   for (auto [i, wanted] : many)
