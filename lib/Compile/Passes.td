@@ -111,8 +111,9 @@ def CheckBoundsPass : Pass<"adapter-check-bounds", "mlir::func::FuncOp"> {
   let summary = "Check what users' forms compute as they run";
   let description = [{
     In functions with the attribute `adapter.checked`, elements that are read or written get a check that they lie within
-    their tensor, and ops whose sizes must fit one that they do (upstream's RuntimeVerifiableOpInterface). A check that
-    fails makes the call fail.
+    their tensor, ops whose sizes must fit one that they do (upstream's RuntimeVerifiableOpInterface), and loops that
+    they end soon, but with `adapter.trusted_loops`: those of the library's forms that an adapter's indices steer. A
+    check that fails makes the call fail.
 
     ```mlir
     // before

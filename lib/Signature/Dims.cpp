@@ -114,9 +114,9 @@ Result<std::vector<std::set<std::string>>> parseChoice(std::string_view text) {
   for (std::string_view part : split(text, '|')) {
     std::set<std::string> group;
     for (std::string_view name : split(part, ','))
-      if (name == "none" && part == name)
+      if (part == "none")
         break;
-      else if (name.empty() || !group.insert(std::string(name)).second)
+      else if (name.empty() || name == "none" || !group.insert(std::string(name)).second)
         return Error{"'" + quotable(text) + "' is not a choice, like \"w | w_a, w_b\""};
     if (std::count(groups.begin(), groups.end(), group))
       return Error{"'" + quotable(text) + "' has a group twice"};

@@ -125,3 +125,30 @@ TEST(Signature, Verifies) {
   EXPECT_FALSE(Dims::parse("1.., 1.."));
   EXPECT_FALSE(Definition::parse("b + 1"));
 }
+
+// A group of a choice may be empty, and one may hold another.
+TEST(Signature, ChoiceOfNone) {
+  auto choice = parseChoice("none | a | a, b");
+  ASSERT_TRUE(choice);
+  Signature form;
+  form.name = "form";
+  form.kinds = {"linear"};
+  form.roles = {role("a", "n"), role("b", "m")};
+  for (Role &each : form.roles)
+    each.isOptional = true;
+  form.choices = {*choice};
+  Place place;
+  place.kind = "linear";
+  place.out = place.in = 4;
+  const Given tensor = {"key", {2}};
+  EXPECT_TRUE(form.bind(place, {}, {}));
+  EXPECT_TRUE(form.bind(place, {{"a", tensor}}, {}));
+  EXPECT_TRUE(form.bind(place, {{"a", tensor}, {"b", tensor}}, {}));
+  auto wrong = form.bind(place, {{"b", tensor}}, {});
+  ASSERT_FALSE(wrong);
+  EXPECT_NE(wrong.error().message.find("needs either none of them, or a, or a and b"), std::string::npos)
+      << wrong.error().message;
+  EXPECT_FALSE(parseChoice("none"));
+  EXPECT_FALSE(parseChoice("a | a"));
+  EXPECT_FALSE(parseChoice("none, a | b"));
+}
