@@ -209,5 +209,5 @@ def test_slot_without_the_form_says_what_it_has(world):
 
 
 def test_unknown_form_is_named_with_those_that_are(world):
-    with pytest.raises(ValueError, match="no form 'lroa'.*the forms are add, .*did you mean 'lora'"):
+    with pytest.raises(ValueError, match="no form 'lroa'.*the forms are adalora, .*did you mean 'lora'"):
         ao.compile(world.graph, slots={"s": ao.Slot("lroa")})
