@@ -126,7 +126,7 @@ def _sltrain(W, b, t):
 # The number that the list of methods gives them, and the form.
 PUBLISHED = {
     "hydra": ("U06", Form("", _draw_hydra, _hydra, _hydra_bias)),
-    "lora_xs": (
+    "lora_sb": (
         "U05, U08, U11",
         Form(
             "",

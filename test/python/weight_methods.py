@@ -32,9 +32,9 @@ def lora(kinds=PLAIN, words="lora", **options):
 
 
 METHODS = {
-    "lora": lora((*TABLES, *CONVOLUTIONS), r=3, lora_alpha=6),
+    "lora": lora((*TABLES, *CONVOLUTIONS), "lora+embedding", r=3, lora_alpha=6),
     "rslora": lora(LINEARS, r=4, lora_alpha=6, use_rslora=True),
-    "dora": lora((*TABLES, *CONVOLUTIONS), "lora+dora", r=3, lora_alpha=6, use_dora=True),
+    "dora": lora((*TABLES, *CONVOLUTIONS), "lora+dora+embedding", r=3, lora_alpha=6, use_dora=True),
     "lora-bias": lora(("linear", "conv1d_of_gpt2"), "lora+add", r=3, lora_bias=True),
     "bdlora": lora(
         r=4,
