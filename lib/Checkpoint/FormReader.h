@@ -27,7 +27,7 @@ public:
   // A field that is true or false, as an attribute.
   Status takeSwitch(const char *field, const char *attribute, Update &update) const;
   // A positive whole number.
-  Status takeCount(const char *field, double missing, const char *attribute, Update &update) const;
+  Status takeCount(const char *field, int64_t missing, const char *attribute, Update &update) const;
   // A number, as the scale; it must be finite.
   Status takeScale(const char *field, double missing, Update &update) const;
   // alpha / r with r and alpha of the configuration and its patterns: whole factors do not show their rank.

@@ -4,7 +4,6 @@
 #include "lib/Checkpoint/LoraVariants.h"
 #include "lib/Checkpoint/DType.h"
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 namespace adapter::checkpoint {
@@ -42,21 +41,12 @@ static Result<Tensor> repeatColumns(const Tensor &tensor, int64_t group) {
   return full;
 }
 
-static Result<int64_t> countOf(const PeftConfig &config, const char *field, double missing) {
-  Result<double> value = config.number(field, missing);
-  if (!value)
-    return value.error();
-  if (*value < 1 || *value > 1e6 || *value != std::floor(*value))
-    return config.error(field, "is not a positive whole number");
-  return static_cast<int64_t>(*value);
-}
-
 Status expandFactors(const PeftConfig &config, const std::string &path, Tensor &a, Tensor &b) {
   Result<bool> pools = config.boolean("use_qalora");
   if (!pools)
     return pools.error();
   if (*pools) {
-    Result<int64_t> group = countOf(config, "qalora_group_size", 16);
+    Result<int64_t> group = config.count("qalora_group_size", 16);
     Result<Tensor> full = group ? repeatColumns(a, *group) : Result<Tensor>(group.error());
     if (!full)
       return full.error();
@@ -67,7 +57,7 @@ Status expandFactors(const PeftConfig &config, const std::string &path, Tensor &
   if (!config.fields()["use_bdlora"].is_object())
     return config.error("use_bdlora", "is not an object");
   PeftConfig blocks = config.part("use_bdlora");
-  Result<int64_t> count = countOf(blocks, "nblocks", 1);
+  Result<int64_t> count = blocks.count("nblocks", 1);
   if (!count)
     return count.error();
   const std::string last = path.substr(path.rfind('.') + 1);

@@ -46,6 +46,10 @@ static Status takeTinyLora(FormReader &reader, const std::string &path, const Fo
                  seed = reader.config.number("projection_seed", 42);
   if (!tying || !seed)
     return tying ? seed.error() : tying.error();
+  if (*tying < 0 || *tying > 1)
+    return reader.config.error("weight_tying", "is not a number from 0 to 1");
+  if (*seed != std::floor(*seed) || std::fabs(*seed) > 9e15)
+    return reader.config.error("projection_seed", "is not a whole number");
   int64_t count = 0, number = 0;
   for (const auto &[name, each] : reader.modules)
     count += !each.tuned.empty();

@@ -5,6 +5,7 @@
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Regex.h"
 #include "lib/Checkpoint/Text.h"
+#include <cmath>
 
 namespace adapter::checkpoint {
 
@@ -51,6 +52,15 @@ Result<double> PeftConfig::number(const std::string &field, double missing) cons
   if (!it->is_number())
     return error(field, "is no number");
   return it->get<double>();
+}
+
+Result<int64_t> PeftConfig::count(const std::string &field, int64_t missing) const {
+  Result<double> value = number(field, static_cast<double>(missing));
+  if (!value)
+    return value.error();
+  if (*value < 1 || *value > 1e9 || *value != std::floor(*value))
+    return error(field, "is not a positive whole number");
+  return static_cast<int64_t>(*value);
 }
 
 Result<std::string> PeftConfig::text(const std::string &field) const {

@@ -34,6 +34,7 @@ public:
   bool isSet(const std::string &field) const; // there, and neither null, false nor empty
   Result<bool> boolean(const std::string &field) const;
   Result<double> number(const std::string &field, double missing) const;
+  Result<int64_t> count(const std::string &field, int64_t missing) const; // a positive whole number
   Result<std::string> text(const std::string &field) const;
   Result<std::vector<std::string>> names(const std::string &field) const; // a list, or one name alone
 

@@ -17,13 +17,12 @@ Status FormReader::takeSwitch(const char *field, const char *attribute, Update &
   return Done{};
 }
 
-Status FormReader::takeCount(const char *field, double missing, const char *attribute, Update &update) const {
-  Result<double> value = config.number(field, missing);
+Status FormReader::takeCount(const char *field, int64_t missing, const char *attribute,
+                             Update &update) const {
+  Result<int64_t> value = config.count(field, missing);
   if (!value)
     return value.error();
-  if (*value < 1 || *value > 1e9 || *value != std::floor(*value))
-    return config.error(field, "is not a positive whole number");
-  update.attributes[attribute] = static_cast<int64_t>(*value);
+  update.attributes[attribute] = *value;
   return Done{};
 }
 

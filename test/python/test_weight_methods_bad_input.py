@@ -48,6 +48,8 @@ BAD = {
         change(M + "tinylora_P", lambda t: t + 1),
         ["tinylora_P", "projection_seed"],
     ),
+    "tinylora-tying": ("tinylora", field(weight_tying=-1e300), ["weight_tying"]),
+    "tinylora-seed": ("tinylora", field(projection_seed=1e300), ["projection_seed"]),
     "tinylora-shared": ("tinylora", drop("base_model.tinylora_v.0"), ["'v.0'", "missing"]),
     "tinylora-spare": (
         "tinylora",
