@@ -43,6 +43,19 @@ def test_merged_weights_are_the_formula(tmp_path, name, seed):
         assert_agrees(y, wanted, plain[key])
 
 
+def test_form_may_have_the_name_of_a_helper(tmp_path):
+    """Helpers (lib/Forms/Library/helpers*.mlir) have names of their own: `matmul` is one."""
+    model = Linears(tmp_path / "model.onnx", *SIZES[0], seed=3)
+    tensors = model.draw("product")
+    folder = own_forms.save(tmp_path / "x", "matmul", tensors)
+    forms = tmp_path / "forms.mlir"
+    forms.write_text(FORMS["product"].text.replace("@product", "@matmul"))
+    product.opt(model.path, "--forms", forms, "--adapter", f"x={folder}", "-o", tmp_path / "merged.onnx")
+    weights = merged_weights(tmp_path / "merged.onnx")
+    for module, (wanted, _) in model.updated("product", tensors).items():
+        assert_agrees(weights[module], wanted.astype(np.float32), model.weights[module], tolerance=1e-6)
+
+
 class World:
     """A model, two adapters of each form, and artifacts that hold the first ones."""
 

@@ -57,7 +57,6 @@ FILES = {
     "not-mlir": ("this is not MLIR", ["forms.mlir:1:1", "unknown"]),
     "a-function": ("func.func @f() { return }", ["forms.mlir:1:1", "holds nothing else"]),
     "taken": (f"{HEAD.replace('@f', '@lora')} {{ {BODY}", ["'lora'", "already"]),
-    "taken-by-a-helper": (f"{HEAD.replace('@f', '@matmul')} {{ {BODY}", ["'matmul'", "already"]),
     "twice": (f"{HEAD} {{ {BODY}\n{HEAD} {{ {BODY}", ["'f'", "already"]),
     "while": (
         holding("%t = arith.constant true scf.while : () -> () { scf.condition(%t) } do { scf.yield }"),
@@ -244,7 +243,8 @@ def test_scale_of_none_is_not_set(world):
 
 def test_names_of_forms_once(world):
     said = world.refused(GOOD, ["'g' is not defined"], form="g")
-    assert said.count("rows") == 1
+    names = said.split("Defined are ")[1].split(", ")
+    assert "rows" in names and sorted(set(names)) == sorted(names)
 
 
 @pytest.mark.parametrize("value", [-1, 7, 10**12])
