@@ -81,13 +81,13 @@ void Call::run() {
   options.struct_size = sizeof options;
   options.entry = orNull(entry);
   options.adapter = orNull(adapter);
-  std::vector<const char *> rows;
+  std::vector<const char *> named;
   if (rowAdapters) {
     for (const auto &name : *rowAdapters)
-      rows.push_back(orNull(name));
-    rows.reserve(1); // an empty list is one, too
-    options.row_adapters = rows.data();
-    options.row_count = rows.size();
+      named.push_back(orNull(name));
+    named.reserve(1); // an empty list is one, too
+    options.row_adapters = named.data();
+    options.row_count = named.size();
     options.token_count = tokens;
   }
   std::vector<adapter_rt_setting> values;
@@ -95,7 +95,10 @@ void Call::run() {
     values.push_back({property.c_str(), value});
   options.settings = values.data();
   options.setting_count = values.size();
-  adapter_rt_status got = adapter_rt_call(model.get(), views.data(), views.size(), &options, &result);
+  adapter_rt_status got =
+      session ? adapter_rt_session_call(session.get(), rows.data(), lengths ? lengths->data() : nullptr,
+                                        rows.size(), views.data(), views.size(), &options, &result)
+              : adapter_rt_call(model.get(), views.data(), views.size(), &options, &result);
   std::lock_guard<std::mutex> lock(mutex);
   status = got;
   if (got != ADAPTER_RT_OK)

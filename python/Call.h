@@ -37,6 +37,10 @@ struct Call {
   std::optional<std::vector<std::optional<std::string>>> rowAdapters;
   std::vector<std::pair<std::string, double>> settings;
   size_t tokens = 0;
+  // Of a session's call.
+  std::shared_ptr<adapter_rt_session> session; // null: the model's own
+  std::vector<int64_t> rows;
+  std::optional<std::vector<int64_t>> lengths;
 
   adapter_rt_result *result = nullptr;
   adapter_rt_status status = ADAPTER_RT_OK;

@@ -26,6 +26,30 @@ using namespace adapter::python;
 
 namespace {
 
+nb::list outputsOf(Call &call);
+
+// Runs calls so that Ctrl-C gets through to long ones. A thread costs little beside those, and a short one is over
+// before anybody is impatient.
+class Patience {
+public:
+  void run(const std::shared_ptr<Call> &call) {
+    size_t bytes = call->bytes();
+    auto start = std::chrono::steady_clock::now();
+    if (isMainThread() && (secondsPerByte < 0 || secondsPerByte * static_cast<double>(bytes) > 0.03)) {
+      runInterruptibly(call);
+    } else {
+      Released scope;
+      call->run();
+    }
+    std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+    secondsPerByte = time.count() / static_cast<double>(std::max<size_t>(bytes, 1));
+    check(call->status, call->message);
+  }
+
+private:
+  std::atomic<double> secondsPerByte{-1}; // of the last call's inputs
+};
+
 class Model {
 public:
   Model(const std::string &path, int threads, int64_t memoryLimit, bool check, bool allowOtherBase) {
@@ -49,18 +73,7 @@ public:
     call->rowAdapters = std::move(rowAdapters);
     call->settings = settings;
     call->tokens = tokens;
-    size_t bytes = call->bytes();
-    auto start = std::chrono::steady_clock::now();
-    // A thread costs little beside a long call, and a short one is over before anybody is impatient.
-    if (isMainThread() && mayTakeLong(bytes)) {
-      runInterruptibly(call);
-    } else {
-      Released scope;
-      call->run();
-    }
-    std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-    secondsPerByte = time.count() / static_cast<double>(std::max<size_t>(bytes, 1));
-    check(call->status, call->message);
+    patience.run(call);
     return outputsOf(*call);
   }
 
@@ -93,6 +106,11 @@ public:
   }
   std::string info() { return json(adapter_rt_info); }
   std::string adapters() { return json(adapter_rt_adapters); }
+  std::shared_ptr<adapter_rt_model> open() const {
+    if (!model)
+      throw nb::value_error("the model is closed");
+    return model;
+  }
 
 private:
   // Other Python threads run while the runtime works.
@@ -108,21 +126,59 @@ private:
     adapter_rt_free(text);
     return copy;
   }
-  std::shared_ptr<adapter_rt_model> open() const {
-    if (!model)
-      throw nb::value_error("the model is closed");
-    return model;
-  }
-  bool mayTakeLong(size_t bytes) const {
-    return secondsPerByte < 0 || secondsPerByte * static_cast<double>(bytes) > 0.03;
-  }
-  static nb::list outputsOf(Call &call);
 
   std::shared_ptr<adapter_rt_model> model; // null once it is closed
-  std::atomic<double> secondsPerByte{-1};  // of the last call's inputs
+  Patience patience;
 };
 
-nb::list Model::outputsOf(Call &call) {
+// Rows with caches of a model, which lives as long as they do.
+class Session {
+public:
+  Session(const Model &of, std::optional<std::string> entry, int64_t rows, int64_t maxLength)
+      : model(of.open()) {
+    adapter_rt_session_options options = {sizeof options, orNull(entry), rows, maxLength};
+    adapter_rt_session *opened = nullptr;
+    check(adapter_rt_session_open(model.get(), &options, &opened));
+    session = std::shared_ptr<adapter_rt_session>(opened, adapter_rt_session_close);
+  }
+  Session(const Session &) = delete;
+
+  nb::list call(const std::vector<std::pair<std::string, Input>> &inputs, const std::vector<int64_t> &rows,
+                std::optional<std::vector<int64_t>> lengths, std::optional<std::string> adapter,
+                std::optional<std::vector<std::optional<std::string>>> rowAdapters,
+                const std::vector<std::pair<std::string, double>> &settings) {
+    forgetInterrupted();
+    auto call = std::make_shared<Call>();
+    call->model = model;
+    call->session = session;
+    call->rows = rows;
+    call->lengths = std::move(lengths);
+    call->inputs = inputs;
+    call->adapter = std::move(adapter);
+    call->rowAdapters = std::move(rowAdapters);
+    call->settings = settings;
+    patience.run(call);
+    return outputsOf(*call);
+  }
+  int64_t length(int64_t row) {
+    int64_t length = 0;
+    check(adapter_rt_session_length(session.get(), row, &length));
+    return length;
+  }
+  void reset(int64_t row) { check(adapter_rt_session_reset(session.get(), row)); }
+  void rewind(int64_t row, int64_t tokens) { check(adapter_rt_session_rewind(session.get(), row, tokens)); }
+  void fork(int64_t row, int64_t into) {
+    Released scope;
+    check(adapter_rt_session_fork(session.get(), row, into));
+  }
+
+private:
+  std::shared_ptr<adapter_rt_model> model; // outlives the session
+  std::shared_ptr<adapter_rt_session> session;
+  Patience patience;
+};
+
+nb::list outputsOf(Call &call) {
   adapter_rt_result *result = std::exchange(call.result, nullptr);
   nb::capsule owner(
       result, [](void *each) noexcept { adapter_rt_result_free(static_cast<adapter_rt_result *>(each)); });
@@ -174,4 +230,13 @@ NB_MODULE(_runtime, module) {
       .def("check_progress", &Model::checkProgress)
       .def("info", &Model::info)
       .def("adapters", &Model::adapters);
+  nb::class_<Session>(module, "Session")
+      .def(nb::init<const Model &, std::optional<std::string>, int64_t, int64_t>(), nb::arg("model"),
+           nb::arg("entry").none(), nb::arg("rows"), nb::arg("max_length"))
+      .def("call", &Session::call, nb::arg("inputs"), nb::arg("rows"), nb::arg("lengths").none(),
+           nb::arg("adapter").none(), nb::arg("row_adapters").none(), nb::arg("settings"))
+      .def("length", &Session::length)
+      .def("reset", &Session::reset)
+      .def("rewind", &Session::rewind)
+      .def("fork", &Session::fork);
 }

@@ -29,6 +29,7 @@ typedef enum adapter_rt_status {
 
 typedef struct adapter_rt_model adapter_rt_model;
 typedef struct adapter_rt_result adapter_rt_result;
+typedef struct adapter_rt_session adapter_rt_session;
 
 struct adapter_collectives_v1; /* adapter-rt/artifact.h */
 
@@ -115,6 +116,44 @@ ADAPTER_RT_API size_t adapter_rt_result_count(const adapter_rt_result *result);
 ADAPTER_RT_API adapter_rt_status adapter_rt_result_get(const adapter_rt_result *result, size_t index,
                                                        adapter_rt_tensor *tensor);
 ADAPTER_RT_API void adapter_rt_result_free(adapter_rt_result *result);
+
+typedef struct adapter_rt_session_options {
+  uint32_t struct_size; /* sizeof(adapter_rt_session_options); fields beyond it are 0 */
+  const char *entry;    /* which graph; NULL: the first */
+  int64_t rows;         /* how many there are, 1 and more */
+  int64_t max_length;   /* tokens that a row may hold, 1 and more */
+} adapter_rt_session_options;
+
+/* Rows of text, each with a cache of keys and values of its own, of a graph that was compiled with --stateful. Rows begin,
+ * grow and end independently. The model must outlive its sessions. Calls of one session come one after the other. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_session_open(adapter_rt_model *model,
+                                                         const adapter_rt_session_options *options,
+                                                         adapter_rt_session **session);
+ADAPTER_RT_API void adapter_rt_session_close(adapter_rt_session *session);
+/* Puts tokens behind those that the rows hold, all at once or, where anything fails, none. Inputs are those of the graph
+ * but for its caches, `attention_mask` and `position_ids`, which the session makes. Their first axis is that of the
+ * `row_count` rows, numbers of the session's; lengths says how many tokens of each row are new, the last ones along the
+ * inputs' axis of tokens, or is NULL where all are. Results have the same order and alignment: what stands for tokens
+ * that a row does not have is 0. Caches are no result.
+ *
+ * A row keeps what acts on it: adapters by content, scale and rank, what is switched in included. If options name no
+ * adapter, those of before act on; a call that would have others act on a row that holds tokens is an error. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_session_call(adapter_rt_session *session, const int64_t *rows,
+                                                         const int64_t *lengths, size_t row_count,
+                                                         const adapter_rt_tensor *inputs, size_t input_count,
+                                                         const adapter_rt_call_options *options,
+                                                         adapter_rt_result **result);
+/* How many tokens a row holds. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_session_length(adapter_rt_session *session, int64_t row,
+                                                           int64_t *length);
+/* Forgets a row's tokens, and what acts on it. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_session_reset(adapter_rt_session *session, int64_t row);
+/* Forgets the last tokens of a row. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_session_rewind(adapter_rt_session *session, int64_t row,
+                                                           int64_t tokens);
+/* Makes row `into` a copy of another, with what acts on it; what it held is forgotten. */
+ADAPTER_RT_API adapter_rt_status adapter_rt_session_fork(adapter_rt_session *session, int64_t row,
+                                                         int64_t into);
 
 /* Switches an adapter into the weights, or with NULL back to the base. Calls under way finish on the
  * weights they started with. */

@@ -123,6 +123,30 @@ def SliceNetworksPass : Pass<"adapter-slice-networks"> {
   let statistics = [Statistic<"numSliced", "num-sliced", "Networks that were sliced">];
 }
 
+def PairStatesPass : Pass<"adapter-pair-states"> {
+  let summary = "Find the caches of keys and values that graphs continue";
+  let description = [{
+    An output that is a Concat of an input, as it came, and of what the call adds is that input's continuation: together
+    they are state, which a session keeps for each row. Each graph gets an `onnx.session` that names them, and the inputs
+    `attention_mask` and `position_ids` where there are such. Names only say what must be found: an input `past...` that
+    nothing continues, an output `present...` that continues nothing, and a graph without any state are errors, and so
+    are sizes that leave no room for rows and tokens.
+
+    ```mlir
+    // before
+    onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20]} {
+      onnx.graph @main (%past: tensor<?x2x?x8xf32>, %new: tensor<?x2x?x8xf32>) {
+        %all = onnx.node "Concat"(%past, %new) {node_attributes = {axis = 2 : i64}, result_names = ["all"]} : (tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>) -> tensor<?x2x?x8xf32>
+        onnx.return %all : tensor<?x2x?x8xf32>
+      } {input_names = ["past.0", "new"]}
+    }
+    // after: the graph has {onnx.session = #onnx.session<[<past = 0, present = 0, axis = 2>]>}
+    ```
+  }];
+  let dependentDialects = ["::adapter::onnxir::ONNXDialect"];
+  let statistics = [Statistic<"numStates", "num-states", "Inputs that an output continues">];
+}
+
 def ExpandModulesPass : Pass<"adapter-expand-modules"> {
   let summary = "Write adapter modules as nodes of the graph";
   let description = [{

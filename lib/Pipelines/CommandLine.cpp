@@ -122,6 +122,7 @@ Result<CommandLine> adapter::interpret(const Words &words) {
   line.allowLossyMerge = words.lossy;
   line.plan = words.plan;
   line.listForms = words.listForms;
+  line.stateful = words.stateful;
   line.attach.ignoreMissing = words.ignoreMissing;
   line.attach.base = words.base;
   line.attach.noBase = words.noBase;

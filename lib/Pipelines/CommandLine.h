@@ -19,7 +19,7 @@ struct Words {
   std::string target = "cpu:native", compileTo, base, rowAxis;
   std::optional<std::string> output, report, partition;
   bool noBase = false, allowOtherBase = false, requireProof = false, lossy = false, plan = false,
-       check = false, quiet = false, listForms = false;
+       check = false, quiet = false, listForms = false, stateful = false;
 };
 
 /// One of these options. The table of them is what both parsers below go by.
@@ -56,6 +56,7 @@ struct CommandLine {
   std::string rowInput;
   int64_t rowAxis = 0;
   PartitionOptions partition;
+  bool stateful = false; ///< caches of keys and values are state of sessions
 
   /// Whether the module is written as it was read, or with its adapters where they belong.
   bool endsBefore(llvm::StringRef phase) const {

@@ -20,6 +20,7 @@ struct CompileOptions {
   std::string rowInput; ///< the input whose axis carries rows; empty: the first
   int64_t rowAxis = 0;
   PartitionOptions partition;
+  bool stateful = false; ///< caches are state that sessions keep
   StepListener step = [](llvm::StringRef, size_t, size_t) {};
 };
 

@@ -112,6 +112,7 @@ static Status writeResult(ModuleOp module, const CommandLine &line, const Consol
   options.rowInput = line.rowInput;
   options.rowAxis = line.rowAxis;
   options.partition = line.partition;
+  options.stateful = line.stateful;
   options.step = console.step;
   if (line.endsWithPlan())
     return runPhases(module, options, "optimise");

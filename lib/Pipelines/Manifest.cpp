@@ -43,6 +43,17 @@ static void describe(artifact::Tensor &tensor, StringRef name, Type onnxType, Ra
   }
 }
 
+static void describe(artifact::Session &session, onnxir::SessionAttr attribute) {
+  for (onnxir::StateAttr state : attribute.getStates()) {
+    artifact::State &described = *session.add_states();
+    described.set_past(static_cast<int32_t>(state.getPast()));
+    described.set_present(static_cast<int32_t>(state.getPresent()));
+    described.set_axis(static_cast<int32_t>(state.getAxis()));
+  }
+  session.set_mask(static_cast<int32_t>(attribute.getMask()) + 1);
+  session.set_positions(static_cast<int32_t>(attribute.getPositions()) + 1);
+}
+
 Status ManifestBuilder::addParameters(func::FuncOp function) {
   ParameterStore &store = ParameterStore::get(function.getContext());
   auto table = function->getAttrOfType<ArrayAttr>(parametersAttribute);
@@ -115,6 +126,8 @@ Status ManifestBuilder::addEntry(func::FuncOp function) {
     if (named)
       break;
   }
+  if (auto session = function->getAttrOfType<onnxir::SessionAttr>(onnxir::sessionAttribute))
+    describe(*entry.mutable_session(), session);
   return Done{};
 }
 

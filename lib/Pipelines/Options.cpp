@@ -50,6 +50,7 @@ llvm::ArrayRef<OptionEntry> adapter::optionTable() {
        &Words::rowAxis},
       {"partition-experts", "ranks=N[,profile=FILE]", "Share the model's experts among N processes (mpirun)",
        &Words::partition},
+      {"stateful", "", "Caches (past... and present...) are state that sessions keep", &Words::stateful},
       {"compile-to", "PHASE", "Print the module after a phase", &Words::compileTo},
       {"quiet", "", "Say nothing but warnings and errors", &Words::quiet},
   };

@@ -3,7 +3,7 @@
 // The C API: turns exceptions and Results into statuses and messages.
 #include "adapter-rt/runtime.h"
 #include "lib/Checkpoint/DType.h"
-#include "lib/Runtime/Model.h"
+#include "lib/Runtime/ApiGuard.h"
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -13,41 +13,9 @@
 using namespace adapter::runtime;
 namespace checkpoint = adapter::checkpoint;
 
-struct adapter_rt_model {
-  std::unique_ptr<Model> model;
-};
-
-struct adapter_rt_result {
-  CallResult result;
-};
-
 namespace {
 
 thread_local std::string lastError;
-
-adapter_rt_status fail(adapter_rt_status status, const char *message) {
-  try {
-    lastError = message;
-  } catch (...) {
-    lastError.clear();
-  }
-  return status;
-}
-
-// Runs `function`, which returns a Status, and keeps every exception on this side of the interface.
-template <typename Function>
-adapter_rt_status guard(Function function) {
-  try {
-    Status status = function();
-    return status ? ADAPTER_RT_OK : fail(ADAPTER_RT_INVALID, status.error().message.c_str());
-  } catch (const std::bad_alloc &) {
-    return fail(ADAPTER_RT_OUT_OF_MEMORY, "out of memory, or over the memory limit");
-  } catch (const std::exception &exception) {
-    return fail(ADAPTER_RT_INTERNAL, exception.what());
-  } catch (...) {
-    return fail(ADAPTER_RT_INTERNAL, "unknown exception");
-  }
-}
 
 char *duplicate(const std::string &text) {
   auto *copy = static_cast<char *>(std::malloc(text.size() + 1));
@@ -61,8 +29,19 @@ std::string dump(const checkpoint::Json &json) {
   return json.dump(2, ' ', false, checkpoint::Json::error_handler_t::replace);
 }
 
-Status readRequest(const adapter_rt_tensor *inputs, size_t count, const adapter_rt_call_options *options,
-                   CallRequest &request) {
+} // namespace
+
+adapter_rt_status adapter::runtime::fail(adapter_rt_status status, const char *message) {
+  try {
+    lastError = message;
+  } catch (...) {
+    lastError.clear();
+  }
+  return status;
+}
+
+Status adapter::runtime::readRequest(const adapter_rt_tensor *inputs, size_t count,
+                                     const adapter_rt_call_options *options, CallRequest &request) {
   if (count && !inputs)
     return Error{"inputs is NULL"};
   for (size_t i = 0; i < count; ++i) {
@@ -77,6 +56,7 @@ Status readRequest(const adapter_rt_tensor *inputs, size_t count, const adapter_
     std::optional<size_t> bytes = checkpoint::tensorBytes(tensor.dtype, tensor.shape);
     if (bytes && *bytes && !input.data)
       return Error{"input '" + std::string(input.name) + "' has no data"};
+    tensor.bytes = bytes.value_or(0);
     request.inputs.emplace_back(input.name, std::move(tensor));
   }
   if (!options)
@@ -115,8 +95,6 @@ Status readRequest(const adapter_rt_tensor *inputs, size_t count, const adapter_
   }
   return Done{};
 }
-
-} // namespace
 
 extern "C" {
 

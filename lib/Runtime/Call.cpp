@@ -6,6 +6,7 @@
 #include "lib/Runtime/Manifest.h"
 #include "lib/Runtime/Model.h"
 #include <algorithm>
+#include <sstream>
 
 namespace adapter::runtime {
 
@@ -222,30 +223,80 @@ Status Model::checkProcesses() const {
                count + " adapter-run"};
 }
 
-Result<CallResult> Model::call(const CallRequest &request) {
-  FileCheck::CallUnderWay underWay;
+Result<const artifact::Entry *> Model::findEntry(const std::string &name) const {
+  std::string names;
+  for (const artifact::Entry &each : artifact->manifest.entries()) {
+    if (name.empty() || each.name() == name)
+      return &each;
+    names += (names.empty() ? "" : ", ") + each.name();
+  }
+  return Error{"there is no graph '" + name + "'; there are: " + names};
+}
+
+Result<Model::View> Model::view(const CallRequest &request) {
   if (Status status = fileCheck().status(); !status)
     return status.error();
   if (Status status = checkProcesses(); !status)
     return status.error();
-  Settings settings;
-  Result<std::shared_ptr<const Snapshot>> held = withVariants(request, settings);
-  if (!held)
-    return held.error();
-  const std::shared_ptr<const Snapshot> &state = *held;
-  const artifact::Entry *entry = nullptr;
-  std::string names;
-  for (const artifact::Entry &each : artifact->manifest.entries()) {
-    names += (names.empty() ? "" : ", ") + each.name();
-    if (!entry && (request.entry.empty() || each.name() == request.entry))
-      entry = &each;
+  View view;
+  Result<std::shared_ptr<const Snapshot>> state = withVariants(request, view.settings);
+  if (!state)
+    return state.error();
+  view.state = *state;
+  return view;
+}
+
+// One adapter under its properties.
+static std::string describe(const LiveAdapter &live, const Properties &properties) {
+  std::ostringstream text;
+  text.precision(17);
+  text << live.source->name << " " << live.source->hash << " scale " << properties.scale << " rank "
+       << properties.rank << " task " << properties.task;
+  return text.str();
+}
+
+Result<std::string> Model::actingOn(const View &view, const Mix &row) const {
+  std::ostringstream text;
+  text.precision(17);
+  const Snapshot &state = *view.state;
+  auto add = [&](const std::string &name) {
+    const LiveAdapter &live = state.adapters.at(name);
+    text << "in the weights: " << describe(live, live.properties) << "; ";
+  };
+  for (const std::string &name : state.loaded)
+    add(name);
+  if (!state.switched.empty())
+    add(state.switched);
+  for (const Share &share : row) {
+    auto live = state.adapters.find(share.name);
+    if (live == state.adapters.end())
+      return unknownAdapter(state, share.name);
+    auto set = view.settings.find({share.name, share.task});
+    const Properties &properties = set == view.settings.end() ? live->second.properties : set->second;
+    text << share.weight << " of " << describe(live->second, properties) << "; ";
   }
-  if (!entry)
-    return Error{"there is no graph '" + request.entry + "'; there are: " + names};
+  return text.str();
+}
+
+Result<CallResult> Model::call(const CallRequest &request) {
+  FileCheck::CallUnderWay underWay;
+  Result<View> seen = view(request);
+  if (!seen)
+    return seen.error();
+  return call(*seen, request);
+}
+
+Result<CallResult> Model::call(const View &view, const CallRequest &request) {
+  FileCheck::CallUnderWay underWay;
+  const std::shared_ptr<const Snapshot> &state = view.state;
+  Result<const artifact::Entry *> found = findEntry(request.entry);
+  if (!found)
+    return found.error();
+  const artifact::Entry *entry = *found;
   Result<std::vector<const Tensor *>> ordered = orderInputs(*entry, request);
   if (!ordered)
     return ordered.error();
-  Result<RowPlan> rows = planRows(*state, *entry, request, settings, *ordered);
+  Result<RowPlan> rows = planRows(*state, *entry, request, view.settings, *ordered);
   if (!rows)
     return rows.error();
 

@@ -42,6 +42,20 @@ Json tensorJson(const Tensor &tensor) {
   return {{"name", tensor.name()}, {"dtype", dtype(tensor.dtype())}, {"dims", dims}};
 }
 
+// The inputs and outputs that are a session's own, by name.
+Json sessionJson(const Entry &entry) {
+  Json result = {{"states", Json::array()}};
+  for (const State &state : entry.session().states())
+    result["states"].push_back({{"past", entry.inputs(state.past()).name()},
+                                {"present", entry.outputs(state.present()).name()},
+                                {"axis", state.axis()}});
+  if (entry.session().mask())
+    result["mask"] = entry.inputs(entry.session().mask() - 1).name();
+  if (entry.session().positions())
+    result["positions"] = entry.inputs(entry.session().positions() - 1).name();
+  return result;
+}
+
 Json entryJson(const Entry &entry) {
   Json result = {{"name", entry.name()},
                  {"function", entry.function()},
@@ -51,6 +65,8 @@ Json entryJson(const Entry &entry) {
     result["row_input"] = entry.row_input();
     result["row_axis"] = entry.row_axis();
   }
+  if (entry.has_session())
+    result["session"] = sessionJson(entry);
   return result;
 }
 

@@ -68,8 +68,24 @@ public:
                                              bool checks = true,
                                              const adapter_collectives_v1 *collectives = nullptr);
 
+  // Properties by adapter and the task that a row names, where a call brings them.
+  using Settings = std::map<std::pair<std::string, int64_t>, Properties>;
+  // What a call sees: a generation of the model, and the properties that it brings.
+  struct View {
+    std::shared_ptr<const Snapshot> state;
+    Settings settings;
+  };
+
   Result<CallResult> call(const CallRequest &request);
-  Status switchTo(const std::string &name); // empty: the base
+  // The same in two steps, for calls that must see one generation.
+  Result<View> view(const CallRequest &request);
+  Result<CallResult> call(const View &view, const CallRequest &request);
+  // What acts on a row of such adapters: equal texts, equal numbers.
+  Result<std::string> actingOn(const View &view, const Mix &row) const;
+  const artifact::Manifest &manifest() const { return artifact->manifest; }
+  Resources &shared() { return resources; }
+  Result<const artifact::Entry *> findEntry(const std::string &name) const; // empty: the first
+  Status switchTo(const std::string &name);                                 // empty: the base
   // Whether adapters that say they are of another base may be loaded. Not to be called while others use the model.
   void allowOtherBase(bool allowed) { allowsOtherBase = allowed; }
   Status loadAdapter(const std::string &name, const std::string &path, const char *slot);
@@ -87,8 +103,6 @@ private:
   std::shared_ptr<const Snapshot> current() const;
   void publish(std::shared_ptr<Snapshot> next);
   std::shared_ptr<Snapshot> copy() const { return std::make_shared<Snapshot>(*current()); }
-  // Properties by adapter and the task that a row names, where a call brings them.
-  using Settings = std::map<std::pair<std::string, int64_t>, Properties>;
 
   Status add(Snapshot &snapshot, std::shared_ptr<const Source> source);
   void remove(Snapshot &snapshot, const std::string &name) const;

@@ -217,6 +217,7 @@ Result<Source> readBuiltIn(const Artifact &artifact, const artifact::Adapter &ad
   Source source{adapter.name(), "artifact", adapter.time(), {}, {}, false, number};
   source.bound.assign(adapter.bound().begin(), adapter.bound().end());
   source.byToken = adapter.by_token();
+  source.hash = adapter.source_hash();
   for (const artifact::AdapterUpdate &update : adapter.updates()) {
     std::map<std::string, Tensor> tensors;
     for (const artifact::AdapterTensor &tensor : update.tensors()) {
@@ -267,6 +268,7 @@ Result<Source> readCheckpoint(const Artifact &artifact, const std::string &name,
   addBiasUpdates(artifact.manifest, *adapter);
   Source source{name, path, room->time, {}, {}, false, std::nullopt};
   source.baseDigest = adapter->baseDigest;
+  source.hash = adapter->hash;
   if (room->slot) {
     source.slot = room->slot->name();
     source.bound.assign(room->slot->bound().begin(), room->slot->bound().end());

@@ -59,6 +59,7 @@ struct Source {
   std::optional<size_t> file;     // the artifact's, where it comes from there
   std::string baseDigest;         // of the base that it was made of, where its folder says so
   std::string slot;               // the one that it arrived in; empty: none
+  std::string hash;               // of its contents
 
   // Its switch or load functions write new weights; other adapters have entries in banks.
   bool inWeights() const { return time == artifact::SWITCH || time == artifact::LOAD; }

@@ -16,15 +16,20 @@ if TYPE_CHECKING:
     from adapter_opt.proof import verify
     from adapter_opt.resolve import resolve
     from adapter_opt.runtime import Model, load
+    from adapter_opt.session import Session
+    from adapter_opt.text.generation import Generated, generate
 
 __all__ = [
     "Adapter",
     "Exported",
+    "Generated",
     "Model",
+    "Session",
     "Slot",
     "check",
     "compile",
     "export",
+    "generate",
     "load",
     "merge",
     "resolve",
@@ -36,11 +41,14 @@ _MODULES = {
     "__version__": "_runtime",
     "Adapter": "compiler",
     "Exported": "exporting",
+    "Generated": "text.generation",
     "Model": "runtime",
+    "Session": "session",
     "Slot": "compiler",
     "check": "compiler",
     "compile": "compiler",
     "export": "exporting",
+    "generate": "text.generation",
     "load": "runtime",
     "merge": "compiler",
     "resolve": "resolve",

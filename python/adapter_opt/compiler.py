@@ -181,11 +181,14 @@ def compile(
     threads: int = 0,
     slots: dict[str, Slot] | None = None,
     forms=(),
+    stateful: bool = False,
     **claims,
 ) -> "CompiledModel":
     """Compiles an ONNX file with its adapters (a dict of Adapter or paths by name) and room for more (a dict
     of Slot by name); returns the model, open. forms are files with definitions of methods of your own
     (docs/own-method.md).
+
+    stateful: the graph's caches are state, for Model.session and ao.generate (docs/text.md).
 
     Its method save(path) keeps the artifact. target is adapter-opt's option; threads work on one call of the
     model, 0 means as many as there are processors. claims are the keywords ignore_missing, renamed,
@@ -195,6 +198,7 @@ def compile(
     files = _form_arguments(forms)
     words += [f"--forms={file}" for file in files]
     needed = [*_needed(base, adapters, claims), *files]
+    words += ["--stateful"] if arguments.flag("stateful", stateful) else []
     arguments.whole("threads", threads)
     arguments.text("target", target)
     folder = temporary.Folder()

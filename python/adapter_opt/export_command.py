@@ -39,6 +39,9 @@ def _parser():
         help="decoders take past_key_values.N.key and .value and give present.N...",
     )
     parser.add_argument(
+        "--last-logits", action="store_true", help="with --cache: logits of the last position alone"
+    )
+    parser.add_argument(
         "--dtype", metavar="float32|float16|bfloat16", help="other than the weights are stored in"
     )
     parser.add_argument(
@@ -124,6 +127,7 @@ def main(arguments):
                 tensors=options.tensors,
                 replace=options.replace,
                 check=not options.no_check,
+                last_logits=options.last_logits,
             )
     except (ValueError, OSError, MemoryError) as error:
         return fail(error)

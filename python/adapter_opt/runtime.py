@@ -16,7 +16,8 @@ import typing
 
 import numpy as np
 
-from adapter_opt import _runtime, arguments, temporary
+from adapter_opt import _runtime, arguments, call_arguments, temporary
+from adapter_opt.session import Session
 
 
 def load(
@@ -84,14 +85,35 @@ class Model:
             raise TypeError(f"inputs must be a dict of arrays by name, not {type(inputs).__name__}")
         given = {**(inputs or {}), **named}
         arrays = [
-            (arguments.text("an input's name", name), _array(name, value)) for name, value in given.items()
+            (arguments.text("an input's name", name), call_arguments.array(name, value))
+            for name, value in given.items()
         ]
-        one, rows, tokens = _rows(adapters)
+        one, rows, tokens = call_arguments.rows(adapters)
         try:
-            return dict(self._model.call(arrays, entry, one, rows, _settings(settings), tokens))
+            return dict(
+                self._model.call(arrays, entry, one, rows, call_arguments.properties(settings), tokens)
+            )
         except ValueError:
             self._check_names(given, entry)
             raise
+
+    def session(self, max_length: int = 4096, batch: int = 1, entry: str | None = None) -> "Session":
+        """Rows of text, `batch` of them, each with a cache of its own for up to max_length tokens. Memory is
+        taken by rows as they begin.
+
+        The model must be compiled with `--stateful`. entry: the graph, where the model has several."""
+        self._check_session(entry)
+        return Session(self, batch, max_length, entry)
+
+    def _check_session(self, entry):
+        arguments.text("entry", entry, optional=True)
+        if self._closed:
+            raise ValueError("the model is closed")
+        if entry is not None and entry not in self._entries:
+            raise ValueError(f"there is no graph '{entry}'; the model has {', '.join(self._entries)}")
+        graph = self._entries[entry] if entry else next(iter(self._entries.values()))
+        if "session" not in graph:
+            raise ValueError(f"the graph '{graph['name']}' keeps no state; compile it with --stateful")
 
     def _check_names(self, given, entry):
         """Of a call that failed: whether names are what is wrong, in terms of all of them."""
@@ -227,60 +249,3 @@ def _identity(path):
 
 def _ports(ports):
     return {port["name"]: Port(port["dtype"], tuple(port["dims"])) for port in ports}
-
-
-def _settings(settings):
-    if settings is not None and not isinstance(settings, collections.abc.Mapping):
-        raise TypeError(f"settings must be a dict of numbers by name, not {type(settings).__name__}")
-    return [
-        (arguments.text("a setting's name", name), arguments.number(f"setting {name}", value))
-        for name, value in (settings or {}).items()
-    ]
-
-
-def _rows(adapters):
-    """What acts on all rows, what on each, and the tokens of a row that this is for."""
-    if adapters is None:
-        return None, None, 0
-    if isinstance(adapters, (str, collections.abc.Mapping)):
-        return _mix(adapters), None, 0
-    if not isinstance(adapters, (list, tuple)):
-        raise TypeError(
-            f"adapters must be a name, a dict of shares, a list with one for each row or None, not "
-            f"{type(adapters).__name__}"
-        )
-    rows, tokens = list(adapters), 0
-    if rows and all(isinstance(row, (list, tuple)) for row in rows):
-        tokens = len(rows[0])
-        if any(len(row) != tokens for row in rows) or not tokens:
-            raise ValueError("adapters by token: the rows must have the same number of tokens")
-        rows = [token for row in rows for token in row]
-    return None, [_mix(each) for each in rows], tokens
-
-
-def _mix(adapters):
-    """The adapters of a row as the runtime reads them: "0.7*fr+0.3*sql"."""
-    if not isinstance(adapters, collections.abc.Mapping):
-        return arguments.text("an adapter of a row", adapters, optional=True)
-    if not adapters:
-        return None
-    shares = {
-        arguments.text("an adapter's name", name): arguments.number(f"the share of {name}", share)
-        for name, share in adapters.items()
-    }
-    return "+".join(f"{share!r}*{name}" for name, share in shares.items())
-
-
-def _array(name, value):
-    """The value as a contiguous array on the CPU that the extension can view."""
-    if isinstance(value, np.ndarray) or not hasattr(value, "__dlpack__"):
-        array = np.asarray(value)
-        if array.dtype.kind not in "biufc":
-            raise TypeError(f"input '{name}' must be an array of numbers, not of {array.dtype}")
-        native = array.astype(array.dtype.newbyteorder("="), copy=False)
-        return native if native.flags.c_contiguous else np.ascontiguousarray(native)
-    # torch refuses to export tensors that require a gradient.
-    value = value.detach() if hasattr(value, "detach") else value
-    if value.__dlpack_device__()[0] != 1:
-        raise TypeError(f"input '{name}' must be in the memory of the processor, not of another device")
-    return value.contiguous() if hasattr(value, "contiguous") else value

@@ -28,3 +28,11 @@ void adapter::onnxir::ONNXDialect::initialize() {
 #include "dialects/ONNX/IR/ONNXOps.cpp.inc"
       >();
 }
+
+// What stays with a graph whatever it is lowered to.
+llvm::LogicalResult adapter::onnxir::ONNXDialect::verifyOperationAttribute(mlir::Operation *op,
+                                                                           mlir::NamedAttribute attribute) {
+  if (attribute.getName() == sessionAttribute && !llvm::isa<SessionAttr>(attribute.getValue()))
+    return op->emitOpError("'") << sessionAttribute << "' is not an #onnx.session";
+  return llvm::success();
+}

@@ -18,6 +18,7 @@ def ONNX_Dialect : Dialect {
   let cppNamespace = "::adapter::onnxir";
   let useDefaultAttributePrinterParser = 1;
   let useDefaultTypePrinterParser = 1;
+  let hasOperationAttrVerify = 1;
 }
 
 #endif // ADAPTER_DIALECTS_ONNX_IR_ONNXDIALECT_TD

@@ -25,4 +25,11 @@
 #define GET_OP_CLASSES
 #include "dialects/ONNX/IR/ONNXOps.h.inc"
 
+namespace adapter::onnxir {
+
+/// The #onnx.session of a graph, and of the function that it becomes.
+inline constexpr const char *sessionAttribute = "onnx.session";
+
+} // namespace adapter::onnxir
+
 #endif // ADAPTER_DIALECTS_ONNX_IR_ONNXOPS_H

@@ -78,4 +78,34 @@ def ONNX_TensorAttr : AttrDef<ONNX_Dialect, "Tensor"> {
   let assemblyFormat = "`<` $scope `,` $key `,` $type (`=` $value^)? (`extra` $extra^)? `>`";
 }
 
+def ONNX_StateAttr : AttrDef<ONNX_Dialect, "State"> {
+  let mnemonic = "state";
+  let summary = "An input of a graph that an output continues";
+  let description = [{
+    Output number `present` is input number `past` with what a call adds behind it along `axis`: a cache of keys or
+    values. Axis 0 is that of rows.
+  }];
+  let parameters = (ins "int64_t":$past, "int64_t":$present, "int64_t":$axis);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
+def ONNX_SessionAttr : AttrDef<ONNX_Dialect, "Session"> {
+  let mnemonic = "session";
+  let summary = "What of a graph is state that sessions keep";
+  let description = [{
+    `mask` is the input, [rows, earlier and new tokens], that hides padding, `positions` the one, [rows, new tokens],
+    that says where tokens stand; -1 where the graph has none. Graphs and functions carry it as `onnx.session`.
+
+    ```mlir
+    func.func private @example(%mask: tensor<?x?xi64>, %past: tensor<?x2x?x8xf32>) -> tensor<?x2x?x8xf32>
+        attributes {onnx.session = #onnx.session<[<past = 1, present = 0, axis = 2>], mask = 0>}
+    ```
+  }];
+  let parameters = (ins ArrayRefParameter<"StateAttr">:$states, DefaultValuedParameter<"int64_t", "-1">:$mask,
+                        DefaultValuedParameter<"int64_t", "-1">:$positions);
+  let assemblyFormat = [{
+    `<` `[` $states `]` (`,` `mask` `=` $mask^)? (`,` `positions` `=` $positions^)? `>`
+  }];
+}
+
 #endif // ADAPTER_DIALECTS_ONNX_IR_ONNXTYPES_TD

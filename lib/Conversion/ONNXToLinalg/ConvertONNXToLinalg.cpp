@@ -291,6 +291,8 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     if (terminator.getOutputNames())
       function->setAttr(outputNamesAttribute, *terminator.getOutputNames());
     function->setAttr(parametersAttribute, builder.getArrayAttr(parameters));
+    if (Attribute session = op->getAttr(onnxir::sessionAttribute))
+      function->setAttr(onnxir::sessionAttribute, session);
   }
 
   void runOnOperation() override {

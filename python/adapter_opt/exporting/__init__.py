@@ -62,6 +62,7 @@ def export(
     tensors=None,
     replace=False,
     check=True,
+    last_logits=False,
 ):
     """Exports a model to ONNX with dynamic sizes of batches and sequences.
 
@@ -70,7 +71,9 @@ def export(
     output: the folder to make. It holds one graph, model.onnx, or several where a model is called in steps
         (encoder_model.onnx and decoder_model.onnx; text_model.onnx and vision_model.onnx beside a CLIP), and
         copies of the tokenizer's and configuration's files. After a failure there is no such folder.
-    cache: decoders take past_key_values.N.key and .value and give present.N.key and .value.
+    cache: decoders take past_key_values.N.key and .value and give present.N.key and .value; and position_ids,
+        where they count tokens from 0 as every row's own.
+    last_logits: with a cache: logits of the last position alone, which is all that generating text looks at.
     dtype: "float32", "float16" or "bfloat16"; by itself the one that the weights are stored in.
     head: a class of transformers, such as "AutoModelForTokenClassification" or "BertModel"; by itself the one
         that the configuration names.
@@ -97,5 +100,5 @@ def export(
     return run.export(
         os.fspath(folder),
         os.fspath(output),
-        run.Options(cache, dtype, head, labels, untrained, inputs, tensors, replace, check),
+        run.Options(cache, dtype, head, labels, untrained, inputs, tensors, replace, check, last_logits),
     )

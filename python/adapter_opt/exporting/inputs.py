@@ -97,7 +97,7 @@ def text(folder, model, taken, wanted=None, batch="batch"):
         elif name == "token_type_ids":
             high = getattr(config, "type_vocab_size", None) or 2
         elif name == "position_ids":
-            high = getattr(config, "max_position_embeddings", None) or 512
+            high = positions(model).high
         elif name.endswith("ids"):
             high = 2
         else:
@@ -106,6 +106,13 @@ def text(folder, model, taken, wanted=None, batch="batch"):
     return sorted(
         found, key=lambda each: _TEXT_DEFAULTS.index(each.name) if each.name in _TEXT_DEFAULTS else 3
     )
+
+
+def positions(model, batch="batch"):
+    """Where tokens stand in their row."""
+    config = model.config.get_text_config()
+    high = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 512
+    return Input("position_ids", (batch, "sequence"), high=high)
 
 
 def vocabulary(model):

@@ -25,7 +25,9 @@ def of_model(source, options):
     if options.cache:
         if not model.can_generate():
             raise ValueError(f"{type(model).__name__} generates nothing, so it has no cache; leave cache out")
-        return [_cached_decoder(model, folder, options.inputs)]
+        return [_cached_decoder(model, folder, options)]
+    if options.last_logits:
+        raise ValueError("the last logits alone are of use with a cache; ask for that, too")
     parts = [_whole(model, folder, options.inputs)]
     if made_inputs.is_contrastive(model) and not options.inputs:
         parts += _towers(model, folder)
@@ -77,22 +79,46 @@ def _towers(model, folder):
     return [Part("text_model", *text), Part("vision_model", *image)]
 
 
-def _cached_decoder(model, folder, wanted):
+def _cached_decoder(model, folder, options):
     """A decoder that reads any number of tokens behind any number of earlier ones, none included."""
-    inputs = made_inputs.of_model(folder, model, wanted)
+    inputs = made_inputs.of_model(folder, model, options.inputs)
+    given = {}
+    if options.last_logits:
+        if "logits_to_keep" not in made_inputs.parameters(model.forward):
+            raise ValueError(
+                f"{type(model).__name__} gives the logits of all positions only; leave last_logits out"
+            )
+        given["logits_to_keep"] = 1
+    plain = {each.name: each for each in inputs if each.name != "attention_mask"}
+    feed = dict(zip(plain, made_inputs.samples(plain.values(), made_inputs.TRACED), strict=True))
+    with torch.no_grad():
+        layers = caches.layers_of(model, model(**feed, use_cache=True, return_dict=True))
+        if not options.inputs and "position_ids" not in plain and _counts_positions(model, feed):
+            inputs.append(made_inputs.positions(model))
     # The mask speaks of the earlier tokens, too.
     inputs = [
         dataclasses.replace(each, dims=("batch", "total_sequence")) if each.name == "attention_mask" else each
         for each in inputs
     ]
-    plain = {each.name: each for each in inputs if each.name != "attention_mask"}
-    feed = dict(zip(plain, made_inputs.samples(plain.values(), made_inputs.TRACED), strict=True))
-    with torch.no_grad():
-        layers = caches.layers_of(model, model(**feed, use_cache=True, return_dict=True))
 
     def function(model, feed):
         past, rest = caches.split(feed)
-        output = model(**rest, past_key_values=caches.decoder(past, layers), use_cache=True, return_dict=True)
+        output = model(
+            **rest, **given, past_key_values=caches.decoder(past, layers), use_cache=True, return_dict=True
+        )
         return tensors_of(output) | caches.present(output.past_key_values, layers)
 
     return Part("model", inputs + caches.inputs(layers), function)
+
+
+def _counts_positions(model, feed):
+    """Whether a decoder takes the positions of tokens, 0 and up, as what it makes up by itself. Rows of
+    different lengths need them beside the mask."""
+    if "position_ids" not in made_inputs.parameters(model.forward) or "input_ids" not in feed:
+        return False
+    positions = torch.arange(feed["input_ids"].shape[1]).expand_as(feed["input_ids"])
+    plain, given = (
+        model(**feed, **more, use_cache=False, return_dict=True) for more in ({}, {"position_ids": positions})
+    )
+    first, second = (next(iter(tensors_of(each).values())) for each in (plain, given))
+    return torch.allclose(first, second, rtol=1e-3, atol=1e-5)

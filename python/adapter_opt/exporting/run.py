@@ -25,6 +25,7 @@ class Options:
     tensors: str | None = None
     replace: bool = False
     check: bool = True
+    last_logits: bool = False
 
 
 def export(folder, output, options):

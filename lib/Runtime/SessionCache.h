@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The caches of a session's rows. A row's keys or values lie without padding, [outer][capacity][inner]: outer is what
+// stands between the axes of rows and of tokens (heads), inner what stands behind (the width of a head).
+#ifndef ADAPTER_LIB_RUNTIME_SESSIONCACHE_H
+#define ADAPTER_LIB_RUNTIME_SESSIONCACHE_H
+
+#include "lib/Checkpoint/Safetensors.h"
+#include "lib/Runtime/Host.h"
+#include "lib/Artifact/manifest.pb.h"
+
+namespace adapter::runtime {
+
+using checkpoint::Tensor;
+
+// One input that an output continues.
+struct CachedState {
+  std::string name; // of the input
+  int present = 0;  // the output that continues it
+  int axis = 0;     // of tokens
+  checkpoint::DType dtype = checkpoint::DType::F32;
+  std::vector<int64_t> dims; // of the input; those of rows and tokens are -1
+  int64_t outer = 1, innerBytes = 1;
+};
+
+class SessionCache {
+public:
+  // Fails where the sizes are beyond what can be addressed.
+  static Result<SessionCache> make(const artifact::Entry &entry, int64_t rows, int64_t capacity);
+
+  const std::vector<CachedState> &states() const { return all; }
+  // Room for a row, where it has none yet.
+  void reserve(Resources &resources, int64_t row);
+  // State `state` of the rows side by side, as the graph takes it: the last `lengths[i]` positions of `longest` are row
+  // i's, those in front of them 0. The data lives as long as `owner`.
+  Tensor gather(Resources &resources, size_t state, const std::vector<int64_t> &rows,
+                const std::vector<int64_t> &lengths, int64_t longest, std::shared_ptr<void> &owner) const;
+  // Puts the last `count` positions of an output behind the first `lengths[i]` of each row.
+  Status append(Resources &resources, size_t state, const Output &present, const std::vector<int64_t> &rows,
+                const std::vector<int64_t> &lengths, int64_t count);
+  // Copies the first `length` positions of a row to another.
+  void copy(int64_t from, int64_t to, int64_t length);
+
+private:
+  char *at(size_t state, int64_t row, int64_t outer, int64_t position) const {
+    const CachedState &its = all[state];
+    return static_cast<char *>(memory[row][state].get()) + (outer * capacity + position) * its.innerBytes;
+  }
+
+  std::vector<CachedState> all;
+  int64_t capacity = 0;
+  std::vector<std::vector<std::shared_ptr<void>>> memory; // [row][state]
+};
+
+} // namespace adapter::runtime
+
+#endif // ADAPTER_LIB_RUNTIME_SESSIONCACHE_H
