@@ -13,8 +13,8 @@ namespace adapter::runtool {
 using checkpoint::Done;
 using checkpoint::Json;
 
-static Result<std::vector<placement::LayerProfile>> layersOf(Session &session) {
-  Result<std::string> text = session.info();
+static Result<std::vector<placement::LayerProfile>> layersOf(OpenModel &model) {
+  Result<std::string> text = model.info();
   if (!text)
     return text.error();
   Result<Json> info = checkpoint::parseJson(*text, "info");
@@ -39,19 +39,19 @@ static void record(void *context, int32_t layer, int64_t tokens, int64_t top, co
   static_cast<placement::Recorder *>(context)->record(layer, tokens, top, experts);
 }
 
-Status profileRouting(Session &session, const std::string &path) {
-  Result<std::vector<placement::LayerProfile>> layers = layersOf(session);
+Status profileRouting(OpenModel &model, const std::string &path) {
+  Result<std::vector<placement::LayerProfile>> layers = layersOf(model);
   if (!layers)
     return layers.error();
   placement::Recorder recorder(std::move(*layers));
-  for (size_t batch = 0; batch < session.batches(); ++batch) {
-    Result<std::vector<Tensor>> outputs = session.call(batch, record, &recorder);
+  for (size_t batch = 0; batch < model.batches(); ++batch) {
+    Result<std::vector<Tensor>> outputs = model.call(batch, record, &recorder);
     if (!outputs)
       return outputs.error();
     if (!recorder.fault().empty())
       return Error{recorder.fault()};
   }
-  if (Status status = session.confirm(); !status)
+  if (Status status = model.confirm(); !status)
     return status;
   if (Status status = placement::writeProfile(path, recorder.get()); !status)
     return status;

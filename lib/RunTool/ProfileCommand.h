@@ -4,12 +4,12 @@
 #ifndef ADAPTER_LIB_RUNTOOL_PROFILECOMMAND_H
 #define ADAPTER_LIB_RUNTOOL_PROFILECOMMAND_H
 
-#include "lib/RunTool/Session.h"
+#include "lib/RunTool/OpenModel.h"
 
 namespace adapter::runtool {
 
 // Runs the model on every batch and writes the profile to `path`; a line for each layer goes to standard output.
-Status profileRouting(Session &session, const std::string &path);
+Status profileRouting(OpenModel &model, const std::string &path);
 
 } // namespace adapter::runtool
 

@@ -8,10 +8,11 @@
 #include "lib/Checkpoint/File.h"
 #include "lib/Checkpoint/Temporary.h"
 #include "lib/Checkpoint/Text.h"
+#include "lib/RunTool/GenerateCommand.h"
 #include "lib/RunTool/InputFiles.h"
+#include "lib/RunTool/OpenModel.h"
 #include "lib/RunTool/Processes.h"
 #include "lib/RunTool/ProfileCommand.h"
-#include "lib/RunTool/Session.h"
 #include "lib/RunTool/Texts.h"
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -61,19 +62,19 @@ void printTimes(const char *what, std::vector<double> times) {
 // Of processes that run one model, the first speaks for all.
 bool isSilent(const Options &options) { return options.processes && options.processes->rank != 0; }
 
-int runCommand(Session &session, const Options &options) {
+int runCommand(OpenModel &model, const Options &options) {
   // Before the work is done.
   if (!options.output.empty()) {
-    Result<size_t> count = session.outputCount();
+    Result<size_t> count = model.outputCount();
     if (!count)
       return report(count.error());
     if (std::string complaint = complaintOfOutput(options.output, *count); !complaint.empty())
       return report(Error{complaint});
   }
-  Result<std::vector<Tensor>> outputs = session.call();
+  Result<std::vector<Tensor>> outputs = model.call();
   if (!outputs)
     return report(outputs.error());
-  if (Status status = session.confirm(); !status)
+  if (Status status = model.confirm(); !status)
     return report(status.error());
   if (isSilent(options))
     return 0;
@@ -85,15 +86,15 @@ int runCommand(Session &session, const Options &options) {
   return written ? 0 : report(written.error());
 }
 
-int benchCommand(Session &session, const Options &options) {
+int benchCommand(OpenModel &model, const Options &options) {
   // Before anything is timed, so that the check takes no part in it.
-  if (Status status = session.confirm(); !status)
+  if (Status status = model.confirm(); !status)
     return report(status.error());
   std::vector<double> times;
   // Some calls first: caches fill and the model's memory is obtained.
   for (int i = -3; i < options.runs; ++i) {
     auto start = std::chrono::steady_clock::now();
-    Result<std::vector<Tensor>> outputs = session.call();
+    Result<std::vector<Tensor>> outputs = model.call();
     if (!outputs)
       return report(outputs.error());
     if (i >= 0)
@@ -104,17 +105,17 @@ int benchCommand(Session &session, const Options &options) {
   return 0;
 }
 
-int switchCommand(Session &session, const Options &options) {
-  if (Status status = session.confirm(); !status)
+int switchCommand(OpenModel &model, const Options &options) {
+  if (Status status = model.confirm(); !status)
     return report(status.error());
   std::vector<double> in, out;
   for (int i = -1; i < options.runs; ++i) {
     auto start = std::chrono::steady_clock::now();
-    Status status = session.switchTo(options.adapter->c_str());
+    Status status = model.switchTo(options.adapter->c_str());
     double there = milliseconds(start);
     start = std::chrono::steady_clock::now();
     if (status)
-      status = session.switchTo(nullptr);
+      status = model.switchTo(nullptr);
     if (!status)
       return report(status.error());
     if (i >= 0) {
@@ -127,25 +128,30 @@ int switchCommand(Session &session, const Options &options) {
   return 0;
 }
 
-int infoCommand(Session &session) {
-  Result<std::string> info = session.info();
+int infoCommand(OpenModel &model) {
+  Result<std::string> info = model.info();
   if (!info)
     return report(info.error());
-  if (Status status = session.confirm(); !status)
+  if (Status status = model.confirm(); !status)
     return report(status.error());
   std::printf("%s\n", info->c_str());
   return 0;
 }
 
-int verifyCommand(Session &session, const Options &options) {
-  if (Status status = session.verify(); !status)
+int verifyCommand(OpenModel &model, const Options &options) {
+  if (Status status = model.verify(); !status)
     return report(status.error());
   std::printf("%s: every file is as it was compiled\n", options.model.c_str());
   return 0;
 }
 
-int profileCommand(Session &session, const Options &options) {
-  Status done = profileRouting(session, options.output);
+int profileCommand(OpenModel &model, const Options &options) {
+  Status done = profileRouting(model, options.output);
+  return done ? 0 : report(done.error());
+}
+
+int generateCommand(OpenModel &model, const Options &options) {
+  Status done = generate(model, options);
   return done ? 0 : report(done.error());
 }
 
@@ -154,7 +160,7 @@ struct CommandLine {
   Options options;
   Texts texts;
   std::string adapter;
-  CLI::App *run, *info, *bench, *verify, *switching, *profile;
+  CLI::App *run, *info, *bench, *verify, *switching, *profile, *generating;
 
   CommandLine() {
     app.name("adapter-run");
@@ -168,22 +174,23 @@ struct CommandLine {
     bench = command("bench", "Time calls of the model");
     switching = command("switch", "Time switching an adapter into the weights and out again");
     profile = command("profile", "Write which experts the model's routers choose, for --partition-experts");
+    generating = command("generate", "Continue texts, token by token, with a model compiled with --stateful");
     info = command("info", "Print what the model is made of, as JSON");
     verify = command("verify", "Compare every file of the model with its hash");
-    for (CLI::App *each : {run, bench, switching, info, profile})
+    for (CLI::App *each : {run, bench, switching, info, profile, generating})
       each->add_option("--load", texts.loads, "Load a PEFT folder first: NAME=PATH[,slot=SLOT]; repeatable")
           ->allow_extra_args(false);
-    for (CLI::App *each : {run, bench, switching, info, profile})
+    for (CLI::App *each : {run, bench, switching, info, profile, generating})
       each->add_flag("--no-check", options.noCheck,
                      "Answer without having compared all files with their hashes; damage may go unseen");
-    for (CLI::App *each : {run, bench, switching, info, profile})
+    for (CLI::App *each : {run, bench, switching, info, profile, generating})
       each->add_flag("--allow-other-base", options.allowOtherBase,
                      "Load adapters also where they say that they were made of another base");
     for (CLI::App *each : {run, bench})
       each->add_option("--collectives", options.collectives,
                        "How processes that share the experts talk; default: mpi under mpirun")
           ->check(CLI::IsMember({"auto", "mpi", "none"}));
-    for (CLI::App *each : {run, bench, profile}) {
+    for (CLI::App *each : {run, bench, profile, generating}) {
       CLI::Option *one =
           each->add_option("--adapter", adapter,
                            "What acts on all rows, an adapter or shares: 0.7*a+0.3*b; or one to switch in");
@@ -192,15 +199,27 @@ struct CommandLine {
           ->excludes(one);
       each->add_option("--set", texts.settings, "Set a property: NAME.scale=0.7 or NAME.rank=4; repeatable")
           ->allow_extra_args(false);
+      each->add_option("--entry", options.entry,
+                       "Which graph, where the model has several; default: the first");
+      if (each == generating)
+        continue;
       each->add_option(
               "--input", texts.inputs,
               std::string("Inputs from files of NumPy: NAME=FILE.npy, FILE.npz with all its arrays under "
                           "their names, or NAME=FILE.npz, its array of that name or its only one; ") +
                   (each == profile ? "repeatable, once for each batch" : "repeatable"))
           ->allow_extra_args(false);
-      each->add_option("--entry", options.entry,
-                       "Which graph, where the model has several; default: the first");
     }
+    generating
+        ->add_option(
+            "--ids", texts.prompts,
+            "The tokens of a text, as in 3,17,9; repeatable, once for each row. Prints the tokens that "
+            "follow, the best one each time, a line for each row")
+        ->required()
+        ->allow_extra_args(false);
+    generating->add_option("--end", texts.ends, "Tokens that end a text, as in 2,5");
+    generating->add_option("--max-new-tokens", options.newTokens, "Of each text; default: 128")
+        ->check(CLI::Range(1, 1 << 30));
     run->add_option(
         "--output", options.output,
         "Write the outputs to an .npz file, or a single one to an .npy file; default: print a summary");
@@ -224,8 +243,8 @@ struct CommandLine {
 
   CLI::App *parse(int argc, char **argv) {
     std::vector<std::string> words(argv + 1, argv + argc);
-    const std::set<std::string> first = {"run",     "info", "bench",  "verify",   "switch",
-                                         "profile", "-h",   "--help", "--version"};
+    const std::set<std::string> first = {"run",     "info",     "bench", "verify", "switch",
+                                         "profile", "generate", "-h",    "--help", "--version"};
     if (!words.empty() && !first.count(words[0]))
       words.insert(words.begin(), "run");
     std::reverse(words.begin(), words.end()); // as CLI11 takes them
@@ -248,22 +267,24 @@ struct CommandLine {
 
 int execute(CommandLine &line, CLI::App *chosen) {
   try {
-    Result<std::unique_ptr<Session>> session = Session::open(line.options);
-    if (!session)
-      return report(session.error());
+    Result<std::unique_ptr<OpenModel>> model = OpenModel::open(line.options);
+    if (!model)
+      return report(model.error());
     if (chosen == line.switching) {
       line.options.adapter = line.adapter;
-      return switchCommand(**session, line.options);
+      return switchCommand(**model, line.options);
     }
     if (chosen == line.bench)
-      return benchCommand(**session, line.options);
+      return benchCommand(**model, line.options);
     if (chosen == line.info)
-      return infoCommand(**session);
+      return infoCommand(**model);
     if (chosen == line.verify)
-      return verifyCommand(**session, line.options);
+      return verifyCommand(**model, line.options);
+    if (chosen == line.generating)
+      return generateCommand(**model, line.options);
     if (chosen == line.profile)
-      return profileCommand(**session, line.options);
-    return runCommand(**session, line.options);
+      return profileCommand(**model, line.options);
+    return runCommand(**model, line.options);
   } catch (const std::exception &exception) {
     return report(Error{exception.what()});
   }

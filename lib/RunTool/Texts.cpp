@@ -3,6 +3,7 @@
 // See Texts.h.
 #include "lib/RunTool/Texts.h"
 #include "lib/RunTool/InputFiles.h"
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 
@@ -65,6 +66,23 @@ void readRowAdapters(const std::string &text, Options &options) {
   }
 }
 
+// "3,17,9"
+std::vector<int64_t> readTokens(const std::string &text, const char *option) {
+  std::vector<int64_t> tokens;
+  size_t at = 0;
+  while (at <= text.size()) {
+    size_t comma = std::min(text.find(',', at), text.size());
+    std::string word = text.substr(at, comma - at);
+    bool isNumber =
+        !word.empty() && word.size() < 19 && word.find_first_not_of("0123456789") == std::string::npos;
+    if (!isNumber)
+      throw UsageError{std::string(option) + " " + text + ": '" + word + "' is no token; expected 3,17,9"};
+    tokens.push_back(std::stoll(word));
+    at = comma + 1;
+  }
+  return tokens;
+}
+
 } // namespace
 
 void readTexts(const Texts &texts, bool hasRows, Options &options) {
@@ -86,6 +104,10 @@ void readTexts(const Texts &texts, bool hasRows, Options &options) {
       throw UsageError{"--set " + text + ": '" + value + "' is no number"};
     options.settings.emplace_back(name, number);
   }
+  for (const std::string &text : texts.prompts)
+    options.prompts.push_back(readTokens(text, "--ids"));
+  if (!texts.ends.empty())
+    options.ends = readTokens(texts.ends, "--end");
   readInputTexts(texts.inputs, options);
   if (hasRows)
     readRowAdapters(texts.rowAdapters, options);

@@ -4,7 +4,7 @@
 #ifndef ADAPTER_LIB_RUNTOOL_TEXTS_H
 #define ADAPTER_LIB_RUNTOOL_TEXTS_H
 
-#include "lib/RunTool/Session.h"
+#include "lib/RunTool/OpenModel.h"
 #include <string>
 #include <vector>
 
@@ -12,8 +12,8 @@ namespace adapter::runtool {
 
 // The options as they stand on the command line.
 struct Texts {
-  std::vector<std::string> loads, settings, inputs;
-  std::string rowAdapters;
+  std::vector<std::string> loads, settings, inputs, prompts;
+  std::string rowAdapters, ends;
 };
 
 // Thrown and caught within the command line, as CLI11's own errors are.

@@ -39,7 +39,7 @@ Result<SessionCache> SessionCache::make(const artifact::Entry &entry, int64_t ro
     }
     std::optional<size_t> bytes = checkpoint::tensorBytes(made.dtype, row);
     std::optional<size_t> element = checkpoint::tensorBytes(made.dtype, {1});
-    if (!bytes || !element || *bytes > (size_t(1) << 46))
+    if (!bytes || !element || *bytes > (size_t(1) << 44))
       return Error{"a cache of " + std::to_string(capacity) + " tokens is beyond all memory"};
     made.innerBytes *= static_cast<int64_t>(*element);
     cache.all.push_back(std::move(made));

@@ -68,3 +68,9 @@ def package():
     module = importlib.import_module("adapter_opt")
     assert pathlib.Path(module.__file__).parent.parent == PACKAGE, f"adapter_opt is {module.__file__}"
     return module
+
+
+def module(name):
+    """A module of the package, imported."""
+    package()
+    return importlib.import_module(f"adapter_opt.{name}")

@@ -89,6 +89,7 @@ def test_decoder_with_cache(export, name):
         tokens, cache, at = text(batch, 12)["input_ids"], transformers.DynamicCache(), 0
         for step in (6, 1, 1, 2):
             feed["input_ids"] = tokens[:, at : at + step]
+            feed["position_ids"] = torch.arange(at, at + step).expand(batch, step)
             at += step
             feed["attention_mask"] = torch.ones(batch, at, dtype=torch.int64)
             outputs = run(graph, feed)

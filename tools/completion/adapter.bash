@@ -116,7 +116,7 @@ _adapter_complete() {
   ((offset < 0)) && offset=0
   COMPREPLY=()
   subs="diff verify export"
-  [ "${tool##*/}" = adapter-run ] && subs="run info bench switch verify profile"
+  [ "${tool##*/}" = adapter-run ] && subs="run info bench switch verify profile generate"
   ((at > 1)) && [[ " $subs " == *" ${COMP_WORDS[1]} "* ]] && sub=${COMP_WORDS[1]}
 
   if [[ $full == -* && $full != *=* ]]; then

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// See Session.h.
-#include "lib/RunTool/Session.h"
+// See OpenModel.h.
+#include "lib/RunTool/OpenModel.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Checkpoint/Json.h"
@@ -18,22 +18,22 @@ static Status check(adapter_rt_status status) {
   return Error{adapter_rt_last_error()};
 }
 
-Result<std::unique_ptr<Session>> Session::open(const Options &options) {
-  std::unique_ptr<Session> session(new Session(options));
+Result<std::unique_ptr<OpenModel>> OpenModel::open(const Options &options) {
+  std::unique_ptr<OpenModel> made(new OpenModel(options));
   adapter_rt_open_options open = {sizeof open,       options.threads, options.memoryLimit,
                                   options.processes, options.noCheck, options.allowOtherBase};
   adapter_rt_model *model = nullptr;
   if (Status status = check(adapter_rt_open(options.model.c_str(), &open, &model)); !status)
     return status.error();
-  session->model.reset(model);
-  if (Status status = session->prepare(); !status)
+  made->model.reset(model);
+  if (Status status = made->prepare(); !status)
     return status.error();
-  if (Status status = session->agree(); !status)
+  if (Status status = made->agree(); !status)
     return status.error();
-  return session;
+  return made;
 }
 
-Status Session::prepare() {
+Status OpenModel::prepare() {
   for (const Load &load : options.loads)
     if (Status status = check(adapter_rt_load_adapter(model.get(), load.name.c_str(), load.path.c_str(),
                                                       load.slot ? load.slot->c_str() : nullptr));
@@ -57,7 +57,7 @@ Status Session::prepare() {
   return Done{};
 }
 
-Status Session::readAllInputs() {
+Status OpenModel::readAllInputs() {
   std::map<std::string, size_t> counts;
   inputs.resize(1); // a model may take no inputs
   for (const auto &[given, file] : options.inputs) {
@@ -83,7 +83,7 @@ Status Session::readAllInputs() {
 
 // Processes that share a model do the same on the same: were it not so, they would exchange rows that do not fit
 // one another, or wait for ever.
-Status Session::agree() {
+Status OpenModel::agree() {
   const adapter_collectives_v1 *processes = options.processes;
   if (!processes)
     return Done{};
@@ -116,7 +116,7 @@ Status Session::agree() {
   return Done{};
 }
 
-Result<std::string> Session::timeOf(const std::string &adapter) {
+Result<std::string> OpenModel::timeOf(const std::string &adapter) {
   char *text = nullptr;
   if (Status status = check(adapter_rt_adapters(model.get(), &text)); !status)
     return status.error();
@@ -130,7 +130,7 @@ Result<std::string> Session::timeOf(const std::string &adapter) {
   return std::string();
 }
 
-Result<size_t> Session::outputCount() {
+Result<size_t> OpenModel::outputCount() {
   Result<std::string> text = info();
   Result<checkpoint::Json> model = text ? checkpoint::parseJson(*text, "info") : text.error();
   if (!model)
@@ -141,9 +141,9 @@ Result<size_t> Session::outputCount() {
   return size_t(0); // the call says that there is no such graph
 }
 
-Status Session::switchTo(const char *name) { return check(adapter_rt_switch(model.get(), name)); }
+Status OpenModel::switchTo(const char *name) { return check(adapter_rt_switch(model.get(), name)); }
 
-Status Session::confirm() {
+Status OpenModel::confirm() {
   Status mine = options.noCheck ? Status(Done{}) : check(adapter_rt_finish_check(model.get()));
   const adapter_collectives_v1 *processes = options.processes;
   if (!processes)
@@ -160,9 +160,9 @@ Status Session::confirm() {
   return Error{"process " + std::to_string(damaged) + " has a damaged model"};
 }
 
-Status Session::verify() { return check(adapter_rt_verify(model.get())); }
+Status OpenModel::verify() { return check(adapter_rt_verify(model.get())); }
 
-Result<std::string> Session::info() {
+Result<std::string> OpenModel::info() {
   char *text = nullptr;
   if (Status status = check(adapter_rt_info(model.get(), &text)); !status)
     return status.error();
@@ -170,7 +170,7 @@ Result<std::string> Session::info() {
   return std::string(text);
 }
 
-Result<std::vector<Tensor>> Session::call(size_t batch, Routed routed, void *context) {
+Result<std::vector<Tensor>> OpenModel::call(size_t batch, Routed routed, void *context) {
   std::vector<adapter_rt_tensor> views;
   for (const Tensor &input : inputs[batch])
     views.push_back({input.key.c_str(), input.data, input.shape.data(),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // What the subcommands of adapter-run do with a model, over the runtime's C API.
-#ifndef ADAPTER_LIB_RUNTOOL_SESSION_H
-#define ADAPTER_LIB_RUNTOOL_SESSION_H
+#ifndef ADAPTER_LIB_RUNTOOL_OPENMODEL_H
+#define ADAPTER_LIB_RUNTOOL_OPENMODEL_H
 
 #include "adapter-rt/artifact.h"
 #include "adapter-rt/runtime.h"
@@ -36,6 +36,9 @@ struct Options {
   std::vector<std::pair<std::string, double>> settings;
   std::vector<std::pair<std::string, std::string>> inputs; // name, file; no name for all arrays of an archive
   bool hasBatches = false;                                 // an input may be given several times
+  std::vector<std::vector<int64_t>> prompts;               // of generate, by row
+  std::vector<int64_t> ends;                               // tokens that end a text
+  int64_t newTokens = 128;                                 // at most, of each prompt
   std::string entry, output;
   bool noCheck = false, allowOtherBase = false;
   int threads = 0;
@@ -46,15 +49,17 @@ struct Options {
 };
 
 // An open model with its inputs read, adapters loaded and switched.
-class Session {
+class OpenModel {
 public:
-  static Result<std::unique_ptr<Session>> open(const Options &options);
+  static Result<std::unique_ptr<OpenModel>> open(const Options &options);
 
   using Routed = void (*)(void *context, int32_t layer, int64_t tokens, int64_t top, const int64_t *experts);
   // Outputs in the graph's order, under their keys. An input that is given several times has one value for each
   // batch; `routed` is told which experts are chosen.
   Result<std::vector<Tensor>> call(size_t batch = 0, Routed routed = nullptr, void *context = nullptr);
   size_t batches() const { return inputs.size(); }
+  adapter_rt_model *handle() const { return model.get(); }
+  bool isSwitched() const { return switched; } // the adapter of the options is in the weights
   Status switchTo(const char *name);
   Status verify();
   // Whether the model's files, of all processes, are as they were compiled. To be asked before an answer is given.
@@ -65,7 +70,7 @@ public:
   Result<size_t> outputCount();
 
 private:
-  explicit Session(const Options &options) : options(options) {}
+  explicit OpenModel(const Options &options) : options(options) {}
   Status prepare();
   Status readAllInputs();
   Status agree();
@@ -78,4 +83,4 @@ private:
 
 } // namespace adapter::runtool
 
-#endif // ADAPTER_LIB_RUNTOOL_SESSION_H
+#endif // ADAPTER_LIB_RUNTOOL_OPENMODEL_H
