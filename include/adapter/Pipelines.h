@@ -36,8 +36,10 @@ struct CodegenOptions {
   TargetKind kind = TargetKind::CPU;
   std::string chip; ///< of a device, as its vendor names it: sm_90, gfx942
   DeviceStrategy device;
-  std::string rowInput; ///< the input that carries the rows of a call; empty: the first
-  int64_t rowAxis = 0;  ///< its axis of rows
+  std::string rowInput;    ///< the input that carries the rows of a call; empty: the first
+  int64_t rowAxis = 0;     ///< its axis of rows
+  std::string weights;     ///< how they are stored, a word of #kernel.format; empty: as they are
+  int64_t weightGroup = 0; ///< rows of a weight that share a scale; 0: 32
   int64_t columnBlock() const { return isDevice(kind) ? device.tileColumns : vectors * lanes; }
   /// What ranks of an adapter's factors are padded to: a vector, or a step in depth of a device's tile.
   int64_t rankBlock() const { return isDevice(kind) ? device.tileDepth : lanes; }

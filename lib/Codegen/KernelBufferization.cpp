@@ -109,6 +109,8 @@ void adapter::registerKernelBufferization(DialectRegistry &registry) {
     kernel::RowVectorsOp::attachInterface<DestinationModel<kernel::RowVectorsOp>>(*context);
     kernel::UpdateWeightOp::attachInterface<DestinationModel<kernel::UpdateWeightOp>>(*context);
     kernel::PackOp::attachInterface<DestinationModel<kernel::PackOp>>(*context);
+    kernel::EncodeOp::attachInterface<DestinationModel<kernel::EncodeOp>>(*context);
+    kernel::DecodeOp::attachInterface<DestinationModel<kernel::DecodeOp>>(*context);
     kernel::TopKOp::attachInterface<DestinationModel<kernel::TopKOp>>(*context);
     kernel::DispatchOp::attachInterface<DestinationModel<kernel::DispatchOp>>(*context);
     kernel::GatherRowsOp::attachInterface<DestinationModel<kernel::GatherRowsOp>>(*context);

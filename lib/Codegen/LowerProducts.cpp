@@ -6,6 +6,7 @@
 #include "lib/Codegen/LowerProducts.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Codegen/LowerExperts.h"
+#include "lib/Codegen/LowerFormats.h"
 #include "lib/Codegen/LowerRows.h"
 #include "lib/Codegen/LowerWeights.h"
 #include "lib/Codegen/Passes.h"
@@ -129,16 +130,16 @@ void adapter::forEachBlock(ImplicitLocOpBuilder &b, const TileFunctions &tiles, 
 }
 
 void adapter::emitLinear(ImplicitLocOpBuilder &b, TileFunctions &tiles, Value input, Value weight, Value bias,
-                         Value output) {
+                         Value output, kernel::FormatAttr format) {
   forEachBlock(b, tiles, dim(b, input, 0), dim(b, weight, 0), [&](Value block, Value begin, Value end) {
     TileStart start = bias ? TileStart::Bias : TileStart::Zero;
-    tiles.call(b, start, input, weight, bias, output, block, begin, end);
+    tiles.call(b, start, input, weight, bias, output, block, begin, end, format);
   });
 }
 
 static void lowerLinear(kernel::LinearOp op, TileFunctions &tiles) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  emitLinear(b, tiles, op.getInput(), op.getWeight(), op.getBias(), op.getOutput());
+  emitLinear(b, tiles, op.getInput(), op.getWeight(), op.getBias(), op.getOutput(), op.getFormatAttr());
   op.erase();
 }
 
@@ -190,11 +191,11 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
     TileFunctions tiles(getOperation(), lanes, rows, vectors);
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
-      if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp, kernel::UnpackOp,
-              kernel::UpdateWeightOp, kernel::RowLinearOp, kernel::RowEmbeddingOp, kernel::RowVectorsOp,
-              kernel::RowBottleneckOp, kernel::TopKOp, kernel::DispatchOp, kernel::GatherRowsOp,
-              kernel::GroupedLinearOp, kernel::CombineOp, kernel::UniqueRowsOp, kernel::ArrangeRowsOp,
-              kernel::AllToAllOp, kernel::AllToAllRowsOp, kernel::AllGatherRowsOp>(op))
+      if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp, kernel::UnpackOp, kernel::EncodeOp,
+              kernel::DecodeOp, kernel::UpdateWeightOp, kernel::RowLinearOp, kernel::RowEmbeddingOp,
+              kernel::RowVectorsOp, kernel::RowBottleneckOp, kernel::TopKOp, kernel::DispatchOp,
+              kernel::GatherRowsOp, kernel::GroupedLinearOp, kernel::CombineOp, kernel::UniqueRowsOp,
+              kernel::ArrangeRowsOp, kernel::AllToAllOp, kernel::AllToAllRowsOp, kernel::AllGatherRowsOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -206,6 +207,10 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
         lowerPack(pack);
       else if (auto unpack = dyn_cast<kernel::UnpackOp>(op))
         lowerUnpack(unpack);
+      else if (auto encode = dyn_cast<kernel::EncodeOp>(op))
+        lowerEncode(encode, lanes);
+      else if (auto decode = dyn_cast<kernel::DecodeOp>(op))
+        lowerDecode(decode, lanes);
       else if (auto update = dyn_cast<kernel::UpdateWeightOp>(op))
         lowerUpdateWeight(update, lanes, rows * vectors);
       else if (isa<kernel::RowLinearOp, kernel::RowEmbeddingOp, kernel::RowVectorsOp,

@@ -15,7 +15,7 @@ void forEachBlock(mlir::ImplicitLocOpBuilder &b, const TileFunctions &tiles, mli
 
 /// Emits output = input weight (+ bias, if there is one) on buffers, as kernel.linear says.
 void emitLinear(mlir::ImplicitLocOpBuilder &b, TileFunctions &tiles, mlir::Value input, mlir::Value weight,
-                mlir::Value bias, mlir::Value output);
+                mlir::Value bias, mlir::Value output, kernel::FormatAttr format = {});
 
 } // namespace adapter
 

@@ -89,6 +89,7 @@ void RowLinearLowering::lowerWithSegments() {
   input = rowsOfAnySize(b, op.getInput()), output = rowsOfAnySize(b, op.getOutput());
   pristine = op.getWeight() ? ofAnySize(b, op.getWeight(), /*keepLast=*/true) : Value();
   weight = op.getAccumulate() ? Value() : pristine;
+  format = op.getFormatAttr();
   bias = op.getBias() ? ofAnySize(b, op.getBias()) : Value();
   positions = dim(b, output, 0), depth = dim(b, input, 1), columns = dim(b, output, 1);
   blocks = arith::CeilDivSIOp::create(b, columns, index(b, tiles.getBlock()));
@@ -119,7 +120,9 @@ void RowLinearLowering::lowerWithSegments() {
 void RowLinearLowering::lower() {
   Value segments = kernel::SegmentCountOp::create(b, b.getIndexType());
   Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, segments, index(b, 0));
-  auto alone = [&] { emitLinear(b, tiles, op.getInput(), op.getWeight(), op.getBias(), op.getOutput()); };
+  auto alone = [&] {
+    emitLinear(b, tiles, op.getInput(), op.getWeight(), op.getBias(), op.getOutput(), op.getFormatAttr());
+  };
   if (!op.getAccumulate())
     emit.when(some, [&] { lowerWithSegments(); }, alone);
   else

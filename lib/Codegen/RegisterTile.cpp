@@ -75,16 +75,61 @@ RegisterTile::Values RegisterTile::accumulate(ArrayRef<Value> rowOf, Value k, in
       else if (step == 0)
         bringNear(ahead, arith::AddIOp::create(b, k, ahead.phase), lane);
     }
-    for (auto [i, row] : llvm::enumerate(rowOf)) {
-      Value scalar = memref::LoadOp::create(b, input, ValueRange{row, at});
-      Value broadcast = vector::BroadcastOp::create(b, vectorType(), scalar);
-      for (int64_t part = 0; part < vectors; ++part) {
-        Value &accumulator = next[i * vectors + part];
-        accumulator = vector::FMAOp::create(b, broadcast, columns[part], accumulator);
-      }
+    next = addStep(rowOf, at, columns, next);
+  }
+  return next;
+}
+
+// One step of K, of which `columns` are the weight's.
+RegisterTile::Values RegisterTile::addStep(ArrayRef<Value> rowOf, Value k, ValueRange columns,
+                                           ValueRange accumulators) {
+  Values next(accumulators);
+  for (auto [i, row] : llvm::enumerate(rowOf)) {
+    Value scalar = memref::LoadOp::create(b, input, ValueRange{row, k});
+    Value broadcast = vector::BroadcastOp::create(b, vectorType(), scalar);
+    for (int64_t part = 0; part < vectors; ++part) {
+      Value &accumulator = next[i * vectors + part];
+      accumulator = vector::FMAOp::create(b, broadcast, columns[part], accumulator);
     }
   }
   return next;
+}
+
+// The steps of one word of a group.
+RegisterTile::Values RegisterTile::accumulateWord(const WeightReader &reader, ArrayRef<Value> rowOf,
+                                                  Value group, Value word, ValueRange scales,
+                                                  ValueRange accumulators) {
+  Value first = arith::MulIOp::create(b, group, index(format.steps()));
+  first = arith::AddIOp::create(b, first, arith::MulIOp::create(b, word, index(format.stepsInWord())));
+  Values words = reader.words(group, word), next(accumulators);
+  for (int64_t step = 0; step < format.stepsInWord(); ++step) {
+    Value k = arith::AddIOp::create(b, first, index(step));
+    next = addStep(rowOf, k, reader.numbers(words, step, scales), next);
+  }
+  return next;
+}
+
+RegisterTile::Values RegisterTile::accumulateGroup(ArrayRef<Value> rowOf, Value group,
+                                                   ValueRange accumulators) {
+  WeightReader reader{b, format, lanes, vectors, weight, block};
+  Values scales = reader.scales(group);
+  if (format.words() == 1)
+    return accumulateWord(reader, rowOf, group, index(0), scales, accumulators);
+  auto loop = scf::ForOp::create(b, index(0), index(format.words()), index(1), accumulators);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  scf::YieldOp::create(
+      b, accumulateWord(reader, rowOf, group, loop.getInductionVar(), scales, loop.getRegionIterArgs()));
+  return loop.getResults();
+}
+
+// The panels of a narrow weight lie one behind the other, and the processor brings them near by itself.
+RegisterTile::Values RegisterTile::multiplyNarrow(ArrayRef<Value> rowOf, Values sums) {
+  auto loop = scf::ForOp::create(b, index(0), b.createOrFold<memref::DimOp>(weight, 1), index(1), sums);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  scf::YieldOp::create(b, accumulateGroup(rowOf, loop.getInductionVar(), loop.getRegionIterArgs()));
+  return loop.getResults();
 }
 
 RegisterTile::Values RegisterTile::loop(ArrayRef<Value> rowOf, Value from, Value to, int64_t steps,
@@ -98,6 +143,8 @@ RegisterTile::Values RegisterTile::loop(ArrayRef<Value> rowOf, Value from, Value
 
 // Adds all steps of K of the tile's product.
 RegisterTile::Values RegisterTile::multiply(ArrayRef<Value> rowOf, int64_t unroll, Ahead ahead, Values sums) {
+  if (format)
+    return multiplyNarrow(rowOf, sums);
   Value depth = b.createOrFold<memref::DimOp>(weight, 1), rest = index(0);
   if (!partial) { // what hangs over is too little work to be worth the code
     Value left = arith::RemUIOp::create(b, depth, index(unroll));
@@ -203,7 +250,7 @@ void RegisterTile::emitRows(int64_t rows, Value begin, Value end) {
   Value step = index(rows), count = arith::SubIOp::create(b, end, begin);
   Value left = arith::RemUIOp::create(b, count, step), fullEnd = arith::SubIOp::create(b, end, left);
   Ahead ofRest;
-  if (partial || base) {
+  if (partial || base || format) {
     emitTiles(rows, begin, fullEnd, [](Value) { return Ahead(); });
   } else {
     emitTilesAndBringNext(rows, begin, fullEnd, fullEnd);

@@ -5,6 +5,7 @@
 #define ADAPTER_LIB_CODEGEN_REGISTERTILE_H
 
 #include "lib/Codegen/TileFunction.h"
+#include "lib/Codegen/WeightFormat.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
 namespace adapter {
@@ -24,6 +25,8 @@ public:
   mlir::Value base = {};
   /// Whether the output goes past the caches. Its rows must begin where a vector may.
   bool streams = false;
+  /// How the weight is stored; null: as f32.
+  kernel::FormatAttr format = {};
 
   mlir::Value index(int64_t value) { return mlir::arith::ConstantIndexOp::create(b, value); }
 
@@ -52,6 +55,12 @@ private:
   void bringNear(Ahead ahead, mlir::Value k, mlir::Value lane);
   Values accumulate(llvm::ArrayRef<mlir::Value> rowOf, mlir::Value k, int64_t steps, Ahead ahead,
                     mlir::ValueRange accumulators);
+  Values accumulateWord(const WeightReader &reader, llvm::ArrayRef<mlir::Value> rowOf, mlir::Value group,
+                        mlir::Value word, mlir::ValueRange scales, mlir::ValueRange accumulators);
+  Values accumulateGroup(llvm::ArrayRef<mlir::Value> rowOf, mlir::Value group, mlir::ValueRange accumulators);
+  Values addStep(llvm::ArrayRef<mlir::Value> rowOf, mlir::Value k, mlir::ValueRange columns,
+                 mlir::ValueRange accumulators);
+  Values multiplyNarrow(llvm::ArrayRef<mlir::Value> rowOf, Values sums);
   Values loop(llvm::ArrayRef<mlir::Value> rowOf, mlir::Value from, mlir::Value to, int64_t steps, Ahead ahead,
               mlir::ValueRange accumulators);
   Values multiply(llvm::ArrayRef<mlir::Value> rowOf, int64_t unroll, Ahead ahead, Values sums);

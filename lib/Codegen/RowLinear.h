@@ -68,9 +68,9 @@ private:
   }
   mlir::Value innerColumns(mlir::Value first, mlir::Value count);
   void multiply(TileStart start, mlir::Value from, mlir::Value with, mlir::Value to, mlir::Value block,
-                const Span &span) {
+                const Span &span, kernel::FormatAttr stored = {}) {
     tiles.call(b, start, from, with, start == TileStart::Bias ? bias : mlir::Value(), to, block, span.begin,
-               span.end);
+               span.end, stored);
   }
   void multiplyRotated(mlir::Value entry, mlir::Value plain, mlir::Value block, const Span &span);
   void multiplyWhole(mlir::Value entry, mlir::Value to, mlir::Value block, const Span &span);
@@ -93,7 +93,8 @@ private:
   kernel::RowLinearOp op;
   TileFunctions &tiles;
   mlir::Value input, weight, bias, output, positions, depth, columns, blocks;
-  mlir::Value pristine; ///< the weight, even where the base's product is none of the op's
+  kernel::FormatAttr format; ///< of the weight; null: f32
+  mlir::Value pristine;      ///< the weight, even where the base's product is none of the op's
   mlir::Value table, inner, base, own;
   mlir::Value
       source; ///< what the base's product reads: `rotated`, where steps come before it, else the input

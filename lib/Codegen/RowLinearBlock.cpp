@@ -17,7 +17,8 @@ void RowLinearLowering::multiplyWhole(Value entry, Value to, Value block, const 
 // The rows of a segment whose tiles make both products at once: those of whole tiles, counted from `begin` on, where one
 // adapter adds to the base's product. None elsewhere.
 Span RowLinearLowering::together(const Span &span, Value begin, Value block) {
-  if (!weight)
+  // Of narrow weights the products follow each other.
+  if (!weight || format)
     return {span.begin, span.begin, span.first, span.count};
   auto assignment = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), span.first);
   Value entry = assignment.getEntry(), height = index(b, tiles.getRows());
@@ -47,7 +48,7 @@ Span RowLinearLowering::together(const Span &span, Value begin, Value block) {
 void RowLinearLowering::multiplyRotated(Value entry, Value plain, Value block, const Span &span) {
   Value turns =
       arith::AndIOp::create(b, arith::AndIOp::create(b, plain, isSome(span)), hasStepsBefore(entry));
-  emit.when(turns, [&] { multiply(TileStart::Zero, source, pristine, output, block, span); });
+  emit.when(turns, [&] { multiply(TileStart::Zero, source, pristine, output, block, span, format); });
 }
 
 // The base's product: whole tiles of a segment with its update, and none for a segment that has a weight of its own.
@@ -55,7 +56,7 @@ void RowLinearLowering::multiplyBase(Value block, Value begin, Value end) {
   TileStart start = bias ? TileStart::Bias : TileStart::Zero;
   auto multiplyRows = [&](Value from, Value to) {
     if (weight)
-      multiply(start, source, weight, output, block, {from, to, {}, {}});
+      multiply(start, source, weight, output, block, {from, to, {}, {}}, format);
   };
   Value rest =
       loops.fold(survey.segments, {begin}, [&](Value segment, ValueRange state) -> SmallVector<Value> {
@@ -72,7 +73,7 @@ void RowLinearLowering::multiplyBase(Value block, Value begin, Value end) {
         if (!weight && pristine)
           multiplyRotated(entry, plain, block, span);
         Value hasBoth = isSome(both);
-        if (weight)
+        if (weight && !format)
           emit.when(hasBoth, [&] {
             multiplyRows(state[0], both.begin);
             Value rank = emit.extent(entry, 0);

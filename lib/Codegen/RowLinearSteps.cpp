@@ -106,7 +106,7 @@ void RowLinearLowering::addBeside(const Span &span, Value number, Value firstCol
       forVectors(block, span, [&](ValueRange at, Value mask) { store(load(base, at, mask), own, at, mask); });
     };
     auto multiplyAgain = [&] {
-      multiply(bias ? TileStart::Bias : TileStart::Zero, rotated, pristine, own, block, span);
+      multiply(bias ? TileStart::Bias : TileStart::Zero, rotated, pristine, own, block, span, format);
     };
     if (pristine)
       emit.when(turns, multiplyAgain, copy);
@@ -155,6 +155,8 @@ void RowLinearLowering::callPart(StringRef part, void (RowLinearLowering::*write
     if (*value)
       operands.push_back(*value);
   std::string name = part.str() + (bias ? "_bias" : "") + (pristine ? "" : "_accumulate");
+  if (format)
+    name += "_" + format.text();
   ModuleOp module = tiles.getModule();
   auto function = module.lookupSymbol<func::FuncOp>(name);
   if (!function) {
@@ -163,6 +165,7 @@ void RowLinearLowering::callPart(StringRef part, void (RowLinearLowering::*write
     function = startSharedFunction(inside, name, ValueRange(operands).getTypes());
     Block *entry = inside.getInsertionBlock();
     RowLinearLowering lowering(inside, entry->getArgument(0), tiles);
+    lowering.format = format;
     auto argument = std::next(entry->args_begin());
     for (auto [own, given] : llvm::zip(lowering.state(), state()))
       *own = *given ? Value(*argument++) : Value();

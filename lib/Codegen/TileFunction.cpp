@@ -12,8 +12,11 @@ using namespace mlir;
 using namespace adapter;
 
 // A packed weight, or one out of many: then it begins somewhere in their buffer.
-static MemRefType weightType(ImplicitLocOpBuilder &b, int64_t block, bool isSlice) {
+static MemRefType weightType(ImplicitLocOpBuilder &b, int64_t block, bool isSlice,
+                             kernel::FormatAttr format = {}) {
   int64_t any = ShapedType::kDynamic;
+  if (format)
+    return MemRefType::get({any, any, format.bytes(block)}, b.getI8Type());
   if (!isSlice)
     return MemRefType::get({any, any, block}, b.getF32Type());
   return MemRefType::get({any, any, block}, b.getF32Type(),
@@ -32,18 +35,24 @@ Value adapter::sliceAt(ImplicitLocOpBuilder &b, Value buffer, Value at) {
   return memref::SubViewOp::create(b, cast<MemRefType>(inferred), buffer, offsets, sizes, strides);
 }
 
-func::FuncOp TileFunctions::get(TileStart start, bool isSlice) {
-  func::FuncOp &function = functions[isSlice][static_cast<int>(start)];
-  if (function)
-    return function;
+func::FuncOp TileFunctions::get(TileStart start, bool isSlice, kernel::FormatAttr format) {
   static constexpr const char *names[] = {"kernel.tile", "kernel.tile_bias", "kernel.tile_accumulate"};
   std::string name = std::string(names[static_cast<int>(start)]) + (isSlice ? "_slice" : "");
+  if (format)
+    name += "_" + stringifyNumberFormat(format.getNumber()).str() + "_" + std::to_string(format.steps());
+  func::FuncOp &function = functions[name];
+  if (function)
+    return function;
   ImplicitLocOpBuilder b(module.getLoc(), module.getContext());
   b.setInsertionPointToEnd(module.getBody());
   int64_t any = ShapedType::kDynamic;
   Type index = b.getIndexType();
-  SmallVector<Type> arguments{
-      stridedMatrixType(b), weightType(b, getBlock(), isSlice), stridedMatrixType(b), index, index, index};
+  SmallVector<Type> arguments{stridedMatrixType(b),
+                              weightType(b, getBlock(), isSlice, format),
+                              stridedMatrixType(b),
+                              index,
+                              index,
+                              index};
   if (start == TileStart::Bias) {
     // That of a group is a part of all groups' as its weight is.
     auto layout = isSlice ? StridedLayoutAttr::get(b.getContext(), any, {1}) : StridedLayoutAttr();
@@ -67,17 +76,19 @@ func::FuncOp TileFunctions::get(TileStart start, bool isSlice) {
                     Value(),
                     Value()};
   Value begin = entry->getArgument(4), end = entry->getArgument(5);
+  tile.format = format;
   tile.column = arith::MulIOp::create(b, tile.block, tile.index(getBlock()));
-  tile.emitBlock(rows, begin, end);
+  // Numbers of a narrow weight and what they are made of take registers, too.
+  tile.emitBlock(format ? std::max<int64_t>(rows - 2, 1) : rows, begin, end);
   b.setInsertionPointToEnd(entry);
   func::ReturnOp::create(b);
   return function;
 }
 
 void TileFunctions::call(ImplicitLocOpBuilder &b, TileStart start, Value input, Value weight, Value bias,
-                         Value output, Value block, Value begin, Value end) {
+                         Value output, Value block, Value begin, Value end, kernel::FormatAttr format) {
   bool isSlice = !cast<MemRefType>(weight.getType()).getLayout().isIdentity();
-  func::FuncOp function = get(start, isSlice);
+  func::FuncOp function = get(start, isSlice, format);
   TypeRange types = function.getArgumentTypes();
   auto fit = [&](Value value, Type type) { return b.createOrFold<memref::CastOp>(type, value); };
   SmallVector<Value> operands{

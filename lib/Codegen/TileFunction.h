@@ -4,9 +4,11 @@
 #ifndef ADAPTER_LIB_CODEGEN_TILEFUNCTION_H
 #define ADAPTER_LIB_CODEGEN_TILEFUNCTION_H
 
+#include "dialects/Kernel/IR/KernelOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "llvm/ADT/StringMap.h"
 
 namespace adapter {
 
@@ -31,9 +33,10 @@ public:
 
   /// Emits a call that computes output[begin:end, block's columns] from input [m, k], weight
   /// [blocks, k, block] and bias [n] (null unless start is Bias). Matrices may be strided by row; the weight may be
-  /// one of several that lie one after the other, see sliceAt.
+  /// one of several that lie one after the other, see sliceAt. With a format it is [blocks, groups, bytes].
   void call(mlir::ImplicitLocOpBuilder &b, TileStart start, mlir::Value input, mlir::Value weight,
-            mlir::Value bias, mlir::Value output, mlir::Value block, mlir::Value begin, mlir::Value end);
+            mlir::Value bias, mlir::Value output, mlir::Value block, mlir::Value begin, mlir::Value end,
+            kernel::FormatAttr format = {});
 
   /// Emits a call that computes rows [begin, end), whole tiles of a range that goes on to `limit`, of a block that is
   /// no partial one. A row gets what it gets from one product after the other.
@@ -41,12 +44,13 @@ public:
                        mlir::Value begin, mlir::Value end, mlir::Value limit);
 
 private:
-  mlir::func::FuncOp get(TileStart start, bool isSlice);
+  mlir::func::FuncOp get(TileStart start, bool isSlice, kernel::FormatAttr format);
   mlir::func::FuncOp getWithFactors(bool hasBias);
 
   mlir::ModuleOp module;
   int64_t lanes, rows, vectors;
-  mlir::func::FuncOp functions[2][3], withFactors[2];
+  llvm::StringMap<mlir::func::FuncOp> functions; // by name
+  mlir::func::FuncOp withFactors[2];
 };
 
 /// The part of a contiguous buffer at `at` in its first dimension.

@@ -92,6 +92,8 @@ void FormFunctionBuilder::define(const FormKey &key, const DefinedForm &use, For
   Packing packing{block, rankBlock, takesSteps};
   addMaterialize(module, use, packing, functions.materialize);
   addPrepare(module, use, packing, functions.prepare, functions.entry);
+  Value parameter = module.lookupSymbol<func::FuncOp>(functions.prepare).getArgument(0);
+  functions.preparesFromBase = !llvm::all_of(parameter.getUsers(), llvm::IsaPred<tensor::DimOp>);
   if (!changesFew(use))
     return;
   functions.touch = name + ".touch";

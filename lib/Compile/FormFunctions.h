@@ -49,6 +49,7 @@ struct FormFunctions {
   std::vector<std::string> roles;   ///< tensors after the base parameter, before the scale
   FormOp definition;                ///< where the form is one; then scalars and symbols follow the tensors
   std::string materialize, prepare; ///< modules have nothing to materialize
+  bool preparesFromBase = false;    ///< `prepare` looks at the parameter, and not only at its sizes
   bool readsWeight = false;         ///< those of a bias get the weight beside it behind the bias
   std::string touch, restore;       ///< of sparse forms, else empty; see SparseForm.h
   EntryShape entry;                 ///< what prepare makes

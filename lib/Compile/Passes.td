@@ -107,6 +107,39 @@ def PartitionExpertsPass : Pass<"adapter-partition-experts", "mlir::ModuleOp"> {
   let statistics = [Statistic<"numPlaced", "num-placed", "Layers of experts that were placed">];
 }
 
+def NarrowWeightsPass : Pass<"adapter-narrow-weights", "mlir::ModuleOp"> {
+  let summary = "Store weights in a narrow format";
+  let description = [{
+    Weights of `kernel.linear` and `kernel.row_linear` that are packed from parameters alone are encoded, and the products
+    read them so. A weight whose rows are no multiple of the format's group is stored in bf16, one with an odd number of
+    them in f32.
+
+    ```mlir
+    // before
+    func.func @example(%x: tensor<?x64xf32>, %p0: tensor<?x40xf32>, %q0: tensor<2x64x32xf32>) -> tensor<?x40xf32> {
+      %w = kernel.parameter 0 : tensor<64x40xf32>
+      %q = kernel.pack ins(%w : tensor<64x40xf32>) outs(%q0 : tensor<2x64x32xf32>) -> tensor<2x64x32xf32>
+      %y = kernel.linear ins(%x, %q : tensor<?x64xf32>, tensor<2x64x32xf32>) outs(%p0 : tensor<?x40xf32>) -> tensor<?x40xf32>
+      return %y : tensor<?x40xf32>
+    }
+    // after
+    func.func @narrow(%x: tensor<?x64xf32>, %p0: tensor<?x40xf32>, %q0: tensor<2x64x32xf32>) -> tensor<?x40xf32> {
+      %w = kernel.parameter 0 : tensor<64x40xf32>
+      %q = kernel.pack ins(%w : tensor<64x40xf32>) outs(%q0 : tensor<2x64x32xf32>) -> tensor<2x64x32xf32>
+      %e0 = tensor.empty() : tensor<2x2x576xi8>
+      %e = kernel.encode ins(%q : tensor<2x64x32xf32>) outs(%e0 : tensor<2x2x576xi8>) {format = #kernel.format<int4>} -> tensor<2x2x576xi8>
+      %y = kernel.linear ins(%x, %e : tensor<?x64xf32>, tensor<2x2x576xi8>) outs(%p0 : tensor<?x40xf32>) {format = #kernel.format<int4>} -> tensor<?x40xf32>
+      return %y : tensor<?x40xf32>
+    }
+    ```
+  }];
+  let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::tensor::TensorDialect"];
+  let options = [Option<"number", "number", "std::string", /*default=*/"\"bf16\"", "bf16, f16, int8 or int4">,
+                 Option<"group", "group", "int64_t", /*default=*/"0", "Rows that share a scale; 0: 32">];
+  let statistics = [Statistic<"numNarrowed", "num-narrowed", "Weights that are stored narrow">,
+                    Statistic<"numOther", "num-other", "Weights whose rows do not fit the format">];
+}
+
 def CheckBoundsPass : Pass<"adapter-check-bounds", "mlir::func::FuncOp"> {
   let summary = "Check what users' forms compute as they run";
   let description = [{

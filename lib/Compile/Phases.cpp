@@ -39,7 +39,15 @@ static void buildFuse(OpPassManager &manager, const CodegenOptions &) {
   manager.addPass(createCSEPass());
 }
 
-static void buildStage(OpPassManager &manager, const CodegenOptions &) { manager.addPass(createStagePass()); }
+static void buildStage(OpPassManager &manager, const CodegenOptions &options) {
+  if (!options.weights.empty()) {
+    NarrowWeightsPassOptions narrow;
+    narrow.number = options.weights;
+    narrow.group = options.weightGroup;
+    manager.addPass(createNarrowWeightsPass(narrow));
+  }
+  manager.addPass(createStagePass());
+}
 
 static void buildBufferise(OpPassManager &manager, const CodegenOptions &) {
   bufferization::OneShotBufferizePassOptions options;

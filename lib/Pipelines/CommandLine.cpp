@@ -85,7 +85,27 @@ static Status readPairs(const Words &words, CommandLine &line) {
   return Done{};
 }
 
+// "int4:group=64"
+static Status readWeights(const Words &words, CommandLine &line) {
+  if (!words.weights)
+    return Done{};
+  auto [number, rest] = StringRef(*words.weights).split(':');
+  bool isInteger = number == "int8" || number == "int4";
+  std::string where = "--weights " + *words.weights;
+  if (!isInteger && number != "bf16" && number != "f16")
+    return Error{where + ": the formats are bf16, f16, int8 and int4"};
+  line.weights = number.str();
+  if (rest.empty() && !StringRef(*words.weights).ends_with(":"))
+    return Done{};
+  if (!rest.consume_front("group=") || rest.getAsInteger(10, line.weightGroup) || line.weightGroup < 16 ||
+      line.weightGroup > 256 || line.weightGroup % 16)
+    return Error{where + ": expected int4:group=N with N a multiple of 16 from 16 to 256"};
+  return isInteger ? Status(Done{}) : Status(Error{where + ": " + number.str() + " has no groups"});
+}
+
 static Status readExtendedOptions(const Words &words, CommandLine &line) {
+  if (Status status = readWeights(words, line); !status)
+    return status;
   if (Status status = readPairs(words, line); !status)
     return status;
   line.forms = words.forms;
@@ -140,6 +160,10 @@ Result<CommandLine> adapter::interpret(const Words &words) {
   Result<Target> resolved = resolveTarget(line.target);
   TargetKind kind = resolved ? resolved->codegen.kind : TargetKind::CPU;
   line.attach.onDevice = isDevice(kind);
+  if (line.attach.onDevice && !line.weights.empty())
+    return Error{"--weights " + *words.weights + ": not yet for the target " + line.target};
+  if (!line.weights.empty() && line.isMerged())
+    return Error{"--weights " + *words.weights + ": is for compiled models; -o model.adapt makes one"};
   std::vector<StringRef> phases = compilePhases(kind);
   if (!line.compileTo.empty() && !llvm::is_contained(phases, line.compileTo))
     return Error{"--compile-to=" + line.compileTo + ": the phases are " + llvm::join(phases, ", ")};

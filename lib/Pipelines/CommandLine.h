@@ -17,7 +17,7 @@ namespace adapter {
 struct Words {
   std::vector<std::string> inputs, adapters, slots, forms, bindings, ignoreMissing, renamings;
   std::string target = "cpu:native", compileTo, base, rowAxis;
-  std::optional<std::string> output, report, partition;
+  std::optional<std::string> output, report, partition, weights;
   bool noBase = false, allowOtherBase = false, requireProof = false, lossy = false, plan = false,
        check = false, quiet = false, listForms = false, stateful = false;
 };
@@ -56,7 +56,9 @@ struct CommandLine {
   std::string rowInput;
   int64_t rowAxis = 0;
   PartitionOptions partition;
-  bool stateful = false; ///< caches of keys and values are state of sessions
+  std::string weights;     ///< how they are stored, a word of #kernel.format; empty: as they are
+  int64_t weightGroup = 0; ///< rows of a weight that share a scale; 0: 32
+  bool stateful = false;   ///< caches of keys and values are state of sessions
 
   /// Whether the module is written as it was read, or with its adapters where they belong.
   bool endsBefore(llvm::StringRef phase) const {

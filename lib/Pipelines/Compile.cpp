@@ -50,6 +50,8 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
   CodegenOptions codegen = options.target.codegen;
   codegen.rowInput = options.rowInput;
   codegen.rowAxis = options.rowAxis;
+  codegen.weights = options.weights;
+  codegen.weightGroup = options.weightGroup;
   bool within = first.empty();
   if (within) {
     manager.addPass(createONNXInferShapesPass());

@@ -113,6 +113,8 @@ static Status writeResult(ModuleOp module, const CommandLine &line, const Consol
   options.rowAxis = line.rowAxis;
   options.partition = line.partition;
   options.stateful = line.stateful;
+  options.weights = line.weights;
+  options.weightGroup = line.weightGroup;
   options.step = console.step;
   if (line.endsWithPlan())
     return runPhases(module, options, "optimise");

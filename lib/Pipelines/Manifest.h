@@ -5,6 +5,7 @@
 #define ADAPTER_LIB_PIPELINES_MANIFEST_H
 
 #include "dialects/Adapter/IR/AdapterOps.h"
+#include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Compile/FormFunctions.h"
 #include "lib/Export/Artifact/WriteArtifact.h"
 #include "lib/Pipelines/Compile.h"
@@ -53,12 +54,14 @@ private:
   checkpoint::Status addUpdate(ResidentUpdateOp update, artifact::Adapter &adapter, TensorFile &file);
   checkpoint::Status addSlot(SlotOp slot);
   int64_t functionIndex(const std::string &name);
+  std::string decodeFunction(mlir::ModuleOp module, kernel::FormatAttr format);
 
   std::vector<TensorFile> adapters;
-  std::map<std::string, int64_t> rows;          ///< parameters by scope, key and site
-  std::map<std::string, int64_t> byContents;    ///< parameters without a site
-  std::map<std::string, int64_t> siteParameter; ///< by site
-  std::set<std::string> readTwice;              ///< sites whose parameter is read in two layouts
+  std::map<std::string, int64_t> rows;           ///< parameters by scope, key and site
+  std::map<std::string, int64_t> byContents;     ///< parameters without a site
+  std::map<std::string, int64_t> siteParameter;  ///< by site
+  std::map<int64_t, kernel::FormatAttr> formats; ///< of narrow parameters
+  std::set<std::string> readTwice;               ///< sites whose parameter is read in two layouts
   std::map<std::string, int64_t> siteIndex;
   std::map<std::string, mlir::ArrayAttr> siteForms; ///< what its forms in the manifest are made of, in order
   std::map<std::string, std::vector<int64_t>> slotSites; ///< by slot

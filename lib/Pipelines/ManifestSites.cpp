@@ -7,6 +7,9 @@
 #include "lib/Forms/FormTraits.h"
 #include "lib/Pipelines/Manifest.h"
 #include "lib/Support/ParameterStore.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -66,6 +69,26 @@ static void fill(const checkpoint::Bottleneck &from, artifact::Bottleneck &to) {
   to.set_epsilon(from.epsilon);
 }
 
+// A function from a narrow weight to the packed one in f32, of any size.
+std::string ManifestBuilder::decodeFunction(ModuleOp module, kernel::FormatAttr format) {
+  std::string name = "decode." + format.text();
+  if (module.lookupSymbol(name))
+    return name;
+  ImplicitLocOpBuilder b(module.getLoc(), module.getContext());
+  b.setInsertionPointToEnd(module.getBody());
+  int64_t any = ShapedType::kDynamic, block = options.target.codegen.columnBlock();
+  auto from = RankedTensorType::get({any, any, format.bytes(block)}, b.getI8Type());
+  auto to = RankedTensorType::get({any, any, block}, b.getF32Type());
+  auto function = func::FuncOp::create(b, name, b.getFunctionType({from}, {to}));
+  b.setInsertionPointToStart(function.addEntryBlock());
+  Value source = function.getArgument(0);
+  Value groups = tensor::DimOp::create(b, source, 1);
+  Value depth = arith::MulIOp::create(b, groups, arith::ConstantIndexOp::create(b, format.steps()));
+  Value init = tensor::EmptyOp::create(b, to, ValueRange{tensor::DimOp::create(b, source, 0), depth});
+  func::ReturnOp::create(b, kernel::DecodeOp::create(b, to, source, init, format).getResults());
+  return name;
+}
+
 Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
   std::string symbol = op.getSymName().str();
   std::string owner = op.getShares().value_or(symbol).str();
@@ -99,6 +122,16 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
   site.set_transposed(op.getStoredTransposed());
   for (int64_t tap : op.getTaps().value_or(ArrayRef<int64_t>()))
     site.add_taps(tap);
+  auto format = module ? formats.end() : formats.find(parameter->second);
+  if (format != formats.end()) {
+    if (op.getTime() == BindingTime::Switch || op.getTime() == BindingTime::Load)
+      return Error{"'" + where + "': an adapter that is bound at " +
+                   stringifyBindingTime(op.getTime()).str() +
+                   " changes the weight, which --weights stores as " + format->second.text() +
+                   " and nothing rounds again; bind it at row, call or build"};
+    site.set_decode(static_cast<int32_t>(
+        1 + functionIndex(decodeFunction(op->getParentOfType<ModuleOp>(), format->second))));
+  }
   site.set_block(*kind == artifact::LINEAR || module ? options.target.codegen.columnBlock() : 0);
   auto add = [&](const FormFunctions &made) -> artifact::SiteForm & {
     artifact::SiteForm &entry = *site.add_forms();
@@ -106,6 +139,7 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
       entry.add_roles(role);
     entry.set_materialize(module ? -1 : functionIndex(made.materialize));
     entry.set_prepare(op.getBank() ? functionIndex(made.prepare) : -1);
+    entry.set_prepares_from_base(made.preparesFromBase);
     addEntryShape(made.entry, entry);
     return entry;
   };

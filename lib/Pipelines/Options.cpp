@@ -50,6 +50,8 @@ llvm::ArrayRef<OptionEntry> adapter::optionTable() {
        &Words::rowAxis},
       {"partition-experts", "ranks=N[,profile=FILE]", "Share the model's experts among N processes (mpirun)",
        &Words::partition},
+      {"weights", "bf16|f16|int8|int4[:group=N]", "Store the weights of products so; group: of one scale, 32",
+       &Words::weights},
       {"stateful", "", "Caches (past... and present...) are state that sessions keep", &Words::stateful},
       {"compile-to", "PHASE", "Print the module after a phase", &Words::compileTo},
       {"quiet", "", "Say nothing but warnings and errors", &Words::quiet},

@@ -74,7 +74,10 @@ Status Changes::applyOne(const SiteUpdate &update, std::shared_ptr<void> &weight
     weights = std::move(*touched);
     return Done{};
   }
-  Base base = baseOf(artifact, site, weights.get());
+  Result<Base> found = baseOf(artifact, resources, site, weights.get());
+  if (!found)
+    return found.error();
+  const Base &base = *found;
   Result<std::vector<Output>> outputs =
       runForm(artifact, resources, form, form.materialize(), base, before, update, properties, {base.dtype});
   if (!outputs)

@@ -11,7 +11,37 @@
 
 namespace adapter::runtime {
 
-Base baseOf(const Artifact &artifact, const artifact::Site &site, void *updated) {
+// A base of which only the sizes are looked at, those of a narrow weight in f32.
+static Base sizesOf(const Artifact &artifact, const artifact::Site &site) {
+  const Tensor &tensor = artifact.parameters[site.parameter()];
+  Base base;
+  base.data = const_cast<std::byte *>(tensor.data);
+  base.dims = {tensor.shape[0], artifact.manifest.parameters(site.parameter()).depth(), site.block()};
+  return base;
+}
+
+// A narrow weight in f32, packed.
+static Result<Base> decoded(const Artifact &artifact, Resources &resources, const artifact::Site &site,
+                            const Base &narrow) {
+  adapter_tensor_v1 input = {narrow.data, narrow.dims.data(), static_cast<int32_t>(narrow.dims.size()),
+                             narrow.dtype};
+  adapter_call_v1 call = {};
+  call.inputs = &input;
+  call.input_count = 1;
+  call.parameters = artifact.pristine.data();
+  Base base;
+  Result<std::vector<Output>> made =
+      invoke(resources, artifact.code.table->functions[site.decode() - 1], call, {base.dtype});
+  if (!made)
+    return made.error();
+  base.owner = made->front().data;
+  base.data = base.owner.get();
+  base.dims = made->front().dims;
+  return base;
+}
+
+Result<Base> baseOf(const Artifact &artifact, Resources &resources, const artifact::Site &site,
+                    void *updated) {
   Base base;
   if (site.parameter() < 0)
     return base;
@@ -20,7 +50,7 @@ Base baseOf(const Artifact &artifact, const artifact::Site &site, void *updated)
   base.data = updated ? updated : const_cast<std::byte *>(tensor.data);
   base.dims = tensor.shape;
   base.dtype = static_cast<int32_t>(tensor.dtype);
-  return base;
+  return site.decode() ? decoded(artifact, resources, site, base) : Result<Base>(base);
 }
 
 namespace {
@@ -95,7 +125,10 @@ Result<std::vector<Output>> runForm(const Artifact &artifact, Resources &resourc
   Base beside;
   if (form.reads_weight()) {
     const artifact::Site &weight = artifact.manifest.sites(update.weightSite);
-    beside = baseOf(artifact, weight, updatedIn(weights, weight));
+    Result<Base> found = baseOf(artifact, resources, weight, updatedIn(weights, weight));
+    if (!found)
+      return found.error();
+    beside = *found;
     inputs.push_back(
         {beside.data, beside.dims.data(), static_cast<int32_t>(beside.dims.size()), beside.dtype});
   }
@@ -216,7 +249,13 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
     const artifact::Site &site = artifact.manifest.sites(update.site);
     const artifact::SiteForm &form = site.forms(update.form);
     auto known = bases.find(update.site);
-    Base base = known != bases.end() ? known->second : baseOf(artifact, site, updatedIn(weights, site));
+    Result<Base> found = known != bases.end() ? Result<Base>(known->second)
+                         : site.decode() && !form.prepares_from_base()
+                             ? Result<Base>(sizesOf(artifact, site))
+                             : baseOf(artifact, resources, site, updatedIn(weights, site));
+    if (!found)
+      return found.error();
+    const Base &base = *found;
     std::string where = "adapter '" + source.name + "' at '" + siteName(site) + "': ";
     auto [place, isFirst] = result.entries.emplace(site.bank(), adapter_entry_v1{});
     adapter_entry_v1 &entry = place->second;

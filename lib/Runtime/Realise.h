@@ -48,9 +48,11 @@ struct Base {
   void *data = nullptr;
   std::vector<int64_t> dims;
   int32_t dtype = static_cast<int32_t>(checkpoint::DType::F32);
+  std::shared_ptr<void> owner; // of what is stored in a narrow format and was made wide
 };
 // `updated` is null for the pristine one.
-Base baseOf(const Artifact &artifact, const artifact::Site &site, void *updated);
+Result<Base> baseOf(const Artifact &artifact, Resources &resources, const artifact::Site &site,
+                    void *updated);
 
 // Runs one of a form's functions over a base and an update's tensors; `weights` has what changed of the weight beside a bias.
 Result<std::vector<Output>> runForm(const Artifact &artifact, Resources &resources,

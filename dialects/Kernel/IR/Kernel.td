@@ -2,6 +2,7 @@
 //
 // TableGen entry point of the kernel dialect.
 include "dialects/Kernel/IR/KernelDialect.td"
+include "dialects/Kernel/IR/FormatAttrs.td"
 include "dialects/Kernel/IR/KernelOps.td"
 include "dialects/Kernel/IR/WeightOps.td"
 include "dialects/Kernel/IR/CheckOps.td"

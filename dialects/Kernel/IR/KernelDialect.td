@@ -17,6 +17,7 @@ def Kernel_Dialect : Dialect {
   let cppNamespace = "::adapter::kernel";
   // #adapter.bottleneck
   let dependentDialects = ["::adapter::AdapterDialect"];
+  let useDefaultAttributePrinterParser = 1;
 }
 
 #endif // ADAPTER_DIALECTS_KERNEL_IR_KERNELDIALECT_TD

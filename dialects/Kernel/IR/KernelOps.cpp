@@ -50,6 +50,8 @@ void RowBottleneckOp::getEffects(Effects &effects) { addDestinationStyleEffects(
 void RowVectorsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void UpdateWeightOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void PackOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void EncodeOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void DecodeOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void BatchMatmulOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void TopKOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void DispatchOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
@@ -71,13 +73,20 @@ static bool disagree(int64_t a, int64_t b) {
 }
 
 // Whether input, packed weight and output of a product fit.
-static LogicalResult verifyProduct(Operation *op, Value inputValue, Value weightValue, Value outputValue) {
+static LogicalResult verifyProduct(Operation *op, Value inputValue, Value weightValue, Value outputValue,
+                                   FormatAttr format) {
   auto input = cast<ShapedType>(inputValue.getType()), weight = cast<ShapedType>(weightValue.getType());
   auto output = cast<ShapedType>(outputValue.getType());
   if (input.getRank() != 2 || weight.getRank() != 3 || output.getRank() != 2)
     return op->emitOpError("needs an input and an output of rank 2 and a packed weight of rank 3");
-  if (disagree(input.getDimSize(1), weight.getDimSize(1)))
-    return op->emitOpError("has ") << input.getDimSize(1) << " columns of input for " << weight.getDimSize(1)
+  int64_t depth = weight.getDimSize(1);
+  if (format && !ShapedType::isDynamic(depth))
+    depth *= format.steps();
+  if (format ? !weight.getElementType().isInteger(8) : weight.getElementType().isInteger())
+    return op->emitOpError("has a weight of ")
+           << weight.getElementType() << (format ? " with" : " without") << " a format";
+  if (disagree(input.getDimSize(1), depth))
+    return op->emitOpError("has ") << input.getDimSize(1) << " columns of input for " << depth
                                    << " rows of weight";
   if (disagree(input.getDimSize(0), output.getDimSize(0)))
     return op->emitOpError("has ") << input.getDimSize(0) << " rows of input for " << output.getDimSize(0)
@@ -85,15 +94,36 @@ static LogicalResult verifyProduct(Operation *op, Value inputValue, Value weight
   return success();
 }
 
-LogicalResult LinearOp::verify() { return verifyProduct(*this, getInput(), getWeight(), getOutput()); }
+LogicalResult LinearOp::verify() {
+  return verifyProduct(*this, getInput(), getWeight(), getOutput(), getFormatAttr());
+}
 
 LogicalResult RowLinearOp::verify() {
   if (!getAccumulate() && !getWeight())
     return emitOpError("needs a weight or `accumulate`");
   if (getBias() && getAccumulate())
     return emitOpError("has a bias that output holds before");
-  return getWeight() ? verifyProduct(*this, getInput(), getWeight(), getOutput()) : success();
+  return getWeight() ? verifyProduct(*this, getInput(), getWeight(), getOutput(), getFormatAttr())
+                     : success();
 }
+
+static LogicalResult verifyFormat(Operation *op, Value panelsValue, Value bytesValue, FormatAttr format) {
+  auto panels = cast<ShapedType>(panelsValue.getType()), bytes = cast<ShapedType>(bytesValue.getType());
+  if (panels.getRank() != 3 || bytes.getRank() != 3 || !panels.getElementType().isF32() ||
+      !bytes.getElementType().isInteger(8))
+    return op->emitOpError("needs a packed weight of f32 and bytes, both of rank 3");
+  if (panels.isDynamicDim(2) || disagree(bytes.getDimSize(2), format.bytes(panels.getDimSize(2))))
+    return op->emitOpError("has ") << bytes.getDimSize(2) << " bytes for " << panels.getDimSize(2)
+                                   << " columns of " << format.text();
+  int64_t depth = bytes.getDimSize(1);
+  if (disagree(panels.getDimSize(0), bytes.getDimSize(0)) ||
+      (!ShapedType::isDynamic(depth) && disagree(panels.getDimSize(1), depth * format.steps())))
+    return op->emitOpError("has sizes that do not fit: groups of ") << format.steps() << " steps";
+  return success();
+}
+
+LogicalResult EncodeOp::verify() { return verifyFormat(*this, getSource(), getOutput(), getFormat()); }
+LogicalResult DecodeOp::verify() { return verifyFormat(*this, getOutput(), getSource(), getFormat()); }
 
 LogicalResult BatchMatmulOp::verify() {
   for (Value operand : getOperands())

@@ -5,6 +5,7 @@
 #define ADAPTER_DIALECTS_KERNEL_IR_KERNELOPS_TD
 
 include "dialects/Adapter/IR/ModuleAttrs.td"
+include "dialects/Kernel/IR/FormatAttrs.td"
 include "dialects/Kernel/IR/KernelDialect.td"
 include "mlir/IR/OpBase.td"
 include "mlir/Interfaces/DestinationStyleOpInterface.td"
@@ -76,7 +77,7 @@ def Kernel_LinearOp : Kernel_DestinationOp<"linear"> {
   let description = [{
     output[m, n] = sum_k input[m, k] * weight[n / block, k, n mod block] + bias[n]. `weight` is
     [ceil(N / block), K, block], padded with zeros; input is [M, K], output [M, N]. What output held before
-    is overwritten.
+    is overwritten. With a `format` the weight is what kernel.encode makes of that one; sums are of f32 in order of k.
 
     Example:
     ```mlir
@@ -86,12 +87,16 @@ def Kernel_LinearOp : Kernel_DestinationOp<"linear"> {
     }
     ```
   }];
-  let arguments = (ins AnyShaped:$input, AnyShaped:$weight, Optional<AnyShaped>:$bias, AnyShaped:$output);
+  let arguments = (ins AnyShaped:$input, AnyShaped:$weight, Optional<AnyShaped>:$bias, AnyShaped:$output,
+                       OptionalAttr<Kernel_FormatAttr>:$format);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
     `ins` `(` $input `,` $weight (`,` $bias^)? `:` type($input) `,` type($weight) (`,` type($bias)^)? `)`
     `outs` `(` $output `:` type($output) `)` attr-dict (`->` type($results)^)?
   }];
+  let builders = [OpBuilder<(ins "::mlir::TypeRange":$results, "::mlir::Value":$input, "::mlir::Value":$weight,
+                                 "::mlir::Value":$bias, "::mlir::Value":$output),
+                            [{ build($_builder, $_state, results, input, weight, bias, output, FormatAttr()); }]>];
   let hasVerifier = 1;
   let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
 }
@@ -180,7 +185,8 @@ def Kernel_RowLinearOp : Kernel_DestinationOp<"row_linear", [AttrSizedOperandSeg
     in place of `weight`, and before and after are the entry's steps. Rows that no adapter acts on get what kernel.linear
     gives, and so do all where the call has none. With `accumulate` output holds input times the base's weight before, and
     there is no bias; the weight, if it is given, is for entries with steps before it, of which there are none without;
-    rows without an adapter stay.
+    rows without an adapter stay. With a `format` the weight is stored as kernel.linear has it; one that an entry holds
+    whole is of f32.
 
     Example:
     ```mlir
@@ -192,13 +198,18 @@ def Kernel_RowLinearOp : Kernel_DestinationOp<"row_linear", [AttrSizedOperandSeg
     ```
   }];
   let arguments = (ins AnyShaped:$input, Optional<AnyShaped>:$weight, Optional<AnyShaped>:$bias,
-                       AnyShaped:$output, I64Attr:$bank, UnitAttr:$accumulate);
+                       AnyShaped:$output, I64Attr:$bank, UnitAttr:$accumulate,
+                       OptionalAttr<Kernel_FormatAttr>:$format);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
     `ins` `(` $input `:` type($input) `)` (`weight` `(` $weight^ `:` type($weight) `)`)?
     (`bias` `(` $bias^ `:` type($bias) `)`)? `outs` `(` $output `:` type($output) `)` attr-dict
     (`->` type($results)^)?
   }];
+  let builders = [OpBuilder<(ins "::mlir::TypeRange":$results, "::mlir::Value":$input, "::mlir::Value":$weight,
+                                 "::mlir::Value":$bias, "::mlir::Value":$output, "int64_t":$bank, "bool":$accumulate),
+                            [{ build($_builder, $_state, results, input, weight, bias, output, bank, accumulate,
+                                     FormatAttr()); }]>];
   let hasVerifier = 1;
   let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
 }

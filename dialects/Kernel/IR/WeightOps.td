@@ -35,4 +35,51 @@ def Kernel_UpdateWeightOp : Kernel_DestinationOp<"update_weight", [AttrSizedOper
   let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
 }
 
+def Kernel_EncodeOp : Kernel_DestinationOp<"encode"> {
+  let summary = "A packed weight in a narrow format";
+  let description = [{
+    source is what kernel.pack makes, [blocks, K, block] of f32, output the bytes of the format, which #kernel.format
+    describes. K is a multiple of the format's group.
+
+    Example:
+    ```mlir
+    func.func @example(%p: tensor<4x768x32xf32>, %init: tensor<4x24x576xi8>) -> tensor<4x24x576xi8> {
+      %w = kernel.encode ins(%p : tensor<4x768x32xf32>) outs(%init : tensor<4x24x576xi8>) {format = #kernel.format<int4>} -> tensor<4x24x576xi8>
+      return %w : tensor<4x24x576xi8>
+    }
+    ```
+  }];
+  let arguments = (ins AnyShaped:$source, AnyShaped:$output, Kernel_FormatAttr:$format);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    `ins` `(` $source `:` type($source) `)` `outs` `(` $output `:` type($output) `)` attr-dict
+    (`->` type($results)^)?
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
+}
+
+def Kernel_DecodeOp : Kernel_DestinationOp<"decode"> {
+  let summary = "The packed weight that kernel.encode rounded";
+  let description = [{
+    output[b, k, n] is the number that stands for it in source.
+
+    Example:
+    ```mlir
+    func.func @example(%w: tensor<4x384x128xi8>, %init: tensor<4x768x32xf32>) -> tensor<4x768x32xf32> {
+      %p = kernel.decode ins(%w : tensor<4x384x128xi8>) outs(%init : tensor<4x768x32xf32>) {format = #kernel.format<bf16>} -> tensor<4x768x32xf32>
+      return %p : tensor<4x768x32xf32>
+    }
+    ```
+  }];
+  let arguments = (ins AnyShaped:$source, AnyShaped:$output, Kernel_FormatAttr:$format);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    `ins` `(` $source `:` type($source) `)` `outs` `(` $output `:` type($output) `)` attr-dict
+    (`->` type($results)^)?
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
+}
+
 #endif // ADAPTER_DIALECTS_KERNEL_IR_WEIGHTOPS_TD

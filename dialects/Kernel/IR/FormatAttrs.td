@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// How weights are stored that are narrower than f32.
+#ifndef ADAPTER_DIALECTS_KERNEL_IR_FORMATATTRS_TD
+#define ADAPTER_DIALECTS_KERNEL_IR_FORMATATTRS_TD
+
+include "dialects/Kernel/IR/KernelDialect.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+
+def Kernel_NumberFormat : I32EnumAttr<"NumberFormat", "how a number of a weight is stored", [
+  I32EnumAttrCase<"BF16", 0, "bf16">, I32EnumAttrCase<"F16", 1, "f16">, I32EnumAttrCase<"Int8", 2, "int8">,
+  I32EnumAttrCase<"Int4", 3, "int4">]> {
+  let cppNamespace = "::adapter::kernel";
+  let genSpecializedAttr = 0;
+}
+
+def Kernel_FormatAttr : AttrDef<Kernel_Dialect, "Format"> {
+  let mnemonic = "format";
+  let summary = "How a packed weight is stored as bytes";
+  let description = [{
+    A packed weight [blocks, K, block] of f32 becomes [blocks, K / group, bytes]: for each column block and each group of
+    K the group's bytes, all that a product reads one after the other. These are first, for integers, one f16 scale for
+    each column; then words of 32 bits, [words][columns], each with as many steps of K of its column as fit:
+
+    | format | steps in a word | value |
+    |---|---|---|
+    | bf16 | 2, the first in the low half | the number |
+    | f16 | 2, the first in the low half | the number |
+    | int8 | 4, the first in the lowest byte | scale * byte |
+    | int4 | 8, of byte i step i in the low and step 4 + i in the high half | scale * number, -8 to 7 |
+
+    Integers are rounded to nearest, halves to even. The scale of int8 is the largest magnitude over 127, that of int4 the
+    number of largest magnitude over -8, both rounded to f16 first. `group` is a multiple of 8 for integers and 2 for
+    others.
+
+    ```mlir
+    func.func private @example() attributes {x = #kernel.format<int4, group = 64>, y = #kernel.format<bf16>}
+    ```
+  }];
+  let parameters = (ins EnumParameter<Kernel_NumberFormat>:$number, DefaultValuedParameter<"int64_t", "0">:$group);
+  let assemblyFormat = "`<` $number (`,` `group` `=` $group^)? `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    bool isInteger() const { return getNumber() == NumberFormat::Int8 || getNumber() == NumberFormat::Int4; }
+    /// Steps of K that have one scale, or that one word holds.
+    int64_t steps() const { return isInteger() ? (getGroup() ? getGroup() : 32) : 2; }
+    int64_t stepsInWord() const {
+      return getNumber() == NumberFormat::Int4 ? 8 : getNumber() == NumberFormat::Int8 ? 4 : 2;
+    }
+    int64_t words() const { return steps() / stepsInWord(); }
+    /// Of a group of one column block: those of scales in front, and all.
+    int64_t scaleBytes(int64_t columns) const { return isInteger() ? 2 * columns : 0; }
+    int64_t bytes(int64_t columns) const { return scaleBytes(columns) + 4 * words() * columns; }
+    /// "int4", "int8:group=64"
+    std::string text() const;
+  }];
+}
+
+#endif // ADAPTER_DIALECTS_KERNEL_IR_FORMATATTRS_TD
