@@ -30,9 +30,11 @@ struct DeviceStrategy {
 
 /// What code is compiled for.
 struct CodegenOptions {
-  int64_t lanes = 16;  ///< f32 lanes of a vector register
-  int64_t rows = 12;   ///< rows of the register tile
-  int64_t vectors = 2; ///< vectors in a row of the register tile
+  int64_t lanes = 16;             ///< f32 lanes of a vector register
+  int64_t rows = 12;              ///< rows of the register tile
+  int64_t vectors = 2;            ///< vectors in a row of the register tile
+  bool vnni = false;              ///< products of integers of 8 bits, four at a time
+  bool integerActivations = true; ///< what weights of integers are multiplied with is rounded to integers
   TargetKind kind = TargetKind::CPU;
   std::string chip; ///< of a device, as its vendor names it: sm_90, gfx942
   DeviceStrategy device;

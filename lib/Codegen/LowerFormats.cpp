@@ -107,7 +107,7 @@ private:
     quotient =
         arith::MinNumFOp::create(b, arith::MaxNumFOp::create(b, quotient, floats(least)), floats(most));
     Value whole = arith::FPToSIOp::create(b, vector(b.getI32Type()), quotient);
-    return arith::AndIOp::create(b, whole, integers(least == -8 ? 15 : 255));
+    return arith::AddIOp::create(b, whole, integers(format.offset()));
   }
 
   // A number at its place in a word.

@@ -14,6 +14,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -27,6 +28,9 @@ namespace adapter {
 
 using namespace mlir;
 using namespace adapter;
+
+// Rows that one thread rounds to integers; fewer are not worth waking another.
+static constexpr int64_t rowsAtOnce = 4;
 
 static Value dim(ImplicitLocOpBuilder &b, Value memref, int64_t index) {
   return b.createOrFold<memref::DimOp>(memref, index);
@@ -129,12 +133,41 @@ void adapter::forEachBlock(ImplicitLocOpBuilder &b, const TileFunctions &tiles, 
   kernel::YieldOp::create(b);
 }
 
+IntegerRows adapter::roundedRows(ImplicitLocOpBuilder &b, TileFunctions &tiles, kernel::FormatAttr format,
+                                 Value matrix) {
+  Value count = dim(b, matrix, 0), depth = dim(b, matrix, 1);
+  int64_t any = ShapedType::kDynamic;
+  auto alloc = [&](Type type, int64_t steps) -> Value {
+    Value width = arith::DivUIOp::create(b, depth, index(b, steps));
+    return memref::AllocOp::create(b, MemRefType::get({any, any}, type), ValueRange{count, width});
+  };
+  IntegerRows rows{alloc(b.getI32Type(), 4), alloc(b.getF32Type(), integerBlock / 2)};
+  auto loop = kernel::ParallelOp::create(b, count, index(b, rowsAtOnce));
+  OpBuilder::InsertionGuard guard(b);
+  Block *body = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
+  Value row = body->getArgument(0), next = arith::AddIOp::create(b, row, index(b, 1));
+  tiles.roundRows(b, format, matrix, rows, row, next);
+  kernel::YieldOp::create(b);
+  return rows;
+}
+
+void adapter::free(ImplicitLocOpBuilder &b, const IntegerRows &rows) {
+  memref::DeallocOp::create(b, rows.words);
+  memref::DeallocOp::create(b, rows.scales);
+}
+
 void adapter::emitLinear(ImplicitLocOpBuilder &b, TileFunctions &tiles, Value input, Value weight, Value bias,
                          Value output, kernel::FormatAttr format) {
+  IntegerRows rows;
+  if (tiles.takesIntegers(format))
+    rows = roundedRows(b, tiles, format, input);
   forEachBlock(b, tiles, dim(b, input, 0), dim(b, weight, 0), [&](Value block, Value begin, Value end) {
     TileStart start = bias ? TileStart::Bias : TileStart::Zero;
-    tiles.call(b, start, input, weight, bias, output, block, begin, end, format);
+    tiles.call(b, start, rows ? rows.words : input, weight, bias, output, block, begin, end, format,
+               rows.scales);
   });
+  if (rows)
+    free(b, rows);
 }
 
 static void lowerLinear(kernel::LinearOp op, TileFunctions &tiles) {
@@ -188,7 +221,8 @@ namespace {
 struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProductsPass> {
   using Base::Base;
   void runOnOperation() override {
-    TileFunctions tiles(getOperation(), lanes, rows, vectors);
+    IntegerOptions integers{integerActivations, vnni ? IntegerDot::VNNI : IntegerDot::Portable};
+    TileFunctions tiles(getOperation(), lanes, rows, vectors, integers);
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
       if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp, kernel::UnpackOp, kernel::EncodeOp,

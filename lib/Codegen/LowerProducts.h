@@ -13,6 +13,12 @@ namespace adapter {
 void forEachBlock(mlir::ImplicitLocOpBuilder &b, const TileFunctions &tiles, mlir::Value rows,
                   mlir::Value blocks, llvm::function_ref<void(mlir::Value, mlir::Value, mlir::Value)> body);
 
+/// The rows of a matrix of f32, [rows, depth], as integers that products with such a weight take; in buffers that the
+/// caller frees.
+IntegerRows roundedRows(mlir::ImplicitLocOpBuilder &b, TileFunctions &tiles, kernel::FormatAttr format,
+                        mlir::Value matrix);
+void free(mlir::ImplicitLocOpBuilder &b, const IntegerRows &rows);
+
 /// Emits output = input weight (+ bias, if there is one) on buffers, as kernel.linear says.
 void emitLinear(mlir::ImplicitLocOpBuilder &b, TileFunctions &tiles, mlir::Value input, mlir::Value weight,
                 mlir::Value bias, mlir::Value output, kernel::FormatAttr format = {});

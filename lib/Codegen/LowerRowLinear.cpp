@@ -104,6 +104,8 @@ void RowLinearLowering::lowerWithSegments() {
   source = arith::SelectOp::create(b, survey.anyBefore, rotated, input);
   emit.when(survey.anyBefore, [&] { callPart("kernel.rotate_rows", &RowLinearLowering::rotateRows); });
   multiplyDown();
+  if (pristine && tiles.takesIntegers(format))
+    rounded = roundedRows(b, tiles, format, source);
   forEachBlock(b, tiles, positions, blocks, [&](Value block, Value begin, Value end) {
     multiplyBase(block, begin, end);
     addUpdates(block, begin, end);
@@ -115,6 +117,8 @@ void RowLinearLowering::lowerWithSegments() {
   emit.when(survey.anySteps, [&] { callPart("kernel.finish_rows", &RowLinearLowering::finishRows); });
   for (Value buffer : {temporaries, rotated, own, base, inner, table})
     memref::DeallocOp::create(b, buffer);
+  if (rounded)
+    free(b, rounded);
 }
 
 void RowLinearLowering::lower() {

@@ -77,16 +77,21 @@ def LowerProductsPass : Pass<"kernel-lower-products", "mlir::ModuleOp"> {
     kernel.row_linear asks what the call's adapters do at its site, makes the products with their first factors, and
     then, block by block of columns, the base's product with the second factors' in the same tiles. Entries' steps are
     run by one function that reads them.
+    Where the weight has a `format` of integers, rows are rounded to integers, in blocks of 32 steps of K with a scale
+    each, and their products are summed as integers; the sums do not depend on the machine.
     kernel.update_weight adds the tiles of a thin product to panels of the weight, each read and written once.
     kernel.grouped_linear calls it for each group's rows. kernel.pack and the other ops of experts become loops;
     exchanges between processes stay and get contiguous buffers.
   }];
   let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::arith::ArithDialect", "mlir::cf::ControlFlowDialect",
-                           "mlir::func::FuncDialect", "mlir::memref::MemRefDialect", "mlir::scf::SCFDialect",
-                           "mlir::vector::VectorDialect", "mlir::math::MathDialect"];
+                           "mlir::func::FuncDialect", "mlir::LLVM::LLVMDialect", "mlir::memref::MemRefDialect",
+                           "mlir::scf::SCFDialect", "mlir::vector::VectorDialect", "mlir::math::MathDialect"];
   let options = [Option<"lanes", "lanes", "int64_t", /*default=*/"16", "Lanes of a f32 vector register">,
                  Option<"rows", "rows", "int64_t", /*default=*/"12", "Rows of the register block">,
-                 Option<"vectors", "vectors", "int64_t", /*default=*/"2", "Vectors in a row of the register block">];
+                 Option<"vectors", "vectors", "int64_t", /*default=*/"2", "Vectors in a row of the register block">,
+                 Option<"integerActivations", "integer-activations", "bool", /*default=*/"true",
+                        "Round rows to integers of 8 bits where the weight is of integers">,
+                 Option<"vnni", "vnni", "bool", /*default=*/"false", "The processor has AVX512-VNNI or AVX-VNNI">];
 }
 
 def OutlineParallelPass : Pass<"kernel-outline-parallel", "mlir::ModuleOp"> {

@@ -123,12 +123,65 @@ RegisterTile::Values RegisterTile::accumulateGroup(ArrayRef<Value> rowOf, Value 
   return loop.getResults();
 }
 
+// Sums of products of integers over one block of the rows, the one number `part` of the group.
+RegisterTile::Values RegisterTile::dotsOf(const WeightReader &reader, ArrayRef<Value> rowOf, Value group,
+                                          int64_t part) {
+  auto integers = VectorType::get(lanes, b.getI32Type());
+  Values dots(rowOf.size() * vectors, arith::ConstantOp::create(b, b.getZeroAttr(integers)));
+  int64_t words = integerBlock / format.stepsInWord(), parts = format.stepsInWord() / 4;
+  Value first = arith::MulIOp::create(b, group, index(format.steps() / 4));
+  for (int64_t word = part * words; word < (part + 1) * words; ++word) {
+    Values read = reader.words(group, index(word));
+    for (int64_t each = 0; each < parts; ++each) {
+      Values bytes = reader.bytes(read, each);
+      Value at = arith::AddIOp::create(b, first, index(word * parts + each));
+      for (auto [i, row] : llvm::enumerate(rowOf)) {
+        Value four = memref::LoadOp::create(b, input, ValueRange{row, at});
+        Value broadcast = vector::BroadcastOp::create(b, integers, four);
+        for (int64_t vector = 0; vector < vectors; ++vector) {
+          Value &sum = dots[i * vectors + vector];
+          sum = emitDot(b, dot, sum, bytes[vector], broadcast);
+        }
+      }
+    }
+  }
+  return dots;
+}
+
+// A group of a weight of integers and rows of integers.
+RegisterTile::Values RegisterTile::accumulateIntegers(ArrayRef<Value> rowOf, Value group,
+                                                      ValueRange accumulators) {
+  WeightReader reader{b, format, lanes, vectors, weight, block};
+  Values ofWeight = reader.scales(group), next(accumulators);
+  int64_t parts = format.steps() / integerBlock;
+  for (int64_t part = 0; part < parts; ++part) {
+    Values dots = dotsOf(reader, rowOf, group, part);
+    Value at = arith::AddIOp::create(b, arith::MulIOp::create(b, group, index(2 * parts)), index(2 * part));
+    Value beside = arith::AddIOp::create(b, at, index(1));
+    for (auto [i, row] : llvm::enumerate(rowOf)) {
+      auto spread = [&](Value place) -> Value {
+        return vector::BroadcastOp::create(b, vectorType(),
+                                           memref::LoadOp::create(b, scales, ValueRange{row, place}));
+      };
+      Value scale = spread(at), shift = spread(beside);
+      for (int64_t vector = 0; vector < vectors; ++vector) {
+        Value &sum = next[i * vectors + vector];
+        Value dot = arith::SIToFPOp::create(b, vectorType(), dots[i * vectors + vector]);
+        sum = vector::FMAOp::create(b, ofWeight[vector], vector::FMAOp::create(b, dot, scale, shift), sum);
+      }
+    }
+  }
+  return next;
+}
+
 // The panels of a narrow weight lie one behind the other, and the processor brings them near by itself.
 RegisterTile::Values RegisterTile::multiplyNarrow(ArrayRef<Value> rowOf, Values sums) {
   auto loop = scf::ForOp::create(b, index(0), b.createOrFold<memref::DimOp>(weight, 1), index(1), sums);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());
-  scf::YieldOp::create(b, accumulateGroup(rowOf, loop.getInductionVar(), loop.getRegionIterArgs()));
+  Value group = loop.getInductionVar();
+  scf::YieldOp::create(b, scales ? accumulateIntegers(rowOf, group, loop.getRegionIterArgs())
+                                 : accumulateGroup(rowOf, group, loop.getRegionIterArgs()));
   return loop.getResults();
 }
 

@@ -4,6 +4,7 @@
 #ifndef ADAPTER_LIB_CODEGEN_REGISTERTILE_H
 #define ADAPTER_LIB_CODEGEN_REGISTERTILE_H
 
+#include "lib/Codegen/IntegerRows.h"
 #include "lib/Codegen/TileFunction.h"
 #include "lib/Codegen/WeightFormat.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -27,6 +28,9 @@ public:
   bool streams = false;
   /// How the weight is stored; null: as f32.
   kernel::FormatAttr format = {};
+  /// Of an input of integers, see IntegerRows.h; null where it is of f32.
+  mlir::Value scales = {};
+  IntegerDot dot = IntegerDot::Portable;
 
   mlir::Value index(int64_t value) { return mlir::arith::ConstantIndexOp::create(b, value); }
 
@@ -60,6 +64,10 @@ private:
   Values accumulateGroup(llvm::ArrayRef<mlir::Value> rowOf, mlir::Value group, mlir::ValueRange accumulators);
   Values addStep(llvm::ArrayRef<mlir::Value> rowOf, mlir::Value k, mlir::ValueRange columns,
                  mlir::ValueRange accumulators);
+  Values accumulateIntegers(llvm::ArrayRef<mlir::Value> rowOf, mlir::Value group,
+                            mlir::ValueRange accumulators);
+  Values dotsOf(const WeightReader &reader, llvm::ArrayRef<mlir::Value> rowOf, mlir::Value group,
+                int64_t part);
   Values multiplyNarrow(llvm::ArrayRef<mlir::Value> rowOf, Values sums);
   Values loop(llvm::ArrayRef<mlir::Value> rowOf, mlir::Value from, mlir::Value to, int64_t steps, Ahead ahead,
               mlir::ValueRange accumulators);

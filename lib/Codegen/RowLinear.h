@@ -68,9 +68,16 @@ private:
   }
   mlir::Value innerColumns(mlir::Value first, mlir::Value count);
   void multiply(TileStart start, mlir::Value from, mlir::Value with, mlir::Value to, mlir::Value block,
-                const Span &span, kernel::FormatAttr stored = {}) {
+                const Span &span) {
     tiles.call(b, start, from, with, start == TileStart::Bias ? bias : mlir::Value(), to, block, span.begin,
-               span.end, stored);
+               span.end);
+  }
+  /// The same with the base's weight.
+  void multiplyPristine(TileStart start, mlir::Value from, mlir::Value to, mlir::Value block,
+                        const Span &span) {
+    tiles.call(b, start, rounded ? rounded.words : from, pristine,
+               start == TileStart::Bias ? bias : mlir::Value(), to, block, span.begin, span.end, format,
+               rounded.scales);
   }
   void multiplyRotated(mlir::Value entry, mlir::Value plain, mlir::Value block, const Span &span);
   void multiplyWhole(mlir::Value entry, mlir::Value to, mlir::Value block, const Span &span);
@@ -94,6 +101,7 @@ private:
   TileFunctions &tiles;
   mlir::Value input, weight, bias, output, positions, depth, columns, blocks;
   kernel::FormatAttr format; ///< of the weight; null: f32
+  IntegerRows rounded;       ///< what the base's product reads, where its weight takes integers
   mlir::Value pristine;      ///< the weight, even where the base's product is none of the op's
   mlir::Value table, inner, base, own;
   mlir::Value

@@ -48,7 +48,7 @@ Span RowLinearLowering::together(const Span &span, Value begin, Value block) {
 void RowLinearLowering::multiplyRotated(Value entry, Value plain, Value block, const Span &span) {
   Value turns =
       arith::AndIOp::create(b, arith::AndIOp::create(b, plain, isSome(span)), hasStepsBefore(entry));
-  emit.when(turns, [&] { multiply(TileStart::Zero, source, pristine, output, block, span, format); });
+  emit.when(turns, [&] { multiplyPristine(TileStart::Zero, source, output, block, span); });
 }
 
 // The base's product: whole tiles of a segment with its update, and none for a segment that has a weight of its own.
@@ -56,7 +56,7 @@ void RowLinearLowering::multiplyBase(Value block, Value begin, Value end) {
   TileStart start = bias ? TileStart::Bias : TileStart::Zero;
   auto multiplyRows = [&](Value from, Value to) {
     if (weight)
-      multiply(start, source, weight, output, block, {from, to, {}, {}}, format);
+      multiplyPristine(start, source, output, block, {from, to, {}, {}});
   };
   Value rest =
       loops.fold(survey.segments, {begin}, [&](Value segment, ValueRange state) -> SmallVector<Value> {

@@ -100,13 +100,17 @@ void RowLinearLowering::finish(Value entry, Value of, const Span &span) {
 void RowLinearLowering::addBeside(const Span &span, Value number, Value firstColumn) {
   auto assignment = kernel::AssignmentOp::create(b, b.getIndexType(), b.getF32Type(), number);
   Value entry = assignment.getEntry(), turns = hasStepsBefore(entry);
-  emit.when(turns, [&] { runSteps(entry, index(b, 0), emit.extent(entry, kStepsBefore), rotated, span); });
+  emit.when(turns, [&] {
+    runSteps(entry, index(b, 0), emit.extent(entry, kStepsBefore), rotated, span);
+    if (rounded)
+      tiles.roundRows(b, format, rotated, rounded, span.begin, span.end);
+  });
   forBlocks([&](Value block) {
     auto copy = [&] {
       forVectors(block, span, [&](ValueRange at, Value mask) { store(load(base, at, mask), own, at, mask); });
     };
     auto multiplyAgain = [&] {
-      multiply(bias ? TileStart::Bias : TileStart::Zero, rotated, pristine, own, block, span, format);
+      multiplyPristine(bias ? TileStart::Bias : TileStart::Zero, rotated, own, block, span);
     };
     if (pristine)
       emit.when(turns, multiplyAgain, copy);
@@ -143,8 +147,10 @@ void RowLinearLowering::finishRows() {
 
 // All that parts read.
 SmallVector<Value *> RowLinearLowering::state() {
-  return {&input, &pristine, &bias, &output, &positions, &depth,       &columns,         &blocks,
-          &table, &inner,    &base, &own,    &rotated,   &temporaries, &survey.segments, &survey.pieces};
+  return {&input,         &pristine,      &bias,          &output,      &positions,
+          &depth,         &columns,       &blocks,        &table,       &inner,
+          &base,          &own,           &rotated,       &temporaries, &survey.segments,
+          &survey.pieces, &rounded.words, &rounded.scales};
 }
 
 // Calls a function of which there is one for all sites: a graph is one long function that many loops would make slow to

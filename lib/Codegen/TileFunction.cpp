@@ -35,11 +35,13 @@ Value adapter::sliceAt(ImplicitLocOpBuilder &b, Value buffer, Value at) {
   return memref::SubViewOp::create(b, cast<MemRefType>(inferred), buffer, offsets, sizes, strides);
 }
 
-func::FuncOp TileFunctions::get(TileStart start, bool isSlice, kernel::FormatAttr format) {
+func::FuncOp TileFunctions::get(TileStart start, bool isSlice, kernel::FormatAttr format, bool ofIntegers) {
   static constexpr const char *names[] = {"kernel.tile", "kernel.tile_bias", "kernel.tile_accumulate"};
   std::string name = std::string(names[static_cast<int>(start)]) + (isSlice ? "_slice" : "");
   if (format)
     name += "_" + stringifyNumberFormat(format.getNumber()).str() + "_" + std::to_string(format.steps());
+  if (ofIntegers)
+    name += "_integers";
   func::FuncOp &function = functions[name];
   if (function)
     return function;
@@ -47,7 +49,7 @@ func::FuncOp TileFunctions::get(TileStart start, bool isSlice, kernel::FormatAtt
   b.setInsertionPointToEnd(module.getBody());
   int64_t any = ShapedType::kDynamic;
   Type index = b.getIndexType();
-  SmallVector<Type> arguments{stridedMatrixType(b),
+  SmallVector<Type> arguments{ofIntegers ? integerRowsType(b) : stridedMatrixType(b),
                               weightType(b, getBlock(), isSlice, format),
                               stridedMatrixType(b),
                               index,
@@ -58,6 +60,8 @@ func::FuncOp TileFunctions::get(TileStart start, bool isSlice, kernel::FormatAtt
     auto layout = isSlice ? StridedLayoutAttr::get(b.getContext(), any, {1}) : StridedLayoutAttr();
     arguments.push_back(MemRefType::get({any}, b.getF32Type(), layout));
   }
+  if (ofIntegers)
+    arguments.push_back(integerScalesType(b));
   function = startSharedFunction(b, name, arguments);
   Block *entry = b.getInsertionBlock();
   Value bias = start == TileStart::Bias ? Value(entry->getArgument(6)) : Value();
@@ -77,24 +81,45 @@ func::FuncOp TileFunctions::get(TileStart start, bool isSlice, kernel::FormatAtt
                     Value()};
   Value begin = entry->getArgument(4), end = entry->getArgument(5);
   tile.format = format;
+  if (ofIntegers) {
+    tile.scales = entry->getArguments().back();
+    tile.dot = integers.dot;
+  }
   tile.column = arith::MulIOp::create(b, tile.block, tile.index(getBlock()));
   // Numbers of a narrow weight and what they are made of take registers, too.
-  tile.emitBlock(format ? std::max<int64_t>(rows - 2, 1) : rows, begin, end);
+  // Of integers there are sums of each block beside those of all.
+  int64_t fewer = ofIntegers ? std::max<int64_t>(rows / 2, 1) : std::max<int64_t>(rows - 2, 1);
+  tile.emitBlock(format ? fewer : rows, begin, end);
   b.setInsertionPointToEnd(entry);
   func::ReturnOp::create(b);
   return function;
 }
 
 void TileFunctions::call(ImplicitLocOpBuilder &b, TileStart start, Value input, Value weight, Value bias,
-                         Value output, Value block, Value begin, Value end, kernel::FormatAttr format) {
+                         Value output, Value block, Value begin, Value end, kernel::FormatAttr format,
+                         Value scales) {
   bool isSlice = !cast<MemRefType>(weight.getType()).getLayout().isIdentity();
-  func::FuncOp function = get(start, isSlice, format);
+  func::FuncOp function = get(start, isSlice, format, static_cast<bool>(scales));
   TypeRange types = function.getArgumentTypes();
   auto fit = [&](Value value, Type type) { return b.createOrFold<memref::CastOp>(type, value); };
   SmallVector<Value> operands{
       fit(input, types[0]), fit(weight, types[1]), fit(output, types[2]), block, begin, end};
   if (start == TileStart::Bias)
     operands.push_back(fit(bias, types[6]));
+  if (scales)
+    operands.push_back(fit(scales, types[operands.size()]));
+  func::CallOp::create(b, function, operands);
+}
+
+void TileFunctions::roundRows(ImplicitLocOpBuilder &b, kernel::FormatAttr format, Value matrix,
+                              const IntegerRows &rows, Value begin, Value end) {
+  func::FuncOp &function = functions["round" + std::to_string(format.offset())];
+  if (!function)
+    function = makeRoundRows(module, lanes, format.offset());
+  SmallVector<Value> operands{matrix, rows.words, rows.scales, begin, end};
+  for (auto [operand, type] : llvm::zip(operands, function.getArgumentTypes()))
+    if (isa<MemRefType>(type))
+      operand = b.createOrFold<memref::CastOp>(type, operand);
   func::CallOp::create(b, function, operands);
 }
 

@@ -5,6 +5,7 @@
 #define ADAPTER_LIB_CODEGEN_TILEFUNCTION_H
 
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Codegen/IntegerRows.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -15,6 +16,12 @@ namespace adapter {
 /// What accumulators hold at first: zero, the bias, or what the output holds.
 enum class TileStart { Zero, Bias, Output };
 
+/// What of integers a target computes on.
+struct IntegerOptions {
+  bool activations = true; ///< rows are rounded to integers where the weight is of such
+  IntegerDot dot = IntegerDot::Portable;
+};
+
 /// output = input weight (+ bias, if there is one) + inner up.
 struct FactoredProduct {
   mlir::Value input, weight, bias, output, inner, up;
@@ -23,8 +30,9 @@ struct FactoredProduct {
 class TileFunctions {
 public:
   /// Tiles of `rows` rows and `vectors` vectors of `lanes` f32.
-  TileFunctions(mlir::ModuleOp module, int64_t lanes, int64_t rows, int64_t vectors)
-      : module(module), lanes(lanes), rows(rows), vectors(vectors) {}
+  TileFunctions(mlir::ModuleOp module, int64_t lanes, int64_t rows, int64_t vectors,
+                IntegerOptions integers = {})
+      : module(module), lanes(lanes), rows(rows), vectors(vectors), integers(integers) {}
 
   mlir::ModuleOp getModule() const { return module; }
   int64_t getLanes() const { return lanes; }
@@ -33,10 +41,19 @@ public:
 
   /// Emits a call that computes output[begin:end, block's columns] from input [m, k], weight
   /// [blocks, k, block] and bias [n] (null unless start is Bias). Matrices may be strided by row; the weight may be
-  /// one of several that lie one after the other, see sliceAt. With a format it is [blocks, groups, bytes].
+  /// one of several that lie one after the other, see sliceAt. With a format it is [blocks, groups, bytes]; with the
+  /// scales of rows of integers the input is those.
   void call(mlir::ImplicitLocOpBuilder &b, TileStart start, mlir::Value input, mlir::Value weight,
             mlir::Value bias, mlir::Value output, mlir::Value block, mlir::Value begin, mlir::Value end,
-            kernel::FormatAttr format = {});
+            kernel::FormatAttr format = {}, mlir::Value scales = {});
+
+  /// Whether products with such a weight take rows of integers.
+  bool takesIntegers(kernel::FormatAttr format) const {
+    return format && format.isInteger() && integers.activations && format.steps() % integerBlock == 0;
+  }
+  /// The rows [begin, end) of a matrix of f32 as integers, put into such ones.
+  void roundRows(mlir::ImplicitLocOpBuilder &b, kernel::FormatAttr format, mlir::Value matrix,
+                 const IntegerRows &rows, mlir::Value begin, mlir::Value end);
 
   /// Emits a call that computes rows [begin, end), whole tiles of a range that goes on to `limit`, of a block that is
   /// no partial one. A row gets what it gets from one product after the other.
@@ -44,11 +61,12 @@ public:
                        mlir::Value begin, mlir::Value end, mlir::Value limit);
 
 private:
-  mlir::func::FuncOp get(TileStart start, bool isSlice, kernel::FormatAttr format);
+  mlir::func::FuncOp get(TileStart start, bool isSlice, kernel::FormatAttr format, bool ofIntegers);
   mlir::func::FuncOp getWithFactors(bool hasBias);
 
   mlir::ModuleOp module;
   int64_t lanes, rows, vectors;
+  IntegerOptions integers;
   llvm::StringMap<mlir::func::FuncOp> functions; // by name
   mlir::func::FuncOp withFactors[2];
 };

@@ -63,16 +63,30 @@ Value WeightReader::number(Value word, int64_t step) const {
   }
   case NumberFormat::Int8:
   case NumberFormat::Int4: {
-    // Up to the top, and down again with its sign.
     int64_t width = format.getNumber() == NumberFormat::Int4 ? 4 : 8;
     int64_t place = width == 8 ? step : step < 4 ? 2 * step : 2 * (step - 4) + 1;
-    int64_t above = 32 - width * (place + 1);
-    Value top = above ? Value(arith::ShLIOp::create(b, word, constant(above))) : word;
-    Value wide = arith::ShRSIOp::create(b, top, constant(32 - width));
-    return arith::SIToFPOp::create(b, floats, wide);
+    Value low = place ? Value(arith::ShRUIOp::create(b, word, constant(width * place))) : word;
+    Value whole = arith::AndIOp::create(b, low, constant((1 << width) - 1));
+    return arith::SIToFPOp::create(b, floats, arith::SubIOp::create(b, whole, constant(format.offset())));
   }
   }
   llvm_unreachable("a format without numbers");
+}
+
+WeightReader::Values WeightReader::bytes(ValueRange words, int64_t part) const {
+  Values result;
+  for (Value word : words) {
+    if (format.getNumber() == NumberFormat::Int4) {
+      auto type = cast<VectorType>(word.getType());
+      auto constant = [&](int32_t value) -> Value {
+        return arith::ConstantOp::create(b, DenseElementsAttr::get(type, b.getI32IntegerAttr(value)));
+      };
+      Value low = part ? Value(arith::ShRUIOp::create(b, word, constant(4))) : word;
+      word = arith::AndIOp::create(b, low, constant(0x0f0f0f0f));
+    }
+    result.push_back(word);
+  }
+  return result;
 }
 
 WeightReader::Values WeightReader::numbers(ValueRange words, int64_t step, ValueRange scales) const {

@@ -22,6 +22,8 @@ struct WeightReader {
   Values scales(mlir::Value group) const;
   /// Word number `word` of the columns in a group, i32.
   Values words(mlir::Value group, mlir::Value word) const;
+  /// Of words of integers: four steps of each column, as bytes from 0 on, those of part number `part`.
+  Values bytes(mlir::ValueRange words, int64_t part) const;
   /// What step number `step` of such words stands for, f32.
   Values numbers(mlir::ValueRange words, int64_t step, mlir::ValueRange scales) const;
 

@@ -77,6 +77,8 @@ static void buildVectorise(OpPassManager &manager, const CodegenOptions &options
   products.lanes = options.lanes;
   products.rows = options.rows;
   products.vectors = options.vectors;
+  products.integerActivations = options.integerActivations;
+  products.vnni = options.vnni;
   manager.addPass(createLowerGenericsPass());
   manager.addPass(createLowerProductsPass(products));
   manager.addPass(createCanonicalizerPass());

@@ -88,7 +88,7 @@ public:
 
 private:
   static bool isEvaluable(Operation *op) {
-    return isa<kernel::ParameterOp, kernel::ReshapeOp, kernel::PackOp, linalg::LinalgOp>(op) ||
+    return isa<kernel::ParameterOp, kernel::ReshapeOp, kernel::PackOp, kernel::EncodeOp, linalg::LinalgOp>(op) ||
            isa_and_nonnull<arith::ArithDialect, tensor::TensorDialect, math::MathDialect>(op->getDialect());
   }
 
@@ -97,7 +97,7 @@ private:
     if (auto generic = dyn_cast<linalg::GenericOp>(op))
       return generic.getNumDpsInputs() == 1 && generic.getBody()->getOperations().size() == 1 &&
              generic.getBody()->getTerminator()->getOperand(0) == generic.getBody()->getArgument(0);
-    return isa<kernel::ReshapeOp, kernel::PackOp>(op);
+    return isa<kernel::ReshapeOp, kernel::PackOp, kernel::EncodeOp>(op);
   }
 
   static SmallVector<Value> inputsOf(Operation *op) {

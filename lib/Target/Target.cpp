@@ -17,6 +17,9 @@ static constexpr std::pair<const char *, const char *> x86Features[] = {
     {"f16c", "f16c"},         {"avx512f", "avx512f"},   {"avx512bw", "avx512bw"},
     {"avx512dq", "avx512dq"}, {"avx512vl", "avx512vl"}, {"avx512cd", "avx512cd"},
 };
+// Those that no level of x86-64 has, and that are used where the processor has them.
+static constexpr std::pair<const char *, const char *> moreFeatures[] = {
+    {"avx512vnni", "avx512_vnni"}, {"avxvnni", "avx_vnni"}, {"avx512bf16", "avx512_bf16"}};
 
 StringRef adapter::deviceFormat(TargetKind kind) {
   switch (kind) {
@@ -87,7 +90,11 @@ Result<Target> adapter::resolveTarget(StringRef name) {
     for (auto [llvmName, kernelName] : x86Features)
       if (host.lookup(llvmName))
         target.requiredFeatures.push_back(kernelName);
+    for (auto [llvmName, kernelName] : moreFeatures)
+      if (host.lookup(llvmName))
+        target.requiredFeatures.push_back(kernelName);
     wide = host.lookup("avx512f") && host.lookup("avx512vl");
+    target.codegen.vnni = wide ? host.lookup("avx512vnni") : host.lookup("avxvnni");
   } else if (cpu == "x86-64-v3" || cpu == "x86-64-v4") {
     target.triple = "x86_64-unknown-linux-gnu";
     target.cpu = cpu.str();

@@ -27,3 +27,24 @@ def rounded(weight, text):
     whole = np.divide(parts, scale, out=np.zeros_like(parts), where=scale != 0)
     whole = np.clip(np.rint(whole), least, most).astype(np.float32)
     return (whole * scale).reshape(weight.shape)
+
+
+def takes_integers(text):
+    """Whether products with such a weight round what they multiply it with."""
+    number, _, group = text.partition(":group=")
+    return number in ("int8", "int4") and int(group or 32) % 32 == 0
+
+
+def rounded_rows(x):
+    """Rows as integers of 8 bits with a scale for each 32 numbers, in f32."""
+    parts = np.asarray(x, np.float32).reshape(*x.shape[:-1], -1, 32)
+    most = np.abs(parts).max(-1, keepdims=True)
+    inverse = np.divide(np.float32(127), most, out=np.zeros_like(most), where=most != 0)
+    return (np.rint(parts * inverse) * (most / np.float32(127))).astype(np.float32).reshape(x.shape)
+
+
+def product(x, weight, text):
+    """x [.., in] times a weight [in, out] in that format, in f64 of the rounded numbers."""
+    if takes_integers(text):
+        x = rounded_rows(x)
+    return x.astype(np.float64) @ rounded(weight, text).astype(np.float64)

@@ -27,10 +27,10 @@ def Kernel_FormatAttr : AttrDef<Kernel_Dialect, "Format"> {
     |---|---|---|
     | bf16 | 2, the first in the low half | the number |
     | f16 | 2, the first in the low half | the number |
-    | int8 | 4, the first in the lowest byte | scale * byte |
-    | int4 | 8, of byte i step i in the low and step 4 + i in the high half | scale * number, -8 to 7 |
+    | int8 | 4, the first in the lowest byte | scale * (byte - 128) |
+    | int4 | 8, of byte i step i in the low and step 4 + i in the high half | scale * (half - 8) |
 
-    Integers are rounded to nearest, halves to even. The scale of int8 is the largest magnitude over 127, that of int4 the
+    Integers, -127 to 127 and -8 to 7, are rounded to nearest, halves to even. The scale of int8 is the largest magnitude over 127, that of int4 the
     number of largest magnitude over -8, both rounded to f16 first. `group` is a multiple of 8 for integers and 2 for
     others.
 
@@ -49,6 +49,8 @@ def Kernel_FormatAttr : AttrDef<Kernel_Dialect, "Format"> {
       return getNumber() == NumberFormat::Int4 ? 8 : getNumber() == NumberFormat::Int8 ? 4 : 2;
     }
     int64_t words() const { return steps() / stepsInWord(); }
+    /// What is added to an integer so that it is none below 0.
+    int64_t offset() const { return getNumber() == NumberFormat::Int4 ? 8 : 128; }
     /// Of a group of one column block: those of scales in front, and all.
     int64_t scaleBytes(int64_t columns) const { return isInteger() ? 2 * columns : 0; }
     int64_t bytes(int64_t columns) const { return scaleBytes(columns) + 4 * words() * columns; }
