@@ -55,7 +55,7 @@ struct NarrowWeights : adapter::impl::NarrowWeightsPassBase<NarrowWeights> {
   FormatAttr formatFor(int64_t depth) {
     if (depth % format.steps() == 0)
       return format;
-    ++numOther;
+    ++numOther, ++others;
     if (depth % 2)
       return {};
     return FormatAttr::get(&getContext(), NumberFormat::BF16, 0);
@@ -84,8 +84,8 @@ struct NarrowWeights : adapter::impl::NarrowWeightsPassBase<NarrowWeights> {
       getOperation().emitError() << "there is no format '" << number.getValue() << "' of weights";
       return signalPassFailure();
     }
-    format =
-        FormatAttr::getChecked([&] { return getOperation().emitError(); }, &getContext(), *parsed, int64_t(group));
+    format = FormatAttr::getChecked([&] { return getOperation().emitError(); }, &getContext(), *parsed,
+                                    int64_t(group));
     if (!format)
       return signalPassFailure();
     getOperation()->walk([&](Operation *op) {
@@ -105,9 +105,14 @@ struct NarrowWeights : adapter::impl::NarrowWeightsPassBase<NarrowWeights> {
       (*operand)->set(encoded(pack, chosen));
       op->setAttr("format", chosen);
     });
+    if (others)
+      getOperation().emitWarning() << "--weights " << format.text() << ": " << others << " weight"
+                                   << (others == 1 ? "" : "s") << " whose number of rows is no multiple of "
+                                   << format.steps() << (others == 1 ? " is" : " are") << " of bf16 or f32";
   }
 
   FormatAttr format;
+  int64_t others = 0; // weights that do not fit it
   llvm::DenseMap<Value, bool> known;
   llvm::DenseMap<kernel::PackOp, Value> narrow;
 };

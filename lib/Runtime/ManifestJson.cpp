@@ -71,7 +71,11 @@ Json entryJson(const Entry &entry) {
 }
 
 Json parameterJson(const Parameter &parameter) {
-  return {{"name", parameter.name()}, {"dtype", dtype(parameter.dtype())}, {"dims", plain(parameter.dims())}};
+  Json result = {
+      {"name", parameter.name()}, {"dtype", dtype(parameter.dtype())}, {"dims", plain(parameter.dims())}};
+  if (!parameter.format().empty())
+    result["format"] = parameter.format();
+  return result;
 }
 
 Json attachedJson(const AttachedParameter &parameter) {
