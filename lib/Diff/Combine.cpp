@@ -1,55 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// See Combine.h. Follows peft/tuners/lora/model.py (add_weighted_adapter) and peft/utils/merge_utils.py of PEFT 0.21; TIES is
-// arXiv 2306.01708, DARE arXiv 2311.03099.
+// See Combine.h: adapters are read and their updates gathered module by module; the method's row says what becomes of them.
 #include "lib/Diff/Combine.h"
-#include "lib/Checkpoint/Adapter.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Hash.h"
+#include "lib/Diff/CombineMethods.h"
 #include "lib/Diff/Diff.h"
 #include "lib/Diff/Folder.h"
-#include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
-#include <numeric>
-#include <optional>
-#include <random>
+#include <set>
 
 namespace adapter::diff {
 
 using namespace checkpoint;
-using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 namespace {
 
-// One adapter's product for a module, A as [rank, columns] and B as [out, rank].
-struct Product {
-  RowMajor a, b;
-  double scale, weight;
-  const Update *update;
-};
-
-using Values = std::vector<RowMajor>;
-
 class Combiner {
 public:
-  explicit Combiner(const Combination &how) : how(how), random(how.seed) {}
-  Result<Combined> run(const std::vector<Part> &parts, const std::string &folder);
+  Combiner(const Combination &how, const std::vector<Part> &parts, Changes *changes)
+      : how(how), method(*how.method), parts(parts), changes(changes), random(how.seed) {}
+  Result<Combined> run();
 
 private:
-  Status take(const Part &part, const Adapter &adapter);
-  Status combineModule(const std::string &module, const std::vector<Product> &products);
-  Status combineFactors(const std::string &module, const std::vector<Product> &products, RowMajor &a,
-                        RowMajor &b);
-  RowMajor mixed(Values values, const std::vector<double> &weights);
-  void prune(RowMajor &values);
-  void add(const std::string &module, const Update &update, const RowMajor &a, const RowMajor &b);
+  Status read(size_t part);
+  Status take(size_t part, const Update &update);
+  Status add(const std::string &module, Product product);
+  void addZeros(std::vector<Product> &products) const;
+  Result<FactorPair> combined(const std::string &module, const std::vector<Product> &products);
+  Result<FactorPair> factorised(const std::string &module, const RowMajor &sum,
+                                const std::vector<Product> &products);
+  void write(const std::string &module, const Product &first, FactorPair pair);
+  Status finish();
 
   const Combination &how;
+  const Method &method;
+  const std::vector<Part> &parts;
+  Changes *changes;
   std::mt19937_64 random;
   std::map<std::string, std::vector<Product>> modules;
-  std::vector<Tensor> tensors;
-  std::map<std::string, int64_t> ranks;
+  std::map<std::string, FactorPair> made;
+  Combined result;
+  std::string baseModel;
   bool anyTransposed = false;
+  // Sums of squares: of the weighted updates by adapter, of what was made of them, and of what the cut lost.
+  std::vector<double> squares;
+  double madeSquares = 0, lostSquares = 0;
 };
 
 } // namespace
@@ -60,106 +57,196 @@ static RowMajor matrixOf(const Tensor &tensor, int64_t rows) {
   return values.cast<double>();
 }
 
-// Why an update is not a plain LoRA that a folder of PEFT can hold; "" where it is.
-static std::string whyNotPlain(const Update &update) {
-  if (update.form != "lora" || update.parameter != "weight" || update.tensors.size() != 2)
-    return "is not a plain LoRA (" + update.parameter +
-           "); only LoRAs are combined, bind others side by side";
+// Why an update is not a plain product of factors that a folder of PEFT can hold; "" where it is. That of a small matrix
+// between two others is one too, where the method is about it.
+static std::string whyNotPlain(const Update &update, Level level) {
+  bool isMiddle = level == Level::Middles;
+  const std::map<std::string, Tensor> &tensors = update.tensors;
+  bool hasFactors = tensors.count("A") && tensors.count("B");
+  if (isMiddle && (!hasFactors || !tensors.count("R") || tensors.size() != 3))
+    return "has no R between A and B, of which the method makes the mean";
+  if (!isMiddle && (update.form != "lora" || tensors.size() != 2))
+    return "is no plain LoRA (" + update.formText() + ")";
+  if (update.parameter != "weight")
+    return "changes its " + update.parameter + ", which no factors of a LoRA hold";
   if (update.masked || update.tasks || update.taken)
-    return "takes more than its factors; combine it where it is used, by several --adapter";
+    return "takes more than its factors";
   if (update.flattened || !update.part.empty())
     return "is named in the way of kohya or diffusers, which a folder of PEFT cannot hold";
-  return update.tied ? "follows a tied table (ensure_weight_tying), which is not supported here" : "";
+  return update.tied ? "follows a tied table (ensure_weight_tying)" : "";
 }
 
-Status Combiner::take(const Part &part, const Adapter &adapter) {
-  for (const Update &update : adapter.updates) {
-    if (std::string why = whyNotPlain(update); !why.empty())
-      return Error{part.path + ": module '" + update.module + "' " + why};
-    Result<Tensor> a = toF32(update.tensors.at("A")), b = toF32(update.tensors.at("B"));
-    if (!a || !b)
-      return Error{part.path + ": " + (a ? b : a).error().message};
-    Product product{matrixOf(*a, a->shape[0]), matrixOf(*b, b->shape[0]), update.scale, part.weight, &update};
-    std::vector<Product> &others = modules[update.module];
-    if (!others.empty()) {
-      const Update &first = *others.front().update;
-      std::vector<int64_t> shape = update.tensors.at("A").shape, other = first.tensors.at("A").shape;
-      shape[0] = other[0];
-      if (shape != other || product.b.rows() != others.front().b.rows() || first.layer != update.layer)
-        return Error{part.path + ": module '" + update.module + "': '" + a->key + "' " +
-                     shapeText(update.tensors.at("A").shape) + " and '" + b->key + "' " +
-                     shapeText(update.tensors.at("B").shape) + " do not fit those of another adapter, " +
-                     shapeText(first.tensors.at("A").shape) + " and " +
-                     shapeText(first.tensors.at("B").shape)};
+Status Combiner::read(size_t part) {
+  const std::string &path = parts[part].path;
+  Result<Adapter> adapter = readAdapter(path);
+  if (!adapter)
+    return adapter.error();
+  if (adapter->own && !changes)
+    return Error{path + ": it is of a form of its own, whose definition is not at hand here"};
+  if (adapter->own)
+    if (Status status = changes->place(*adapter); !status)
+      return status;
+  if (baseModel.empty())
+    baseModel = adapter->baseModel;
+  std::string why;
+  for (const Update &update : adapter->updates)
+    if (why = whyNotPlain(update, method.level); !why.empty()) {
+      why = path + ": module '" + update.module + "' " + why;
+      break;
     }
-    anyTransposed |= update.transposed;
-    others.push_back(std::move(product));
+  if (why.empty()) {
+    for (const Update &update : adapter->updates)
+      if (Status status = take(part, update); !status)
+        return status;
+    return Done{};
+  }
+  // Any adapter changes weights, and what it changes them by can be combined, but not by methods of factors.
+  if (method.level != Level::Updates && method.level != Level::Stacks)
+    return Error{why + "; '" + method.name +
+                 "' works on factors alone; svd, for one, works on whole updates"};
+  if (!changes || !changes->hasModel())
+    return Error{why + "; what it changes is known with the model: give --model base.onnx"};
+  Result<std::vector<WeightChange>> all = changes->of(path);
+  if (!all)
+    return all.error();
+  for (WeightChange &change : *all) {
+    const std::vector<int64_t> &shape = change.shape;
+    Product product{part, parts[part].weight};
+    product.layer = change.layer;
+    bool isTable = change.layer == Layer::Embedding;
+    int64_t out = isTable ? shape[1] : shape[0];
+    const auto *values = reinterpret_cast<const double *>(change.values.data);
+    product.whole = Eigen::Map<const RowMajor>(values, out, change.values.elements() / out);
+    product.down = isTable ? std::vector<int64_t>{0, shape[0]} : shape;
+    product.down[0] = 0;
+    product.up.assign(shape.size(), 1);
+    product.up[0] = out;
+    product.up[1] = 0;
+    product.what = "its weight " + shapeText(shape);
+    if (!product.whole.allFinite())
+      return Error{path + ": module '" + change.module +
+                   "': what it changes holds numbers that are not finite"};
+    if (Status status = add(change.module, std::move(product)); !status)
+      return Error{path + ": " + status.error().message};
   }
   return Done{};
 }
 
-// Leaves the largest elements, the first ones among equals, or random ones, which then stand for all.
-void Combiner::prune(RowMajor &values) {
-  if (how.density >= 1)
-    return;
-  if (how.prune == Combination::Prune::Random) {
-    std::bernoulli_distribution keeps(how.density);
-    for (double &value : values.reshaped())
-      value = keeps(random) ? value / how.density : 0.0;
-    return;
+Status Combiner::take(size_t part, const Update &update) {
+  const std::string &path = parts[part].path;
+  std::map<std::string, RowMajor> matrices;
+  Product product{part, parts[part].weight, update.scale};
+  for (const auto &[role, tensor] : update.tensors) {
+    Result<Tensor> wide = toF32(tensor);
+    if (!wide)
+      return Error{path + ": " + wide.error().message};
+    if (!allFinite(tensor))
+      return Error{path + ": '" + tensor.key + "' holds a number that is not finite"};
+    matrices[role] = matrixOf(*wide, tensor.shape[0]);
+    product.what += (product.what.empty() ? "'" : ", '") + tensor.key + "' " + shapeText(tensor.shape);
   }
-  std::vector<Eigen::Index> order(values.size());
-  std::iota(order.begin(), order.end(), 0);
-  auto kept = static_cast<Eigen::Index>(how.density * static_cast<double>(values.size()));
-  std::nth_element(order.begin(), order.begin() + kept, order.end(), [&](Eigen::Index x, Eigen::Index y) {
-    double first = std::fabs(values.data()[x]), second = std::fabs(values.data()[y]);
-    return first != second ? first > second : x < y;
-  });
-  for (auto each = order.begin() + kept; each != order.end(); ++each)
-    values.data()[*each] = 0.0;
+  product.a = std::move(matrices["A"]);
+  product.b = std::move(matrices["B"]);
+  product.middle = std::move(matrices["R"]);
+  product.down = update.tensors.at("A").shape;
+  product.up = update.tensors.at("B").shape;
+  product.down[0] = product.up[1] = 0;
+  product.layer = update.layer;
+  bool fits = update.tensors.count("R")
+                  ? product.middle.rows() == product.b.cols() && product.middle.cols() == product.a.rows()
+                  : product.b.cols() == product.a.rows();
+  if (!fits)
+    return Error{path + ": module '" + update.module + "': " + product.what +
+                 " are no factors of one product"};
+  anyTransposed |= update.transposed;
+  if (Status status = add(update.module, std::move(product)); !status)
+    return Error{path + ": " + status.error().message};
+  return Done{};
 }
 
-RowMajor Combiner::mixed(Values values, const std::vector<double> &weights) {
-  if (how.prune != Combination::Prune::None)
-    for (RowMajor &each : values)
-      prune(each);
-  RowMajor sum = RowMajor::Zero(values.front().rows(), values.front().cols());
-  for (Eigen::Index i = 0; i < sum.size(); ++i) {
-    double total = 0, result = 0;
-    int64_t count = 0;
-    auto sign = [](double x) { return x > 0 ? 1.0 : x < 0 ? -1.0 : 0.0; };
-    for (const RowMajor &each : values)
-      total += how.countsSigns ? sign(each.data()[i]) : each.data()[i];
-    for (size_t k = 0; k < values.size(); ++k) {
-      double value = values[k].data()[i];
-      bool counts = !how.elects || sign(value) == (total >= 0 ? 1.0 : -1.0);
-      count += counts;
-      result += counts ? weights[k] * value : 0.0;
-    }
-    sum.data()[i] = how.elects ? result / static_cast<double>(std::max<int64_t>(count, 1)) : result;
+Status Combiner::add(const std::string &module, Product product) {
+  std::vector<Product> &others = modules[module];
+  if (!others.empty() && others.back().part == product.part)
+    return Error{"module '" + module + "' is there twice"};
+  if (!others.empty()) {
+    const Product &first = others.front();
+    bool isTable = first.layer == Layer::Embedding, isOtherTable = product.layer == Layer::Embedding;
+    if (first.down != product.down || first.up != product.up || isTable != isOtherTable)
+      return Error{"module '" + module + "': " + product.what + " does not fit that of another adapter, " +
+                   first.what};
   }
-  return sum;
+  others.push_back(std::move(product));
+  return Done{};
 }
 
-// A and B each by themselves, with the root of weight and scale on either side: not the sum of the products.
-Status Combiner::combineFactors(const std::string &module, const std::vector<Product> &products, RowMajor &a,
-                                RowMajor &b) {
-  Values downs, ups;
-  std::vector<double> left, right;
+void Combiner::addZeros(std::vector<Product> &products) const {
+  RowMajor zeros = 0 * products.front().update();
+  for (size_t part = 0; part < parts.size(); ++part) {
+    auto at = std::find_if(products.begin(), products.end(),
+                           [&](const Product &each) { return each.part >= part; });
+    if (at != products.end() && at->part == part)
+      continue;
+    Product none{part, parts[part].weight};
+    none.a = RowMajor::Zero(1, zeros.cols());
+    none.b = RowMajor::Zero(zeros.rows(), 1);
+    products.insert(at, std::move(none));
+  }
+}
+
+Result<FactorPair> Combiner::factorised(const std::string &module, const RowMajor &sum,
+                                        const std::vector<Product> &products) {
+  int64_t rank = how.rank;
+  for (const Product &each : products)
+    if (!how.rank)
+      rank = each.isWhole() ? fullRank : std::max<int64_t>(rank, each.a.rows());
+  Result<Factors> factors = factorise(sum.data(), sum.rows(), sum.cols(), rank);
+  if (!factors)
+    return factors.error();
+  FactorPair pair{Eigen::Map<const RowMajor>(factors->a.data(), factors->rank, sum.cols()),
+                  Eigen::Map<const RowMajor>(factors->b.data(), sum.rows(), factors->rank)};
+  double all = sum.squaredNorm(), lost = (sum - pair.b * pair.a).squaredNorm();
+  madeSquares += all;
+  lostSquares += lost;
+  result.isCut = true;
+  if (double error = all > 0 ? std::sqrt(lost / all) : 0; error > result.largestError) {
+    result.largestError = error;
+    result.largestAt = module;
+  }
+  return pair;
+}
+
+Result<FactorPair> Combiner::combined(const std::string &module, const std::vector<Product> &products) {
+  bool anyWhole =
+      std::any_of(products.begin(), products.end(), [](const Product &each) { return each.isWhole(); });
+  switch (method.level) {
+  case Level::Factors:
+    return mixedFactors(products, how, random);
+  case Level::Units:
+    return clustered(products, how, random);
+  case Level::Middles:
+    return withMeanMiddle(products);
+  case Level::Stacks:
+    if (!anyWhole && !how.rank)
+      return stacked(products);
+    break;
+  case Level::Updates:
+    break;
+  }
+  Mixing mixing{{}, {}, how, random, 0};
   for (const Product &each : products) {
-    if (each.a.rows() != products.front().a.rows())
-      return Error{"module '" + module + "' has ranks " + std::to_string(products.front().a.rows()) +
-                   " and " + std::to_string(each.a.rows()) + ", of which '" + how.name +
-                   "' takes one alone; cat, svd and the methods that end in _svd take others"};
-    double weight = each.weight * each.scale, root = std::sqrt(std::fabs(weight));
-    downs.push_back(each.a);
-    ups.push_back(each.b);
-    left.push_back(weight < 0 ? -root : root);
-    right.push_back(root);
+    mixing.values.push_back(each.update());
+    mixing.weights.push_back(each.weight);
+    mixing.rank = anyWhole ? fullRank : mixing.rank + each.a.rows();
+    squares[each.part] += (each.weight * mixing.values.back()).squaredNorm();
+    if (method.prune)
+      method.prune(mixing.values.back(), how, random);
   }
-  a = mixed(std::move(downs), left);
-  b = mixed(std::move(ups), right);
-  return Done{};
+  Result<RowMajor> sum = method.mix ? method.mix(mixing) : weightedSum(mixing);
+  if (!sum)
+    return sum.error();
+  if (!sum->allFinite())
+    return Error{"it would hold a number that is not finite"};
+  return factorised(module, *sum, products);
 }
 
 static Tensor tensorOf(const RowMajor &matrix, std::vector<int64_t> shape, const std::string &key) {
@@ -171,90 +258,124 @@ static Tensor tensorOf(const RowMajor &matrix, std::vector<int64_t> shape, const
   return tensor;
 }
 
-void Combiner::add(const std::string &module, const Update &update, const RowMajor &a, const RowMajor &b) {
-  std::vector<int64_t> down = update.tensors.at("A").shape, up = update.tensors.at("B").shape;
-  down[0] = up[1] = a.rows();
-  bool isTable = update.layer == Layer::Embedding;
+void Combiner::write(const std::string &module, const Product &first, FactorPair pair) {
+  std::vector<int64_t> down = first.down, up = first.up;
+  down[0] = up[1] = pair.a.rows();
+  bool isTable = first.layer == Layer::Embedding;
   const std::string key = "base_model.model." + module + (isTable ? ".lora_embedding_" : ".lora_"),
                     end = isTable ? "" : ".weight";
-  tensors.push_back(tensorOf(a, std::move(down), key + "A" + end));
-  tensors.push_back(tensorOf(b, std::move(up), key + "B" + end));
-  ranks[module] = a.rows();
+  result.tensors.push_back(tensorOf(pair.a, std::move(down), key + "A" + end));
+  result.tensors.push_back(tensorOf(pair.b, std::move(up), key + "B" + end));
+  result.ranks[module] = pair.a.rows();
 }
 
-Status Combiner::combineModule(const std::string &module, const std::vector<Product> &products) {
-  const Update &first = *products.front().update;
-  RowMajor a, b;
-  if (how.onFactors) {
-    if (Status status = combineFactors(module, products, a, b); !status)
-      return status;
-  } else if (how.keepsAll) {
-    Eigen::Index rank = 0, at = 0;
-    for (const Product &each : products)
-      rank += each.a.rows();
-    a.resize(rank, products.front().a.cols());
-    b.resize(products.front().b.rows(), rank);
-    for (const Product &each : products) {
-      a.middleRows(at, each.a.rows()) = each.weight * each.scale * each.a;
-      b.middleCols(at, each.a.rows()) = each.b;
-      at += each.a.rows();
-    }
-  } else {
-    Values changes;
-    std::vector<double> weights;
-    int64_t rank = how.rank;
-    for (const Product &each : products) {
-      changes.push_back(each.scale * each.b * each.a);
-      weights.push_back(each.weight);
-      if (!how.rank)
-        rank = std::max<int64_t>(rank, each.a.rows());
-    }
-    RowMajor sum = mixed(std::move(changes), weights);
-    std::vector<double> values(sum.data(), sum.data() + sum.size());
-    Result<Factors> factors = factorise(values, sum.rows(), sum.cols(), rank);
-    if (!factors)
-      return Error{"module '" + module + "': " + factors.error().message};
-    a = Eigen::Map<const RowMajor>(factors->a.data(), factors->rank, sum.cols());
-    b = Eigen::Map<const RowMajor>(factors->b.data(), sum.rows(), factors->rank);
+Status Combiner::finish() {
+  double scale = 1, norms = 0;
+  for (double each : squares)
+    norms += std::sqrt(each);
+  if (method.keepsNorm && madeSquares > 0)
+    scale = norms / static_cast<double>(parts.size()) / std::sqrt(madeSquares);
+  for (auto &[module, pair] : made) {
+    pair.a *= scale;
+    write(module, modules[module].front(), std::move(pair));
   }
-  add(module, first, a, b);
+  for (const Tensor &tensor : result.tensors)
+    if (!allFinite(tensor))
+      return Error{"'" + tensor.key + "' would hold a number that is not finite"};
+  result.error = madeSquares > 0 ? std::sqrt(lostSquares / madeSquares) : 0;
+  result.configuration = {{"peft_type", "LORA"},
+                          {"base_model_name_or_path", baseModel},
+                          {"bias", "none"},
+                          {"fan_in_fan_out", anyTransposed},
+                          {"inference_mode", true}};
+  addRanks(result.configuration, result.ranks);
   return Done{};
 }
 
-Result<Combined> Combiner::run(const std::vector<Part> &parts, const std::string &folder) {
-  std::vector<Adapter> adapters;
-  adapters.reserve(parts.size());
-  for (const Part &part : parts) {
-    Result<Adapter> adapter = readAdapter(part.path);
-    if (!adapter)
-      return adapter.error();
-    adapters.push_back(std::move(*adapter));
-    if (Status status = take(part, adapters.back()); !status)
+Result<Combined> Combiner::run() {
+  if (parts.size() < method.least || parts.size() > method.most)
+    return Error{"'" + method.name + "' combines " + (method.least == method.most ? "" : "at least ") +
+                 std::to_string(method.least) + " adapters, not " + std::to_string(parts.size())};
+  squares.assign(parts.size(), 0.0);
+  for (size_t part = 0; part < parts.size(); ++part)
+    if (Status status = read(part); !status)
       return status.error();
+  if (modules.empty())
+    return Error{"the adapters change nothing that could be combined"};
+  for (auto &[module, products] : modules) {
+    if (method.countsAll)
+      addZeros(products);
+    Result<FactorPair> pair = combined(module, products);
+    if (!pair)
+      return Error{"module '" + module + "': " + pair.error().message};
+    made[module] = std::move(*pair);
+    for (Product &each : products)
+      each.whole.resize(0, 0);
   }
-  for (const auto &[module, products] : modules)
-    if (Status status = combineModule(module, products); !status)
-      return status.error();
-  for (const Tensor &tensor : tensors)
-    for (int64_t i = 0; i < tensor.elements(); ++i)
-      if (!std::isfinite(reinterpret_cast<const float *>(tensor.data)[i]))
-        return Error{"'" + tensor.key + "' would hold a number that is not finite"};
-  Json config = {{"peft_type", "LORA"},
-                 {"base_model_name_or_path", adapters.front().baseModel},
-                 {"bias", "none"},
-                 {"fan_in_fan_out", anyTransposed},
-                 {"inference_mode", true}};
-  addRanks(config, ranks);
-  if (Status status = writeAdapter(folder, tensors, config); !status)
+  if (Status status = finish(); !status)
     return status.error();
-  Combined made{static_cast<int64_t>(ranks.size()), 0};
-  for (const auto &[module, rank] : ranks)
-    made.rank = std::max(made.rank, rank);
-  return made;
+  return std::move(result);
 }
 
-Result<Combined> combine(const Combination &how, const std::vector<Part> &parts, const std::string &folder) {
-  return Combiner(how).run(parts, folder);
+Result<Combined> combine(const Combination &how, const std::vector<Part> &parts, Changes *changes) {
+  return Combiner(how, parts, changes).run();
+}
+
+//===----------------------------------------------------------------------===//
+// What comes out
+//===----------------------------------------------------------------------===//
+
+int64_t Combined::rank() const {
+  int64_t most = 0;
+  for (const auto &[module, each] : ranks)
+    most = std::max(most, each);
+  return most;
+}
+
+std::string Combined::text() const {
+  std::string text = std::to_string(ranks.size()) + " modules, ranks up to " + std::to_string(rank());
+  if (!isCut)
+    return text;
+  char numbers[64];
+  std::snprintf(numbers, sizeof numbers, ", relative error of the cut %.1e", error);
+  text += numbers;
+  if (ranks.size() > 1 && largestError > 0) {
+    std::snprintf(numbers, sizeof numbers, " (largest %.1e at '", largestError);
+    text += numbers + largestAt + "')";
+  }
+  return text;
+}
+
+Adapter Combined::adapter(const std::string &name) const {
+  Adapter adapter;
+  adapter.method = "lora";
+  adapter.path = name;
+  adapter.baseModel = configuration.value("base_model_name_or_path", "");
+  std::string text = configuration.dump();
+  std::vector<std::string_view> contents{text};
+  auto tensor = tensors.begin();
+  for (const auto &[module, each] : ranks) {
+    Update update;
+    update.module = module;
+    update.parameter = "weight";
+    update.form = "lora";
+    update.rank = each;
+    update.transposed = configuration.value("fan_in_fan_out", false);
+    for (const char *role : {"A", "B"}) {
+      contents.emplace_back(reinterpret_cast<const char *>(tensor->data), tensor->bytes);
+      bool isTable = tensor->key.find(".lora_embedding_") != std::string::npos;
+      update.layer = isTable ? Layer::Embedding : Layer::Product;
+      update.transposed &= !isTable && tensor->shape.size() == 2;
+      update.tensors[role] = *tensor++;
+    }
+    adapter.updates.push_back(std::move(update));
+  }
+  adapter.hash = hashParts(contents);
+  return adapter;
+}
+
+Status Combined::write(const std::string &folder) const {
+  return writeAdapter(folder, tensors, configuration);
 }
 
 } // namespace adapter::diff

@@ -48,8 +48,7 @@ struct Factors {
   int64_t rank = 0;
   std::vector<double> a, b;
 };
-checkpoint::Result<Factors> factorise(const std::vector<double> &matrix, int64_t rows, int64_t columns,
-                                      int64_t rank);
+checkpoint::Result<Factors> factorise(const double *matrix, int64_t rows, int64_t columns, int64_t rank);
 
 // `adapter-opt diff ...`; `argv[1]` is "diff". Returns the exit code.
 int command(int argc, char **argv);

@@ -65,8 +65,8 @@ static Matrix leadingRange(const Map &matrix, int64_t width) {
   return orthonormalised(basis);
 }
 
-Result<Factors> factorise(const std::vector<double> &values, int64_t rows, int64_t columns, int64_t rank) {
-  Eigen::Map<const RowMajor> matrix(values.data(), rows, columns);
+Result<Factors> factorise(const double *values, int64_t rows, int64_t columns, int64_t rank) {
+  Eigen::Map<const RowMajor> matrix(values, rows, columns);
   int64_t small = std::min(rows, columns);
   rank = std::min(rank, small);
   int64_t width = std::min(small, rank + 16); // oversampling
