@@ -3,19 +3,19 @@
 // See Combine.h: adapters are read and their updates gathered module by module; the method's row says what becomes of them.
 #include "lib/Diff/Combine.h"
 #include "lib/Checkpoint/DType.h"
-#include "lib/Checkpoint/Hash.h"
 #include "lib/Diff/CombineMethods.h"
 #include "lib/Diff/Diff.h"
 #include "lib/Diff/Folder.h"
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 namespace adapter::diff {
 
 using namespace checkpoint;
 
 namespace {
+
+using Place = std::pair<std::string, bool>; // a module, and whether its bias is meant
 
 class Combiner {
 public:
@@ -26,12 +26,16 @@ public:
 private:
   Status read(size_t part);
   Status take(size_t part, const Update &update);
-  Status add(const std::string &module, Product product);
+  Status take(size_t part, const WeightChange &change);
+  Status add(const Place &place, Product product);
   void addZeros(std::vector<Product> &products) const;
+  Status combineAt(const Place &place, const std::vector<Product> &products);
   Result<FactorPair> combined(const std::string &module, const std::vector<Product> &products);
+  Result<RowMajor> mixed(const std::vector<Product> &products, bool isVector);
   Result<FactorPair> factorised(const std::string &module, const RowMajor &sum,
                                 const std::vector<Product> &products);
-  void write(const std::string &module, const Product &first, FactorPair pair);
+  void write(const std::string &module, FactorPair pair);
+  void writeBias(const std::string &module, const RowMajor &sum);
   Status finish();
 
   const Combination &how;
@@ -39,8 +43,9 @@ private:
   const std::vector<Part> &parts;
   Changes *changes;
   std::mt19937_64 random;
-  std::map<std::string, std::vector<Product>> modules;
+  std::map<Place, std::vector<Product>> places;
   std::map<std::string, FactorPair> made;
+  std::map<std::string, RowMajor> madeBiases; // what is added to them
   Combined result;
   std::string baseModel;
   bool anyTransposed = false;
@@ -109,27 +114,38 @@ Status Combiner::read(size_t part) {
   Result<std::vector<WeightChange>> all = changes->of(path);
   if (!all)
     return all.error();
-  for (WeightChange &change : *all) {
-    const std::vector<int64_t> &shape = change.shape;
-    Product product{part, parts[part].weight};
-    product.layer = change.layer;
-    bool isTable = change.layer == Layer::Embedding;
-    int64_t out = isTable ? shape[1] : shape[0];
-    const auto *values = reinterpret_cast<const double *>(change.values.data);
-    product.whole = Eigen::Map<const RowMajor>(values, out, change.values.elements() / out);
-    product.down = isTable ? std::vector<int64_t>{0, shape[0]} : shape;
-    product.down[0] = 0;
-    product.up.assign(shape.size(), 1);
-    product.up[0] = out;
-    product.up[1] = 0;
-    product.what = "its weight " + shapeText(shape);
-    if (!product.whole.allFinite())
-      return Error{path + ": module '" + change.module +
-                   "': what it changes holds numbers that are not finite"};
-    if (Status status = add(change.module, std::move(product)); !status)
+  for (const WeightChange &change : *all)
+    if (Status status = take(part, change); !status)
       return Error{path + ": " + status.error().message};
-  }
   return Done{};
+}
+
+Status Combiner::take(size_t part, const WeightChange &change) {
+  if (!allFinite(change.values))
+    return Error{"what it changes of module '" + change.module + "' holds numbers that are not finite"};
+  bool isBias = change.shape.size() == 1, isTable = change.layer == Layer::Embedding;
+  const std::vector<int64_t> &shape = change.shape;
+  auto matrix = [](const Tensor &tensor, int64_t rows) {
+    return RowMajor(Eigen::Map<const RowMajor>(reinterpret_cast<const double *>(tensor.data), rows,
+                                               tensor.elements() / rows));
+  };
+  Product product{part, parts[part].weight};
+  product.layer = change.layer;
+  product.what = (isBias ? "its bias " : "its weight ") + shapeText(shape);
+  product.down = isTable ? std::vector<int64_t>{0, shape[0]} : shape;
+  if (isBias) {
+    product.whole = matrix(change.values, 1);
+    if (change.before.data)
+      product.before = matrix(change.before, 1);
+    return add({change.module, true}, std::move(product));
+  }
+  int64_t out = isTable ? shape[1] : shape[0];
+  product.whole = matrix(change.values, out);
+  product.down[0] = 0;
+  product.up.assign(shape.size(), 1);
+  product.up[0] = out;
+  product.up[1] = 0;
+  return add({change.module, false}, std::move(product));
 }
 
 Status Combiner::take(size_t part, const Update &update) {
@@ -159,13 +175,14 @@ Status Combiner::take(size_t part, const Update &update) {
     return Error{path + ": module '" + update.module + "': " + product.what +
                  " are no factors of one product"};
   anyTransposed |= update.transposed;
-  if (Status status = add(update.module, std::move(product)); !status)
+  if (Status status = add({update.module, false}, std::move(product)); !status)
     return Error{path + ": " + status.error().message};
   return Done{};
 }
 
-Status Combiner::add(const std::string &module, Product product) {
-  std::vector<Product> &others = modules[module];
+Status Combiner::add(const Place &place, Product product) {
+  const std::string &module = place.first;
+  std::vector<Product> &others = places[place];
   if (!others.empty() && others.back().part == product.part)
     return Error{"module '" + module + "' is there twice"};
   if (!others.empty()) {
@@ -205,7 +222,6 @@ Result<FactorPair> Combiner::factorised(const std::string &module, const RowMajo
   FactorPair pair{Eigen::Map<const RowMajor>(factors->a.data(), factors->rank, sum.cols()),
                   Eigen::Map<const RowMajor>(factors->b.data(), sum.rows(), factors->rank)};
   double all = sum.squaredNorm(), lost = (sum - pair.b * pair.a).squaredNorm();
-  madeSquares += all;
   lostSquares += lost;
   result.isCut = true;
   if (double error = all > 0 ? std::sqrt(lost / all) : 0; error > result.largestError) {
@@ -232,21 +248,42 @@ Result<FactorPair> Combiner::combined(const std::string &module, const std::vect
   case Level::Updates:
     break;
   }
-  Mixing mixing{{}, {}, how, random, 0};
+  Result<RowMajor> sum = mixed(products, /*isVector=*/false);
+  return sum ? factorised(module, *sum, products) : Result<FactorPair>(sum.error());
+}
+
+Result<RowMajor> Combiner::mixed(const std::vector<Product> &products, bool isVector) {
+  Mixing mixing{{}, {}, how, random, 0, isVector};
   for (const Product &each : products) {
     mixing.values.push_back(each.update());
     mixing.weights.push_back(each.weight);
-    mixing.rank = anyWhole ? fullRank : mixing.rank + each.a.rows();
+    mixing.rank = each.isWhole() || mixing.rank == fullRank ? fullRank : mixing.rank + each.a.rows();
     squares[each.part] += (each.weight * mixing.values.back()).squaredNorm();
     if (method.prune)
       method.prune(mixing.values.back(), how, random);
   }
   Result<RowMajor> sum = method.mix ? method.mix(mixing) : weightedSum(mixing);
-  if (!sum)
-    return sum.error();
-  if (!sum->allFinite())
+  if (sum && !sum->allFinite())
     return Error{"it would hold a number that is not finite"};
-  return factorised(module, *sum, products);
+  if (sum)
+    madeSquares += sum->squaredNorm();
+  return sum;
+}
+
+Status Combiner::combineAt(const Place &place, const std::vector<Product> &products) {
+  const auto &[module, isBias] = place;
+  if (!isBias) {
+    Result<FactorPair> pair = combined(module, products);
+    if (!pair)
+      return Error{"module '" + module + "': " + pair.error().message};
+    made[module] = std::move(*pair);
+    return Done{};
+  }
+  Result<RowMajor> sum = mixed(products, /*isVector=*/true);
+  if (!sum)
+    return Error{"module '" + module + "', bias: " + sum.error().message};
+  madeBiases[module] = std::move(*sum);
+  return Done{};
 }
 
 static Tensor tensorOf(const RowMajor &matrix, std::vector<int64_t> shape, const std::string &key) {
@@ -258,7 +295,8 @@ static Tensor tensorOf(const RowMajor &matrix, std::vector<int64_t> shape, const
   return tensor;
 }
 
-void Combiner::write(const std::string &module, const Product &first, FactorPair pair) {
+void Combiner::write(const std::string &module, FactorPair pair) {
+  const Product &first = places[{module, false}].front();
   std::vector<int64_t> down = first.down, up = first.up;
   down[0] = up[1] = pair.a.rows();
   bool isTable = first.layer == Layer::Embedding;
@@ -269,6 +307,20 @@ void Combiner::write(const std::string &module, const Product &first, FactorPair
   result.ranks[module] = pair.a.rows();
 }
 
+// A folder holds a bias as it becomes.
+void Combiner::writeBias(const std::string &module, const RowMajor &sum) {
+  const RowMajor &before = places[{module, true}].front().before;
+  result.biases[module] = tensorOf(sum, {sum.cols()}, module + ".bias");
+  if (!before.size() || result.ranks.empty()) {
+    result.unwritable = before.size() ? "the adapters change biases alone"
+                                      : "module '" + module + "' has no bias in the model and gets one";
+    return;
+  }
+  std::string key =
+      "base_model.model." + module + (result.ranks.count(module) ? ".base_layer" : "") + ".bias";
+  result.tensors.push_back(tensorOf(before + sum, {sum.cols()}, key));
+}
+
 Status Combiner::finish() {
   double scale = 1, norms = 0;
   for (double each : squares)
@@ -277,15 +329,17 @@ Status Combiner::finish() {
     scale = norms / static_cast<double>(parts.size()) / std::sqrt(madeSquares);
   for (auto &[module, pair] : made) {
     pair.a *= scale;
-    write(module, modules[module].front(), std::move(pair));
+    write(module, std::move(pair));
   }
+  for (const auto &[module, sum] : madeBiases)
+    writeBias(module, scale * sum);
   for (const Tensor &tensor : result.tensors)
     if (!allFinite(tensor))
       return Error{"'" + tensor.key + "' would hold a number that is not finite"};
   result.error = madeSquares > 0 ? std::sqrt(lostSquares / madeSquares) : 0;
   result.configuration = {{"peft_type", "LORA"},
                           {"base_model_name_or_path", baseModel},
-                          {"bias", "none"},
+                          {"bias", result.biases.empty() ? "none" : "all"},
                           {"fan_in_fan_out", anyTransposed},
                           {"inference_mode", true}};
   addRanks(result.configuration, result.ranks);
@@ -300,15 +354,13 @@ Result<Combined> Combiner::run() {
   for (size_t part = 0; part < parts.size(); ++part)
     if (Status status = read(part); !status)
       return status.error();
-  if (modules.empty())
+  if (places.empty())
     return Error{"the adapters change nothing that could be combined"};
-  for (auto &[module, products] : modules) {
+  for (auto &[place, products] : places) {
     if (method.countsAll)
       addZeros(products);
-    Result<FactorPair> pair = combined(module, products);
-    if (!pair)
-      return Error{"module '" + module + "': " + pair.error().message};
-    made[module] = std::move(*pair);
+    if (Status status = combineAt(place, products); !status)
+      return status.error();
     for (Product &each : products)
       each.whole.resize(0, 0);
   }
@@ -319,63 +371,6 @@ Result<Combined> Combiner::run() {
 
 Result<Combined> combine(const Combination &how, const std::vector<Part> &parts, Changes *changes) {
   return Combiner(how, parts, changes).run();
-}
-
-//===----------------------------------------------------------------------===//
-// What comes out
-//===----------------------------------------------------------------------===//
-
-int64_t Combined::rank() const {
-  int64_t most = 0;
-  for (const auto &[module, each] : ranks)
-    most = std::max(most, each);
-  return most;
-}
-
-std::string Combined::text() const {
-  std::string text = std::to_string(ranks.size()) + " modules, ranks up to " + std::to_string(rank());
-  if (!isCut)
-    return text;
-  char numbers[64];
-  std::snprintf(numbers, sizeof numbers, ", relative error of the cut %.1e", error);
-  text += numbers;
-  if (ranks.size() > 1 && largestError > 0) {
-    std::snprintf(numbers, sizeof numbers, " (largest %.1e at '", largestError);
-    text += numbers + largestAt + "')";
-  }
-  return text;
-}
-
-Adapter Combined::adapter(const std::string &name) const {
-  Adapter adapter;
-  adapter.method = "lora";
-  adapter.path = name;
-  adapter.baseModel = configuration.value("base_model_name_or_path", "");
-  std::string text = configuration.dump();
-  std::vector<std::string_view> contents{text};
-  auto tensor = tensors.begin();
-  for (const auto &[module, each] : ranks) {
-    Update update;
-    update.module = module;
-    update.parameter = "weight";
-    update.form = "lora";
-    update.rank = each;
-    update.transposed = configuration.value("fan_in_fan_out", false);
-    for (const char *role : {"A", "B"}) {
-      contents.emplace_back(reinterpret_cast<const char *>(tensor->data), tensor->bytes);
-      bool isTable = tensor->key.find(".lora_embedding_") != std::string::npos;
-      update.layer = isTable ? Layer::Embedding : Layer::Product;
-      update.transposed &= !isTable && tensor->shape.size() == 2;
-      update.tensors[role] = *tensor++;
-    }
-    adapter.updates.push_back(std::move(update));
-  }
-  adapter.hash = hashParts(contents);
-  return adapter;
-}
-
-Status Combined::write(const std::string &folder) const {
-  return writeAdapter(folder, tensors, configuration);
 }
 
 } // namespace adapter::diff

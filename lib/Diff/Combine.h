@@ -47,12 +47,13 @@ struct Part {
   double weight = 1.0;
 };
 
-// What an adapter that is no product of factors makes of one weight.
+// What an adapter that is no product of factors makes of one weight or bias.
 struct WeightChange {
   std::string module;
   checkpoint::Layer layer = checkpoint::Layer::Product;
-  std::vector<int64_t> shape; // of the weight: [out, in, ...]; of a table [entries, width]
+  std::vector<int64_t> shape; // of the weight: [out, in, ...]; of a table [entries, width]; of a bias [out]
   checkpoint::Tensor values;  // f64 [out, columns], what is added to it; of a table the transpose
+  checkpoint::Tensor before;  // f64, of a bias; none where the model has none there
 };
 
 // What only a compiler knows of adapters (lib/Pipelines/Changes.h).
@@ -70,8 +71,10 @@ public:
 struct Combined {
   std::vector<checkpoint::Tensor> tensors; // by PEFT's keys
   checkpoint::Json configuration;
-  std::map<std::string, int64_t> ranks; // by module
-  bool isCut = false;                   // whether the result was factorised
+  std::map<std::string, int64_t> ranks;             // by module
+  std::map<std::string, checkpoint::Tensor> biases; // by module, what is added to them
+  std::string unwritable;                           // what a folder cannot hold
+  bool isCut = false;                               // whether the result was factorised
   double error = 0;        // what that lost, relative, in Frobenius norms of all modules together
   double largestError = 0; // in one module
   std::string largestAt;
@@ -79,7 +82,7 @@ struct Combined {
   int64_t rank() const; // the largest
   // "12 modules, ranks up to 8, relative error of the cut 1.2e-03 (largest 4.0e-03 at 'x')"
   std::string text() const;
-  // As if it had been written and read again; `name` stands for its path.
+  // As an adapter that was read; `name` stands for its path.
   checkpoint::Adapter adapter(const std::string &name) const;
   // As a folder of PEFT's, all or nothing.
   checkpoint::Status write(const std::string &folder) const;

@@ -28,7 +28,8 @@ struct Mixing {
   std::vector<double> weights;
   const Combination &how;
   std::mt19937_64 &random;
-  int64_t rank; // at most, of all values side by side
+  int64_t rank;          // at most, of all values side by side
+  bool isVector = false; // a bias, as a row
 };
 
 using Prune = void (*)(RowMajor &values, const Combination &how, std::mt19937_64 &random);
@@ -64,11 +65,12 @@ checkpoint::Result<RowMajor> byAngle(Mixing &mixing);
 checkpoint::Result<RowMajor> aligned(Mixing &mixing);
 checkpoint::Result<RowMajor> oneByOne(Mixing &mixing);
 
-// One adapter's update of a module: factors A [rank, columns] and B [out, rank], perhaps with R between them, or `whole`.
+// One adapter's update of a module: factors A [rank, columns] and B [out, rank], perhaps with R between them, or `whole`;
+// of a bias a row, and what the bias was `before`.
 struct Product {
   size_t part; // of which adapter
   double weight, scale = 1;
-  RowMajor a = {}, b = {}, middle = {}, whole = {};
+  RowMajor a = {}, b = {}, middle = {}, whole = {}, before = {};
   std::vector<int64_t> down = {}, up = {}; // shapes of PEFT's factors, with 0 for the rank
   checkpoint::Layer layer = checkpoint::Layer::Product;
   std::string what = {}; // its tensors with their shapes, for messages

@@ -209,6 +209,8 @@ Result<RowMajor> aligned(Mixing &mixing) {
 // By lambda the method scales what it has after each adapter, and takes that back with the next: the directions do not
 // depend on it, so that the scale of the end is all that counts (Method::keepsNorm).
 Result<RowMajor> oneByOne(Mixing &mixing) {
+  if (mixing.isVector) // has no directions
+    return weightedSum(mixing);
   applyWeights(mixing);
   RowMajor merged = mixing.values[0];
   for (size_t k = 1; k < mixing.values.size(); ++k) {

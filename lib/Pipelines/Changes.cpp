@@ -29,6 +29,8 @@ using diff::WeightChange;
 // Weights that are evaluated at once: equal forms are compiled once for all of them, and all are held in f64.
 static constexpr int64_t elementsAtOnce = int64_t(1) << 26;
 
+static constexpr const char *wideScope = "widened";
+
 namespace {
 // The first error that a context reports meanwhile.
 class FirstError {
@@ -46,7 +48,7 @@ private:
   ScopedDiagnosticHandler handler;
 };
 
-// Evaluates updates of some weights.
+// Evaluates updates of some weights and biases.
 class Evaluation {
 public:
   explicit Evaluation(MLIRContext *context)
@@ -62,10 +64,13 @@ public:
 
 private:
   struct Weight {
-    const PlannedParameter *planned;
-    Tensor contents; // f64, as the graph has it
+    ModuleParameter parameter; // in f64
+    const checkpoint::Update *update;
+    Tensor contents; // as the graph has it
     Value result;
+    bool isNew; // a bias that the graph lacks
   };
+  Result<Tensor> widenTo(ModuleParameter &parameter);
   WeightChange changeOf(const Weight &weight, const Tensor &merged) const;
 
   MLIRContext *context;
@@ -73,54 +78,81 @@ private:
   ImplicitLocOpBuilder builder;
   func::FuncOp function;
   std::vector<Weight> weights;
+  std::vector<std::string> keys; // of what was widened
   int64_t size = 0;
 };
 } // namespace
 
-static constexpr const char *wideScope = "widened";
+// The parameter, of which the contents are in f64; of a bias that the model lacks they are zeros.
+Result<Tensor> Evaluation::widenTo(ModuleParameter &parameter) {
+  ParameterStore &store = ParameterStore::get(context);
+  std::vector<int64_t> shape(parameter.shape.begin(), parameter.shape.end());
+  Result<Tensor> wide = checkpoint::allocateTensor(checkpoint::DType::F64, shape);
+  if (parameter.value) {
+    const Tensor *contents = store.lookup(parameter.value.getScope(), parameter.value.getKey());
+    if (!contents)
+      return Error{"the model's '" + parameter.module + "." + parameter.parameter + "' has no contents"};
+    wide = widen(*contents);
+    if (!wide)
+      return wide;
+    ArrayRef<int64_t> stored = cast<RankedTensorType>(parameter.value.getType()).getShape();
+    wide->shape.assign(stored.begin(), stored.end());
+  }
+  std::string key = store.addNew(wideScope, "weight", *wide);
+  keys.push_back(key);
+  size += wide->elements();
+  parameter.value = ParameterOp::create(builder, RankedTensorType::get(wide->shape, builder.getF64Type()),
+                                        builder.getStringAttr(wideScope), builder.getStringAttr(key),
+                                        ElementsAttr(), StringAttr());
+  return wide;
+}
 
 Status Evaluation::add(const PlannedParameter &planned, StringRef scope) {
-  ModuleParameter parameter = *planned.parameter;
-  ParameterStore &store = ParameterStore::get(context);
-  const Tensor *contents = store.lookup(parameter.value.getScope(), parameter.value.getKey());
-  if (!contents)
-    return Error{"the model's '" + parameter.module + "." + parameter.parameter + "' has no contents"};
-  Result<Tensor> wide = widen(*contents);
+  Weight weight{planned.parameter ? *planned.parameter : missingBias(*planned.biasless),
+                planned.updates.front().update,
+                {},
+                {},
+                planned.parameter == nullptr};
+  Result<Tensor> wide = widenTo(weight.parameter);
   if (!wide)
     return wide.error();
-  ArrayRef<int64_t> shape = cast<RankedTensorType>(parameter.value.getType()).getShape();
-  wide->shape.assign(shape.begin(), shape.end());
-  size += wide->elements();
-  std::string key = store.addNew(wideScope, "weight", *wide);
-  auto type = RankedTensorType::get(shape, builder.getF64Type());
-  parameter.value = ParameterOp::create(builder, type, builder.getStringAttr(wideScope),
-                                        builder.getStringAttr(key), ElementsAttr(), StringAttr());
+  weight.contents = std::move(*wide);
   SmallVector<Value> updates;
-  for (const PlannedUpdate &each : planned.updates)
-    updates.push_back(buildUpdate(builder, *each.update, parameter, scope, 1.0));
-  Value update = updates.front();
+  for (const PlannedUpdate &each : planned.updates) {
+    std::optional<ModuleParameter> beside;
+    if (each.weight) {
+      beside = *each.weight;
+      if (Result<Tensor> other = widenTo(*beside); !other)
+        return other.error();
+    }
+    updates.push_back(
+        buildUpdate(builder, *each.update, weight.parameter, scope, 1.0, beside ? &*beside : nullptr));
+  }
+  Value update = updates.front(), value = weight.parameter.value;
   if (updates.size() > 1)
     update = ComposeOp::create(builder, update.getType(), updates);
-  Value result = MaterializeOp::create(builder, type, parameter.value, update);
-  weights.push_back({&planned, std::move(*wide), result});
+  weight.result = MaterializeOp::create(builder, value.getType(), value, update);
+  weights.push_back(std::move(weight));
   return Done{};
 }
 
 // The difference as forms see it, [out, columns].
 WeightChange Evaluation::changeOf(const Weight &weight, const Tensor &merged) const {
-  const ModuleParameter &parameter = *weight.planned->parameter;
-  const checkpoint::Update &update = *weight.planned->updates.front().update;
-  bool isTable = parameter.kind == SiteKind::Embedding;
+  const ModuleParameter &parameter = weight.parameter;
+  bool isTable = parameter.kind == SiteKind::Embedding, isBias = parameter.kind == SiteKind::Vector;
   WeightChange change;
-  change.module = update.flattened || !update.part.empty() ? parameter.module : update.module;
+  change.module =
+      weight.update->flattened || !weight.update->part.empty() ? parameter.module : weight.update->module;
   change.layer = isTable ? checkpoint::Layer::Embedding : checkpoint::Layer::Product;
   change.shape.assign(parameter.shape.begin(), parameter.shape.end());
-  int64_t all = merged.elements(), out = parameter.shape[isTable ? 1 : 0], columns = all / out;
+  if (isBias && !weight.isNew)
+    change.before = weight.contents;
+  int64_t all = merged.elements(), out = isTable ? change.shape[1] : change.shape[0], columns = all / out;
   change.values = checkpoint::allocateTensor(checkpoint::DType::F64, {out, columns});
   auto *to = reinterpret_cast<double *>(checkpoint::mutableData(change.values));
   const auto *after = reinterpret_cast<const double *>(merged.data),
              *before = reinterpret_cast<const double *>(weight.contents.data);
-  bool isTurned = parameter.transposed != isTable;
+  bool isTurned = !isBias && parameter.transposed != isTable;
   for (int64_t o = 0; o < out; ++o)
     for (int64_t c = 0; c < columns; ++c) {
       int64_t at = isTurned ? c * out + o : o * columns + c;
@@ -146,11 +178,12 @@ Result<std::vector<WeightChange>> Evaluation::run() {
     auto merged = value.getDefiningOp<ParameterOp>();
     const Tensor *contents = merged ? store.lookup(merged.getScope(), merged.getKey()) : nullptr;
     if (!contents)
-      return Error{"what the adapter makes of '" + weight.planned->parameter->module +
-                   "' is not known before it runs"};
+      return Error{"what the adapter makes of '" + weight.parameter.module + "' is not known before it runs"};
     changes.push_back(changeOf(weight, *contents));
     store.set(merged.getScope(), merged.getKey(), {});
   }
+  for (const std::string &key : keys)
+    store.set(wideScope, key, {});
   return changes;
 }
 
@@ -162,9 +195,9 @@ static std::string whyNoChange(const AttachPlan &plan, const AttachReport &repor
     return "it acts on activations, not on weights";
   for (const Placement &row : report.placements) {
     std::string name = "'" + row.module + "." + row.parameter + "'";
-    if (row.kind == SiteKind::Vector)
-      return name + " is no matrix, of which a LoRA's folder would hold factors";
-    if (row.note != "" && row.note != "by contents" && row.note != "unchanged")
+    if (row.kind == SiteKind::Vector && row.parameter != "bias")
+      return name + " is no matrix, of which there would be factors";
+    if (row.note != "" && row.note != "by contents" && row.note != "unchanged" && row.note != "new bias")
       return "the model has " + name + " not as one tensor of its own (" + row.note + ")";
     if (!row.derivation.empty())
       return "the model holds " + row.derivation + " in the place of " + name;
