@@ -39,8 +39,8 @@ struct Combination {
 checkpoint::Result<Combination> parseCombination(const std::string &text);
 // The methods with their settings and formulas, for people.
 std::string methodsText();
-// Whether a method has a setting of that name.
-bool hasSetting(const Combination &how, const std::string &name);
+// Whether a method has a setting of that name; a method that there is not has none.
+bool hasSetting(const std::string &method, const std::string &name);
 
 struct Part {
   std::string path;

@@ -197,16 +197,27 @@ static const Setting &settingCalled(const std::string &name) {
                        [&](const Setting &each) { return each.name == name; });
 }
 
-bool hasSetting(const Combination &how, const std::string &name) {
-  const std::vector<std::string> &all = how.method->settings;
-  return std::any_of(all.begin(), all.end(), [&](const std::string &each) { return bare(each) == name; });
+static const Method *methodCalled(const std::string &name) {
+  const std::vector<Method> &all = methods();
+  auto found = std::find_if(all.begin(), all.end(), [&](const Method &each) { return each.name == name; });
+  return found == all.end() ? nullptr : &*found;
+}
+
+static bool hasSetting(const Method &method, const std::string &name) {
+  return std::any_of(method.settings.begin(), method.settings.end(),
+                     [&](const std::string &each) { return bare(each) == name; });
+}
+
+bool hasSetting(const std::string &method, const std::string &name) {
+  const Method *found = methodCalled(method);
+  return found && hasSetting(*found, name);
 }
 
 // What contradicts itself though each setting is in its range; "" where nothing does.
 static std::string whyContradicting(const Combination &how) {
-  if (hasSetting(how, "beta") && how.beta + how.gamma >= 1)
+  if (hasSetting(*how.method, "beta") && how.beta + how.gamma >= 1)
     return "beta and gamma together leave no element; their sum is below 1";
-  if (hasSetting(how, "epsilon") && how.density < 1 &&
+  if (hasSetting(*how.method, "epsilon") && how.density < 1 &&
       (how.density - how.epsilon <= 0 || how.density + how.epsilon >= 1))
     return "density-epsilon and density+epsilon are chances; both lie between 0 and 1";
   return "";
@@ -215,21 +226,20 @@ static std::string whyContradicting(const Combination &how) {
 Result<Combination> parseCombination(const std::string &text) {
   std::vector<std::string> words = CLI::detail::split(text, ',');
   Combination how;
-  std::string names;
-  for (const Method &each : methods()) {
-    names += (names.empty() ? "" : ", ") + each.name;
-    if (each.name == words[0])
-      how.method = &each;
-  }
-  if (!how.method)
+  how.method = methodCalled(words[0]);
+  if (!how.method) {
+    std::string names;
+    for (const Method &each : methods())
+      names += (names.empty() ? "" : ", ") + each.name;
     return Error{"there is no method '" + words[0] + "'; there are " + names};
+  }
   std::vector<std::string> given;
   for (size_t i = 1; i < words.size(); ++i) {
     size_t equals = words[i].find('=');
     std::string name = words[i].substr(0, equals),
                 value = equals == std::string::npos ? "" : words[i].substr(equals + 1);
     bool isTwice = std::find(given.begin(), given.end(), name) != given.end();
-    if (isTwice || !hasSetting(how, name) || !settingCalled(name).take(how, value)) {
+    if (isTwice || !hasSetting(*how.method, name) || !settingCalled(name).take(how, value)) {
       std::string all;
       for (const std::string &each : how.method->settings)
         all += std::string(all.empty() ? "" : "; ") + settingCalled(bare(each)).help;

@@ -219,6 +219,10 @@ Status ModelChanges::place(checkpoint::Adapter &adapter) {
 }
 
 Result<std::vector<WeightChange>> ModelChanges::of(const std::string &path) {
+  if (!options.renamings.empty())
+    return Error{path +
+                 ": what it changes is found by its modules' names; leave out --map, or name the modules as "
+                 "the model does"};
   MLIRContext *context = module.getContext();
   FirstError said(context);
   AdapterRequest request;

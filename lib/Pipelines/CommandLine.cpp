@@ -89,7 +89,8 @@ static Status readExtendedOptions(const Words &words, CommandLine &line) {
   if (Status status = readPairs(words, line); !status)
     return status;
   line.forms = words.forms;
-  Result<AdapterOptions> requests = parseAdapterOptions({words.adapters, words.slots, words.bindings});
+  Result<AdapterOptions> requests =
+      parseAdapterOptions({words.adapters, words.combinations, words.slots, words.bindings});
   if (!requests)
     return requests.error();
   line.adapters = std::move(*requests);

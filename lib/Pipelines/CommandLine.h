@@ -15,7 +15,7 @@ namespace adapter {
 
 /// The options as they stand on the command line.
 struct Words {
-  std::vector<std::string> inputs, adapters, slots, forms, bindings, ignoreMissing, renamings;
+  std::vector<std::string> inputs, adapters, combinations, slots, forms, bindings, ignoreMissing, renamings;
   std::string target = "cpu:native", compileTo, base, rowAxis;
   std::optional<std::string> output, report, partition;
   bool noBase = false, allowOtherBase = false, requireProof = false, lossy = false, plan = false,

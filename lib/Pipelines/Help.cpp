@@ -51,8 +51,7 @@ std::string adapter::helpText() {
 }
 
 std::string adapter::optionNotYet(ArrayRef<char *> arguments) {
-  static constexpr StringRef later[] = {"combine", "base-as",     "stateful",
-                                        "weights", "activations", "row-dense-budget"};
+  static constexpr StringRef later[] = {"base-as", "stateful", "weights", "activations", "row-dense-budget"};
   for (StringRef argument : arguments) {
     if (argument == "--")
       break;
