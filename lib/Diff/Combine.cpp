@@ -3,6 +3,7 @@
 // See Combine.h: adapters are read and their updates gathered module by module; the method's row says what becomes of them.
 #include "lib/Diff/Combine.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/Work.h"
 #include "lib/Diff/CombineMethods.h"
 #include "lib/Diff/Diff.h"
 #include "lib/Diff/Folder.h"
@@ -156,8 +157,6 @@ Status Combiner::take(size_t part, const Update &update) {
     Result<Tensor> wide = toF32(tensor);
     if (!wide)
       return Error{path + ": " + wide.error().message};
-    if (!allFinite(tensor))
-      return Error{path + ": '" + tensor.key + "' holds a number that is not finite"};
     matrices[role] = matrixOf(*wide, tensor.shape[0]);
     product.what += (product.what.empty() ? "'" : ", '") + tensor.key + "' " + shapeText(tensor.shape);
   }
@@ -197,16 +196,17 @@ Status Combiner::add(const Place &place, Product product) {
 }
 
 void Combiner::addZeros(std::vector<Product> &products) const {
-  RowMajor zeros = 0 * products.front().update();
+  Product zeros = products.front();
+  zeros.whole *= 0;
+  zeros.scale = 0;
   for (size_t part = 0; part < parts.size(); ++part) {
     auto at = std::find_if(products.begin(), products.end(),
                            [&](const Product &each) { return each.part >= part; });
     if (at != products.end() && at->part == part)
       continue;
-    Product none{part, parts[part].weight};
-    none.a = RowMajor::Zero(1, zeros.cols());
-    none.b = RowMajor::Zero(zeros.rows(), 1);
-    products.insert(at, std::move(none));
+    zeros.part = part;
+    zeros.weight = parts[part].weight;
+    products.insert(at, zeros);
   }
 }
 
@@ -357,6 +357,8 @@ Result<Combined> Combiner::run() {
   if (places.empty())
     return Error{"the adapters change nothing that could be combined"};
   for (auto &[place, products] : places) {
+    if (isCancelled())
+      return cancelledError();
     if (method.countsAll)
       addZeros(products);
     if (Status status = combineAt(place, products); !status)

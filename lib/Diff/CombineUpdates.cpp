@@ -219,10 +219,11 @@ Result<RowMajor> oneByOne(Mixing &mixing) {
       return before.error();
     const RowMajor &next = mixing.values[k];
     merged += next;
-    double all = before->values.sum(), sum = 0;
+    double bound = before->values.sum() * mixing.how.alpha * (1 + 1e-12),
+           sum = 0; // all of it, but for rounding
     RowMajor taken = before->left.transpose() * next * before->right.transpose();
     Eigen::Index closed = 0;
-    while (closed < taken.rows() && (sum += before->values[closed]) <= mixing.how.alpha * all)
+    while (closed < taken.rows() && (sum += before->values[closed]) <= bound)
       ++closed;
     for (Eigen::Index i = 0; i < taken.rows(); ++i)
       for (Eigen::Index j = 0; j < taken.cols(); ++j)

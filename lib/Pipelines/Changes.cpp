@@ -16,6 +16,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Pass/PassManager.h"
+#include <cstring>
 
 using namespace mlir;
 using namespace adapter;
@@ -214,6 +215,14 @@ static std::string whyNoChange(const AttachPlan &plan, const AttachReport &repor
   return "";
 }
 
+// Graphs of one model, an encoder and a decoder say, may hold the same weight.
+static bool isThere(const std::vector<WeightChange> &all, const WeightChange &change) {
+  return llvm::any_of(all, [&](const WeightChange &each) {
+    return each.module == change.module && each.shape == change.shape &&
+           std::memcmp(each.values.data, change.values.data, change.values.bytes) == 0;
+  });
+}
+
 Status ModelChanges::place(checkpoint::Adapter &adapter) {
   return placeOwnForm(adapter, module.getContext());
 }
@@ -248,7 +257,9 @@ Result<std::vector<WeightChange>> ModelChanges::of(const std::string &path) {
     Result<std::vector<WeightChange>> some = evaluation->run();
     if (!some)
       return Error{path + ": " + said.error(some.error().message).message};
-    std::move(some->begin(), some->end(), std::back_inserter(all));
+    for (WeightChange &change : *some)
+      if (!isThere(all, change))
+        all.push_back(std::move(change));
     evaluation.reset();
   }
   return all;
