@@ -33,8 +33,8 @@ private:
   Status combineAt(const Place &place, const std::vector<Product> &products);
   Result<FactorPair> combined(const std::string &module, const std::vector<Product> &products);
   Result<RowMajor> mixed(const std::vector<Product> &products, bool isVector);
-  Result<FactorPair> factorised(const std::string &module, const RowMajor &sum,
-                                const std::vector<Product> &products);
+  int64_t rankOf(const std::vector<Product> &products) const;
+  Result<FactorPair> taken(const std::string &module, const Result<Factors> &factors, int64_t rows);
   void write(const std::string &module, FactorPair pair);
   void writeBias(const std::string &module, const RowMajor &sum);
   Status finish();
@@ -50,9 +50,10 @@ private:
   Combined result;
   std::string baseModel;
   bool anyTransposed = false;
-  // Sums of squares: of the weighted updates by adapter, of what was made of them, and of what the cut lost.
+  // Sums of squares: of the weighted updates by adapter, of what was made of them, of what was cut,
+  // and of what that lost.
   std::vector<double> squares;
-  double madeSquares = 0, lostSquares = 0;
+  double madeSquares = 0, wholeSquares = 0, lostSquares = 0;
 };
 
 } // namespace
@@ -210,25 +211,29 @@ void Combiner::addZeros(std::vector<Product> &products) const {
   }
 }
 
-Result<FactorPair> Combiner::factorised(const std::string &module, const RowMajor &sum,
-                                        const std::vector<Product> &products) {
+// How many directions the result of a module keeps.
+int64_t Combiner::rankOf(const std::vector<Product> &products) const {
   int64_t rank = how.rank;
   for (const Product &each : products)
     if (!how.rank)
       rank = each.isWhole() ? fullRank : std::max<int64_t>(rank, each.a.rows());
-  Result<Factors> factors = factorise(sum.data(), sum.rows(), sum.cols(), rank);
+  return rank;
+}
+
+Result<FactorPair> Combiner::taken(const std::string &module, const Result<Factors> &factors, int64_t rows) {
   if (!factors)
     return factors.error();
-  FactorPair pair{Eigen::Map<const RowMajor>(factors->a.data(), factors->rank, sum.cols()),
-                  Eigen::Map<const RowMajor>(factors->b.data(), sum.rows(), factors->rank)};
-  double all = sum.squaredNorm(), lost = (sum - pair.b * pair.a).squaredNorm();
-  lostSquares += lost;
+  lostSquares += factors->lost;
+  wholeSquares += factors->squares;
   result.isCut = true;
-  if (double error = all > 0 ? std::sqrt(lost / all) : 0; error > result.largestError) {
+  double error = factors->squares > 0 ? std::sqrt(factors->lost / factors->squares) : 0;
+  if (error > result.largestError) {
     result.largestError = error;
     result.largestAt = module;
   }
-  return pair;
+  auto columns = static_cast<int64_t>(factors->a.size()) / factors->rank;
+  return FactorPair{Eigen::Map<const RowMajor>(factors->a.data(), factors->rank, columns),
+                    Eigen::Map<const RowMajor>(factors->b.data(), rows, factors->rank)};
 }
 
 Result<FactorPair> Combiner::combined(const std::string &module, const std::vector<Product> &products) {
@@ -248,8 +253,17 @@ Result<FactorPair> Combiner::combined(const std::string &module, const std::vect
   case Level::Updates:
     break;
   }
+  if (bool isSum = !method.prune && (!method.mix || method.mix == weightedSum); isSum && !anyWhole) {
+    FactorPair all = stacked(products);
+    return taken(module,
+                 factoriseProduct(all.b.data(), all.a.data(), all.b.rows(), all.a.rows(), all.a.cols(),
+                                  rankOf(products)),
+                 all.b.rows());
+  }
   Result<RowMajor> sum = mixed(products, /*isVector=*/false);
-  return sum ? factorised(module, *sum, products) : Result<FactorPair>(sum.error());
+  if (!sum)
+    return sum.error();
+  return taken(module, factorise(sum->data(), sum->rows(), sum->cols(), rankOf(products)), sum->rows());
 }
 
 Result<RowMajor> Combiner::mixed(const std::vector<Product> &products, bool isVector) {
@@ -336,7 +350,7 @@ Status Combiner::finish() {
   for (const Tensor &tensor : result.tensors)
     if (!allFinite(tensor))
       return Error{"'" + tensor.key + "' would hold a number that is not finite"};
-  result.error = madeSquares > 0 ? std::sqrt(lostSquares / madeSquares) : 0;
+  result.error = wholeSquares > 0 ? std::sqrt(lostSquares / wholeSquares) : 0;
   result.configuration = {{"peft_type", "LORA"},
                           {"base_model_name_or_path", baseModel},
                           {"bias", result.biases.empty() ? "none" : "all"},

@@ -65,33 +65,64 @@ static Matrix leadingRange(const Map &matrix, int64_t width) {
   return orthonormalised(basis);
 }
 
+// Factors of left * rest * right', each basis left out where it is the identity, by the leading directions of rest.
+static Result<Factors> leadingFactors(const Matrix &rest, const Matrix *left, const Matrix *right,
+                                      int64_t rank) {
+  Eigen::BDCSVD<Matrix> parts(rest, Eigen::ComputeThinU | Eigen::ComputeThinV);
+  if (parts.info() != Eigen::Success)
+    return Error{"the singular value decomposition did not converge"};
+  const auto &found = parts.singularValues();
+  rank = std::min<int64_t>(rank, found.size());
+  // Directions that are rounding alone are left out.
+  while (rank > 1 && !(found[rank - 1] > 1e-7 * found[0]))
+    --rank;
+  auto halves = found.head(rank).cwiseSqrt().asDiagonal();
+  Matrix u = parts.matrixU().leftCols(rank) * halves, v = parts.matrixV().leftCols(rank) * halves;
+  if (left)
+    u = *left * u;
+  if (right)
+    v = *right * v;
+  Factors factors{rank, std::vector<double>(rank * v.rows()), std::vector<double>(u.rows() * rank),
+                  found.tail(found.size() - rank).squaredNorm(), found.squaredNorm()};
+  Eigen::Map<RowMajor>(factors.a.data(), rank, v.rows()) = v.transpose();
+  Eigen::Map<RowMajor>(factors.b.data(), u.rows(), rank) = u;
+  return factors;
+}
+
 Result<Factors> factorise(const double *values, int64_t rows, int64_t columns, int64_t rank) {
   Eigen::Map<const RowMajor> matrix(values, rows, columns);
   int64_t small = std::min(rows, columns);
   rank = std::min(rank, small);
   int64_t width = std::min(small, rank + 16); // oversampling
-  bool whole = width == small || small <= 256;
-  // matrix = basis * rest; the identity is no basis worth storing.
-  Matrix basis, rest;
-  if (whole) {
-    rest = matrix;
-  } else {
-    basis = leadingRange(matrix, width);
-    rest = product(matrix.transpose(), basis).transpose();
-  }
-  Eigen::BDCSVD<Matrix> parts(rest, Eigen::ComputeThinU | Eigen::ComputeThinV);
-  if (parts.info() != Eigen::Success)
-    return Error{"the singular value decomposition did not converge"};
-  const auto &found = parts.singularValues();
-  // Directions that are rounding alone are left out.
-  while (rank > 1 && !(found[rank - 1] > 1e-7 * found[0]))
-    --rank;
-  auto halves = found.head(rank).cwiseSqrt().asDiagonal();
-  Matrix u = parts.matrixU().leftCols(rank) * halves;
-  Factors factors{rank, std::vector<double>(rank * columns), std::vector<double>(rows * rank)};
-  Eigen::Map<RowMajor>(factors.a.data(), rank, columns) = halves * parts.matrixV().leftCols(rank).transpose();
-  Eigen::Map<RowMajor>(factors.b.data(), rows, rank) = whole ? u : Matrix(basis * u);
+  if (width == small || small <= 256)
+    return leadingFactors(matrix, nullptr, nullptr, rank);
+  Matrix basis = leadingRange(matrix, width), rest = product(matrix.transpose(), basis).transpose();
+  Result<Factors> factors = leadingFactors(rest, &basis, nullptr, rank);
+  if (!factors)
+    return factors;
+  // What the basis does not hold is lost as well.
+  Eigen::Map<const RowMajor> a(factors->a.data(), factors->rank, columns),
+      b(factors->b.data(), rows, factors->rank);
+  factors->squares = matrix.squaredNorm();
+  factors->lost = (matrix - b * a).squaredNorm();
   return factors;
+}
+
+Result<Factors> factoriseProduct(const double *left, const double *right, int64_t rows, int64_t inner,
+                                 int64_t columns, int64_t rank) {
+  Eigen::Map<const RowMajor> b(left, rows, inner), a(right, inner, columns);
+  if (inner >= std::min(rows, columns)) {
+    RowMajor whole = b * a;
+    return factorise(whole.data(), rows, columns, rank);
+  }
+  // Q R of either side: what is between the bases is small.
+  Eigen::HouseholderQR<Matrix> outer(b), other(a.transpose());
+  auto triangle = [&](const Eigen::HouseholderQR<Matrix> &qr) {
+    return Matrix(qr.matrixQR().topRows(inner).triangularView<Eigen::Upper>());
+  };
+  Matrix outputs = outer.householderQ() * Matrix::Identity(rows, inner),
+         inputs = other.householderQ() * Matrix::Identity(columns, inner);
+  return leadingFactors(triangle(outer) * triangle(other).transpose(), &outputs, &inputs, rank);
 }
 
 } // namespace adapter::diff
