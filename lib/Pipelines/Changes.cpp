@@ -307,7 +307,10 @@ Status FileChanges::open() {
       return Error{file + ": " + said.error("").message};
   if (!hasModel())
     return Done{};
-  Result<OwningOpRef<ModuleOp>> read = readInputs(context.get(), {paths.model});
+  Result<std::vector<std::string>> inputs = expandInputs({paths.model});
+  if (!inputs)
+    return inputs.error();
+  Result<OwningOpRef<ModuleOp>> read = readInputs(context.get(), *inputs);
   if (!read)
     return said.error(read.error().message);
   module = std::move(*read);

@@ -53,6 +53,17 @@ def updates(folder):
     return {module: b @ a for module, (a, b) in factors(folder).items()}
 
 
+def save_lora(folder, a, b):
+    """A LoRA of one module, m."""
+    tensors = {"lora_A.weight": a, "lora_B.weight": b}
+    folder.mkdir()
+    flat = {f"base_model.model.m.{k}": np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}
+    safetensors.numpy.save_file(flat, folder / "adapter_model.safetensors")
+    config = f'{{"peft_type": "LORA", "r": {len(a)}, "lora_alpha": {len(a)}, "target_modules": ["m"]}}'
+    (folder / "adapter_config.json").write_text(config)
+    return folder
+
+
 def combine(folder, method, parts, *options):
     """The new folder, and what it adds; `parts` are weights by folder."""
     given = [f"{part}:{weight}" for part, weight in parts.items()]
