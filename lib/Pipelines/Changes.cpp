@@ -38,7 +38,9 @@ class FirstError {
 public:
   explicit FirstError(MLIRContext *context)
       : handler(context, [this](Diagnostic &diagnostic) {
-          if (diagnostic.getSeverity() == DiagnosticSeverity::Error && text.empty())
+          if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
+            return failure(); // for those who listen as well
+          if (text.empty())
             text = diagnostic.str();
           return success();
         }) {}

@@ -3,6 +3,7 @@
 against PEFT."""
 
 import copy
+import shutil
 
 import formats
 import numpy as np
@@ -135,6 +136,17 @@ def test_what_is_no_change_of_a_weight(world, tmp_path):
     product.refused("adapter-opt", "combine", *words, mentions=["nowhere.onnx"])
     words = ["sum", world.at("vera")[0], *options]
     product.refused("adapter-opt", "combine", *words, mentions=["vera-linear-unbiased", "modules"])
+
+
+def test_graphs_of_one_model(world, tmp_path):
+    """They may hold the same weights, which are one."""
+    for name in ("one", "other"):
+        (tmp_path / "model").mkdir(exist_ok=True)
+        shutil.copy(world.graph, tmp_path / "model" / f"{name}.onnx")
+    words = ["combine", "sum", world.at("oft")[0], "-o"]
+    product.opt(*words, tmp_path / "x", "--model", tmp_path / "model")
+    product.opt(*words, tmp_path / "y", "--model", world.graph)
+    near(updates(tmp_path / "x"), updates(tmp_path / "y"))
 
 
 @pytest.mark.parametrize("write", [*formats.WRITERS, formats.kohya], ids=lambda write: write.__name__)
