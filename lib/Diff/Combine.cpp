@@ -116,9 +116,11 @@ Status Combiner::read(size_t part) {
   Result<std::vector<WeightChange>> all = changes->of(path);
   if (!all)
     return all.error();
-  for (const WeightChange &change : *all)
+  for (WeightChange &change : *all) {
     if (Status status = take(part, change); !status)
       return Error{path + ": " + status.error().message};
+    change = {}; // it may be as large as the model
+  }
   return Done{};
 }
 

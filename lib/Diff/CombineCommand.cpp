@@ -43,7 +43,8 @@ int combineCommand(int argc, char **argv, const OpenChanges &open) {
   app.add_option("adapters", texts, "PATH or PATH:WEIGHT each (weight 1)")->required();
   app.add_option("-o", folder, "The adapter's folder, which must not exist or be empty")->required();
   app.add_option("--rank", rank, "The same as the setting rank");
-  app.add_option("--model", paths.model, "The model, .onnx or a folder of them: for adapters that are no plain LoRAs");
+  app.add_option("--model", paths.model,
+                 "The model, .onnx or a folder of them: for adapters that are no plain LoRAs");
   app.add_option("--base", paths.base, "Its checkpoint, which proves where they go");
   app.add_option("--forms", paths.forms, "Definitions of methods of your own (docs/own-method.md)")
       ->allow_extra_args(false);

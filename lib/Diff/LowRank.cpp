@@ -65,6 +65,8 @@ static Matrix leadingRange(const Map &matrix, int64_t width) {
   return orthonormalised(basis);
 }
 
+static constexpr int64_t oversampling = 16;
+
 // Factors of left * rest * right', each basis left out where it is the identity, by the leading directions of rest.
 static Result<Factors> leadingFactors(const Matrix &rest, const Matrix *left, const Matrix *right,
                                       int64_t rank) {
@@ -89,23 +91,38 @@ static Result<Factors> leadingFactors(const Matrix &rest, const Matrix *left, co
   return factors;
 }
 
-Result<Factors> factorise(const double *values, int64_t rows, int64_t columns, int64_t rank) {
-  Eigen::Map<const RowMajor> matrix(values, rows, columns);
-  int64_t small = std::min(rows, columns);
-  rank = std::min(rank, small);
-  int64_t width = std::min(small, rank + 16); // oversampling
-  if (width == small || small <= 256)
-    return leadingFactors(matrix, nullptr, nullptr, rank);
+using ConstMap = Eigen::Map<const RowMajor>;
+
+// The same of a matrix whose other directions matter little, by a subspace that is hardly larger than the rank.
+static Result<Factors> sketchedFactors(const ConstMap &matrix, int64_t rank) {
+  int64_t width = rank + oversampling;
   Matrix basis = leadingRange(matrix, width), rest = product(matrix.transpose(), basis).transpose();
   Result<Factors> factors = leadingFactors(rest, &basis, nullptr, rank);
   if (!factors)
     return factors;
   // What the basis does not hold is lost as well.
-  Eigen::Map<const RowMajor> a(factors->a.data(), factors->rank, columns),
-      b(factors->b.data(), rows, factors->rank);
+  ConstMap a(factors->a.data(), factors->rank, matrix.cols()),
+      b(factors->b.data(), matrix.rows(), factors->rank);
   factors->squares = matrix.squaredNorm();
   factors->lost = (matrix - b * a).squaredNorm();
   return factors;
+}
+
+Result<Factors> factorise(const double *values, int64_t rows, int64_t columns, int64_t rank) {
+  ConstMap matrix(values, rows, columns);
+  int64_t small = std::min(rows, columns);
+  rank = std::min(rank, small);
+  if (small <= 256)
+    return leadingFactors(matrix, nullptr, nullptr, rank);
+  if (rank + oversampling < small)
+    return sketchedFactors(matrix, rank);
+  // All directions are wanted: often they are few.
+  for (int64_t few = 64; 4 * few <= small; few *= 4) {
+    Result<Factors> factors = sketchedFactors(matrix, few);
+    if (!factors || factors->lost <= 1e-14 * factors->squares)
+      return factors;
+  }
+  return leadingFactors(matrix, nullptr, nullptr, rank);
 }
 
 Result<Factors> factoriseProduct(const double *left, const double *right, int64_t rows, int64_t inner,

@@ -15,7 +15,6 @@ from combining import near, updates
 from mixed_forms import KINDS, Mixed
 from tolerance import assert_agrees
 
-ao = product.package()
 # Methods of PEFT that are no plain LoRAs; of some the base's weight or bias decides what they change.
 FORMS = (
     "dora",

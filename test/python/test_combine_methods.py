@@ -86,6 +86,27 @@ def test_the_cut_is_told(loras, tmp_path):
     assert "error" not in combine(tmp_path / "z", "sum", given(loras, WEIGHTS))[1]
 
 
+@pytest.mark.parametrize("method", ("svd", "ties_svd,density=1", "knots"))
+@pytest.mark.parametrize("rank", ("5", "full"))
+def test_large_weights(tmp_path, method, rank):
+    """Their directions are found without a decomposition of the whole."""
+    rng = np.random.default_rng(2)
+    folders = {
+        save_lora(tmp_path / f"l{i}", rng.standard_normal((6, 300)), rng.standard_normal((280, 6))): 1 + i
+        for i in range(2)
+    }
+    values = [combining.updates(folder)["m"] for folder in folders]
+    formula = combining.elect if "ties" in method else EXACT.get(f"{method},rank=full")
+    u, s, v = np.linalg.svd(formula(values, [1, 2]), full_matrices=False)
+    kept = 5 if rank == "5" else len(s)
+    got, said = combine(tmp_path / "x", method, folders, "--rank", rank)
+    near(got, {"m": u[:, :kept] * s[:kept] @ v[:kept]}, part=1e-4)
+    told = float(re.search(r"cut ([0-9.e+-]+)", said)[1])
+    assert told == pytest.approx(np.linalg.norm(s[kept:]) / np.linalg.norm(s), rel=0.06, abs=1e-7)
+    if "svd" == method and rank == "full":
+        assert "ranks up to 12," in said
+
+
 ALONE = {
     "sum": 1,
     "svd": 1,
