@@ -79,6 +79,17 @@ struct Product {
   RowMajor update() const { return isWhole() ? whole : RowMajor(scale * b * a); }
 };
 
+using Place = std::pair<std::string, bool>; // a module, and whether its bias is meant
+
+// The updates of all adapters.
+struct Gathered {
+  std::map<Place, std::vector<Product>> places; // in the order of the adapters
+  std::string baseModel;
+  bool anyTransposed = false;
+};
+// Reads them as the method wants them.
+checkpoint::Result<Gathered> gather(const Method &method, const std::vector<Part> &parts, Changes *changes);
+
 struct FactorPair {
   RowMajor a, b;
 };

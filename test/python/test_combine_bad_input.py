@@ -66,6 +66,12 @@ def test_numbers_that_are_none(loras, tmp_path, method, number):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize("method", ("sum", "svd", "ties_svd,density=1", "lego", "opcm"))
+def test_weights_beyond_measure(loras, tmp_path, method):
+    words = ["combine", method, f"{loras['a']}:1e308", f"{loras['b']}:1e308", "-o", tmp_path / "x"]
+    product.refused("adapter-opt", *words, mentions=["not finite"])
+
+
 def test_shapes(tmp_path):
     rng = np.random.default_rng(0)
     folders = [
