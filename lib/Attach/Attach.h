@@ -19,11 +19,12 @@ struct AdapterRequest {
   std::string name;
   std::string path;
   BindingTime time = BindingTime::Build;
-  double scale = 1.0;             ///< multiplies the adapter's own
-  bool automatic = false;         ///< the cost model chooses the time
-  std::vector<std::string> bound; ///< properties that come with the call
-  bool byToken = false;           ///< at row: each token may have an adapter of its own
-  std::optional<int64_t> task;    ///< which one is meant, of an adapter of several
+  double scale = 1.0;                                  ///< multiplies the adapter's own
+  bool automatic = false;                              ///< the cost model chooses the time
+  std::vector<std::string> bound;                      ///< properties that come with the call
+  bool byToken = false;                                ///< at row: each token may have an adapter of its own
+  std::optional<int64_t> task;                         ///< which one is meant, of an adapter of several
+  std::shared_ptr<const checkpoint::Adapter> contents; ///< what it is; null: read from the path
 };
 
 /// Room for adapters that arrive later.

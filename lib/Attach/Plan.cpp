@@ -104,7 +104,8 @@ Status adapter::planAttach(ModuleOp module, const std::vector<AdapterRequest> &r
   for (const AdapterRequest &request : requests) {
     if (checkpoint::isCancelled())
       return checkpoint::cancelledError();
-    Result<checkpoint::Adapter> contents = checkpoint::readAdapter(request.path);
+    Result<checkpoint::Adapter> contents =
+        request.contents ? *request.contents : checkpoint::readAdapter(request.path);
     if (!contents)
       return contents.error();
     if (Status status = placeOwnForm(*contents, module.getContext()); !status)

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstdio>
 #include <exception>
-#include <optional>
 
 namespace adapter::diff {
 
@@ -20,64 +19,6 @@ static constexpr int inputFault = 1, wrongUsage = 2;
 static int fail(int code, const std::string &message) {
   std::fprintf(stderr, "adapter-opt: error: %s\n", checkpoint::printable(message).c_str());
   return code;
-}
-
-// Without settings, by PEFT's names.
-static std::vector<Combination> methods() {
-  using Prune = Combination::Prune;
-  std::vector<Combination> all = {{"cat", true}, {"sum", true}, {"linear", false, true}, {"svd"}};
-  const struct {
-    const char *name;
-    Prune prune;
-    bool elects;
-  } pruning[] = {{"magnitude_prune", Prune::Magnitude, false},
-                 {"ties", Prune::Magnitude, true},
-                 {"dare_linear", Prune::Random, false},
-                 {"dare_ties", Prune::Random, true}};
-  for (const auto &each : pruning)
-    for (bool onFactors : {true, false})
-      all.push_back(
-          {each.name + std::string(onFactors ? "" : "_svd"), false, onFactors, each.prune, each.elects});
-  return all;
-}
-
-Result<Combination> parseCombination(const std::string &text) {
-  std::vector<std::string> parts = CLI::detail::split(text, ',');
-  std::string names;
-  std::optional<Combination> found;
-  for (Combination &each : methods()) {
-    names += (names.empty() ? "" : ", ") + each.name;
-    if (each.name == parts[0])
-      found = each;
-  }
-  if (!found)
-    return Error{"there is no method '" + parts[0] + "'; there are " + names};
-  bool prunes = found->prune != Combination::Prune::None,
-       isRandom = found->prune == Combination::Prune::Random;
-  bool isFactorised = !found->onFactors && !found->keepsAll, hasDensity = false;
-  for (size_t i = 1; i < parts.size(); ++i) {
-    size_t equals = parts[i].find('=');
-    std::string name = parts[i].substr(0, equals),
-                value = equals == std::string::npos ? "" : parts[i].substr(equals + 1);
-    if (prunes && name == "density" && CLI::detail::lexical_cast(value, found->density) &&
-        found->density > 0 && found->density <= 1)
-      hasDensity = true;
-    else if (isFactorised && name == "rank" && CLI::detail::lexical_cast(value, found->rank) &&
-             found->rank > 0)
-      continue;
-    else if (found->elects && name == "sign" && (value == "total" || value == "frequency"))
-      found->countsSigns = value == "frequency";
-    else if (isRandom && name == "seed" && CLI::detail::lexical_cast(value, found->seed))
-      continue;
-    else
-      return Error{"'" + parts[i] +
-                   "' is none of its settings:" + (prunes ? " density=D (above 0, up to 1)" : "") +
-                   (isFactorised ? " rank=R" : "") + (found->elects ? " sign=total|frequency" : "") +
-                   (isRandom ? " seed=N" : "") + (prunes || isFactorised ? "" : " it has none")};
-  }
-  if (prunes && !hasDensity)
-    return Error{"density=D is missing: the share of elements that are kept"};
-  return *found;
 }
 
 // PATH or PATH:WEIGHT.
@@ -92,21 +33,21 @@ static Result<Part> parsePart(const std::string &text) {
   return part;
 }
 
-int combineCommand(int argc, char **argv) {
-  CLI::App app{
-      "Makes one LoRA of several, at the same modules or at others.\n\n"
-      "  sum, cat         the weighted sum of what they do, exactly; its rank is the sum of the ranks\n"
-      "  svd              that sum by its strongest directions: rank=R, else the largest of the ranks\n"
-      "  linear           factors are averaged, A and B apart, which is not the sum (PEFT's default)\n"
-      "  magnitude_prune, ties, dare_linear, dare_ties\n"
-      "                   on factors, as PEFT has them; density=D, sign=total|frequency, seed=N\n"
-      "  .._svd           the same on the products, by their strongest directions; rank=R",
-      "adapter-opt combine"};
-  std::string method, folder;
+int combineCommand(int argc, char **argv, const OpenChanges &open) {
+  CLI::App app{"Makes one LoRA of several adapters, at the same modules or at others.\n\n" + methodsText(),
+               "adapter-opt combine"};
+  std::string method, folder, rank;
   std::vector<std::string> texts;
-  app.add_option("method", method, "METHOD[,density=D][,rank=R][,sign=total|frequency][,seed=N]")->required();
+  ModelPaths paths;
+  app.add_option("method", method, "METHOD[,SETTING=VALUE...]")->required();
   app.add_option("adapters", texts, "PATH or PATH:WEIGHT each (weight 1)")->required();
   app.add_option("-o", folder, "The adapter's folder, which must not exist or be empty")->required();
+  app.add_option("--rank", rank, "The same as the setting rank");
+  app.add_option("--model", paths.model,
+                 "The model, .onnx or a folder of them: for adapters that are no plain LoRAs");
+  app.add_option("--base", paths.base, "Its checkpoint, which proves where they go");
+  app.add_option("--forms", paths.forms, "Definitions of methods of your own (docs/own-method.md)")
+      ->allow_extra_args(false);
   try {
     app.parse(argc - 1, argv + 1);
   } catch (const CLI::ParseError &error) {
@@ -114,7 +55,7 @@ int combineCommand(int argc, char **argv) {
                ? app.exit(error)
                : fail(wrongUsage, std::string(error.what()) + "; try adapter-opt combine --help");
   }
-  Result<Combination> how = parseCombination(method);
+  Result<Combination> how = parseCombination(method + (rank.empty() ? "" : ",rank=" + rank));
   if (!how)
     return fail(wrongUsage, method + ": " + how.error().message);
   std::vector<Part> parts;
@@ -125,11 +66,12 @@ int combineCommand(int argc, char **argv) {
     parts.push_back(*part);
   }
   try {
-    Result<Combined> made = combine(*how, parts, folder);
+    Result<Combined> made = combine(*how, parts, open(paths).get());
     if (!made)
       return fail(inputFault, made.error().message);
-    std::printf("%s: %lld modules of %zu adapters, ranks up to %lld\n", folder.c_str(),
-                static_cast<long long>(made->modules), parts.size(), static_cast<long long>(made->rank));
+    if (checkpoint::Status written = made->write(folder); !written)
+      return fail(inputFault, written.error().message);
+    std::printf("%s: of %zu adapters %s\n", folder.c_str(), parts.size(), made->text().c_str());
     checkpoint::Status flushed = checkpoint::flushStandardOutput();
     return flushed ? 0 : fail(inputFault, flushed.error().message);
   } catch (const std::exception &exception) {

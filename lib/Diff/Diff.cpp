@@ -211,7 +211,7 @@ Status Extractor::addLowRank(const Tensor &after, std::vector<double> delta) {
     delta = std::move(turned);
     std::swap(rows, columns);
   }
-  Result<Factors> factors = factorise(delta, rows, columns, options.rank);
+  Result<Factors> factors = factorise(delta.data(), rows, columns, options.rank);
   if (!factors)
     return Error{tunedFile + ": tensor '" + after.key + "': " + factors.error().message};
   int64_t rank = factors->rank;

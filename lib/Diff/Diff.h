@@ -47,9 +47,13 @@ checkpoint::Result<Report> extract(const std::string &base, const std::string &t
 struct Factors {
   int64_t rank = 0;
   std::vector<double> a, b;
+  double lost = 0, squares = 0; // sums of squares: of what they leave out, of the matrix
 };
-checkpoint::Result<Factors> factorise(const std::vector<double> &matrix, int64_t rows, int64_t columns,
-                                      int64_t rank);
+checkpoint::Result<Factors> factorise(const double *matrix, int64_t rows, int64_t columns, int64_t rank);
+
+// The same of the product of a rows x inner matrix and an inner x columns one.
+checkpoint::Result<Factors> factoriseProduct(const double *left, const double *right, int64_t rows,
+                                             int64_t inner, int64_t columns, int64_t rank);
 
 // `adapter-opt diff ...`; `argv[1]` is "diff". Returns the exit code.
 int command(int argc, char **argv);

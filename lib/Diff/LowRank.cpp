@@ -65,33 +65,81 @@ static Matrix leadingRange(const Map &matrix, int64_t width) {
   return orthonormalised(basis);
 }
 
-Result<Factors> factorise(const std::vector<double> &values, int64_t rows, int64_t columns, int64_t rank) {
-  Eigen::Map<const RowMajor> matrix(values.data(), rows, columns);
-  int64_t small = std::min(rows, columns);
-  rank = std::min(rank, small);
-  int64_t width = std::min(small, rank + 16); // oversampling
-  bool whole = width == small || small <= 256;
-  // matrix = basis * rest; the identity is no basis worth storing.
-  Matrix basis, rest;
-  if (whole) {
-    rest = matrix;
-  } else {
-    basis = leadingRange(matrix, width);
-    rest = product(matrix.transpose(), basis).transpose();
-  }
+static constexpr int64_t oversampling = 16;
+
+// Factors of left * rest * right', each basis left out where it is the identity, by the leading directions of rest.
+static Result<Factors> leadingFactors(const Matrix &rest, const Matrix *left, const Matrix *right,
+                                      int64_t rank) {
   Eigen::BDCSVD<Matrix> parts(rest, Eigen::ComputeThinU | Eigen::ComputeThinV);
   if (parts.info() != Eigen::Success)
     return Error{"the singular value decomposition did not converge"};
   const auto &found = parts.singularValues();
+  rank = std::min<int64_t>(rank, found.size());
   // Directions that are rounding alone are left out.
   while (rank > 1 && !(found[rank - 1] > 1e-7 * found[0]))
     --rank;
   auto halves = found.head(rank).cwiseSqrt().asDiagonal();
-  Matrix u = parts.matrixU().leftCols(rank) * halves;
-  Factors factors{rank, std::vector<double>(rank * columns), std::vector<double>(rows * rank)};
-  Eigen::Map<RowMajor>(factors.a.data(), rank, columns) = halves * parts.matrixV().leftCols(rank).transpose();
-  Eigen::Map<RowMajor>(factors.b.data(), rows, rank) = whole ? u : Matrix(basis * u);
+  Matrix u = parts.matrixU().leftCols(rank) * halves, v = parts.matrixV().leftCols(rank) * halves;
+  if (left)
+    u = *left * u;
+  if (right)
+    v = *right * v;
+  Factors factors{rank, std::vector<double>(rank * v.rows()), std::vector<double>(u.rows() * rank),
+                  found.tail(found.size() - rank).squaredNorm(), found.squaredNorm()};
+  Eigen::Map<RowMajor>(factors.a.data(), rank, v.rows()) = v.transpose();
+  Eigen::Map<RowMajor>(factors.b.data(), u.rows(), rank) = u;
   return factors;
+}
+
+using ConstMap = Eigen::Map<const RowMajor>;
+
+// The same of a matrix whose other directions matter little, by a subspace that is hardly larger than the rank.
+static Result<Factors> sketchedFactors(const ConstMap &matrix, int64_t rank) {
+  int64_t width = rank + oversampling;
+  Matrix basis = leadingRange(matrix, width), rest = product(matrix.transpose(), basis).transpose();
+  Result<Factors> factors = leadingFactors(rest, &basis, nullptr, rank);
+  if (!factors)
+    return factors;
+  // What the basis does not hold is lost as well.
+  ConstMap a(factors->a.data(), factors->rank, matrix.cols()),
+      b(factors->b.data(), matrix.rows(), factors->rank);
+  factors->squares = matrix.squaredNorm();
+  factors->lost = (matrix - b * a).squaredNorm();
+  return factors;
+}
+
+Result<Factors> factorise(const double *values, int64_t rows, int64_t columns, int64_t rank) {
+  ConstMap matrix(values, rows, columns);
+  int64_t small = std::min(rows, columns);
+  rank = std::min(rank, small);
+  if (small <= 256)
+    return leadingFactors(matrix, nullptr, nullptr, rank);
+  if (rank + oversampling < small)
+    return sketchedFactors(matrix, rank);
+  // All directions are wanted: often they are few.
+  for (int64_t few = 64; 4 * few <= small; few *= 4) {
+    Result<Factors> factors = sketchedFactors(matrix, few);
+    if (!factors || factors->lost <= 1e-14 * factors->squares)
+      return factors;
+  }
+  return leadingFactors(matrix, nullptr, nullptr, rank);
+}
+
+Result<Factors> factoriseProduct(const double *left, const double *right, int64_t rows, int64_t inner,
+                                 int64_t columns, int64_t rank) {
+  Eigen::Map<const RowMajor> b(left, rows, inner), a(right, inner, columns);
+  if (inner >= std::min(rows, columns)) {
+    RowMajor whole = b * a;
+    return factorise(whole.data(), rows, columns, rank);
+  }
+  // Q R of either side: what is between the bases is small.
+  Eigen::HouseholderQR<Matrix> outer(b), other(a.transpose());
+  auto triangle = [&](const Eigen::HouseholderQR<Matrix> &qr) {
+    return Matrix(qr.matrixQR().topRows(inner).triangularView<Eigen::Upper>());
+  };
+  Matrix outputs = outer.householderQ() * Matrix::Identity(rows, inner),
+         inputs = other.householderQ() * Matrix::Identity(columns, inner);
+  return leadingFactors(triangle(outer) * triangle(other).transpose(), &outputs, &inputs, rank);
 }
 
 } // namespace adapter::diff

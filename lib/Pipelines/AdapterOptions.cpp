@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Parsing of --adapter, --adapter-slot and --bind.
+// Parsing of --adapter, --adapter-slot, --combine and --bind.
 #include "lib/Pipelines/AdapterOptions.h"
 #include "lib/Checkpoint/Text.h"
 #include "llvm/ADT/StringMap.h"
@@ -74,9 +74,9 @@ static bool setScale(StringRef text, AdapterRequest &request) {
   return !text.empty() && !text.getAsDouble(request.scale) && std::isfinite(request.scale);
 }
 
-// Takes @TIME and :scale=S off the end of a path, in either order. A path may have such characters itself: what exists
-// as it stands is a path.
-static Status takeSuffixes(StringRef &rest, AdapterRequest &request) {
+// Takes @TIME and :scale=S off the end of a path, or of what is none, in either order. A path may have such characters
+// itself: what exists as it stands is a path.
+static Status takeSuffixes(StringRef &rest, AdapterRequest &request, bool isPath = true) {
   static constexpr StringRef scaleMark = ":scale=";
   bool hasTime = false, hasScale = false;
   while (true) {
@@ -93,12 +93,14 @@ static Status takeSuffixes(StringRef &rest, AdapterRequest &request) {
       rest = before;
       continue;
     }
-    if (word.contains('/') || llvm::sys::fs::exists(rest))
+    if (isPath && (word.contains('/') || llvm::sys::fs::exists(rest)))
       return Done{};
     if (isThere)
       return Error{isScale ? "has two scales" : "has two times"};
     if (isScale)
       return Error{("the scale '" + word + "' is not a finite number, nor @call").str()};
+    if (!isPath)
+      return Error{("'" + word + "' is not a time").str() + nearest(word, adapterTimes)};
     if (word == "load")
       return Error{
           "what is loaded later needs room only: --adapter-slot NAME:FORM[+FORM...]@load here, and the "
@@ -147,6 +149,78 @@ static Result<AdapterRequest> parseAdapter(StringRef value) {
   if (std::string why = whyNoName(request.name); !why.empty())
     return wrong(why);
   return request;
+}
+
+//===----------------------------------------------------------------------===//
+// --combine
+//===----------------------------------------------------------------------===//
+
+// NAME=METHOD:ADAPTER[=WEIGHT],..: words that are adapters' names are parts, others the method's settings.
+static Result<AdapterRequest> parseCombination(StringRef value, AdapterOptions &options) {
+  auto wrong = [&](const llvm::Twine &what) {
+    return Error{("--combine " + value + ": " + what +
+                  "; expected NAME=METHOD:ADAPTER[=WEIGHT],ADAPTER[=WEIGHT]...[,SETTING=VALUE...][@TIME]")
+                     .str()};
+  };
+  AdapterRequest request;
+  auto [name, rest] = value.split('=');
+  if (std::string why = whyNoName(name); !why.empty())
+    return wrong(why);
+  if (Status status = takeSuffixes(rest, request, /*isPath=*/false); !status)
+    return wrong(status.error().message);
+  request.name = name.str();
+  request.path = rest.str();
+  CombinationRequest combination{request.name, {}, {}, {}};
+  auto [method, list] = rest.split(':');
+  std::string settings = method.str(), known;
+  for (const AdapterRequest &each : options.adapters)
+    known += (known.empty() ? "" : ", ") + each.name;
+  llvm::SmallVector<StringRef> words;
+  list.split(words, ',', /*MaxSplit=*/-1, /*KeepEmpty=*/false);
+  for (StringRef word : words) {
+    auto [key, weight] = word.split('=');
+    auto isKey = [name = key](const AdapterRequest &each) { return each.name == name; };
+    auto part = llvm::find_if(options.adapters, isKey);
+    if (part == options.adapters.end()) {
+      settings += ("," + word).str();
+      continue;
+    }
+    if (diff::hasSetting(method.str(), key.str()))
+      return wrong("'" + key + "' is an adapter and a setting; call the adapter otherwise");
+    double number = 1;
+    if (word.contains('=') && (weight.getAsDouble(number) || !std::isfinite(number)))
+      return wrong("the weight '" + weight + "' of '" + key + "' is not a finite number");
+    combination.parts.push_back({part->path, number * part->scale});
+    combination.names.push_back(part->name);
+  }
+  Result<diff::Combination> how = diff::parseCombination(settings);
+  if (!how)
+    return Error{("--combine " + value + ": " + how.error().message +
+                  "; adapters are: " + (known.empty() ? "none" : known))
+                     .str()};
+  combination.how = *how;
+  if (combination.parts.empty())
+    return wrong("names no adapter; there are: " + (known.empty() ? "none" : known));
+  options.combinations.push_back(std::move(combination));
+  return request;
+}
+
+// What others are made of does not act by itself, so that nothing about its acting can be asked for.
+static Status removeParts(AdapterOptions &options) {
+  std::vector<AdapterRequest> rest;
+  for (AdapterRequest &each : options.adapters) {
+    auto isPart = [&](const CombinationRequest &made) { return llvm::is_contained(made.names, each.name); };
+    auto made = llvm::find_if(options.combinations, isPart);
+    if (made == options.combinations.end()) {
+      rest.push_back(std::move(each));
+      continue;
+    }
+    if (each.time != BindingTime::Build || each.automatic || !each.bound.empty() || each.task)
+      return Error{"--adapter " + each.name + " is a part of '" + made->name +
+                   "' and does not act by itself: its time, and what is bound to it, are those of --combine"};
+  }
+  options.adapters = std::move(rest);
+  return Done{};
 }
 
 //===----------------------------------------------------------------------===//
@@ -274,6 +348,17 @@ Result<AdapterOptions> adapter::parseAdapterOptions(const AdapterTexts &texts) {
       return status.error();
     options.adapters.push_back(std::move(*request));
   }
+  // Made of adapters alone, not of one another.
+  std::vector<AdapterRequest> made;
+  for (const std::string &value : texts.combinations) {
+    Result<AdapterRequest> request = parseCombination(value, options);
+    if (!request)
+      return request.error();
+    if (Status status = take("--combine", value, request->name); !status)
+      return status.error();
+    made.push_back(std::move(*request));
+  }
+  llvm::append_range(options.adapters, made);
   for (const std::string &value : texts.slots) {
     Result<SlotRequest> request = parseSlot(value);
     if (!request)
@@ -285,6 +370,8 @@ Result<AdapterOptions> adapter::parseAdapterOptions(const AdapterTexts &texts) {
   for (const std::string &value : texts.bindings)
     if (Status status = bindProperty(value, options); !status)
       return status.error();
+  if (Status status = removeParts(options); !status)
+    return status.error();
   auto check = [](const auto &request, bool automatic) -> Status {
     for (const std::string &property : request.bound)
       if (std::string why = whyNotBound(request.name, property, request.time, automatic); !why.empty())

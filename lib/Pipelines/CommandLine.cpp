@@ -103,13 +103,30 @@ static Status readWeights(const Words &words, CommandLine &line) {
   return isInteger ? Status(Done{}) : Status(Error{where + ": " + number.str() + " has no groups"});
 }
 
+static Status readActivations(const Words &words, CommandLine &line) {
+  if (!words.activations)
+    return Done{};
+  std::string where = "--activations " + *words.activations;
+  if (*words.activations != "int8" && *words.activations != "f32")
+    return Error{where + ": they are int8 or f32"};
+  if (line.weights != "int8" && line.weights != "int4")
+    return Error{where + ": is for weights of integers; add --weights int8 or int4"};
+  line.integerActivations = *words.activations == "int8";
+  if (line.integerActivations && line.weightGroup % 32)
+    return Error{where + ": needs groups of 32, 64, ... rows, not of " + std::to_string(line.weightGroup)};
+  return Done{};
+}
+
 static Status readExtendedOptions(const Words &words, CommandLine &line) {
   if (Status status = readWeights(words, line); !status)
+    return status;
+  if (Status status = readActivations(words, line); !status)
     return status;
   if (Status status = readPairs(words, line); !status)
     return status;
   line.forms = words.forms;
-  Result<AdapterOptions> requests = parseAdapterOptions({words.adapters, words.slots, words.bindings});
+  Result<AdapterOptions> requests =
+      parseAdapterOptions({words.adapters, words.combinations, words.slots, words.bindings});
   if (!requests)
     return requests.error();
   line.adapters = std::move(*requests);

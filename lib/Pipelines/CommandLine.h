@@ -15,9 +15,9 @@ namespace adapter {
 
 /// The options as they stand on the command line.
 struct Words {
-  std::vector<std::string> inputs, adapters, slots, forms, bindings, ignoreMissing, renamings;
+  std::vector<std::string> inputs, adapters, combinations, slots, forms, bindings, ignoreMissing, renamings;
   std::string target = "cpu:native", compileTo, base, rowAxis;
-  std::optional<std::string> output, report, partition, weights;
+  std::optional<std::string> output, report, partition, weights, activations;
   bool noBase = false, allowOtherBase = false, requireProof = false, lossy = false, plan = false,
        check = false, quiet = false, listForms = false, stateful = false;
 };
@@ -56,9 +56,10 @@ struct CommandLine {
   std::string rowInput;
   int64_t rowAxis = 0;
   PartitionOptions partition;
-  std::string weights;     ///< how they are stored, a word of #kernel.format; empty: as they are
-  int64_t weightGroup = 0; ///< rows of a weight that share a scale; 0: 32
-  bool stateful = false;   ///< caches of keys and values are state of sessions
+  std::string weights;            ///< how they are stored, a word of #kernel.format; empty: as they are
+  int64_t weightGroup = 0;        ///< rows of a weight that share a scale; 0: 32
+  bool integerActivations = true; ///< what weights of integers are multiplied with is rounded to such, too
+  bool stateful = false;          ///< caches of keys and values are state of sessions
 
   /// Whether the module is written as it was read, or with its adapters where they belong.
   bool endsBefore(llvm::StringRef phase) const {

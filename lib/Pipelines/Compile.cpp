@@ -51,6 +51,7 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
   codegen.rowInput = options.rowInput;
   codegen.rowAxis = options.rowAxis;
   codegen.weights = options.weights;
+  codegen.integerActivations = options.integerActivations;
   codegen.weightGroup = options.weightGroup;
   bool within = first.empty();
   if (within) {

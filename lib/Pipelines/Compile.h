@@ -20,9 +20,10 @@ struct CompileOptions {
   std::string rowInput; ///< the input whose axis carries rows; empty: the first
   int64_t rowAxis = 0;
   PartitionOptions partition;
-  std::string weights;     ///< a word of #kernel.format; empty: as they are
-  int64_t weightGroup = 0; ///< 0: 32
-  bool stateful = false;   ///< caches are state that sessions keep
+  bool integerActivations = true; ///< weights of integers are multiplied with such
+  std::string weights;            ///< a word of #kernel.format; empty: as they are
+  int64_t weightGroup = 0;        ///< 0: 32
+  bool stateful = false;          ///< caches are state that sessions keep
   StepListener step = [](llvm::StringRef, size_t, size_t) {};
 };
 

@@ -9,6 +9,7 @@
 #include "lib/Conversion/Passes.h"
 #include "lib/Forms/FormLibrary.h"
 #include "lib/Pipelines/Archives.h"
+#include "lib/Pipelines/Changes.h"
 #include "lib/Pipelines/Compile.h"
 #include "lib/Pipelines/Files.h"
 #include "mlir/Pass/PassManager.h"
@@ -114,6 +115,7 @@ static Status writeResult(ModuleOp module, const CommandLine &line, const Consol
   options.partition = line.partition;
   options.stateful = line.stateful;
   options.weights = line.weights;
+  options.integerActivations = line.integerActivations;
   options.weightGroup = line.weightGroup;
   options.step = console.step;
   if (line.endsWithPlan())
@@ -168,13 +170,32 @@ static void warnOfMerged(ArrayRef<Merged> merged, const AttachReport &report, co
   }
 }
 
+// The adapters, those that are made of others included.
+static Result<std::vector<AdapterRequest>> readyAdapters(ModuleOp module, const CommandLine &line,
+                                                         const Console &console) {
+  std::vector<AdapterRequest> requests = line.adapters.adapters;
+  ModelChanges changes(module, line.attach);
+  for (const CombinationRequest &combination : line.adapters.combinations) {
+    console.step("combining", 0, 0);
+    Result<diff::Combined> made = diff::combine(combination.how, combination.parts, &changes);
+    if (!made)
+      return Error{"--combine " + combination.name + ": " + made.error().message};
+    console.note("made " + combination.name + ", " + made->text());
+    for (AdapterRequest &each : requests)
+      if (each.name == combination.name)
+        each.contents = std::make_shared<checkpoint::Adapter>(made->adapter(each.path));
+  }
+  return requests;
+}
+
 // Binds the adapters. Nothing where compilation goes on, else the exit code.
 static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &line, const Console &console) {
   AttachReport report;
   std::vector<Merged> merged = mergedInto(module);
-  if (Status status =
-          attachAdapters(module, line.adapters.adapters, line.adapters.slots, line.attach, report);
-      !status)
+  Result<std::vector<AdapterRequest>> adapters = readyAdapters(module, line, console);
+  if (!adapters)
+    return console.fail(inputAtFault, adapters.error().message);
+  if (Status status = attachAdapters(module, *adapters, line.adapters.slots, line.attach, report); !status)
     return console.fail(inputAtFault, status.error().message);
   if (line.attach.checkOnly)
     if (Status status = writeReport(report, line, console); !status)

@@ -51,7 +51,7 @@ std::string adapter::helpText() {
 }
 
 std::string adapter::optionNotYet(ArrayRef<char *> arguments) {
-  static constexpr StringRef later[] = {"combine", "base-as", "activations", "row-dense-budget"};
+  static constexpr StringRef later[] = {"base-as", "row-dense-budget"};
   for (StringRef argument : arguments) {
     if (argument == "--")
       break;

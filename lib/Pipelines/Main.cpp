@@ -8,6 +8,7 @@
 #include "lib/Checkpoint/Text.h"
 #include "lib/Diff/Combine.h"
 #include "lib/Diff/Diff.h"
+#include "lib/Pipelines/Changes.h"
 #include "lib/Pipelines/Driver.h"
 #include "lib/Pipelines/Help.h"
 #include "lib/Pipelines/Progress.h"
@@ -125,7 +126,7 @@ int adapter::adapterOptMain(int argc, char **argv) {
   if (argc > 1 && StringRef(argv[1]) == "diff")
     return diff::command(argc, argv);
   if (argc > 1 && StringRef(argv[1]) == "combine")
-    return diff::combineCommand(argc, argv);
+    return diff::combineCommand(argc, argv, openChanges);
   Console console = standardConsole();
   if (std::string later = optionNotYet({argv + 1, argv + argc}); !later.empty())
     return console.fail(wrongUsage, later);

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from adapter_opt._runtime import __version__ as __version__
-    from adapter_opt.compiler import Adapter, Slot, check, compile, merge
+    from adapter_opt.compiler import Adapter, Combination, Slot, check, compile, merge
     from adapter_opt.exporting import Exported, export
     from adapter_opt.proof import verify
     from adapter_opt.resolve import resolve
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adapter",
+    "Combination",
     "Exported",
     "Generated",
     "Model",
@@ -40,6 +41,7 @@ __all__ = [
 _MODULES = {
     "__version__": "_runtime",
     "Adapter": "compiler",
+    "Combination": "compiler",
     "Exported": "exporting",
     "Generated": "text.generation",
     "Model": "runtime",

@@ -54,6 +54,48 @@ class Adapter:
 
 
 @dataclasses.dataclass(frozen=True)
+class Combination:
+    """An adapter made of others among those to compile in, which then do not act by themselves.
+
+    method: one of docs/combining.md, "ties_svd" say.
+    adapters: weights by the names of adapters, or their names alone, for weights of 1.
+    settings: of the method, as in {"density": 0.3, "rank": 8}.
+    time, scale, bind: as of an Adapter.
+    """
+
+    method: str
+    adapters: dict[str, float] | tuple[str, ...]
+    settings: dict[str, float | int | str] = dataclasses.field(default_factory=dict)
+    time: str = "build"
+    scale: float = 1.0
+    bind: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        arguments.text("method", self.method)
+        if not isinstance(self.adapters, collections.abc.Mapping):
+            arguments.texts("adapters", self.adapters)
+        for name, weight in self._weights().items():
+            arguments.number(f"the weight of '{name}'", weight)
+        for name, value in _checked("settings", self.settings).items():
+            if not isinstance(value, str):
+                arguments.number(f"the setting {name}", value)
+        arguments.one_of("time", self.time, ADAPTER_TIMES)
+        arguments.number("scale", self.scale)
+        _check_bind(self.bind)
+
+    def _weights(self):
+        if isinstance(self.adapters, collections.abc.Mapping):
+            return _checked("adapters", self.adapters)
+        return dict.fromkeys(self.adapters, 1.0)
+
+    def _text(self):
+        words = [f"{name}={float(weight)!r}" for name, weight in self._weights().items()]
+        words += [f"{name}={value}" for name, value in self.settings.items()]
+        scale = "" if self.scale == 1.0 else f":scale={self.scale!r}"
+        return f"{self.method}:{','.join(words)}@{self.time}{scale}"
+
+
+@dataclasses.dataclass(frozen=True)
 class Slot:
     """Room for adapters that arrive later, by Model.load_adapter.
 
@@ -121,7 +163,7 @@ def _checked(name, adapters):
     return {arguments.text(f"a name in {name}", key): value for key, value in (adapters or {}).items()}
 
 
-def _adapter_arguments(adapters):
+def _adapter_arguments(adapters, combine=None):
     words = []
     for name, adapter in _checked("adapters", adapters).items():
         if not isinstance(adapter, Adapter):
@@ -131,6 +173,11 @@ def _adapter_arguments(adapters):
         words += [f"--bind={name}.{each}@call" for each in adapter.bind]
         if adapter.task is not None:
             words.append(f"--bind={name}.task={adapter.task}")
+    for name, combination in _checked("combine", combine).items():
+        if not isinstance(combination, Combination):
+            raise TypeError(f"'{name}' must be an ao.Combination, not {type(combination).__name__}")
+        words += ["--combine", f"{name}={combination._text()}"]
+        words += [f"--bind={name}.{each}@call" for each in combination.bind]
     return words
 
 
@@ -182,23 +229,30 @@ def compile(
     slots: dict[str, Slot] | None = None,
     forms=(),
     stateful: bool = False,
+    weights: str | None = None,
+    activations: str | None = None,
+    combine: dict[str, Combination] | None = None,
     **claims,
 ) -> "CompiledModel":
     """Compiles an ONNX file with its adapters (a dict of Adapter or paths by name) and room for more (a dict
     of Slot by name); returns the model, open. forms are files with definitions of methods of your own
-    (docs/own-method.md).
+    (docs/own-method.md), combine is a dict by name of adapters that are made of others (docs/combining.md).
 
     stateful: the graph's caches are state, for Model.session and ao.generate (docs/text.md).
+    weights: how weights of products are stored, as in "bf16", "int8" or "int4:group=64"; activations: what
+    integers are multiplied with, "int8" or "f32" (docs/text.md).
 
     Its method save(path) keeps the artifact. target is adapter-opt's option; threads work on one call of the
     model, 0 means as many as there are processors. claims are the keywords ignore_missing, renamed,
     checkpoint, no_base, allow_other_base and require_proof: how adapters find their modules (docs/attach.md).
     """
-    words = [*_adapter_arguments(adapters), *_slot_arguments(slots), *_claim_arguments(**claims)]
+    words = [*_adapter_arguments(adapters, combine), *_slot_arguments(slots), *_claim_arguments(**claims)]
     files = _form_arguments(forms)
     words += [f"--forms={file}" for file in files]
     needed = [*_needed(base, adapters, claims), *files]
     words += ["--stateful"] if arguments.flag("stateful", stateful) else []
+    for option, value in (("weights", weights), ("activations", activations)):
+        words += [] if value is None else [f"--{option}={arguments.text(option, value)}"]
     arguments.whole("threads", threads)
     arguments.text("target", target)
     folder = temporary.Folder()
@@ -224,14 +278,15 @@ def merge(
     adapters: dict[str, Adapter | str | os.PathLike],
     output: str | os.PathLike,
     forms=(),
+    combine: dict[str, Combination] | None = None,
     **claims,
 ) -> None:
     """Writes `output`, an ONNX file with the adapters (a dict of paths or Adapter by name) folded in. A file
     of that name is replaced once the new one is complete.
 
-    forms and claims: as for compile.
+    forms, combine and claims: as for compile.
     """
-    words = [*_adapter_arguments(adapters), *_claim_arguments(**claims)]
+    words = [*_adapter_arguments(adapters, combine), *_claim_arguments(**claims)]
     files = _form_arguments(forms)
     words += [f"--forms={file}" for file in files]
     needed = [*_needed(base, adapters, claims), *files, os.path.dirname(os.path.abspath(output))]
@@ -239,14 +294,18 @@ def merge(
 
 
 def check(
-    base: str | os.PathLike, adapters: dict[str, Adapter | str | os.PathLike], forms=(), **claims
+    base: str | os.PathLike,
+    adapters: dict[str, Adapter | str | os.PathLike],
+    forms=(),
+    combine: dict[str, Combination] | None = None,
+    **claims,
 ) -> dict:
     """Where each update of the adapters goes and what proves it, as a dict; a ValueError where something is
     left over.
 
-    forms and claims: as for compile.
+    forms, combine and claims: as for compile.
     """
-    words = [*_adapter_arguments(adapters), *_claim_arguments(**claims)]
+    words = [*_adapter_arguments(adapters, combine), *_claim_arguments(**claims)]
     files = _form_arguments(forms)
     words += [f"--forms={file}" for file in files]
     needed = [*_needed(base, adapters, claims), *files]

@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """adapter-opt combine against PEFT; where chance decides, against what it must keep."""
 
-import json
 import warnings
 
+import combining
 import numpy as np
 import peft
 import product
 import pytest
 import safetensors.numpy
-import torch
 import weight_methods
+from combining import updates
 
-KINDS = ("linear", "unbiased", "conv1d_of_gpt2", "embedding", "conv2d")
-SCALES = {"a": dict(r=4, lora_alpha=6), "b": dict(r=4, lora_alpha=10), "wide": dict(r=7, lora_alpha=3)}
 # The method, PEFT's name and arguments for it; those that work on factors take one rank.
 METHODS = {
     "cat": ("cat", {}),
@@ -33,35 +31,7 @@ METHODS = {
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """PEFT's model with three adapters, and their folders."""
-    folder = tmp_path_factory.mktemp("combine")
-    torch.manual_seed(0)
-    model = None
-    for name, sizes in SCALES.items():
-        config = peft.LoraConfig(target_modules=list(KINDS), **sizes)
-        if model is None:
-            model = peft.get_peft_model(weight_methods.Layers(KINDS), config, adapter_name=name)
-        else:
-            model.add_adapter(name, config)
-    for key, parameter in model.named_parameters():
-        if "lora_" in key:
-            parameter.data = torch.randn_like(parameter)
-    model.save_pretrained(folder)
-    return model.eval(), folder
-
-
-def products(folder):
-    """scale B A of each module of a folder."""
-    tensors = safetensors.numpy.load_file(folder / "adapter_model.safetensors")
-    config = json.loads((folder / "adapter_config.json").read_text())
-    assert config["lora_alpha"] == config["r"] and config["alpha_pattern"] == config["rank_pattern"]
-    made = {}
-    for key, a in tensors.items():
-        if "_A" in key:
-            b = tensors[key.replace("_A", "_B")].astype(float)
-            module = key.removeprefix("base_model.model.").split(".lora_")[0]
-            made[module] = b.reshape(len(b), -1) @ a.reshape(len(a), -1)
-    return made
+    return combining.make(tmp_path_factory.mktemp("combine"))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -80,8 +50,8 @@ def test_agrees_with_peft(world, tmp_path, method):
     finally:
         model.delete_adapter("mixed")
     tensors = safetensors.numpy.load_file(tmp_path / "peft" / "mixed" / "adapter_model.safetensors")
-    got = products(tmp_path / "x")
-    assert sorted(got) == sorted(KINDS)
+    got = updates(tmp_path / "x")
+    assert sorted(got) == sorted(combining.KINDS)
     for key, a in tensors.items():
         if "_A" in key:
             b = tensors[key.replace("_A", "_B")].astype(float)
@@ -119,21 +89,10 @@ def test_modules_of_one_adapter_alone(world, tmp_path):
     safetensors.numpy.save_file(tensors, part / "adapter_model.safetensors")
     (part / "adapter_config.json").write_text((folder / "b" / "adapter_config.json").read_text())
     product.opt("combine", "sum", f"{folder / 'a'}:0.5", f"{part}:2", "-o", tmp_path / "x")
-    a, b, got = products_of(folder / "a", 6 / 4), products_of(folder / "b", 10 / 4), products(tmp_path / "x")
+    a, b, got = (updates(each) for each in (folder / "a", folder / "b", tmp_path / "x"))
     for module, value in got.items():
         want = 0.5 * a[module] + (2 * b[module] if module == "linear" else 0)
         np.testing.assert_allclose(value, want, atol=1e-5 * np.abs(want).max())
-
-
-def products_of(folder, scale):
-    tensors = safetensors.numpy.load_file(folder / "adapter_model.safetensors")
-    made = {}
-    for key, a in tensors.items():
-        if "_A" in key:
-            b = tensors[key.replace("_A", "_B")].astype(float)
-            module = key.removeprefix("base_model.model.").split(".lora_")[0]
-            made[module] = scale * b.reshape(len(b), -1) @ a.reshape(len(a), -1)
-    return made
 
 
 @pytest.mark.parametrize(
@@ -158,9 +117,9 @@ def test_mistakes_are_named(world, tmp_path, words, code, mentions):
     assert not (tmp_path / "x").exists()
 
 
-def test_only_loras(world, tmp_path):
+def test_only_loras_without_a_model(world, tmp_path):
     _, folder = world
     config = peft.IA3Config(target_modules=["linear"], feedforward_modules=[])
     peft.get_peft_model(weight_methods.Layers(("linear",)), config).save_pretrained(tmp_path / "ia3")
     words = ["combine", "sum", folder / "a", tmp_path / "ia3", "-o", tmp_path / "x"]
-    product.refused("adapter-opt", *words, mentions=["linear", "not a plain LoRA"])
+    product.refused("adapter-opt", *words, mentions=["linear", "no plain LoRA", "--model"])

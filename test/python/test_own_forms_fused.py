@@ -56,5 +56,18 @@ def test_a_part_of_a_fused_weight(tmp_path, name):
         product.refused("adapter-opt", *words, "-o", tmp_path / "y.onnx", mentions=["k_proj", "own"])
         return
     product.opt(*words, "-o", tmp_path / "y.onnx")
+    # What is to be combined must be a module's own.
+    words = [
+        "combine",
+        "sum",
+        tmp_path / "x",
+        "-o",
+        tmp_path / "z",
+        "--model",
+        graph,
+        "--forms",
+        tmp_path / "own.mlir",
+    ]
+    product.refused("adapter-opt", *words, mentions=["_proj.weight", "not as one tensor of its own"])
     x = tiny.numbers(5, 4, seed=77)
     tiny.close(tiny.answer(tmp_path / "y.onnx", {"x": x}), x @ wanted)

@@ -75,6 +75,15 @@ def test_machines_agree(tmp_path, text):
         check(model, weight, 0, text, 256)
 
 
+@pytest.mark.parametrize("text", ["int8", "int4", "int4:group=64"])
+def test_activations_of_f32(tmp_path, text):
+    weight, _ = linear(tmp_path / "m.onnx", 128, 60)
+    model, _ = compiled(tmp_path, "--weights", text, "--activations", "f32")
+    x = np.random.default_rng(1).standard_normal((9, 128)).astype(np.float32)
+    wanted = x.astype(np.float64) @ narrow.rounded(weight, text)
+    assert_agrees(model(x=x)["y"], wanted.astype(np.float32), tolerance=1e-6)
+
+
 def small(weight):
     """Columns of zeros, of one number alone, below f16's least scale, and ones that are all alike."""
     weight[:, 0] = 0
@@ -142,6 +151,9 @@ def test_rows_do_not_depend_on_each_other(tmp_path):
         (["--weights", "int4:group=12"], 2, ["group=N", "multiple of 16"]),
         (["--weights", "int4:"], 2, ["group=N"]),
         (["--weights", "bf16:group=32"], 2, ["bf16 has no groups"]),
+        (["--weights", "bf16", "--activations", "int8"], 2, ["--activations int8", "add --weights int8"]),
+        (["--weights", "int8", "--activations", "int4"], 2, ["they are int8 or f32"]),
+        (["--weights", "int4:group=16", "--activations", "int8"], 2, ["needs groups of 32"]),
         (["--weights", "int4", "--target", "nvidia:sm_80"], 2, ["not yet for the target nvidia:sm_80"]),
     ],
 )
