@@ -141,28 +141,31 @@ Result<std::string> variantOf(const artifact::FormDefinition &definition, const 
 Status placeOwnForm(const artifact::Manifest &manifest, checkpoint::Adapter &adapter) {
   if (!adapter.own)
     return Done{};
-  checkpoint::OwnDefinition wanted;
+  const std::set<std::string> wanted = adapter.own->forms();
+  std::map<std::string, checkpoint::OwnDefinition> definitions;
   std::set<std::string> names;
   for (const artifact::FormDefinition &form : manifest.forms()) {
     std::string name = methodOf(form);
     names.insert(name);
-    if (name != adapter.own->form)
+    if (!wanted.count(name))
       continue;
-    wanted.hash = form.hash();
-    ++wanted.kinds;
+    checkpoint::OwnDefinition &definition = definitions[name];
+    definition.hash = form.hash();
+    ++definition.kinds;
     for (const artifact::FormRole &role : form.roles())
-      wanted.roles.push_back({role.name(), role.shared()});
+      definition.roles.push_back({role.name(), role.shared()});
     for (const artifact::FormScalar &scalar : form.scalars())
-      wanted.scalars.push_back(
+      definition.scalars.push_back(
           {scalar.name(), scalar.has_by_default() ? std::optional(scalar.by_default()) : std::nullopt});
   }
   std::string known;
   for (const std::string &name : names)
     known += (known.empty() ? "" : ", ") + name;
-  if (wanted.hash.empty())
-    return Error{adapter.path + ": its form '" + adapter.own->form +
-                 "' is not in this artifact; it has: " + (known.empty() ? "none" : known)};
-  return checkpoint::placeOwnForm(adapter, wanted);
+  for (const std::string &form : wanted)
+    if (!definitions.count(form))
+      return Error{adapter.path + ": its form '" + form +
+                   "' is not in this artifact; it has: " + (known.empty() ? "none" : known)};
+  return checkpoint::placeOwnForm(adapter, definitions);
 }
 
 void addBiasUpdates(const artifact::Manifest &manifest, checkpoint::Adapter &adapter) {
