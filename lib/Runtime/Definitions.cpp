@@ -3,6 +3,7 @@
 // See Definitions.h. The same checks as the compiler's, on what the manifest says.
 #include "lib/Runtime/Definitions.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/LowRank.h"
 #include "lib/Checkpoint/OwnForm.h"
 #include <algorithm>
 #include <set>
@@ -182,15 +183,32 @@ void addBiasUpdates(const artifact::Manifest &manifest, checkpoint::Adapter &ada
     adapter.updates.push_back(std::move(bias));
 }
 
+// Whole tensors of a linear as its site has them: which way a checkpoint stores them shows in their shape, where the
+// sizes differ.
+static void turnWhole(const forms::Signature &signature, const forms::Place &place,
+                      std::map<std::string, Tensor> &tensors) {
+  if (place.kind != "linear" || place.out == place.in)
+    return;
+  forms::Shape other = place.stored();
+  std::reverse(other.begin(), other.end());
+  for (auto &[role, tensor] : tensors) {
+    const forms::Role *wanted = signature.role(role);
+    if (wanted && wanted->layout == forms::RoleLayout::Weight && tensor.shape == other)
+      tensor = checkpoint::transposedMatrix(tensor);
+  }
+}
+
 Result<FormNumbers> bindDefinition(const artifact::FormDefinition &definition, const artifact::Site &site,
                                    const Update &update, std::map<std::string, Tensor> &tensors) {
   Result<forms::Signature> signature = signatureOf(definition);
   if (!signature)
     return signature.error();
+  forms::Place place = placeOf(site);
+  if (!update.ofBias)
+    turnWhole(*signature, place, tensors);
   std::map<std::string, forms::Given> given;
   for (const auto &[role, tensor] : tensors)
     given[role] = {tensor.key, tensor.shape, checkpoint::isFloat(tensor.dtype)};
-  forms::Place place = placeOf(site);
   Result<forms::Symbols> symbols = signature->bind(place, given, update.attributes);
   if (!symbols)
     return symbols.error();

@@ -140,6 +140,12 @@ METHODS = {
     ),
 }
 
+# Why files of other methods are not converted.
+REFUSED = {
+    "clr": "U33, CLR: a 3 x 3 convolution of each channel behind a convolution is no update of that one's "
+    "weight, which could not say what becomes of it at the borders; it is a depthwise Conv of the graph",
+}
+
 
 def convert(method, files, out, **options):
     """Writes an adapter of a method's own files as a folder that adapter-opt reads.
@@ -151,6 +157,8 @@ def convert(method, files, out, **options):
     options: the method's, as in scale=0.5.
     Returns `out`. Raises ValueError for what does not fit, FileNotFoundError, FileExistsError.
     """
+    if method in REFUSED:
+        raise ValueError(f"{method} is not converted: {REFUSED[method]}")
     if method not in METHODS:
         raise ValueError(f"there is no method '{method}'; there are: {', '.join(METHODS)}")
     row = METHODS[method]
