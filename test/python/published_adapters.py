@@ -53,6 +53,16 @@ def colora(world, folder):
     return world.outputs(updated(world, factors, {module: 4 / rank for module, rank in ranks.items()}))
 
 
+@case("U10", "form `my3dgen`")
+def my3dgen(world, folder):
+    """U10 (My3DGen): [out k, r] times [r, in k] as a kernel [out, in, k, k]."""
+    out, channels, k, _ = world.params["conv.weight"].shape
+    a, b = real(world.rng, 2, channels * k), real(world.rng, out * k, 2)
+    own_forms.save(folder / "x", "my3dgen", {"conv": {"A": a, "B": b}}, scalars={"scale": 0.5})
+    change = (b.astype(np.float64) @ a).reshape(out, k, channels, k).transpose(0, 2, 1, 3)
+    return world.outputs({"conv.weight": world.weight("conv") + 0.5 * change})
+
+
 @case("U32", "form `ssf`, of one text")
 def clip_inverter(world, folder):
     """U32 (CLIPInverter): scale and shift of a convolution's channels, which a network makes of a text.

@@ -5,12 +5,10 @@ their formulas in NumPy."""
 import functools
 
 import numpy as np
-import onnx
 import onnxruntime
 import own_forms
 import product
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from own_linears import Linears
 from published import record
 from published_forms import PUBLISHED, SHARED
@@ -99,31 +97,6 @@ def test_arrives_in_a_slot(world, name):
     model.load_adapter(name, world.adapter(name)[0])
     world.check(name, "slot", model(world.feed, adapters=[name] * len(world.model.x)))
     model.unload_adapter(name)
-
-
-def test_a_product_as_a_convolutions_weight(tmp_path):
-    """My3DGen (U10): [out k, r] times [r, in k] is [out, k, in, k]."""
-    rng, out, channels, k, rank = np.random.default_rng(2), 5, 3, 3, 2
-    W = own_forms.real(rng, out, channels, k, k)
-    A, B = own_forms.real(rng, rank, channels * k), own_forms.real(rng, out * k, rank)
-    node = helper.make_node("Conv", ["x", "c.weight"], ["y"], name="/c/Conv")
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [node],
-        "convolution",
-        [value("x", TensorProto.FLOAT, ["rows", channels, 6, 6])],
-        [value("y", TensorProto.FLOAT, ["rows", out, 4, 4])],
-        [numpy_helper.from_array(W, "c.weight")],
-    )
-    versions = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8), tmp_path / "c.onnx")
-    own_forms.save(tmp_path / "x", "my3dgen", {"c": {"A": A, "B": B}}, scalars={"scale": 0.5})
-    product.opt(tmp_path / "c.onnx", "--adapter", f"x={tmp_path / 'x'}", "-o", tmp_path / "merged.onnx")
-    merged = numpy_helper.to_array(onnx.load(tmp_path / "merged.onnx").graph.initializer[0])
-    change = (B.astype(float) @ A).reshape(out, k, channels, k).transpose(0, 2, 1, 3)
-    want = (W + 0.5 * change).astype(np.float32)
-    assert_agrees(merged, want, W, tolerance=1e-6)
-    record("U10", "form `my3dgen`", "onnx", {"W": merged}, {"W": want}, {"W": W})
 
 
 @pytest.mark.parametrize("value", [10**6, -1, -(2**40)])

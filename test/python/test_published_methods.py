@@ -19,6 +19,10 @@ from tolerance import assert_agrees
 assert published_converted  # enters its cases
 
 
+# Forms that the cases have.
+ROOM = "lora corda qwha loldu sltrain add sparse sparse_flat replace my3dgen ssf".split()
+
+
 class Cases(World):
     """The world, each case's adapter and outputs, and an artifact for each mode with all of them."""
 
@@ -26,6 +30,7 @@ class Cases(World):
         super().__init__(folder)
         self.adapter = functools.cache(self._adapter)
         self.compiled = functools.cache(self._compiled)
+        self.with_room = functools.cache(self._with_room)
 
     def _adapter(self, name):
         folder = self.folder / name
@@ -37,6 +42,11 @@ class Cases(World):
         adapters = [f"--adapter={name}={self.adapter(name)[0]}@{mode}" for name in CASES]
         opt(self.path, *adapters, "-o", self.folder / f"{mode}.adapt")
         return ao.Model(self.folder / f"{mode}.adapt")
+
+    def _with_room(self):
+        path = self.folder / "slot.adapt"
+        opt(self.path, "--adapter-slot", f"s:{'+'.join(ROOM)}@row", "-o", path)
+        return ao.Model(path)
 
     def check(self, name, mode, got):
         ids, how, _ = CASES[name]
@@ -72,6 +82,19 @@ def test_acts_with_a_call(world, name):
 @pytest.mark.parametrize("name", CASES)
 def test_acts_on_rows(world, name):
     world.check(name, "row", world.compiled("row")(world.feed, adapters=[name] * ROWS))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_arrives_in_a_slot(world, name):
+    model = world.with_room()
+    if name == "lt_sft":
+        # Of norms' weights a slot takes whole ones alone.
+        with pytest.raises(ValueError, match="no room for the form 'add' there, only for: replace"):
+            model.load_adapter(name, world.adapter(name)[0])
+        return
+    model.load_adapter(name, world.adapter(name)[0])
+    world.check(name, "slot", model(world.feed, adapters=[name] * ROWS))
+    model.unload_adapter(name)
 
 
 def check_rows(ids, how, world, got, wants):
@@ -110,8 +133,9 @@ def test_an_adapter_for_each_modality(world, tmp_path):
         tensors = {"one": {"A": a, "B": b}, "head": {"value": head}}
         adapters[name] = own_forms.save(tmp_path / name, "lora", tensors, modules=modules)
         wants[name] = world.outputs(updated(world, {"one": (a, b)}) | {"head.weight": head})
-        got, _ = run(world.path, {"x": adapters[name]}, world.feed, "onnx", tmp_path)
-        check("U04", "forms `lora`, `replace` by module", "onnx", got, wants[name], world.plain)
+        for mode in ("onnx", "switch", "call"):
+            got, _ = run(world.path, {"x": adapters[name]}, world.feed, mode, tmp_path)
+            check("U04", "forms `lora`, `replace` by module", mode, got, wants[name], world.plain)
     rows = ["audio", None, "depth", "audio", "depth", "depth"]
     got = compiled(world, tmp_path, adapters)(world.feed, adapters=rows)
     check_rows("U04", "forms `lora`, `replace` by module", world, got, [wants[name] for name in rows])
@@ -135,6 +159,10 @@ def test_tasks_beside_what_they_share(world, tmp_path):
     want = {key: np.stack([wants[row % 3][key][row // 3] for row in range(ROWS)]) for key in got}
     plain = {key: np.repeat(array[:2], 3, axis=0) for key, array in world.plain.items()}
     check("U09", "PEFT's LORA, two on a row", "row", got, want, plain)
+    # One task alone is merged.
+    both = {name: adapters[name] for name in ("all", tasks[0])}
+    got, _ = run(world.path, both, world.feed, "onnx", tmp_path)
+    check("U09", "PEFT's LORA, two on a row", "onnx", got, wants[0], world.plain)
 
 
 def test_layers_that_are_left_out(world, tmp_path):
@@ -149,6 +177,9 @@ def test_layers_that_are_left_out(world, tmp_path):
         for each in sets
     ]
     check_rows("U13", "PEFT's LORA, an adapter for each layer", world, got, wants)
+    parts = {name: adapters[name] for name in sets[1]}
+    got, _ = run(world.path, parts, world.feed, "onnx", tmp_path)
+    check("U13", "PEFT's LORA, an adapter for each layer", "onnx", got, wants[1], world.plain)
 
 
 def test_sums_of_sparse_updates_on_a_row(world, tmp_path):

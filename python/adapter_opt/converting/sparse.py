@@ -34,6 +34,12 @@ def lt_sft(sources, scale=1.0):
         if not module:
             raise ValueError(f"{sources[0].path}: '{path}' is not a parameter of a module")
         places, values = _coordinates(size, flat, values)
+        if len(size) == 1:
+            # Biases and norms, for which slots have room for whole vectors.
+            whole = np.zeros(size, np.float32)
+            whole[places[0]] = values
+            adapter.add("add", module, {"value": whole}, parameter, scale=scale)
+            continue
         roles = {"indices": places, "values": values}
         # In PyTorch a table and the head that it is tied to are one parameter.
         adapter.add("sparse", module, roles, parameter, tied=len(size) == 2, scale=scale)
