@@ -245,3 +245,17 @@ def test_files_without_names(tmp_path, change):
         ao.convert("bi-lora", tmp_path / "f.bin", tmp_path / "x", **options)
     (tmp_path / "f.bin").write_bytes(bytes(size))
     ao.convert("bi-lora", tmp_path / "f.bin", tmp_path / "x", **options)
+
+
+def test_every_method_is_in_the_list():
+    from adapter_opt.converting import METHODS, REFUSED
+
+    text = (product.ROOT / "docs" / "checkpoints.md").read_text()
+    for name, row in METHODS.items():
+        (line,) = (each for each in text.splitlines() if each.startswith(f"| `{name}` |"))
+        cells = [cell.strip() for cell in line.split("|")]
+        assert cells[2] == row.title
+        assert all(option in cells[4] for option in row.options), name
+    assert all(f"`{name}`" in text for name in REFUSED)
+    said = product.opt("convert", "--help", env=ENVIRONMENT)
+    assert all(name in said and row.title in said for name, row in METHODS.items())
