@@ -84,6 +84,15 @@ def _by_call(model, feed, names):
 _RUNS = {"switch": _switched, "call": _by_call, "row": _by_row}
 
 
+def check_all(ids, how, world, folder, want, modes=MODES):
+    """The adapter `x` in a folder, in each of the modes."""
+    for mode in modes:
+        got, without = run(world.path, {"x": folder / "x"}, world.feed, mode, folder)
+        check(ids, how, mode, got, want, world.plain)
+        for key in without or ():
+            assert_agrees(without[key], world.plain[key])
+
+
 # Cases by name: (ids, how the product says it, function of the world and a folder).
 CASES = {}
 

@@ -9,6 +9,7 @@ import numpy as np
 import product
 from own_forms import real
 from published import case, save
+from safetensors.numpy import load_file
 
 ao = product.package()
 
@@ -124,6 +125,69 @@ def _compeft(world, folder, planes):
     ao.convert("compeft", [save(folder / "f.safetensors", changes), folder / "initial"], folder / "x")
     change = product_of(now["lora_B.weight"], now["lora_A.weight"])
     return world.outputs({"one.weight": world.weight("one") + change})
+
+
+@case("U08", "`convert lora-xs`, form `lora_sb`")
+def lora_xs(world, folder):
+    """U08: a matrix between factors that stay, under both names that PEFT's versions save."""
+    rng, tensors, changed = world.rng, {}, {}
+    for name, out, mark in (("one", 10, "."), ("other", 14, ".default_")):
+        a, b, core = real(rng, 4, 16), real(rng, out, 4), real(rng, 4, 4)
+        stem = f"base_model.model.{name}"
+        tensors |= {f"{stem}.lora_A.weight": a, f"{stem}.lora_B.weight": b}
+        tensors[f"{stem}{'_' if mark == '.' else mark}lora_latent_mapping.weight"] = core
+        changed[f"{name}.weight"] = world.weight(name) + 2.0 * b.astype(np.float64) @ core @ a
+    (folder / "f").mkdir()
+    save(folder / "f" / "adapter_model.safetensors", tensors)
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8}
+    (folder / "f" / "adapter_config.json").write_text(json.dumps(config))
+    ao.convert("lora-xs", folder / "f", folder / "x")
+    return world.outputs(changed)
+
+
+@case("U14", "`convert sora`, form `adalora`")
+def sora(world, folder):
+    """U14: directions whose gate is closed are not there."""
+    rng, tensors, changed = world.rng, {}, {}
+    for name, out in (("one", 10), ("other", 14)):
+        a, b, gate = real(rng, 5, 16), real(rng, out, 5), real(rng, 1, 5)
+        gate[0, [1, 3]] = 0
+        stem = f"{name}.lora."
+        tensors |= {f"{stem}lora_A": a, f"{stem}lora_B": b, f"{stem}gate": gate}
+        changed[f"{name}.weight"] = world.weight(name) + 2.0 * (b.astype(np.float64) * gate) @ a
+    ao.convert("sora", save(folder / "f.safetensors", tensors), folder / "x", scale=2.0)
+    made = load_file(folder / "x" / "adapter_model.safetensors")
+    assert made["base_model.model.one.A"].shape == (3, 16)
+    return world.outputs(changed)
+
+
+@case("U26", "`convert paca`, form `paca`")
+def paca(world, folder):
+    """U26: columns in the place of the weight's, in no order, times alpha / r."""
+    rng, tensors, changed = world.rng, {}, {}
+    for name, out in (("one", 10), ("other", 14)):
+        columns, places = real(rng, out, 4), rng.permutation(16)[:4]
+        stem = f"base_model.model.{name}."
+        tensors |= {f"{stem}paca_w": columns, f"{stem}paca_indices": places}
+        W = changed[f"{name}.weight"] = world.weight(name)
+        W[:, places] = 0.5 * columns.astype(np.float64)
+    (folder / "f").mkdir()
+    save(folder / "f" / "adapter_model.safetensors", tensors)
+    config = {"peft_type": "PACA", "r": 4, "paca_alpha": 2}
+    (folder / "f" / "adapter_config.json").write_text(json.dumps(config))
+    ao.convert("paca", folder / "f", folder / "x")
+    return world.outputs(changed)
+
+
+@case("U35", "`convert ssf`, forms `ssf`, `scale_shift`")
+def ssf(world, folder):
+    """U35: behind the last norm; the head whole."""
+    gamma, beta = real(world.rng, 16), real(world.rng, 16)
+    head = {"head.weight": real(world.rng, 5, 16), "head.bias": real(world.rng, 5)}
+    tensors = head | {"ssf_scale_1": gamma, "ssf_shift_1": beta}
+    ao.convert("ssf", save(folder / "f.safetensors", tensors), folder / "x")
+    weight, bias = (world.params[f"norm.{each}"].astype(np.float64) for each in ("weight", "bias"))
+    return world.outputs(head | {"norm.weight": gamma * weight, "norm.bias": gamma * bias + beta})
 
 
 @case("U23", "`convert compeft`")

@@ -14,11 +14,11 @@ import pytest
 import scipy.stats
 from modules import PYTHON
 from own_forms import real
-from published import ao, check, run, save
+from published import ao, check, check_all, run, save
 from published_blocks import BLOCKS, CLASSES, ROWS, WIDTH, Blocks
 from tolerance import assert_agrees
 
-MODES = ("onnx", "call", "row")
+MODES = ("onnx", "call", "row")  # a module has no weight to switch
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +54,6 @@ def bottleneck(rng, name, size):
 def applied(part, x):
     down, bias, up, shift = part
     return np.maximum(x @ down.T + bias, 0) @ up.T + shift
-
-
-def check_all(ids, how, blocks, folder, want, modes=MODES):
-    for mode in modes:
-        got, without = run(blocks.path, {"x": folder / "x"}, blocks.feed, mode, folder)
-        check(ids, how, mode, got, want, blocks.plain)
-        for key in without or ():
-            assert_agrees(without[key], blocks.plain[key])
 
 
 @pytest.mark.parametrize("rule", ["shared", "of each", "factors"])

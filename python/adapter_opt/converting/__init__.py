@@ -8,7 +8,7 @@ import numbers
 import os
 from collections.abc import Callable
 
-from adapter_opt.converting import bottlenecks, codes, low_rank, sparse
+from adapter_opt.converting import bottlenecks, codes, low_rank, sparse, vision
 from adapter_opt.converting.source import Source
 
 _LT_SFT = (
@@ -53,6 +53,21 @@ METHODS = {
         (2, 2),
         {"scale": float},
     ),
+    "hydra": Method(
+        "U06",
+        "Hydra",
+        "mlp.hydra_mlp_par, .hydra_mlp_seq, attn.hydra_proj_par, .hydra_proj_seq of blocks, with down_proj and "
+        "up_proj each; head",
+        vision.hydra,
+        options={"scale": float},
+    ),
+    "lora-xs": Method(
+        "U08",
+        "LoRA-XS, LoRA-SB",
+        "PEFT's folder with lora_A, lora_B and default_lora_latent_mapping",
+        low_rank.lora_xs,
+        options={"scale": float},
+    ),
     "resadapter": Method(
         "U12",
         "ResAdapter",
@@ -60,6 +75,13 @@ METHODS = {
         low_rank.resadapter,
         (1, 2),
         {"scale": float},
+    ),
+    "sora": Method(
+        "U14",
+        "SoRA",
+        "<module>.lora.lora_A, .lora_B and .gate",
+        low_rank.sora,
+        options={"scale": float},
     ),
     "compacter": Method(
         "U15",
@@ -100,6 +122,13 @@ METHODS = {
         {"scale": float},
         _LT_SFT,
     ),
+    "paca": Method(
+        "U26",
+        "PaCA",
+        "<module>.paca_w and .paca_indices",
+        low_rank.paca,
+        options={"scale": float},
+    ),
     "spiel": Method(
         "U28",
         "SpIEL",
@@ -120,6 +149,12 @@ METHODS = {
         "ADAPTER ADAPTER.. OMEGA: folders of AdapterHub, and <module>.scalearn_layer.<names>.omega",
         bottlenecks.scalearn,
         (2, 64),
+    ),
+    "ssf": Method(
+        "U35",
+        "SSF",
+        "ssf_scale_1, ssf_shift_1, .. of timm's vision transformer; head",
+        vision.ssf,
     ),
     "bi-lora": Method(
         "U36",

@@ -16,7 +16,7 @@ _PAIRS = (
 )
 
 
-def scale_of(source, given):
+def scale_of(source, given, alpha="lora_alpha"):
     """The scale that is given, else what PEFT's configuration says, else 1."""
     config = source.config()
     if given is not None:
@@ -24,11 +24,11 @@ def scale_of(source, given):
     for field in ("rank_pattern", "alpha_pattern", "use_dora"):
         if config.get(field):
             raise ValueError(f"{source.path}: {field} is set, which is not obeyed here; say the scale")
-    rank, alpha = config.get("r"), config.get("lora_alpha")
+    rank, alpha = config.get("r"), config.get(alpha)
     if rank is None or alpha is None:
         return 1.0
     if not all(isinstance(each, (int, float)) and each > 0 for each in (rank, alpha)):
-        raise ValueError(f"{source.path}: r or lora_alpha is not a positive number")
+        raise ValueError(f"{source.path}: r or alpha is not a positive number")
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
@@ -108,6 +108,64 @@ def _same(trained, initial, name, shape):
     if not np.array_equal(array, before):
         raise trained.error(name, f"differs from that of {initial.path}; both must be of one decomposition")
     return array
+
+
+def lora_xs(sources, scale=None):
+    """LoRA-XS and LoRA-SB: PEFT's factors, which stay as they were, and a matrix between them.
+
+    PEFT takes the adapter's name "default" out of "<module>.default_lora_latent_mapping" with its dot.
+    """
+    (source,) = sources
+    adapter, scale = Forms(), scale_of(source, scale)
+    for module, suffix, name in source.ending("lora_A.weight"):
+        stem = name[: -len(suffix) - 1]
+        down = source.take(name, (None, None))
+        up = source.take(f"{stem}.lora_B.weight", (None, None))
+        between = f"{stem}_lora_latent_mapping.weight"
+        if between not in source.arrays:
+            between = f"{stem}.default_lora_latent_mapping.weight"
+        core = source.take(between, (up.shape[1], len(down)))
+        adapter.add("lora_sb", module, {"A": down, "B": up, "R": core}, scale=scale)
+    if not adapter.forms:
+        raise ValueError(f"{source.path}: holds no lora_A")
+    return adapter.folder(source.config().get("base_model_name_or_path"))
+
+
+def sora(sources, scale=None):
+    """SoRA: factors and a gate between them, in modules called `lora`; closed gates are dropped."""
+    (source,) = sources
+    adapter = Forms()
+    if scale is None:
+        raise ValueError(f"{source.path}: needs scale, lora_alpha / lora_r of its training")
+    for module, _, name in source.ending("lora.gate"):
+        stem = name.removesuffix("gate")
+        gate = source.take(name, (1, None))[0]
+        down = source.take(f"{stem}lora_A", (len(gate), None))
+        up = source.take(f"{stem}lora_B", (None, len(gate)))
+        # One direction stays where all are closed: it adds nothing.
+        kept = np.flatnonzero(gate) if gate.any() else np.array([0])
+        roles = {"A": down[kept], "B": up[:, kept], "E": gate[kept]}
+        adapter.add("adalora", module, roles, scale=scale)
+    if not adapter.forms:
+        raise ValueError(f"{source.path}: holds no lora.gate")
+    return adapter.folder()
+
+
+def paca(sources, scale=None):
+    """PaCA: columns of weights, in any order, in a folder of their PEFT."""
+    (source,) = sources
+    adapter, scale = Forms(), scale_of(source, scale, "paca_alpha")
+    for module, suffix, name in source.ending("paca_w", "paca_w.default"):
+        columns = source.take(name, (None, None))
+        places = f"{name[: -len(suffix)]}{suffix.replace('paca_w', 'paca_indices')}"
+        indices = source.take(places, (columns.shape[1],), "i")
+        order = np.argsort(indices, kind="stable")
+        if len(np.unique(indices)) != len(indices) or (len(indices) and indices.min() < 0):
+            raise source.error(places, "names a column twice, or one before the first")
+        adapter.add("paca", module, {"indices": indices[order], "columns": columns[:, order]}, scale=scale)
+    if not adapter.forms:
+        raise ValueError(f"{source.path}: holds no paca_w")
+    return adapter.folder(source.config().get("base_model_name_or_path"))
 
 
 def sltrain(sources, scale=None):
