@@ -68,6 +68,7 @@ NOTES = {
     "U33": "`convert clr` refuses: a convolution of each channel behind a convolution is no update of that "
     "one's weight, which could not say what becomes of it at the borders; a depthwise Conv of the graph does",
     "U34": "of plain bottlenecks; a module has no weight to switch",
+    "U35": "slots have no room for what is done to norms' weights",
     "U36": "of timm's vision transformers, as in their code; Bi-Adapter's modules have no weight to switch",
     "U37": "merged into floats, of which another tool makes the codes; steps by time are that tool's",
     "U38": "merged into floats, of which another tool makes the codes",

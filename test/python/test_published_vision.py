@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Published methods in the files of their code for timm's vision transformers: the names of what was trained stand
-for layers of the blocks."""
+"""Published methods in the files of their code for timm's vision transformers: the names of what was trained
+stand for layers of the blocks."""
 
 import numpy as np
 import pytest

@@ -56,8 +56,8 @@ METHODS = {
     "hydra": Method(
         "U06",
         "Hydra",
-        "mlp.hydra_mlp_par, .hydra_mlp_seq, attn.hydra_proj_par, .hydra_proj_seq of blocks, with down_proj and "
-        "up_proj each; head",
+        "hydra_mlp_par, hydra_mlp_seq, hydra_proj_par, hydra_proj_seq of blocks, with down_proj and up_proj "
+        "each; head",
         vision.hydra,
         options={"scale": float},
     ),
