@@ -7,17 +7,16 @@ import functools
 import numpy as np
 import own_forms
 import published_adapters
-import published_converted
 import pytest
+from onnx import TensorProto, helper, load, numpy_helper
+from onnx import save as save_model
 from own_forms import real
 from product import opt
 from published import CASES, ao, check, record, run
 from published_adapters import change_of, factors_of, lora, updated
+from published_converted import write_lt_sft
 from published_world import ROWS, World
 from tolerance import assert_agrees
-
-assert published_converted  # enters its cases
-
 
 # Forms that the cases have.
 ROOM = "lora lora_sb adalora paca corda qwha loldu sltrain add sparse sparse_flat replace my3dgen ssf".split()
@@ -204,8 +203,6 @@ def quantised(weight, bits=4, step=0.25):
 
 def test_merged_before_it_is_quantised(world, tmp_path):
     """U37 (EfficientDM), U38 (L4Q): LoRA is merged into floats; the codes are those of W + B A."""
-    from onnx import load, numpy_helper
-
     factors = {"one": factors_of(world, "one", 2), "conv": factors_of(world, "conv", 2)}
     folder = lora(tmp_path / "x", factors)
     got, _ = run(world.path, {"x": folder}, world.feed, "onnx", tmp_path)
@@ -252,3 +249,33 @@ def test_beside_a_dequantised_base(tmp_path, mode):
 
 def test_cases_are_entered():
     assert {"corda_of_peft", "colora"} <= set(CASES) and published_adapters
+
+
+def test_a_head_that_is_tied_to_a_table(tmp_path):
+    """U25: in PyTorch they are one parameter, which the file names once."""
+    rng, value = np.random.default_rng(8), helper.make_tensor_value_info
+    table = real(rng, 11, 6)
+    nodes = [
+        helper.make_node("Gather", ["table.weight", "ids"], ["e"], name="/table/Gather"),
+        helper.make_node("Transpose", ["table.weight"], ["t"], name="/head/Transpose", perm=[1, 0]),
+        helper.make_node("MatMul", ["e", "t"], ["y"], name="/head/MatMul"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tied",
+        [value("ids", TensorProto.INT64, ["rows", 3])],
+        [value("y", TensorProto.FLOAT, ["rows", 3, 11])],
+        [numpy_helper.from_array(table, "table.weight")],
+    )
+    versions = [helper.make_opsetid("", 17)]
+    save_model(helper.make_model(graph, opset_imports=versions, ir_version=8), tmp_path / "m.onnx")
+    file, changes = write_lt_sft(rng, tmp_path / "f.safetensors", {"table.weight": (11, 6)})
+    ao.convert("lt-sft", file, tmp_path / "x")
+    feed = {"ids": rng.integers(0, 11, (4, 3))}
+    plain, want = (
+        {"y": (each[feed["ids"]] @ each.T).astype(np.float32)}
+        for each in (table.astype(float), table + changes["table.weight"])
+    )
+    for mode in ("onnx", "switch", "row"):
+        got, _ = run(tmp_path / "m.onnx", {"x": tmp_path / "x"}, feed, mode, tmp_path)
+        check("U25", "`convert lt-sft`", mode, got, want, plain)

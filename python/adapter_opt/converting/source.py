@@ -78,12 +78,12 @@ class Source:
             raise self.error(name, f"is of {array.dtype}, not of whole numbers")
         return array.astype(np.int64)
 
-    def number(self, name):
+    def number(self, name, kind="f"):
         """A tensor of one element, as a number."""
-        array = self.take(name)
+        array = self.take(name, kind=kind)
         if array.size != 1:
             raise self.error(name, f"has shape {list(array.shape)}, and is one number")
-        return float(array.reshape(-1)[0])
+        return array.reshape(-1)[0].item()
 
     def ending(self, *suffixes):
         """[(module, suffix, name)] of the tensors whose names end so; modules without PEFT's prefix."""

@@ -118,7 +118,7 @@ def qwha(sources, scale=None):
         if scale is not None:
             factor = scale
         count = f"{stem}qwha_n_frequency_{of}"
-        if count in source.arrays and int(source.take(count, kind="i").reshape(-1)[0]) != len(spectrum):
+        if count in source.arrays and source.number(count, "i") != len(spectrum):
             raise source.error(count, f"does not say the {len(spectrum)} coefficients that there are")
         source.arrays.pop(f"{stem}qwha_random_loc_seed_{of}", None)
         adapter.add("qwha", module, {"spectrum": spectrum, "indices": indices}, scale=factor)
