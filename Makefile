@@ -94,11 +94,12 @@ tidy: build
 bench: setup build
 	$(PYTHON) bench/bench.py --build $(BUILD)
 
-# Measures every method at every time on every layer, and writes docs/methods.md.
+# Measures every method of PEFT at every time on every layer, and the published ones, and writes docs/methods.md.
 methods: setup build
-	rm -f $(BUILD)/methods.json
+	rm -f $(BUILD)/methods.json $(BUILD)/published.json
 	ADAPTER_OPT_METHODS=$(abspath $(BUILD))/methods.json $(PYTHON) -m pytest test/python/test_weight_methods.py -q -m "full or not full" $(WORKERS)
-	$(PYTHON) scripts/methods_table.py $(BUILD)/methods.json docs/methods.md
+	ADAPTER_OPT_PUBLISHED=$(abspath $(BUILD))/published.json $(PYTHON) -m pytest test/python/test_published_*.py -q -m "full or not full" $(WORKERS)
+	$(PYTHON) scripts/methods_table.py $(BUILD)/methods.json $(BUILD)/published.json docs/methods.md
 
 docs: configure
 	$(NINJA) mlir-doc

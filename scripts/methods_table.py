@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Writes docs/methods.md from what test_weight_methods.py measured: `make methods`.
+"""Writes docs/methods.md from what tests measured: `make methods`.
 
-methods_table.py RECORDS TARGET
+methods_table.py RECORDS PUBLISHED TARGET
+
+RECORDS are of test_weight_methods.py, PUBLISHED of test_published_*.py. For "-" that part of the page stays
+as it is.
 """
 
 import collections
 import json
 import pathlib
 import sys
+
+import published_methods
 
 MODES = ("onnx", "build", "switch", "call", "row", "slot")
 LAYERS = {
@@ -44,8 +49,8 @@ takes a part of the base's weight away, which only a compilation has.
 """
 
 
-def main():
-    records, target = map(pathlib.Path, sys.argv[1:])
+def peft_part(records):
+    """What stands in front of the published methods."""
     cells, types = collections.defaultdict(dict), {}
     for line in records.read_text().splitlines():
         type, case, layer, mode, error = json.loads(line)
@@ -60,8 +65,16 @@ def main():
         texts = [f"{errors[mode]:.0e}" if mode in errors else "compile" for mode in MODES]
         rows.append(f"| {type} | {case} | {LAYERS[layer]} | {' | '.join(texts)} |")
     others = ["| type | |", "|---|---|", *(f"| {type} | {why} |" for type, why in OTHERS.items())]
-    text = [HEAD, *rows, "", "## Other types", "", *others, ""]
-    target.write_text("\n".join(text))
+    return "\n".join([HEAD, *rows, "", "## Other types", "", *others, ""])
+
+
+def main():
+    records, published, target = sys.argv[1:]
+    path = pathlib.Path(target)
+    before, mark, after = (path.read_text() if path.exists() else "").partition(published_methods.TITLE)
+    first = before.rstrip() + "\n" if records == "-" else peft_part(pathlib.Path(records))
+    second = mark + after if published == "-" else published_methods.part(pathlib.Path(published))
+    path.write_text(first + "\n" + second)
 
 
 if __name__ == "__main__":

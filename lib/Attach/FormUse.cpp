@@ -314,26 +314,29 @@ checkpoint::Status adapter::placeOwnForm(checkpoint::Adapter &adapter, MLIRConte
   if (!adapter.own)
     return checkpoint::Done{};
   FormLibrary &library = FormLibrary::get(context);
-  checkpoint::OwnDefinition wanted;
+  const std::set<std::string> wanted = adapter.own->forms();
+  std::map<std::string, checkpoint::OwnDefinition> definitions;
   std::set<std::string> names;
   for (FormOp form : library.all()) {
-    StringRef name = methodOf(form);
-    names.insert(name.str());
-    if (name != adapter.own->form)
+    std::string name = methodOf(form).str();
+    names.insert(name);
+    if (!wanted.count(name))
       continue;
-    wanted.hash = library.hashOf(form);
-    ++wanted.kinds;
+    checkpoint::OwnDefinition &definition = definitions[name];
+    definition.hash = library.hashOf(form);
+    ++definition.kinds;
     forms::Signature signature = form.getSignature();
     for (const forms::Role &role : signature.roles)
-      wanted.roles.push_back({role.name, role.isShared});
+      definition.roles.push_back({role.name, role.isShared});
     for (const forms::Scalar &scalar : signature.scalars)
-      wanted.scalars.push_back({scalar.name, scalar.byDefault});
+      definition.scalars.push_back({scalar.name, scalar.byDefault});
   }
-  if (wanted.hash.empty())
-    return Error{adapter.path + ": its form '" + adapter.own->form +
-                 "' is not defined; give the definition with --forms FILE. Defined are " +
-                 llvm::join(names, ", ")};
-  return checkpoint::placeOwnForm(adapter, wanted);
+  for (const std::string &form : wanted)
+    if (!definitions.count(form))
+      return Error{adapter.path + ": its form '" + form +
+                   "' is not defined; give the definition with --forms FILE. Defined are " +
+                   llvm::join(names, ", ")};
+  return checkpoint::placeOwnForm(adapter, definitions);
 }
 
 void adapter::addBiasUpdates(checkpoint::Adapter &adapter, MLIRContext *context) {

@@ -59,7 +59,9 @@ const std::set<std::string> obeyedFields = {"adapter_residual_before_ln",
 const std::map<std::string, const char *> refusedFields = {
     {"inv_adapter", "invertible adapters behind the embedding are not there yet"},
     {"cross_adapter", "adapters behind cross-attention are not there yet"},
-    {"phm_layer", "products of hypercomplex numbers (Compacter) are not there yet"}};
+    {"phm_layer",
+     "products of hypercomplex numbers (Compacter); adapter-opt convert compacter FOLDER -o OUT makes "
+     "plain bottlenecks of them"}};
 
 // transformers' and adapters' names of activations that have another one here.
 const std::map<std::string, Activation> otherNames = {

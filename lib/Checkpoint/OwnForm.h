@@ -7,6 +7,7 @@
 
 #include "lib/Checkpoint/Adapter.h"
 #include "lib/Checkpoint/PeftConfig.h"
+#include <set>
 
 namespace adapter::checkpoint {
 
@@ -30,16 +31,28 @@ struct OwnDefinition {
   int64_t kinds = 0; // how many definitions have the name
 };
 
-// The folder of such an adapter, as far as it can be read without the definition.
-struct OwnForm {
-  std::string form, hash; // `hash` may be empty
-  std::string file;
-  std::vector<Tensor> tensors;
-  // Of all modules, and of some.
+// What the configuration says of some module.
+struct OwnModule {
+  std::string form;      // empty: the folder's
+  std::string parameter; // that the form acts on; empty: the weight
+  bool tied = false;     // as Update::tied
   std::map<std::string, double> scalars;
   std::map<std::string, int64_t> attributes;
-  std::map<std::string, std::map<std::string, double>> moduleScalars;
-  std::map<std::string, std::map<std::string, int64_t>> moduleAttributes;
+};
+
+// The folder of such an adapter, as far as it can be read without the definitions.
+struct OwnForm {
+  std::string form;                          // of modules that name none; empty where all do
+  std::map<std::string, std::string> hashes; // by form, of those that the folder insists on
+  std::string file;
+  std::vector<Tensor> tensors;
+  // Of all modules of the folder's form, and of some modules.
+  std::map<std::string, double> scalars;
+  std::map<std::string, int64_t> attributes;
+  std::map<std::string, OwnModule> modules;
+
+  std::set<std::string> forms() const;
+  const std::string &formOf(const std::string &module) const;
 };
 
 Status readOwnForm(const PeftConfig &config, const std::string &file, const Safetensors &tensors,
@@ -47,7 +60,8 @@ Status readOwnForm(const PeftConfig &config, const std::string &file, const Safe
 
 // Makes the updates of such an adapter from its tensors: keys are base_model.model.<module>.<role>, and
 // base_model.<role> for roles that all modules share. Scalars are those of the definition, all that have no default.
-Status placeOwnForm(Adapter &adapter, const OwnDefinition &definition);
+// `definitions` has all of the folder's forms.
+Status placeOwnForm(Adapter &adapter, const std::map<std::string, OwnDefinition> &definitions);
 
 } // namespace adapter::checkpoint
 

@@ -27,8 +27,9 @@ const char *const adapter::helpOverview = R"(compiler for models that carry adap
   adapter-opt base.onnx --adapter a-lora@row --adapter b-lora@row -o model.adapt
                                                                 compiled; each row has its own adapter
   adapter-opt x.mlir --canonicalize                             an mlir-opt: --help-passes, --help-all
-  adapter-opt export|diff|combine|verify --help                 transformers to ONNX; what changed, as an
-                                                                adapter; several as one; is it as expected?
+  adapter-opt export|convert|diff|combine|verify --help         transformers to ONNX; files of papers' authors,
+                                                                or what changed, as an adapter; several as one;
+                                                                is it as expected?
 
 Exit codes: 0 done, 1 a model or an adapter is at fault, 2 wrong usage.
 )";

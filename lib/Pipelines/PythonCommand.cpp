@@ -23,6 +23,7 @@ struct Command {
 
 static constexpr Command commands[] = {
     {"verify", "NumPy, ONNX Runtime", "numpy onnxruntime"},
+    {"convert", "NumPy", "numpy"},
     {"export", "NumPy", "numpy torch transformers onnx onnxscript"},
 };
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// adapter-opt verify and adapter-opt export. ONNX Runtime, PyTorch and transformers, which do their work, are Python
-// packages, and so the commands are Python: adapter_opt/verify_command.py and adapter_opt/export_command.py.
+// adapter-opt verify, adapter-opt export and adapter-opt convert. ONNX Runtime, PyTorch, transformers and NumPy, which do
+// their work, are Python packages, and so the commands are Python: adapter_opt/verify_command.py, export_command.py and
+// convert_command.py.
 #ifndef ADAPTER_LIB_PIPELINES_PYTHONCOMMAND_H
 #define ADAPTER_LIB_PIPELINES_PYTHONCOMMAND_H
 

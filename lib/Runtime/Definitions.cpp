@@ -3,6 +3,7 @@
 // See Definitions.h. The same checks as the compiler's, on what the manifest says.
 #include "lib/Runtime/Definitions.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Checkpoint/LowRank.h"
 #include "lib/Checkpoint/OwnForm.h"
 #include <algorithm>
 #include <set>
@@ -141,28 +142,31 @@ Result<std::string> variantOf(const artifact::FormDefinition &definition, const 
 Status placeOwnForm(const artifact::Manifest &manifest, checkpoint::Adapter &adapter) {
   if (!adapter.own)
     return Done{};
-  checkpoint::OwnDefinition wanted;
+  const std::set<std::string> wanted = adapter.own->forms();
+  std::map<std::string, checkpoint::OwnDefinition> definitions;
   std::set<std::string> names;
   for (const artifact::FormDefinition &form : manifest.forms()) {
     std::string name = methodOf(form);
     names.insert(name);
-    if (name != adapter.own->form)
+    if (!wanted.count(name))
       continue;
-    wanted.hash = form.hash();
-    ++wanted.kinds;
+    checkpoint::OwnDefinition &definition = definitions[name];
+    definition.hash = form.hash();
+    ++definition.kinds;
     for (const artifact::FormRole &role : form.roles())
-      wanted.roles.push_back({role.name(), role.shared()});
+      definition.roles.push_back({role.name(), role.shared()});
     for (const artifact::FormScalar &scalar : form.scalars())
-      wanted.scalars.push_back(
+      definition.scalars.push_back(
           {scalar.name(), scalar.has_by_default() ? std::optional(scalar.by_default()) : std::nullopt});
   }
   std::string known;
   for (const std::string &name : names)
     known += (known.empty() ? "" : ", ") + name;
-  if (wanted.hash.empty())
-    return Error{adapter.path + ": its form '" + adapter.own->form +
-                 "' is not in this artifact; it has: " + (known.empty() ? "none" : known)};
-  return checkpoint::placeOwnForm(adapter, wanted);
+  for (const std::string &form : wanted)
+    if (!definitions.count(form))
+      return Error{adapter.path + ": its form '" + form +
+                   "' is not in this artifact; it has: " + (known.empty() ? "none" : known)};
+  return checkpoint::placeOwnForm(adapter, definitions);
 }
 
 void addBiasUpdates(const artifact::Manifest &manifest, checkpoint::Adapter &adapter) {
@@ -179,15 +183,32 @@ void addBiasUpdates(const artifact::Manifest &manifest, checkpoint::Adapter &ada
     adapter.updates.push_back(std::move(bias));
 }
 
+// Whole tensors of a linear as its site has them: which way a checkpoint stores them shows in their shape, where the
+// sizes differ.
+static void turnWhole(const forms::Signature &signature, const forms::Place &place,
+                      std::map<std::string, Tensor> &tensors) {
+  if (place.kind != "linear" || place.out == place.in)
+    return;
+  forms::Shape other = place.stored();
+  std::reverse(other.begin(), other.end());
+  for (auto &[role, tensor] : tensors) {
+    const forms::Role *wanted = signature.role(role);
+    if (wanted && wanted->layout == forms::RoleLayout::Weight && tensor.shape == other)
+      tensor = checkpoint::transposedMatrix(tensor);
+  }
+}
+
 Result<FormNumbers> bindDefinition(const artifact::FormDefinition &definition, const artifact::Site &site,
                                    const Update &update, std::map<std::string, Tensor> &tensors) {
   Result<forms::Signature> signature = signatureOf(definition);
   if (!signature)
     return signature.error();
+  forms::Place place = placeOf(site);
+  if (!update.ofBias)
+    turnWhole(*signature, place, tensors);
   std::map<std::string, forms::Given> given;
   for (const auto &[role, tensor] : tensors)
     given[role] = {tensor.key, tensor.shape, checkpoint::isFloat(tensor.dtype)};
-  forms::Place place = placeOf(site);
   Result<forms::Symbols> symbols = signature->bind(place, given, update.attributes);
   if (!symbols)
     return symbols.error();

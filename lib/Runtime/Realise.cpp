@@ -16,6 +16,7 @@ static Base sizesOf(const Artifact &artifact, const artifact::Site &site) {
   const Tensor &tensor = artifact.parameters[site.parameter()];
   Base base;
   base.data = const_cast<std::byte *>(tensor.data);
+  base.isSizesOnly = true;
   base.dims = {tensor.shape[0], artifact.manifest.parameters(site.parameter()).depth(), site.block()};
   return base;
 }
@@ -200,7 +201,11 @@ bool isFactoredCheap(const Artifact &artifact, const artifact::Site &site,
   int64_t elements = 0;
   for (const Output &output : outputs)
     elements += output.elements();
-  return elements <= factoredShare * artifact.parameters[site.parameter()].elements();
+  const Tensor &stored = artifact.parameters[site.parameter()];
+  int64_t all = site.decode()
+                    ? stored.shape[0] * artifact.manifest.parameters(site.parameter()).depth() * site.block()
+                    : stored.elements();
+  return elements <= factoredShare * all;
 }
 
 // Whether a form's update may also be had as a whole weight: that is what makes the updated parameter.
@@ -231,8 +236,11 @@ Result<EntryPart> preparePart(const Artifact &artifact, Resources &resources, co
                        {form.entry_tensors().begin(), form.entry_tensors().end()},
                        form.steps_size() > 0};
   }
-  Result<std::vector<Output>> whole =
-      runForm(artifact, resources, form, form.materialize(), base, weights, update, properties, {base.dtype});
+  Result<Base> wide = base.isSizesOnly ? baseOf(artifact, resources, site, nullptr) : Result<Base>(base);
+  if (!wide)
+    return wide.error();
+  Result<std::vector<Output>> whole = runForm(artifact, resources, form, form.materialize(), *wide, weights,
+                                              update, properties, {base.dtype});
   if (!whole)
     return whole.error();
   return EntryPart{std::move(*whole), {wholePosition}};

@@ -48,6 +48,7 @@ struct Base {
   void *data = nullptr;
   std::vector<int64_t> dims;
   int32_t dtype = static_cast<int32_t>(checkpoint::DType::F32);
+  bool isSizesOnly = false;    // nothing may be read of the data
   std::shared_ptr<void> owner; // of what is stored in a narrow format and was made wide
 };
 // `updated` is null for the pristine one.

@@ -18,7 +18,7 @@ bool isSymbolName(std::string_view text) {
   for (char c : text)
     if (!(std::isalnum(static_cast<unsigned char>(c)) || c == '_'))
       return false;
-  for (const char *word : {"div", "mod", "ceildiv", "min", "max", "isqrt", "and", "or"})
+  for (const char *word : {"div", "mod", "ceildiv", "min", "max", "isqrt", "ilog2", "pow", "and", "or"})
     if (text == word)
       return false;
   return true;
@@ -146,6 +146,10 @@ private:
       call(Op::Max, 2);
     else if (take("isqrt"))
       call(Op::Root, 1);
+    else if (take("ilog2"))
+      call(Op::Logarithm, 1);
+    else if (take("pow"))
+      call(Op::Power, 2);
     else if (std::isdigit(static_cast<unsigned char>(token[0])))
       number();
     else if (isSymbolName(token)) {
@@ -189,6 +193,20 @@ static int64_t integerRoot(int64_t x) {
   return root;
 }
 
+// The largest p with 2^p <= x, of a positive x.
+static int64_t integerLogarithm(int64_t x) { return 63 - __builtin_clzll(static_cast<uint64_t>(x)); }
+
+// False where it overflows. Bases other than -1, 0 and 1 are done after 63 steps.
+static bool power(int64_t x, int64_t y, int64_t &value) {
+  value = 1;
+  if (x == 0 || x == 1 || x == -1)
+    y = y == 0 ? 0 : 2 - y % 2;
+  for (int64_t i = 0; i < y; ++i)
+    if (__builtin_mul_overflow(value, x, &value))
+      return false;
+  return true;
+}
+
 // Rounds down.
 static int64_t floorOf(int64_t x, int64_t y) { return x / y - (x % y != 0 && (x < 0) != (y < 0)); }
 
@@ -221,6 +239,11 @@ Result<int64_t> Expression::apply(Op op, int64_t x, int64_t y) {
     break;
   case Op::Ceiling:
     value = floorOf(x, y) + (x % y != 0);
+    break;
+  case Op::Power:
+    if (y < 0)
+      return Error{"there is no whole " + std::to_string(x) + " to the power " + std::to_string(y)};
+    overflows = !power(x, y, value);
     break;
   case Op::Min:
     value = std::min(x, y);
@@ -255,6 +278,7 @@ Result<int64_t> Expression::apply(Op op, int64_t x, int64_t y) {
   case Op::Number:
   case Op::Symbol:
   case Op::Root:
+  case Op::Logarithm:
     break;
   }
   if (overflows)
@@ -276,6 +300,10 @@ Result<int64_t> Expression::evaluate(const Symbols &symbols) const {
       if (stack.back() < 0)
         return Error{"there is no root of " + std::to_string(stack.back())};
       stack.back() = integerRoot(stack.back());
+    } else if (step.op == Op::Logarithm) {
+      if (stack.back() <= 0)
+        return Error{"there is no logarithm of " + std::to_string(stack.back())};
+      stack.back() = integerLogarithm(stack.back());
     } else {
       int64_t y = stack.back();
       stack.pop_back();

@@ -20,7 +20,8 @@ using checkpoint::Result;
 /// What symbols stand for.
 using Symbols = std::map<std::string, int64_t>;
 
-/// Integers and symbols with + - * / div mod ceildiv, min(a, b), max(a, b), isqrt(a), comparisons (1 or 0), `and`, `or`.
+/// Integers and symbols with + - * / div mod ceildiv, min(a, b), max(a, b), isqrt(a), ilog2(a), pow(a, b),
+/// comparisons (1 or 0), `and`, `or`.
 /// "/" must divide without remainder, "div" rounds down; overflow and what has no value are errors.
 class Expression {
 public:
@@ -50,6 +51,8 @@ private:
     Min,
     Max,
     Root,
+    Logarithm,
+    Power,
     Equal,
     Unequal,
     Less,

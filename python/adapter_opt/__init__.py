@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from adapter_opt._runtime import __version__ as __version__
     from adapter_opt.compiler import Adapter, Combination, Slot, check, compile, merge
+    from adapter_opt.converting import convert
     from adapter_opt.exporting import Exported, export
     from adapter_opt.proof import verify
     from adapter_opt.resolve import resolve
@@ -29,6 +30,7 @@ __all__ = [
     "Slot",
     "check",
     "compile",
+    "convert",
     "export",
     "generate",
     "load",
@@ -49,6 +51,7 @@ _MODULES = {
     "Slot": "compiler",
     "check": "compiler",
     "compile": "compiler",
+    "convert": "converting",
     "export": "exporting",
     "generate": "text.generation",
     "load": "runtime",

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What the commands of adapter-opt that are in Python have in common: how they say what is wrong."""
+"""What the commands of adapter-opt that are in Python have in common: how they say what is wrong, and end."""
 
 import argparse
+import contextlib
+import signal
 import sys
 
 
@@ -18,3 +20,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         sys.exit(fail(f"{message}; try {self.prog} --help", 2, self.prog.split()[0]))
+
+
+@contextlib.contextmanager
+def signals_end():
+    """Signals end what runs here as exceptions do, so that nothing is left."""
+
+    def end(number, frame):
+        sys.exit(128 + number)
+
+    ends = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, end) for each in ends}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -2,12 +2,10 @@
 """The command line of `adapter-opt export`, which starts this in Python."""
 
 import argparse
-import contextlib
 import re
 import signal
-import sys
 
-from adapter_opt.command_line import Parser, fail
+from adapter_opt.command_line import Parser, fail, signals_end
 from adapter_opt.exporting import export
 
 DESCRIPTION = """\
@@ -94,27 +92,11 @@ def _line(graph):
     return f"{graph.path}: {found}\n  takes {_side(graph.inputs)}\n  gives {_side(graph.outputs)}"
 
 
-@contextlib.contextmanager
-def _signals_end():
-    """Signals end what runs here as exceptions do, so that nothing is left."""
-
-    def end(number, frame):
-        sys.exit(128 + number)
-
-    ends = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {each: signal.signal(each, end) for each in ends}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
 def main(arguments):
     """Runs the command; returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        with _signals_end():
+        with signals_end():
             exported = export(
                 options.folder,
                 options.output,

@@ -8,7 +8,8 @@ makes
     <folder>/<name>/                each adapter as save_adapter writes it, with adapter.safetensors
     <folder>/<name>.npz             the logits with it
 
-The fields of an adapter are BnConfig's. Its weights are random, no trained tensor stays at its no-op value.
+The fields of an adapter are BnConfig's, those of Compacter included. Its weights are random, no trained
+tensor stays at its no-op value.
 """
 
 import json
@@ -26,8 +27,8 @@ def _fill(model, seed):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
-            if ".adapters." in key:
-                scale = 0.3 if parameter.dim() == 2 else 0.2
+            if ".adapters." in key or ".shared_parameters." in key:
+                scale = {2: 0.3, 3: 0.5}.get(parameter.dim(), 0.2)
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * scale)
 
 

@@ -123,8 +123,39 @@ def _sltrain(W, b, t):
     return W
 
 
+def _draw_corda(rng, out, cols):
+    return {
+        "A": real(rng, RANK, cols),
+        "B": real(rng, out, RANK),
+        "A0": real(rng, 2, cols),
+        "B0": real(rng, out, 2),
+    }
+
+
+def _draw_qwha(rng, out, cols):
+    return {"spectrum": real(rng, 7), "indices": rng.integers(0, (out, cols), (7, 2)).T.copy()}
+
+
+def _qwha(W, b, t):
+    out, cols = W.shape
+    F = np.zeros((out, cols))
+    np.add.at(F, tuple(t["indices"]), t["spectrum"])
+    j = np.arange(cols)
+    H = 1.0 - 2.0 * (np.bitwise_count(j[:, None] & j) % 2)
+    return W + F @ H / (cols * np.sqrt(out))
+
+
 # The number that the list of methods gives them, and the form.
 PUBLISHED = {
+    "corda": (
+        "U03",
+        Form(
+            "",
+            _draw_corda,
+            lambda W, b, t: W + t["B"].astype(float) @ t["A"] - t["B0"].astype(float) @ t["A0"],
+        ),
+    ),
+    "qwha": ("U20", Form("", _draw_qwha, _qwha)),
     "hydra": ("U06", Form("", _draw_hydra, _hydra, _hydra_bias)),
     "lora_sb": (
         "U05, U08, U11",

@@ -48,6 +48,7 @@ def folder(tmp_path):
         ("adapter-run pro", ["profile"]),
         ("adapter-opt di", ["diff"]),
         ("adapter-opt ex", ["export"]),
+        ("adapter-opt conv", ["convert"]),
         ("adapter-run m", ["m.adapt"]),
         ("adapter-run m.adapt --adapter ", ["r1", "s1"]),
         ("adapter-run m.adapt --adapter r", ["r1"]),

@@ -55,6 +55,22 @@ def test_methods_are_found():
     ]
 
 
+def test_converters_alone_name_theirs_in_python():
+    """Methods of authors' files stand in python/adapter_opt/converting, and nowhere else of the package."""
+    package = ROOT / "python" / "adapter_opt"
+    table = (package / "converting" / "__init__.py").read_text()
+    methods = set(re.findall(r'^    "([a-z-]+)": (?:Method\(|")', table, re.MULTILINE))
+    assert methods >= {"corda", "lt-sft", "clr"}
+    found = [
+        f"{path.relative_to(ROOT)}: {word}"
+        for path in sorted(package.rglob("*.py"))
+        if "converting" not in path.parts
+        for word in re.findall(r"[a-z]+(?:-[a-z]+)*", path.read_text())
+        if word in methods
+    ]
+    assert not found, "\n".join(found)
+
+
 @pytest.mark.parametrize("folder", ["lib", "dialects", "tools", "include", "python"])
 def test_no_code_names_a_method(folder):
     methods = names()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Adapters beside narrow weights: what they add is held against PEFT over the rounded base, and rows, sessions and
-texts against single runs."""
+"""Adapters beside narrow weights: what they add is held against PEFT over the rounded base, and rows and texts
+against single runs."""
 
 import copy
 
@@ -105,7 +105,7 @@ def test_rows_to_the_bit(llama, text):
 
 @pytest.mark.parametrize("text", ["bf16", "int8", "int4"])
 def test_texts(llama, text):
-    """The best token of the rounded model wherever its margin is above what rounding activations may change."""
+    """The best token of the rounded model wherever its margin is above what rounding of rows may change."""
     model = llama.compiled(weights=text, threads=2)
     reference = rounded_model(llama, None, text)
     session = model.session(max_length=40)

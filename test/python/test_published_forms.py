@@ -5,13 +5,12 @@ their formulas in NumPy."""
 import functools
 
 import numpy as np
-import onnx
 import onnxruntime
 import own_forms
 import product
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from own_linears import Linears
+from published import record
 from published_forms import PUBLISHED, SHARED
 from tolerance import assert_agrees
 
@@ -22,7 +21,7 @@ FORMS = {name: form for name, (_, form) in PUBLISHED.items()}
 class World:
     def __init__(self, folder):
         self.folder = folder
-        self.model = Linears(folder / "model.onnx", 12, (10, 14), seed=4, forms=FORMS)
+        self.model = Linears(folder / "model.onnx", 16, (10, 14), seed=4, forms=FORMS)
         self.feed, self.plain = {"x": self.model.x}, self.model.outputs()
         self.adapter = functools.cache(self._adapter)
         self.compiled = functools.cache(self._compiled)
@@ -40,9 +39,11 @@ class World:
         product.opt(self.model.path, *options, "-o", self.folder / f"{time}.adapt")
         return ao.Model(self.folder / f"{time}.adapt")
 
-    def check(self, got, want):
+    def check(self, name, mode, got):
+        want = self.adapter(name)[1]
         for key in want:
             assert_agrees(got[key], want[key], self.plain[key])
+        record(PUBLISHED[name][0], f"form `{name}`", mode, got, want, self.plain)
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +56,14 @@ def test_merges_into_onnx(world, name):
     folder, want = world.adapter(name)
     product.opt(world.model.path, "--adapter", f"x={folder}", "-o", world.folder / "merged.onnx")
     got = onnxruntime.InferenceSession(world.folder / "merged.onnx").run(None, world.feed)
-    world.check(dict(zip(want, got, strict=True)), want)
+    world.check(name, "onnx", dict(zip(want, got, strict=True)))
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_switches_to_and_fro(world, name):
     model, before = world.compiled("switch"), world.compiled("switch")(world.feed)
     model.switch(name)
-    world.check(model(world.feed), world.adapter(name)[1])
+    world.check(name, "switch", model(world.feed))
     model.switch(None)
     after = model(world.feed)
     assert all(np.array_equal(before[key], after[key]) for key in before)
@@ -70,7 +71,7 @@ def test_switches_to_and_fro(world, name):
 
 @pytest.mark.parametrize("name", FORMS)
 def test_acts_with_a_call(world, name):
-    world.check(world.compiled("call")(world.feed, adapters=name), world.adapter(name)[1])
+    world.check(name, "call", world.compiled("call")(world.feed, adapters=name))
 
 
 def test_all_in_one_batch(world):
@@ -83,37 +84,19 @@ def test_all_in_one_batch(world):
             for row, name in enumerate(names):
                 want = world.adapter(name)[1][key] if name else world.plain[key]
                 assert_agrees(got[key][row], want[row])
+        for row, name in enumerate(name for name in names if name):
+            parts = [
+                {key: each[key][row] for key in each} for each in (got, world.adapter(name)[1], world.plain)
+            ]
+            record(PUBLISHED[name][0], f"form `{name}`", "row", *parts)
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_arrives_in_a_slot(world, name):
     model = world.compiled("slot")
     model.load_adapter(name, world.adapter(name)[0])
-    world.check(model(world.feed, adapters=[name] * len(world.model.x)), world.adapter(name)[1])
+    world.check(name, "slot", model(world.feed, adapters=[name] * len(world.model.x)))
     model.unload_adapter(name)
-
-
-def test_a_product_as_a_convolutions_weight(tmp_path):
-    """My3DGen (U10): [out k, r] times [r, in k] is [out, k, in, k]."""
-    rng, out, channels, k, rank = np.random.default_rng(2), 5, 3, 3, 2
-    W = own_forms.real(rng, out, channels, k, k)
-    A, B = own_forms.real(rng, rank, channels * k), own_forms.real(rng, out * k, rank)
-    node = helper.make_node("Conv", ["x", "c.weight"], ["y"], name="/c/Conv")
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [node],
-        "convolution",
-        [value("x", TensorProto.FLOAT, ["rows", channels, 6, 6])],
-        [value("y", TensorProto.FLOAT, ["rows", out, 4, 4])],
-        [numpy_helper.from_array(W, "c.weight")],
-    )
-    versions = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8), tmp_path / "c.onnx")
-    own_forms.save(tmp_path / "x", "my3dgen", {"c": {"A": A, "B": B}}, scalars={"scale": 0.5})
-    product.opt(tmp_path / "c.onnx", "--adapter", f"x={tmp_path / 'x'}", "-o", tmp_path / "merged.onnx")
-    merged = numpy_helper.to_array(onnx.load(tmp_path / "merged.onnx").graph.initializer[0])
-    change = (B.astype(float) @ A).reshape(out, k, channels, k).transpose(0, 2, 1, 3)
-    assert_agrees(merged, (W + 0.5 * change).astype(np.float32), W, tolerance=1e-6)
 
 
 @pytest.mark.parametrize("value", [10**6, -1, -(2**40)])
@@ -128,3 +111,11 @@ def test_indices_beyond_their_tensor(world, tmp_path, name, role, value):
     product.refused("adapter-opt", *words, mentions=[f"'{name}'"])
     with pytest.raises(ValueError, match=name):
         world.compiled("slot").load_adapter("bad", folder)
+
+
+def test_coefficients_of_sizes_without_a_transform(tmp_path):
+    """The Walsh-Hadamard transform (U20) is of powers of two; the form says so of the graph's linear."""
+    model = Linears(tmp_path / "model.onnx", 12, (10, 14), seed=4, forms=FORMS)
+    folder = own_forms.save(tmp_path / "x", "qwha", model.draw("qwha"))
+    words = [model.path, "--adapter", f"x={folder}", "--check"]
+    product.refused("adapter-opt", *words, mentions=["pow(2, levels) == cols", "cols = 12"])

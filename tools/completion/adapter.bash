@@ -115,7 +115,7 @@ _adapter_complete() {
   offset=$((${#value} - ${#last}))
   ((offset < 0)) && offset=0
   COMPREPLY=()
-  subs="diff verify export"
+  subs="diff verify export convert combine"
   [ "${tool##*/}" = adapter-run ] && subs="run info bench switch verify profile generate"
   ((at > 1)) && [[ " $subs " == *" ${COMP_WORDS[1]} "* ]] && sub=${COMP_WORDS[1]}
 
