@@ -88,7 +88,8 @@ public:
 
 private:
   static bool isEvaluable(Operation *op) {
-    return isa<kernel::ParameterOp, kernel::ReshapeOp, kernel::PackOp, kernel::EncodeOp, linalg::LinalgOp>(op) ||
+    return isa<kernel::ParameterOp, kernel::ReshapeOp, kernel::PackOp, kernel::EncodeOp, linalg::LinalgOp>(
+               op) ||
            isa_and_nonnull<arith::ArithDialect, tensor::TensorDialect, math::MathDialect>(op->getDialect());
   }
 

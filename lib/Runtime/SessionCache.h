@@ -5,9 +5,9 @@
 #ifndef ADAPTER_LIB_RUNTIME_SESSIONCACHE_H
 #define ADAPTER_LIB_RUNTIME_SESSIONCACHE_H
 
+#include "lib/Artifact/manifest.pb.h"
 #include "lib/Checkpoint/Safetensors.h"
 #include "lib/Runtime/Host.h"
-#include "lib/Artifact/manifest.pb.h"
 
 namespace adapter::runtime {
 

@@ -188,16 +188,20 @@ def test_generate(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(program, names)
-    made, ids = names["made"], torch.tensor(names["ids"])
-    assert made.shape == (2, ids.shape[1] + 12)
-    options = dict(
-        do_sample=False, max_new_tokens=12, eos_token_id=None, attention_mask=torch.ones_like(ids[:1])
-    )
-    adapted = model.generate(input_ids=ids[:1], **options)
+    made = names["made"]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "exported")
+
+    def wanted(prompt):
+        ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+        mask = torch.ones_like(ids)
+        whole = model.generate(input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=12)
+        return [each for each in whole[0, ids.shape[1] :].tolist() if each != 2]
+
+    adapted = wanted(names["prompts"][0])
     with model.disable_adapter():
-        plain = [model.generate(input_ids=each[None], **options) for each in ids]
-    assert made[0].tolist() == adapted[0].tolist() and made[1].tolist() == plain[1][0].tolist()
-    assert plain[0].tolist() != adapted.tolist(), "the adapter changes nothing, the test is void"
+        plain = [wanted(prompt) for prompt in names["prompts"]]
+    assert made[0].ids == adapted and made[1].ids == plain[1]
+    assert plain[0] != adapted, "the adapter changes nothing, the test is void"
 
 
 def test_portable(classify):
