@@ -36,9 +36,7 @@ public:
   }
 
 private:
-  StringRef inputName(int64_t input) {
-    return cast<StringAttr>(graph.getInputNames()[input]).getValue();
-  }
+  StringRef inputName(int64_t input) { return cast<StringAttr>(graph.getInputNames()[input]).getValue(); }
   StringRef outputName(int64_t output) {
     std::optional<ArrayAttr> names = end.getOutputNames();
     return names ? cast<StringAttr>((*names)[output]).getValue() : StringRef();
