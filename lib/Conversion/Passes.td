@@ -147,6 +147,31 @@ def PairStatesPass : Pass<"adapter-pair-states"> {
   let statistics = [Statistic<"numStates", "num-states", "Inputs that an output continues">];
 }
 
+def GroupHeadsPass : Pass<"adapter-group-heads"> {
+  let summary = "Read keys and values that heads share once for all of them";
+  let description = [{
+    Exporters write keys and values that several query heads share out for each head, by Unsqueeze, Expand and Reshape,
+    before the products with queries and with probabilities. Where a graph holds this, with sizes that its types prove, the
+    product's other side is seen as rows of all heads of a group instead, and what is shared stays as it is; a transposition
+    of its last two dimensions and a factor in between go along. Nodes that nothing reads any more are erased. Models with
+    adapters by token are left alone.
+
+    ```mlir
+    // before
+    func.func @shared(%p: tensor<?x4x?x?xf32, #onnx.dims<"b", "", "s", "t">>, %v: tensor<?x2x?x8xf32, #onnx.dims<"b", "", "t", "">>, %e: tensor<5xi64>, %r: tensor<4xi64>, %two: tensor<1xi64>) -> tensor<?x4x?x8xf32, #onnx.dims<"b", "", "s", "">> {
+      %u = onnx.node "Unsqueeze"(%v, %two) {result_names = ["u"]} : (tensor<?x2x?x8xf32, #onnx.dims<"b", "", "t", "">>, tensor<1xi64>) -> tensor<?x2x1x?x8xf32, #onnx.dims<"b", "", "", "t", "">>
+      %w = onnx.node "Expand"(%u, %e) {result_names = ["w"]} : (tensor<?x2x1x?x8xf32, #onnx.dims<"b", "", "", "t", "">>, tensor<5xi64>) -> tensor<?x2x2x?x8xf32, #onnx.dims<"b", "", "", "t", "">>
+      %x = onnx.node "Reshape"(%w, %r) {result_names = ["x"]} : (tensor<?x2x2x?x8xf32, #onnx.dims<"b", "", "", "t", "">>, tensor<4xi64>) -> tensor<?x4x?x8xf32, #onnx.dims<"b", "", "t", "">>
+      %y = onnx.node "MatMul"(%p, %x) {result_names = ["y"]} : (tensor<?x4x?x?xf32, #onnx.dims<"b", "", "s", "t">>, tensor<?x4x?x8xf32, #onnx.dims<"b", "", "t", "">>) -> tensor<?x4x?x8xf32, #onnx.dims<"b", "", "s", "">>
+      return %y : tensor<?x4x?x8xf32, #onnx.dims<"b", "", "s", "">>
+    }
+    // after: %p is seen as [b, 2, 2 s, t] and multiplied with %v, and the result as [b, 4, s, 8]
+    ```
+  }];
+  let dependentDialects = ["::adapter::AdapterDialect", "::adapter::onnxir::ONNXDialect"];
+  let statistics = [Statistic<"numGrouped", "num-grouped", "Products that read shared heads once">];
+}
+
 def ExpandModulesPass : Pass<"adapter-expand-modules"> {
   let summary = "Write adapter modules as nodes of the graph";
   let description = [{

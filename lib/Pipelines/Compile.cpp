@@ -56,8 +56,10 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
   bool within = first.empty();
   if (within) {
     manager.addPass(createONNXInferShapesPass());
-    if (options.stateful)
+    if (options.stateful) {
       manager.addPass(createPairStatesPass());
+      manager.addPass(createGroupHeadsPass());
+    }
     manager.addPass(createRaiseExpertsPass());
     if (const PartitionOptions &partition = options.partition; partition.ranks) {
       manager.addPass(createSliceNetworksPass({partition.ranks}));

@@ -266,7 +266,8 @@ def test_compiled(export):
     }
     for at in range(1, 7):
         mask = torch.ones(2, at, dtype=torch.int64)
-        outputs = model(past, input_ids=tokens[:, at - 1 : at], attention_mask=mask)
+        positions = torch.full((2, 1), at - 1)
+        outputs = model(past, input_ids=tokens[:, at - 1 : at], attention_mask=mask, position_ids=positions)
         wanted = made.model(input_ids=tokens[:, :at], attention_mask=mask).logits[:, -1:]
         tolerance.assert_agrees(outputs["logits"], wanted.numpy())
         past = {name: outputs[name.replace("past_key_values", "present")] for name in past}
