@@ -96,11 +96,15 @@ func::FuncOp adapter::makeRoundRows(ModuleOp module, int64_t lanes, int64_t offs
   return function;
 }
 
+Value adapter::spreadInteger(ImplicitLocOpBuilder &b, int64_t lanes, int64_t value) {
+  auto type = VectorType::get(lanes, b.getI32Type());
+  return arith::ConstantOp::create(
+      b, DenseElementsAttr::get(type, b.getI32IntegerAttr(static_cast<int32_t>(value))));
+}
+
 static Value portableDot(ImplicitLocOpBuilder &b, Value sum, Value unsignedBytes, Value signedBytes) {
-  auto type = cast<VectorType>(sum.getType());
-  auto constant = [&](int32_t value) -> Value {
-    return arith::ConstantOp::create(b, DenseElementsAttr::get(type, b.getI32IntegerAttr(value)));
-  };
+  int64_t lanes = cast<VectorType>(sum.getType()).getDimSize(0);
+  auto constant = [&](int64_t value) { return spreadInteger(b, lanes, value); };
   for (int64_t place = 0; place < 4; ++place) {
     Value low = place ? Value(arith::ShRUIOp::create(b, unsignedBytes, constant(8 * place))) : unsignedBytes;
     Value x = arith::AndIOp::create(b, low, constant(255));

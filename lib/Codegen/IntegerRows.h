@@ -29,6 +29,9 @@ mlir::MemRefType integerScalesType(mlir::Builder &b);
 /// Adds to a module the function over (matrix of f32, words, scales, begin, end) that rounds rows [begin, end).
 mlir::func::FuncOp makeRoundRows(mlir::ModuleOp module, int64_t lanes, int64_t offset);
 
+/// A vector of i32 with one number in all lanes.
+mlir::Value spreadInteger(mlir::ImplicitLocOpBuilder &b, int64_t lanes, int64_t value);
+
 /// sum + the products of each lane's four bytes, unsigned ones and signed ones. All operands are vectors of i32.
 mlir::Value emitDot(mlir::ImplicitLocOpBuilder &b, IntegerDot dot, mlir::Value sum, mlir::Value unsignedBytes,
                     mlir::Value signedBytes);

@@ -3,6 +3,7 @@
 // kernel.encode and kernel.decode; see #kernel.format. Rounding is that of integers and of f16, which all machines have
 // alike.
 #include "lib/Codegen/LowerFormats.h"
+#include "lib/Codegen/IntegerRows.h"
 #include "lib/Codegen/LoopEmitter.h"
 #include "lib/Codegen/WeightFormat.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -41,10 +42,7 @@ public:
 
 private:
   VectorType vector(Type element) { return VectorType::get(lanes, element); }
-  Value integers(int64_t value) {
-    return arith::ConstantOp::create(
-        b, DenseElementsAttr::get(vector(b.getI32Type()), b.getI32IntegerAttr(value)));
-  }
+  Value integers(int64_t value) { return spreadInteger(b, lanes, value); }
   Value floats(double value) {
     return arith::ConstantOp::create(
         b, DenseElementsAttr::get(vector(b.getF32Type()), b.getF32FloatAttr(value)));

@@ -2,6 +2,7 @@
 //
 // See WeightFormat.h.
 #include "lib/Codegen/WeightFormat.h"
+#include "lib/Codegen/IntegerRows.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -43,11 +44,7 @@ WeightReader::Values WeightReader::words(Value group, Value word) const {
 }
 
 Value WeightReader::number(Value word, int64_t step) const {
-  auto constant = [&](int64_t value) -> Value {
-    auto type = cast<VectorType>(word.getType());
-    return arith::ConstantOp::create(
-        b, DenseElementsAttr::get(type, b.getI32IntegerAttr(static_cast<int32_t>(value))));
-  };
+  auto constant = [&](int64_t value) { return spreadInteger(b, lanes, value); };
   auto floats = VectorType::get(lanes, b.getF32Type());
   switch (format.getNumber()) {
   case NumberFormat::BF16: {
@@ -77,12 +74,8 @@ WeightReader::Values WeightReader::bytes(ValueRange words, int64_t part) const {
   Values result;
   for (Value word : words) {
     if (format.getNumber() == NumberFormat::Int4) {
-      auto type = cast<VectorType>(word.getType());
-      auto constant = [&](int32_t value) -> Value {
-        return arith::ConstantOp::create(b, DenseElementsAttr::get(type, b.getI32IntegerAttr(value)));
-      };
-      Value low = part ? Value(arith::ShRUIOp::create(b, word, constant(4))) : word;
-      word = arith::AndIOp::create(b, low, constant(0x0f0f0f0f));
+      Value low = part ? Value(arith::ShRUIOp::create(b, word, spreadInteger(b, lanes, 4))) : word;
+      word = arith::AndIOp::create(b, low, spreadInteger(b, lanes, 0x0f0f0f0f));
     }
     result.push_back(word);
   }

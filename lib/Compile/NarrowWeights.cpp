@@ -4,8 +4,8 @@
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Compile/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Transforms/RegionUtils.h"
 
 namespace adapter {
 #define GEN_PASS_DEF_NARROWWEIGHTSPASS
@@ -17,13 +17,14 @@ using namespace adapter;
 using kernel::FormatAttr;
 using kernel::NumberFormat;
 
-// The format of a product's weight, where it may have one.
-static std::optional<OpOperand *> weightOf(Operation *op) {
-  if (auto linear = dyn_cast<kernel::LinearOp>(op))
-    return linear.getFormatAttr() ? nullptr : &linear.getWeightMutable();
-  if (auto linear = dyn_cast<kernel::RowLinearOp>(op); linear && linear.getWeight())
-    return linear.getFormatAttr() ? nullptr : &*linear.getWeightMutable().begin();
-  return std::nullopt;
+// A product's weight, where it has one that is of f32.
+static OpOperand *weightOf(Operation *op) {
+  if (auto linear = dyn_cast<kernel::LinearOp>(op); linear && !linear.getFormatAttr())
+    return &linear.getWeightMutable();
+  if (auto linear = dyn_cast<kernel::RowLinearOp>(op);
+      linear && linear.getWeight() && !linear.getFormatAttr())
+    return &*linear.getWeightMutable().begin();
+  return nullptr;
 }
 
 namespace {
@@ -36,19 +37,14 @@ struct NarrowWeights : adapter::impl::NarrowWeightsPassBase<NarrowWeights> {
     if (!isNew)
       return place->second;
     Operation *op = value.getDefiningOp();
-    bool found = op && (isa<kernel::ParameterOp>(op) ||
-                        (isMemoryEffectFree(op) && op->getNumRegions() == 0 &&
-                         llvm::all_of(op->getOperands(), [&](Value operand) { return isKnown(operand); })) ||
-                        isKnownRegionOp(op));
+    if (!op)
+      return false;
+    SetVector<Value> read(op->operand_begin(), op->operand_end());
+    getUsedValuesDefinedAbove(op->getRegions(), read);
+    bool found = isa<kernel::ParameterOp>(op) ||
+                 (isMemoryEffectFree(op) && llvm::all_of(read, [&](Value each) { return isKnown(each); }));
     known[value] = found;
     return found;
-  }
-
-  // Loops over elements see nothing else either.
-  bool isKnownRegionOp(Operation *op) {
-    if (!isa<linalg::LinalgOp, kernel::PackOp>(op))
-      return false;
-    return llvm::all_of(op->getOperands(), [&](Value operand) { return isKnown(operand); });
   }
 
   // What a weight of `depth` rows is stored in; null: f32.
@@ -89,10 +85,10 @@ struct NarrowWeights : adapter::impl::NarrowWeightsPassBase<NarrowWeights> {
     if (!format)
       return signalPassFailure();
     getOperation()->walk([&](Operation *op) {
-      std::optional<OpOperand *> operand = weightOf(op);
-      if (!operand || !*operand)
+      OpOperand *operand = weightOf(op);
+      if (!operand)
         return;
-      auto pack = (*operand)->get().getDefiningOp<kernel::PackOp>();
+      auto pack = operand->get().getDefiningOp<kernel::PackOp>();
       if (!pack)
         return;
       auto type = cast<RankedTensorType>(pack.getResult(0).getType());
@@ -102,7 +98,7 @@ struct NarrowWeights : adapter::impl::NarrowWeightsPassBase<NarrowWeights> {
       FormatAttr chosen = formatFor(type.getDimSize(1));
       if (!chosen)
         return;
-      (*operand)->set(encoded(pack, chosen));
+      operand->set(encoded(pack, chosen));
       op->setAttr("format", chosen);
     });
     if (others)

@@ -30,10 +30,6 @@ public:
   const std::vector<std::vector<int64_t>> &result() const { return made; }
 
 private:
-  static Status check(adapter_rt_status status) {
-    return status == ADAPTER_RT_OK ? Status(Done{}) : Status(Error{adapter_rt_last_error()});
-  }
-
   Status prepare() {
     Result<std::string> text = model.info();
     Result<Json> info = text ? checkpoint::parseJson(*text, "info") : text.error();

@@ -12,7 +12,7 @@ namespace adapter::runtool {
 
 using checkpoint::Done;
 
-static Status check(adapter_rt_status status) {
+Status check(adapter_rt_status status) {
   if (status == ADAPTER_RT_OK)
     return Done{};
   return Error{adapter_rt_last_error()};

@@ -21,6 +21,9 @@ using checkpoint::Result;
 using checkpoint::Status;
 using checkpoint::Tensor;
 
+// What a status of the C API says, with the message of this thread's last failure.
+Status check(adapter_rt_status status);
+
 struct Load {
   std::string name, path;
   std::optional<std::string> slot;

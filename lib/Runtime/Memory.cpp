@@ -4,6 +4,7 @@
 #include "lib/Runtime/Memory.h"
 #include <algorithm>
 #include <cstdlib>
+#include <new>
 #include <sys/mman.h>
 
 namespace adapter::runtime {
@@ -123,6 +124,13 @@ std::shared_ptr<void> takeShared(const std::shared_ptr<BlockCache> &cache, int64
   if (!block)
     return nullptr;
   return std::shared_ptr<void>(memoryOf(block), [cache](void *memory) { cache->give(blockOf(memory)); });
+}
+
+std::shared_ptr<void> mustTakeShared(const std::shared_ptr<BlockCache> &cache, int64_t bytes) {
+  std::shared_ptr<void> memory = takeShared(cache, std::max<int64_t>(bytes, 1));
+  if (!memory)
+    throw std::bad_alloc();
+  return memory;
 }
 
 Arena::~Arena() {

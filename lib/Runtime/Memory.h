@@ -40,6 +40,9 @@ void *memoryOf(Block *block);
 // A 64-byte aligned buffer that goes back to its cache.
 std::shared_ptr<void> takeShared(const std::shared_ptr<BlockCache> &cache, int64_t bytes);
 
+// The same, where at least one byte must be had: a std::bad_alloc where there is none.
+std::shared_ptr<void> mustTakeShared(const std::shared_ptr<BlockCache> &cache, int64_t bytes);
+
 // The blocks of one call; what is left goes back at its end. Thread-safe.
 class Arena {
 public:

@@ -19,18 +19,10 @@ std::string dimName(const artifact::Tensor &tensor, int axis) {
   return axis < tensor.dims_size() && tensor.dims(axis) < 0 ? tensor.dim_names(axis) : "";
 }
 
-// A tensor of the call's own.
-struct Made {
-  Tensor tensor;
-  std::shared_ptr<void> owner;
-};
-
-Made make(Resources &resources, checkpoint::DType dtype, std::vector<int64_t> shape) {
+CallTensor make(Resources &resources, checkpoint::DType dtype, std::vector<int64_t> shape) {
   size_t bytes = checkpoint::tensorBytes(dtype, shape).value_or(0);
-  Made made;
-  made.owner = takeShared(resources.cache, std::max<int64_t>(static_cast<int64_t>(bytes), 1));
-  if (!made.owner)
-    throw std::bad_alloc();
+  CallTensor made;
+  made.owner = mustTakeShared(resources.cache, static_cast<int64_t>(bytes));
   std::memset(made.owner.get(), 0, bytes);
   made.tensor.dtype = dtype;
   made.tensor.shape = std::move(shape);
@@ -39,18 +31,11 @@ Made make(Resources &resources, checkpoint::DType dtype, std::vector<int64_t> sh
   return made;
 }
 
-void setInteger(Made &made, int64_t place, int64_t value) {
+void setInteger(CallTensor &made, int64_t place, int64_t value) {
   if (made.tensor.dtype == checkpoint::DType::I32)
     static_cast<int32_t *>(made.owner.get())[place] = static_cast<int32_t>(value);
   else
     static_cast<int64_t *>(made.owner.get())[place] = value;
-}
-
-int64_t elementsBehind(const std::vector<int64_t> &dims, size_t axis) {
-  int64_t count = 1;
-  for (size_t i = axis + 1; i < dims.size(); ++i)
-    count *= dims[i];
-  return count;
 }
 } // namespace
 
@@ -72,6 +57,22 @@ Result<std::unique_ptr<Session>> Session::open(Model &model, const SessionOption
   if (!cache)
     return cache.error();
   return std::unique_ptr<Session>(new Session(model, entry, std::move(*cache), options));
+}
+
+Session::Session(Model &model, const artifact::Entry &entry, SessionCache cache,
+                 const SessionOptions &options)
+    : model(model), entry(entry), cache(std::move(cache)), maxLength(options.maxLength),
+      rows(static_cast<size_t>(options.rows)) {
+  for (const CachedState &state : this->cache.states())
+    ownInputs.insert(state.name);
+  for (int number : {entry.session().mask(), entry.session().positions()})
+    if (number)
+      ownInputs.insert(entry.inputs(number - 1).name());
+  for (const artifact::Tensor &input : entry.inputs())
+    if (input.name() == entry.row_input()) {
+      rowName = dimName(input, 0);
+      tokenName = dimName(input, 1);
+    }
 }
 
 Status Session::checkRow(int64_t row) const {
@@ -235,13 +236,13 @@ std::vector<Session::Group> Session::divide(const SessionRequest &request) const
 }
 
 // The rows and the last tokens of an input that a group has.
-static Made slice(Resources &resources, const Tensor &from, const std::vector<size_t> &members,
-                  bool hasTokens, int64_t count) {
+static CallTensor slice(Resources &resources, const Tensor &from, const std::vector<size_t> &members,
+                        bool hasTokens, int64_t count) {
   std::vector<int64_t> shape = from.shape;
   shape[0] = static_cast<int64_t>(members.size());
   if (hasTokens)
     shape[1] = count;
-  Made made = make(resources, from.dtype, shape);
+  CallTensor made = make(resources, from.dtype, shape);
   size_t rowBytes = from.bytes / static_cast<size_t>(std::max<int64_t>(from.shape[0], 1));
   size_t kept = members.empty() ? 0 : made.tensor.bytes / members.size();
   for (size_t i = 0; i < members.size(); ++i)
@@ -251,27 +252,10 @@ static Made slice(Resources &resources, const Tensor &from, const std::vector<si
   return made;
 }
 
-// Runs the graph on a group and puts what it adds to the caches behind the rows' lengths, where nobody looks until
-// these are moved.
-Status Session::run(const Model::View &view, const SessionRequest &request, int64_t tokens, Group &group) {
-  Resources &resources = model.shared();
-  std::vector<Made> made;
-  CallRequest call;
-  call.entry = entry.name();
-  call.listener = request.call.listener;
-  if (request.call.rowAdapters) {
-    call.rowAdapters.emplace();
-    for (size_t member : group.members)
-      call.rowAdapters->push_back((*request.call.rowAdapters)[member]);
-  }
-  auto count = static_cast<int64_t>(group.rows.size());
+// The rows and tokens of the call's inputs that a group has; `made` keeps those that are copies.
+Status Session::addInputs(const SessionRequest &request, int64_t tokens, const Group &group,
+                          CallRequest &call, std::vector<CallTensor> &made) {
   bool isAll = group.members.size() == request.rows.size() && group.count == tokens;
-  std::string rowName, tokenName;
-  for (const artifact::Tensor &input : entry.inputs())
-    if (input.name() == entry.row_input()) {
-      rowName = dimName(input, 0);
-      tokenName = dimName(input, 1);
-    }
   for (const auto &[name, tensor] : request.call.inputs) {
     auto declared =
         std::find_if(entry.inputs().begin(), entry.inputs().end(),
@@ -290,14 +274,21 @@ Status Session::run(const Model::View &view, const SessionRequest &request, int6
       return Error{"input '" + name + "' has shape " + checkpoint::shapeText(tensor.shape) +
                    ", and there are " + plural(static_cast<int64_t>(request.rows.size()), "row") + " of " +
                    plural(tokens, "token")};
-    made.push_back(slice(resources, tensor, group.members, hasTokens, group.count));
+    made.push_back(slice(model.shared(), tensor, group.members, hasTokens, group.count));
     call.inputs.emplace_back(name, made.back().tensor);
   }
+  return Done{};
+}
+
+// What the session makes itself: the mask, the positions and the caches.
+void Session::addOwnInputs(const Group &group, CallRequest &call, std::vector<CallTensor> &made) {
+  Resources &resources = model.shared();
+  auto count = static_cast<int64_t>(group.rows.size());
   auto integers = [&](int number, int64_t width, const std::function<int64_t(int64_t, int64_t)> &value) {
     if (!number)
       return;
     const artifact::Tensor &input = entry.inputs(number - 1);
-    Made filled = make(resources, static_cast<checkpoint::DType>(input.dtype()), {count, width});
+    CallTensor filled = make(resources, static_cast<checkpoint::DType>(input.dtype()), {count, width});
     for (int64_t row = 0; row < count; ++row)
       for (int64_t i = 0; i < width; ++i)
         setInteger(filled, row * width + i, value(row, i));
@@ -310,22 +301,40 @@ Status Session::run(const Model::View &view, const SessionRequest &request, int6
   integers(entry.session().positions(), group.count,
            [&](int64_t row, int64_t i) { return group.lengths[row] + i; });
   for (size_t state = 0; state < cache.states().size(); ++state) {
-    std::shared_ptr<void> owner;
-    Tensor past = cache.gather(resources, state, group.rows, group.lengths, group.longest, owner);
-    made.push_back({past, owner});
-    call.inputs.emplace_back(cache.states()[state].name, std::move(past));
+    CallTensor past;
+    past.tensor = cache.gather(resources, state, group.rows, group.lengths, group.longest, past.owner);
+    call.inputs.emplace_back(cache.states()[state].name, past.tensor);
+    made.push_back(std::move(past));
   }
+}
+
+// Runs the graph on a group and puts what it adds to the caches behind the rows' lengths, where nobody looks until
+// these are moved.
+Status Session::run(const Model::View &view, const SessionRequest &request, int64_t tokens, Group &group) {
+  std::vector<CallTensor> made; // lives until the call is over
+  CallRequest call;
+  call.entry = entry.name();
+  call.listener = request.call.listener;
+  if (request.call.rowAdapters) {
+    call.rowAdapters.emplace();
+    for (size_t member : group.members)
+      call.rowAdapters->push_back((*request.call.rowAdapters)[member]);
+  }
+  if (Status status = addInputs(request, tokens, group, call, made); !status)
+    return status;
+  addOwnInputs(group, call, made);
   Result<CallResult> result = model.call(view, call);
   if (!result)
     return result.error();
-  for (size_t state = 0; state < cache.states().size(); ++state)
-    if (Status status = cache.append(resources, state, result->outputs[cache.states()[state].present],
-                                     group.rows, group.lengths, group.count);
+  std::set<int> presents;
+  for (size_t state = 0; state < cache.states().size(); ++state) {
+    int present = cache.states()[state].present;
+    presents.insert(present);
+    if (Status status = cache.append(model.shared(), state, result->outputs[present], group.rows,
+                                     group.lengths, group.count);
         !status)
       return status;
-  std::set<int> presents;
-  for (const CachedState &state : cache.states())
-    presents.insert(state.present);
+  }
   for (size_t i = 0; i < result->outputs.size(); ++i)
     if (!presents.count(static_cast<int>(i))) {
       group.result.names.push_back(result->names[i]);
@@ -365,10 +374,9 @@ Result<CallResult> Session::join(std::vector<Group> &groups, size_t count, int64
       whole.dims[1] = tokens;
     std::optional<size_t> bytes =
         checkpoint::tensorBytes(static_cast<checkpoint::DType>(whole.dtype), whole.dims);
-    whole.data = bytes ? takeShared(model.shared().cache, std::max<int64_t>(static_cast<int64_t>(*bytes), 1))
-                       : nullptr;
-    if (!whole.data)
+    if (!bytes)
       throw std::bad_alloc();
+    whole.data = mustTakeShared(model.shared().cache, static_cast<int64_t>(*bytes));
     auto *to = static_cast<char *>(whole.data.get());
     std::memset(to, 0, *bytes);
     size_t rowBytes = *bytes / count;
@@ -389,13 +397,8 @@ Result<CallResult> Session::join(std::vector<Group> &groups, size_t count, int64
 Result<CallResult> Session::call(SessionRequest request) {
   std::lock_guard<std::mutex> lock(mutex);
   for (const auto &[name, tensor] : request.call.inputs)
-    for (int i = 0; i < entry.inputs_size(); ++i) {
-      bool isState = std::any_of(entry.session().states().begin(), entry.session().states().end(),
-                                 [&](const artifact::State &state) { return state.past() == i; });
-      if (entry.inputs(i).name() == name &&
-          (isState || entry.session().mask() == i + 1 || entry.session().positions() == i + 1))
-        return Error{"input '" + name + "' is the session's own; leave it out"};
-    }
+    if (ownInputs.count(name))
+      return Error{"input '" + name + "' is the session's own; leave it out"};
   Result<int64_t> tokens = readLengths(request);
   if (!tokens)
     return tokens.error();

@@ -7,6 +7,7 @@
 
 #include "lib/Runtime/Model.h"
 #include "lib/Runtime/SessionCache.h"
+#include <set>
 
 namespace adapter::runtime {
 
@@ -19,6 +20,12 @@ struct SessionRequest {
   std::vector<int64_t> rows;
   std::vector<int64_t> lengths; // new tokens of each; empty: as many as the inputs have
   CallRequest call;             // its inputs are aligned to the right
+};
+
+// A tensor that a session makes for a call.
+struct CallTensor {
+  Tensor tensor;
+  std::shared_ptr<void> owner;
 };
 
 class Session {
@@ -49,15 +56,16 @@ private:
     CallResult result;
   };
 
-  Session(Model &model, const artifact::Entry &entry, SessionCache cache, const SessionOptions &options)
-      : model(model), entry(entry), cache(std::move(cache)), maxLength(options.maxLength),
-        rows(static_cast<size_t>(options.rows)) {}
+  Session(Model &model, const artifact::Entry &entry, SessionCache cache, const SessionOptions &options);
   Status checkRow(int64_t row) const;
   Result<int64_t> readLengths(SessionRequest &request) const;
   Status checkActing(const Model::View &view, const SessionRequest &request,
                      std::vector<std::string> &acting) const;
   Status keepAdapters(SessionRequest &request) const;
   std::vector<Group> divide(const SessionRequest &request) const;
+  Status addInputs(const SessionRequest &request, int64_t tokens, const Group &group, CallRequest &call,
+                   std::vector<CallTensor> &made);
+  void addOwnInputs(const Group &group, CallRequest &call, std::vector<CallTensor> &made);
   Status run(const Model::View &view, const SessionRequest &request, int64_t tokens, Group &group);
   Result<CallResult> join(std::vector<Group> &groups, size_t count, int64_t tokens);
 
@@ -65,7 +73,9 @@ private:
   const artifact::Entry &entry;
   SessionCache cache;
   int64_t maxLength;
-  std::mutex mutex; // of all below, and of the cache
+  std::set<std::string> ownInputs; // that the session makes, and calls may not give
+  std::string rowName, tokenName;  // of the input of tokens: its dimensions; empty where they have no name
+  std::mutex mutex;                // of all below, and of the cache
   std::vector<Row> rows;
 };
 

@@ -5,7 +5,6 @@
 #include "lib/Checkpoint/DType.h"
 #include <cstring>
 #include <functional>
-#include <new>
 
 namespace adapter::runtime {
 
@@ -52,11 +51,8 @@ void SessionCache::reserve(Resources &resources, int64_t row) {
   std::vector<std::shared_ptr<void>> made;
   if (!memory[row].empty())
     return;
-  for (const CachedState &state : all) {
-    made.push_back(takeShared(resources.cache, state.outer * capacity * state.innerBytes));
-    if (!made.back())
-      throw std::bad_alloc();
-  }
+  for (const CachedState &state : all)
+    made.push_back(mustTakeShared(resources.cache, state.outer * capacity * state.innerBytes));
   memory[row] = std::move(made);
 }
 
@@ -70,9 +66,7 @@ Tensor SessionCache::gather(Resources &resources, size_t state, const std::vecto
   tensor.shape[0] = static_cast<int64_t>(rows.size());
   tensor.shape[its.axis] = longest;
   int64_t block = longest * its.innerBytes, blocks = static_cast<int64_t>(rows.size()) * its.outer;
-  owner = takeShared(resources.cache, std::max<int64_t>(block * blocks, 1));
-  if (!owner)
-    throw std::bad_alloc();
+  owner = mustTakeShared(resources.cache, block * blocks);
   auto *to = static_cast<char *>(owner.get());
   forEach(resources, blocks, [&](int64_t i) {
     int64_t row = i / its.outer, own = lengths[row] * its.innerBytes;

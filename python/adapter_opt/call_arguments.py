@@ -64,3 +64,13 @@ def array(name, value):
     if value.__dlpack_device__()[0] != 1:
         raise TypeError(f"input '{name}' must be in the memory of the processor, not of another device")
     return value.contiguous() if hasattr(value, "contiguous") else value
+
+
+def check_names(given, names, these_are):
+    """A ValueError where inputs are unknown or missing; these_are comes before the list of all of them."""
+    unknown = [name for name in given if name not in names]
+    missing = [name for name in names if name not in given]
+    if unknown or missing:
+        parts = [f"there is no input {', '.join(map(repr, unknown))}"] * bool(unknown)
+        parts += [f"input {', '.join(map(repr, missing))} is missing"] * bool(missing)
+        raise ValueError(f"{'; '.join(parts)}; {these_are} {', '.join(names)}")

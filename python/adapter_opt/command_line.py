@@ -16,7 +16,11 @@ def fail(message, code=1, program="adapter-opt"):
 
 
 class Parser(argparse.ArgumentParser):
-    """Ends with exit code 2 and one line where the command line is wrong."""
+    """Ends with exit code 2 and one line where the command line is wrong. Help is printed as it is written, and
+    options cannot be abbreviated."""
+
+    def __init__(self, **settings):
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings)
 
     def error(self, message):
         sys.exit(fail(f"{message}; try {self.prog} --help", 2, self.prog.split()[0]))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The command line of `adapter-opt convert`, which starts this in Python."""
 
-import argparse
 import signal
 
 from adapter_opt.command_line import Parser, fail, signals_end
@@ -28,8 +27,6 @@ def _parser():
         prog="adapter-opt convert",
         description=DESCRIPTION,
         epilog=EPILOG.format(methods="\n".join(lines)),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("method", metavar="METHOD", help="whose files they are")
     parser.add_argument("files", metavar="FILE", nargs="+", help="files or folders, in the method's order")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The command line of `adapter-opt export`, which starts this in Python."""
 
-import argparse
 import re
 import signal
 
@@ -26,8 +25,6 @@ def _parser():
         prog="adapter-opt export",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("folder", metavar="FOLDER", help="the model's folder, or its name in the Hub's cache")
     parser.add_argument("-o", dest="output", metavar="OUT", required=True, help="the folder to make")

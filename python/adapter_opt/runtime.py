@@ -123,12 +123,7 @@ class Model:
         if known is None:
             raise ValueError(f"there is no graph '{entry}'; the model has {', '.join(self._entries)}")
         names = [each["name"] for each in known["inputs"]]
-        unknown = [name for name in given if name not in names]
-        missing = [name for name in names if name not in given]
-        if unknown or missing:
-            parts = [f"there is no input {', '.join(map(repr, unknown))}"] * bool(unknown)
-            parts += [f"input {', '.join(map(repr, missing))} is missing"] * bool(missing)
-            raise ValueError(f"{'; '.join(parts)}; the model's inputs are {', '.join(names)}")
+        call_arguments.check_names(given, names, "the model's inputs are")
 
     @functools.cached_property
     def _entries(self):

@@ -60,7 +60,7 @@ class Session:
         one, each, tokens = call_arguments.rows(adapters)
         if tokens:
             raise ValueError("a session takes one adapter for each row, not for each token")
-        self._check_names(given)
+        call_arguments.check_names(given, self._inputs, "a session takes")
         settings = call_arguments.properties(settings)
         return dict(self._session.call(arrays, rows, lengths, one, each, settings))
 
@@ -99,14 +99,6 @@ class Session:
     def _check_open(self):
         if self._model._closed:
             raise ValueError("the model is closed")
-
-    def _check_names(self, given):
-        unknown = [name for name in given if name not in self._inputs]
-        missing = [name for name in self._inputs if name not in given]
-        if unknown or missing:
-            parts = [f"there is no input {', '.join(map(repr, unknown))}"] * bool(unknown)
-            parts += [f"input {', '.join(map(repr, missing))} is missing"] * bool(missing)
-            raise ValueError(f"{'; '.join(parts)}; a session takes {', '.join(self._inputs)}")
 
     def _aligned(self, given):
         """The inputs as arrays, lists of unequal length aligned to the right; and the rows' lengths, None

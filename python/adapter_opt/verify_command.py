@@ -51,8 +51,6 @@ def _parser():
         prog="adapter-opt verify",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("model", help="what is to be proven: merged.onnx or model.adapt")
     parser.add_argument(

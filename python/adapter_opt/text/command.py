@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The command adapter-generate: text from a compiled language model, on the terminal."""
 
-import argparse
 import os
 import signal
 import sys
@@ -26,8 +25,6 @@ def _parser():
         prog="adapter-generate",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help="the artifact, model.adapt")
     parser.add_argument(

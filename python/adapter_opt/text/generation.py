@@ -170,10 +170,10 @@ def _is_one(prompts):
 
 
 def _ids(prompt, texts):
-    isText = isinstance(prompt, str) or (len(prompt) > 0 and isinstance(prompt[0], collections.abc.Mapping))
-    if isText and texts is None:
+    is_text = isinstance(prompt, str) or (len(prompt) > 0 and isinstance(prompt[0], collections.abc.Mapping))
+    if is_text and texts is None:
         raise ValueError("prompts of text need a tokenizer: the folder with the model's tokenizer.json")
-    ids = texts.encode(prompt) if isText else [arguments.whole("a token", int(each)) for each in prompt]
+    ids = texts.encode(prompt) if is_text else [arguments.whole("a token", int(each)) for each in prompt]
     if not ids:
         raise ValueError("a prompt has no tokens")
     return ids
