@@ -111,7 +111,7 @@ def NarrowWeightsPass : Pass<"adapter-narrow-weights", "mlir::ModuleOp"> {
   let summary = "Store weights in a narrow format";
   let description = [{
     Weights of `kernel.linear` and `kernel.row_linear` that are packed from parameters alone are encoded, and the products
-    read them so. A weight whose rows are no multiple of the format's group is stored in bf16, one with an odd number of
+    read them so. A weight whose number of rows is not a multiple of the format's group is stored in bf16, one with an odd number of
     them in f32.
 
     ```mlir

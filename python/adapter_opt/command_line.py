@@ -16,8 +16,8 @@ def fail(message, code=1, program="adapter-opt"):
 
 
 class Parser(argparse.ArgumentParser):
-    """Ends with exit code 2 and one line where the command line is wrong. Help is printed as it is written, and
-    options cannot be abbreviated."""
+    """Ends with exit code 2 and one line where the command line is wrong. Help is printed as it is written,
+    and options cannot be abbreviated."""
 
     def __init__(self, **settings):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings)

@@ -49,7 +49,7 @@ def Kernel_FormatAttr : AttrDef<Kernel_Dialect, "Format"> {
       return getNumber() == NumberFormat::Int4 ? 8 : getNumber() == NumberFormat::Int8 ? 4 : 2;
     }
     int64_t words() const { return steps() / stepsInWord(); }
-    /// What is added to an integer so that it is none below 0.
+    /// What is added to an integer so that it is not negative.
     int64_t offset() const { return getNumber() == NumberFormat::Int4 ? 8 : 128; }
     /// Of a group of one column block: those of scales in front, and all.
     int64_t scaleBytes(int64_t columns) const { return isInteger() ? 2 * columns : 0; }
