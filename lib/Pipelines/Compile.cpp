@@ -56,9 +56,11 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
   bool within = first.empty();
   if (within) {
     manager.addPass(createONNXInferShapesPass());
-    if (options.stateful) {
+    if (options.stateful)
       manager.addPass(createPairStatesPass());
-      manager.addPass(createGroupHeadsPass());
+    if (!isDevice(codegen.kind)) {
+      manager.addPass(createRaiseAttentionPass());
+      manager.addPass(createKeepStatesPass());
     }
     manager.addPass(createRaiseExpertsPass());
     if (const PartitionOptions &partition = options.partition; partition.ranks) {
