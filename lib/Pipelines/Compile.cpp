@@ -56,6 +56,9 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
   bool within = first.empty();
   if (within) {
     manager.addPass(createONNXInferShapesPass());
+    manager.addPass(createExpandOperatorsPass());
+    // Between the two attention is one node, wherever it came from.
+    manager.addPass(createExpandAttentionPass());
     if (options.stateful) {
       manager.addPass(createPairStatesPass());
       manager.addPass(createGroupHeadsPass());
