@@ -8,7 +8,12 @@ import product
 from onnx import TensorProto, helper, numpy_helper
 
 RUNTIME = "com.microsoft"
-TYPES = {np.float32: TensorProto.FLOAT, np.int32: TensorProto.INT32, np.int64: TensorProto.INT64, bool: TensorProto.BOOL}
+TYPES = {
+    np.float32: TensorProto.FLOAT,
+    np.int32: TensorProto.INT32,
+    np.int64: TensorProto.INT64,
+    bool: TensorProto.BOOL,
+}
 
 
 class Graph:
@@ -41,7 +46,9 @@ class Graph:
         self.outputs.update({n: t for n, t in zip(names, types, strict=True) if n})
         self.parts.update({n: keep for n in names if keep})
         label = f"node{number}"
-        made = helper.make_node(operator, [i or "" for i in inputs], names, label, domain=domain, **attributes)
+        made = helper.make_node(
+            operator, [i or "" for i in inputs], names, label, domain=domain, **attributes
+        )
         self.nodes.append(made)
         return names[0]
 

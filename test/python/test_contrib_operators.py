@@ -63,7 +63,9 @@ def test_embeddings(segments, positions, tmp_path):
     norm = [g.constant(g.normal(WIDTH)), g.constant(g.normal(WIDTH))]
     places = positions and g.input(*positions, make=words(9, *positions), dtype=np.int32)
     first = [ids, kinds if segments else None, *tables[:2], tables[2] if segments else None, *norm]
-    g.node("EmbedLayerNormalization", [*first, mask, places], [np.float32, np.int32, np.float32], epsilon=1e-5)
+    g.node(
+        "EmbedLayerNormalization", [*first, mask, places], [np.float32, np.int32, np.float32], epsilon=1e-5
+    )
     g.node("EmbedLayerNormalization", [*first, None, places], [np.float32, np.int32])
     g.check(tmp_path, *CALLS)
 
@@ -76,7 +78,9 @@ def test_products(tmp_path):
     g.node("FusedMatMul", [g.input("b", 2, 3, "s"), g.input("b", 2, 4, 3)], transA=1, transB=1)
     g.node("FusedMatMul", [g.input("b", 3, "s", 4), g.input(3, "s", 4, 5)], transBatchA=1)
     g.node("FusedMatMul", [g.input(3, "b", 4), g.input(4, "b", 5)], transBatchA=1, transBatchB=1)
-    g.node("FusedMatMul", [g.input(3, "b", 4, "s"), g.input("b", 4, 3, 5)], transBatchA=1, transA=1, alpha=3.0)
+    g.node(
+        "FusedMatMul", [g.input(3, "b", 4, "s"), g.input("b", 4, 3, 5)], transBatchA=1, transA=1, alpha=3.0
+    )
     g.node("FusedMatMul", [g.input(6), g.input(6, "s")], transA=1)
     g.check(tmp_path, {"b": 4, "s": 3}, {"b": 4, "s": 1})
 
@@ -135,5 +139,7 @@ def test_graphs_keep_the_nodes(tmp_path):
     onnx.save(g.model(), tmp_path / "model.onnx")
     product.opt(tmp_path / "model.onnx", "-o", tmp_path / "same.onnx")
     assert [n.op_type for n in onnx.load(tmp_path / "same.onnx").graph.node] == ["BiasGelu"]
-    said = product.call("adapter-opt", tmp_path / "model.onnx", "--adapter-expand-operators", "-o", tmp_path / "other.onnx")
+    said = product.call(
+        "adapter-opt", tmp_path / "model.onnx", "--adapter-expand-operators", "-o", tmp_path / "other.onnx"
+    )
     assert said.returncode == 1 and "operator set 25" in said.stderr

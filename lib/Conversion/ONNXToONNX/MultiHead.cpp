@@ -27,9 +27,9 @@ public:
       FailureOr<Value> shown = shownKeys(padding, batch, hasStarts);
       if (failed(shown))
         return failure();
-      Value like = attention.query;
-      attention.mask =
-          e.where(*shown, e.number(0, like), e.number(e.real("mask_filter_value", -10000), like));
+      // One number for all keys of a row changes nothing; there is one for each here, or the sizes do not fit.
+      Value like = attention.query, zeros = e.times(e.cast(keys(), elementTypeOf(like)), 0);
+      attention.mask = e.where(*shown, zeros, e.number(e.real("mask_filter_value", -10000), like));
     }
     if (added)
       attention.mask = attention.mask ? e.binary("Add", attention.mask, added) : added;
@@ -40,6 +40,13 @@ public:
   Attention attention;
 
 private:
+  // 0, 1, ...: one for each key.
+  Value keys() {
+    bool isFlat = Expansion::rankOf(attention.key) == 3;
+    Value total = e.size(attention.key, isFlat ? 1 : 2);
+    return e.counted(attention.pastKey ? e.binary("Add", total, e.size(attention.pastKey, 2)) : total);
+  }
+
   FailureOr<Value> shownKeys(Value mask, Value batch, bool hasStarts) {
     std::optional<int64_t> rank = Expansion::rankOf(mask);
     if (rank == 1)
@@ -57,17 +64,13 @@ private:
     if (!isDouble && !Expansion::isSameSize(mask, 0, batch, 0))
       return e.error() << "the one dimension of its mask must be known to be the batch"
                        << (hasStarts ? ", or twice as many" : "");
-    bool isFlat = Expansion::rankOf(attention.key) == 3;
-    Value total = e.size(attention.key, isFlat ? 1 : 2);
-    if (attention.pastKey)
-      total = e.binary("Add", total, e.size(attention.pastKey, 2));
-    Value keys = e.counted(total), numbers = e.cast(mask, e.builder.getI64Type());
+    Value at = keys(), numbers = e.cast(mask, e.builder.getI64Type());
     auto perRow = [&](Value each) { return e.unsqueeze(each, {1, 2, 3}); };
     if (!isDouble)
-      return e.compare("Less", keys, perRow(numbers));
+      return e.compare("Less", at, perRow(numbers));
     SmallVector<Value> parts = e.split(numbers, 0, {rows, rows});
-    return e.compare("And", e.compare("Less", keys, perRow(parts[0])),
-                     e.compare("GreaterOrEqual", keys, perRow(parts[1])));
+    return e.compare("And", e.compare("Less", at, perRow(parts[0])),
+                     e.compare("GreaterOrEqual", at, perRow(parts[1])));
   }
 };
 } // namespace
