@@ -38,8 +38,8 @@ class Graph:
         return name
 
     def node(self, operator, inputs, results=1, domain=RUNTIME, keep=None, **attributes):
-        """Adds a node; its results are the graph's. `results`: how many, or a list with types, None for one left out.
-        keep(array, feed, sizes) is what is compared of the first results."""
+        """Adds a node; its results are the graph's. `results`: how many, or a list with types, None for one
+        left out. keep(array, feed, sizes) is what is compared of them."""
         types = [np.float32] * results if isinstance(results, int) else results
         number = len(self.nodes)
         names = [f"y{number}_{i}" if t else "" for i, t in enumerate(types)]

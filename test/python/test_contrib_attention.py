@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Attention in compiled code, held against ONNX Runtime: MultiHeadAttention, Attention and GroupQueryAttention of the
-domain com.microsoft, over their masks, caches and attributes."""
+"""Attention in compiled code, held against ONNX Runtime: MultiHeadAttention, Attention, GroupQueryAttention
+of the domain com.microsoft, over their masks, caches and attributes."""
 
 import numpy as np
 import pytest
@@ -217,7 +217,7 @@ def test_group_query_to_both_sides(tmp_path):
 
 
 def resident(tokens, room, window):
-    """How many positions a cache of a window holds behind so many tokens, as ONNX Runtime's operator says it."""
+    """How many positions a cache of a window holds behind so many tokens, as ONNX Runtime says."""
     step = room - window + 1
     return tokens if tokens <= room else tokens - step * -(-(tokens - room) // step)
 

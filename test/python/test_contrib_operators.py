@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Operators of ONNX Runtime's optimiser and of GenAI's model builder in compiled code, held against ONNX Runtime:
-norms, activations, products and rotary embeddings. Attention has a file of its own."""
+"""Operators of ONNX Runtime's optimiser and of GenAI's model builder in compiled code, held against ONNX
+Runtime: norms, activations, products and rotary embeddings. Attention has a file of its own."""
 
 import numpy as np
+import onnx
+import product
 import pytest
 from contrib import Graph, refused
 
@@ -131,9 +133,6 @@ def test_refusals(tmp_path):
 
 def test_graphs_keep_the_nodes(tmp_path):
     """What is written as ONNX has the operators of the file."""
-    import onnx
-    import product
-
     g = Graph()
     g.node("BiasGelu", [g.input("b", "s", WIDTH), g.constant(g.normal(WIDTH))])
     onnx.save(g.model(), tmp_path / "model.onnx")

@@ -97,7 +97,8 @@ public:
     }
     AttentionResults results{{}, key, value, {}};
     queries = query;
-    Value scores = ungrouped(e.matMul(grouped(scaled(query)), e.transpose(key, {0, 1, 3, 2})));
+    Value rows = grouped(scaled(query));
+    Value scores = ungrouped(e.matMul(rows, e.transpose(key, {0, 1, 3, 2})));
     auto keep = [&](int64_t mode, Value value) {
       if (a.productMode == mode)
         results.product = value;
