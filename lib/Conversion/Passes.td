@@ -174,7 +174,8 @@ def KeepStatesPass : Pass<"adapter-keep-states"> {
 def RaiseAttentionPass : Pass<"adapter-raise-attention"> {
   let summary = "Find attention in the nodes that exporters write it as";
   let description = [{
-    softmax(scale * q k^T (capped) + mask) v becomes `adapter.attention`. Factors are constants, before or behind the
+    softmax(scale * q k^T (capped) + mask) v becomes `adapter.attention`, and so does ONNX's operator Attention but where
+    it has lengths of keys, hands out products or sees keys on its right. Factors are constants, before or behind the
     product, or made from static sizes; up to two masks are added; NaN may be replaced by 0 after the softmax. Keys and values
     that are written out for several heads, by Unsqueeze, Expand and Reshape, are taken as they were before. Numbers of heads
     and widths must be static, all of f32. What differs in anything, or has probabilities that something else reads, stays.
@@ -259,6 +260,63 @@ def ExpandMixturesPass : Pass<"adapter-expand-mixtures"> {
                         "Choose by comparing each expert with all others: without sorting, for devices">];
   let statistics = [Statistic<"numExpanded", "num-expanded", "Linears whose mixture was expanded">,
                     Statistic<"numGrouped", "num-grouped", "Mixtures that are grouped by expert">];
+}
+
+def ExpandOperatorsPass : Pass<"adapter-expand-operators"> {
+  let summary = "Write operators of ONNX Runtime as nodes of ONNX's own";
+  let description = [{
+    Operators of the domain `com.microsoft` that GenAI's model builder and ONNX Runtime's optimiser put into graphs become
+    nodes of ONNX's own operators: norms with a skip, embeddings with a norm, rotary embeddings (ONNX's own too),
+    activations with a bias, FusedMatMul. MultiHeadAttention, Attention and GroupQueryAttention become ONNX's
+    Attention. What is made is of operator set 25, whatever the model imports (`onnx.version` on each node), so it is
+    for compiled code alone. An attribute, input or result that is not supported is an error that names it.
+
+    The cache of GroupQueryAttention holds each row from position 0 on; new keys are written behind those of the row by
+    TensorScatter, and `nonpad_kv_seqlen` of Attention says where they end. With `sessions` its past is Attention's, of
+    rows that are as long as they are, and the graph is marked so.
+
+    ```mlir
+    // before
+    func.func @example(%x: tensor<?x4xf32>, %b: tensor<4xf32>) -> tensor<?x4xf32> {
+      %y = onnx.node "BiasGelu"(%x, %b) {domain = "com.microsoft", result_names = ["y"]} : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+      return %y : tensor<?x4xf32>
+    }
+    // after
+    func.func @example(%x: tensor<?x4xf32>, %b: tensor<4xf32>) -> tensor<?x4xf32> {
+      %s = onnx.node "Add"(%x, %b) {onnx.version = 25 : i64, result_names = ["s"]} : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+      %y = onnx.node "Gelu"(%s) {onnx.version = 25 : i64, result_names = ["y"]} : (tensor<?x4xf32>) -> tensor<?x4xf32>
+      return %y : tensor<?x4xf32>
+    }
+    ```
+  }];
+  let dependentDialects = ["::adapter::AdapterDialect", "::adapter::onnxir::ONNXDialect"];
+  let options = [Option<"sessions", "sessions", "bool", /*default=*/"false",
+                        "Caches are those of sessions, which hold rows without padding">];
+  let statistics = [Statistic<"numExpanded", "num-expanded", "Nodes that were expanded">];
+}
+
+def ExpandAttentionPass : Pass<"adapter-expand-attention"> {
+  let summary = "Write ONNX's Attention as products and a softmax";
+  let description = [{
+    Every node of ONNX's Attention, of operator sets 23 to 25, becomes the nodes of its definition: products, the mask,
+    Softmax. Query heads that share keys and values are rows of one product. A query that no key is shown to has
+    zeros as its result.
+
+    ```
+    // before
+    %y = onnx.node "Attention"(%q, %k, %v) {node_attributes = {is_causal = 1 : i64}, ...}
+    // after, shortened
+    %0 = onnx.node "Mul"(%q, %scale)
+    %1 = onnx.node "Transpose"(%k)
+    %2 = onnx.node "MatMul"(%0, %1)
+    %3 = onnx.node "LessOrEqual"(%keys, %queries)
+    %4 = onnx.node "Where"(%3, %2, %infinity)
+    %5 = onnx.node "Softmax"(%4)
+    %y = onnx.node "MatMul"(%5, %v)
+    ```
+  }];
+  let dependentDialects = ["::adapter::AdapterDialect", "::adapter::onnxir::ONNXDialect"];
+  let statistics = [Statistic<"numExpanded", "num-expanded", "Nodes that were expanded">];
 }
 
 #endif // ADAPTER_LIB_CONVERSION_PASSES_TD

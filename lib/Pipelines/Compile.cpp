@@ -56,10 +56,13 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
   bool within = first.empty();
   if (within) {
     manager.addPass(createONNXInferShapesPass());
-    if (options.stateful)
-      manager.addPass(createPairStatesPass());
-    if (!isDevice(codegen.kind)) {
+    manager.addPass(createExpandOperatorsPass({options.stateful}));
+    // In between attention is one node, wherever it came from.
+    if (!isDevice(codegen.kind))
       manager.addPass(createRaiseAttentionPass());
+    manager.addPass(createExpandAttentionPass());
+    if (options.stateful) {
+      manager.addPass(createPairStatesPass());
       manager.addPass(createKeepStatesPass());
     }
     manager.addPass(createRaiseExpertsPass());

@@ -64,6 +64,7 @@ static void describe(artifact::Entry &entry, onnxir::SessionAttr attribute, int6
   }
   session.set_mask(static_cast<int32_t>(attribute.getMask()) + 1);
   session.set_positions(static_cast<int32_t>(attribute.getPositions()) + 1);
+  session.set_apart(attribute.getApart());
 }
 
 Status ManifestBuilder::addParameters(func::FuncOp function) {

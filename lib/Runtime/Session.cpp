@@ -217,7 +217,7 @@ Status Session::checkActing(const Model::View &view, const SessionRequest &reque
 }
 
 std::vector<Session::Group> Session::divide(const SessionRequest &request) const {
-  bool tellsApart = entry.session().mask() && entry.session().positions();
+  bool tellsApart = entry.session().apart() || (entry.session().mask() && entry.session().positions());
   std::vector<Group> groups;
   for (size_t i = 0; i < request.rows.size(); ++i) {
     int64_t earlier = rows[request.rows[i]].length;

@@ -20,10 +20,14 @@ VARIANTS = ("plain", "dynamic", "constants")
 
 
 def lowered_operators():
-    """Names of the operators in the tables of lib/Conversion/ONNXToLinalg, sorted."""
-    folder = product.ROOT / "lib" / "Conversion" / "ONNXToLinalg"
-    text = "".join(path.read_text() for path in sorted(folder.glob("*.cpp")))
-    return sorted(set(re.findall(r'table\.add\("(\w+)"', text)))
+    """Names of ONNX's operators in the tables of lib/Conversion: lowerings and expansions, sorted."""
+
+    def names(folder, pattern):
+        paths = (product.ROOT / "lib" / "Conversion" / folder).glob("*.cpp")
+        return {name for path in paths for name in re.findall(pattern, path.read_text())}
+
+    lowered = names("ONNXToLinalg", r'table\.add\("(\w+)"')
+    return sorted(lowered | names("ONNXToONNX", r'"::(\w+)"'))
 
 
 def _array(value):

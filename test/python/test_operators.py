@@ -38,7 +38,11 @@ REFUSED = [
     ("Pad", "plain dynamic", "pads must be two for each axis"),
     ("OneHot", "plain dynamic constants", "depth must be one integer known from sizes"),
     ("BatchNormalization|Dropout", "plain dynamic constants", "training mode is not supported"),
-    ("MatMul|Gemm", "plain dynamic constants", "products are compiled for f32 only"),
+    ("MatMul|Gemm|Attention", "plain dynamic constants", "products are compiled for f32 only"),
+    ("Attention", "plain dynamic constants", "attribute 'softmax_precision' = 1[016] is not supported"),
+    ("Attention", "dynamic", "the numbers of heads must be known"),
+    ("RotaryEmbedding", "dynamic", "must be known"),
+    ("TensorScatter", "plain dynamic constants", "mode 'circular' is not supported"),
     ("", "plain dynamic constants", "must be constant|must be computable|static kernels|for f32 only"),
     ("", "plain dynamic constants", "of integers are supported|depth and reduction|kernel_shape, one result"),
 ]

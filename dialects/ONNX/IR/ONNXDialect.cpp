@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Registration of the onnx dialect, its types and attributes.
+#include "dialects/ONNX/IR/NodeVersion.h"
 #include "dialects/ONNX/IR/ONNXOps.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
@@ -34,5 +35,8 @@ llvm::LogicalResult adapter::onnxir::ONNXDialect::verifyOperationAttribute(mlir:
                                                                            mlir::NamedAttribute attribute) {
   if (attribute.getName() == sessionAttribute && !llvm::isa<SessionAttr>(attribute.getValue()))
     return op->emitOpError("'") << sessionAttribute << "' is not an #onnx.session";
+  if (attribute.getName() == versionAttribute &&
+      (!llvm::isa<NodeOp>(op) || !llvm::isa<mlir::IntegerAttr>(attribute.getValue())))
+    return op->emitOpError("'") << versionAttribute << "' is a whole number on an onnx.node";
   return llvm::success();
 }

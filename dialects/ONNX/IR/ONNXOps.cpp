@@ -2,6 +2,7 @@
 //
 // Printing, parsing, verification and accessors of onnx ops.
 #include "dialects/ONNX/IR/ONNXOps.h"
+#include "dialects/ONNX/IR/NodeVersion.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/StringSwitch.h"
 
@@ -127,6 +128,8 @@ StringRef NodeOp::getMetadataValue(StringRef key) {
 }
 
 int64_t NodeOp::getOpsetVersion() {
+  if (auto own = (*this)->getAttrOfType<IntegerAttr>(versionAttribute))
+    return own.getInt();
   // A function imports its own operator sets; where it names none, old files mean the model's.
   if (auto function = (*this)->getParentOfType<FunctionOp>())
     if (int64_t version = function.getOpsetVersion(getDomain()))

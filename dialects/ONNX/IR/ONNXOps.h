@@ -29,6 +29,8 @@ namespace adapter::onnxir {
 
 /// The #onnx.session of a graph, and of the function that it becomes.
 inline constexpr const char *sessionAttribute = "onnx.session";
+/// On an onnx.graph: it counts the positions of each row by itself, and sees no padding between them.
+inline constexpr const char *rowsApartAttribute = "onnx.rows_apart";
 
 } // namespace adapter::onnxir
 

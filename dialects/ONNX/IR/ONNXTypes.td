@@ -96,7 +96,8 @@ def ONNX_SessionAttr : AttrDef<ONNX_Dialect, "Session"> {
   let summary = "What of a graph is state that sessions keep";
   let description = [{
     `mask` is the input, [rows, earlier and new tokens], that hides padding, `positions` the one, [rows, new tokens],
-    that says where tokens stand; -1 where the graph has none. Graphs and functions carry it as `onnx.session`.
+    that says where tokens stand; -1 where the graph has none. Rows of unequal length that the graph keeps `apart` by itself
+    need neither. Graphs and functions carry it as `onnx.session`.
 
     ```mlir
     func.func private @example(%mask: tensor<?x?xi64>, %past: tensor<?x2x?x8xf32>) -> tensor<?x2x?x8xf32>
@@ -104,9 +105,9 @@ def ONNX_SessionAttr : AttrDef<ONNX_Dialect, "Session"> {
     ```
   }];
   let parameters = (ins ArrayRefParameter<"StateAttr">:$states, DefaultValuedParameter<"int64_t", "-1">:$mask,
-                        DefaultValuedParameter<"int64_t", "-1">:$positions);
+                        DefaultValuedParameter<"int64_t", "-1">:$positions, DefaultValuedParameter<"bool", "false">:$apart);
   let assemblyFormat = [{
-    `<` `[` $states `]` (`,` `mask` `=` $mask^)? (`,` `positions` `=` $positions^)? `>`
+    `<` `[` $states `]` (`,` `mask` `=` $mask^)? (`,` `positions` `=` $positions^)? (`,` `apart` `=` $apart^)? `>`
   }];
 }
 

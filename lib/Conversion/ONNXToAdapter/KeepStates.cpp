@@ -20,19 +20,25 @@ class GraphCaches {
 public:
   GraphCaches(onnxir::GraphOp graph, SessionAttr session)
       : graph(graph), body(graph.getBody().front()), end(cast<onnxir::ReturnOp>(body.getTerminator())),
-        states(session.getStates()), mask(session.getMask()), positions(session.getPositions()) {}
+        session(session), states(session.getStates()) {}
 
   // Returns how many caches are kept.
-  unsigned run() {
+  FailureOr<unsigned> run() {
     SmallVector<AttentionOp> all(body.getOps<AttentionOp>());
     for (AttentionOp attention : all)
       keep(attention);
-    if (!kept)
-      return 0;
-    dropOutputs();
-    graph->setAttr(onnxir::sessionAttribute,
-                   SessionAttr::get(graph.getContext(), states, mask, positions));
-    return kept;
+    for (StateAttr each : states)
+      if (session.getApart() && each.getKept() < 0)
+        return graph.emitError("--stateful: input '")
+               << cast<StringAttr>(graph.getInputNames()[each.getPast()]).getValue()
+               << "' is read by more than one attention, which would see the padding of rows";
+    if (kept) {
+      dropOutputs();
+      graph->setAttr(onnxir::sessionAttribute,
+                     SessionAttr::get(graph.getContext(), states, session.getMask(), session.getPositions(),
+                                      session.getApart()));
+    }
+    return static_cast<unsigned>(kept);
   }
 
 private:
@@ -101,8 +107,9 @@ private:
   onnxir::GraphOp graph;
   Block &body;
   onnxir::ReturnOp end;
+  SessionAttr session;
   SmallVector<StateAttr> states;
-  int64_t mask, positions, kept = 0;
+  int64_t kept = 0;
   SmallVector<Value> dropped;
 };
 
@@ -110,10 +117,18 @@ struct KeepStatesPass final : adapter::impl::KeepStatesPassBase<KeepStatesPass> 
   using Base::Base;
 
   void runOnOperation() override {
-    getOperation()->walk([&](onnxir::GraphOp graph) {
-      if (auto session = graph->getAttrOfType<SessionAttr>(onnxir::sessionAttribute))
-        numKept += GraphCaches(graph, session).run();
+    WalkResult result = getOperation()->walk([&](onnxir::GraphOp graph) {
+      auto session = graph->getAttrOfType<SessionAttr>(onnxir::sessionAttribute);
+      if (!session)
+        return WalkResult::advance();
+      FailureOr<unsigned> kept = GraphCaches(graph, session).run();
+      if (failed(kept))
+        return WalkResult::interrupt();
+      numKept += *kept;
+      return WalkResult::advance();
     });
+    if (result.wasInterrupted())
+      signalPassFailure();
   }
 };
 } // namespace

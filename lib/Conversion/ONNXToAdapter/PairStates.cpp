@@ -32,7 +32,8 @@ public:
     FailureOr<int64_t> mask = findTokens("attention_mask"), positions = findTokens("position_ids");
     if (failed(mask) || failed(positions))
       return {};
-    return SessionAttr::get(graph.getContext(), states, *mask, *positions);
+    return SessionAttr::get(graph.getContext(), states, *mask, *positions,
+                            graph->hasAttr(onnxir::rowsApartAttribute));
   }
 
 private:

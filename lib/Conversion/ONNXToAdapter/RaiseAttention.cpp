@@ -2,6 +2,7 @@
 //
 // adapter-raise-attention: the nodes that exporters write attention as become adapter.attention. What decides is the
 // graph, from the product with values back to that with keys; what differs in anything stays as it is.
+#include "lib/Conversion/ONNXToAdapter/AttentionNodes.h"
 #include "lib/Conversion/ONNXToAdapter/GraphMatch.h"
 #include "lib/Conversion/Passes.h"
 #include "lib/Support/ONNX/NodeBuilder.h"
@@ -303,6 +304,13 @@ struct RaiseAttentionPass final : adapter::impl::RaiseAttentionPassBase<RaiseAtt
   }
 
   void runOnOperation() override {
+    SmallVector<onnxir::NodeOp> nodes;
+    getOperation()->walk([&](onnxir::NodeOp node) {
+      if (node.getOpType() == "Attention" && node.getDomain().empty())
+        nodes.push_back(node);
+    });
+    for (onnxir::NodeOp node : nodes)
+      numRaised += raiseAttentionNode(node);
     SmallVector<std::pair<onnxir::NodeOp, Attention>> all;
     getOperation()->walk([&](onnxir::NodeOp node) {
       if (node.getOpType() == "MatMul" && node.getDomain().empty())

@@ -110,7 +110,11 @@ static LogicalResult lowerConcat(onnxir::NodeOp node, GraphLowering &graph) {
       continue;
     SmallVector<OpFoldResult> sizes = shape;
     sizes[*axis] = input->shape[*axis];
-    result = tensor::InsertSliceOp::create(graph.b, graph.tensor(*input), result, offsets, sizes, strides);
+    Value part = graph.tensor(*input);
+    // Another input may have said what a size is.
+    if (RankedTensorType type = graph.typeOf(sizes, first->elementType); type != part.getType())
+      part = tensor::CastOp::create(graph.b, type, part);
+    result = tensor::InsertSliceOp::create(graph.b, part, result, offsets, sizes, strides);
     offsets[*axis] = graph.add(offsets[*axis], input->shape[*axis]);
   }
   Lowered wrapped = graph.wrap(result, shape);

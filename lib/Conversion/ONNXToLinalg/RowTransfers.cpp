@@ -178,6 +178,7 @@ static const llvm::StringMap<Transfer> &transferTable() {
         {"GatherND", {gatherND}},
         {"ScatterND", {scatterND}},
         {"ScatterElements", {scatterElements}},
+        {"TensorScatter", {tensorScatter}},
     };
     for (StringRef each :
          {"Abs",         "Add",       "And",      "BitwiseAnd", "BitwiseOr", "BitwiseXor",

@@ -58,6 +58,7 @@ Rows gatherElements(const Flow &flow);
 Rows gatherND(const Flow &flow);
 Rows scatterND(const Flow &flow);
 Rows scatterElements(const Flow &flow);
+Rows tensorScatter(const Flow &flow);
 
 } // namespace adapter::transfers
 

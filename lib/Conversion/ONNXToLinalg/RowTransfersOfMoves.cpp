@@ -211,3 +211,13 @@ Rows transfers::scatterElements(const Flow &flow) {
         return flow.lost(picksAmong);
   return flow.merged();
 }
+
+// Each row of the batch is written from its own update, at its own index.
+Rows transfers::tensorScatter(const Flow &flow) {
+  if (flow.isTokens())
+    return flow.lost(picksAmong);
+  for (unsigned i : {0u, 1u, 2u})
+    if (flow.in(i) && !isNoneOr(flow.of(i), Rows::at(0)))
+      return flow.lost(picksAmong);
+  return Rows::at(0);
+}

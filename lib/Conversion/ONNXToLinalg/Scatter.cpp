@@ -133,6 +133,58 @@ static LogicalResult lowerScatterElements(onnxir::NodeOp node, GraphLowering &gr
   return success();
 }
 
+// A copy of the cache into which each row of the batch has its positions of the update written, side by side from its
+// index on. Whole positions are copied, unlike above.
+static LogicalResult lowerTensorScatter(onnxir::NodeOp node, GraphLowering &graph) {
+  B &b = graph.b;
+  Lowered *cache = graph.input(node, 0), *update = graph.input(node, 1), *begins = graph.input(node, 2);
+  FailureOr<int64_t> axis = normalizeAxis(node, intAttr(node, "axis", -2), cache->rank());
+  if (failed(axis))
+    return failure();
+  if (*axis == 0 || update->rank() != cache->rank() || (begins && begins->rank() != 1))
+    return node.emitError() << describe(node)
+                            << ": needs an axis behind the batch, cache and update of one rank, "
+                            << "and one index for each row of the batch";
+  if (StringRef mode = stringAttr(node, "mode", "linear"); mode != "linear")
+    return node.emitError() << describe(node) << ": mode '" << mode << "' is not supported in compiled code";
+  std::string who = describe(node);
+  for (int64_t dim = 0; dim < cache->rank(); ++dim)
+    if (dim != *axis)
+      graph.requireEqual(cache->shape[dim], update->shape[dim],
+                         who + ": the cache has {0} along axis " + Twine(dim) + ", the update {1}");
+  if (begins)
+    graph.requireEqual(begins->shape[0], cache->shape[0], who + ": one index for each row of the batch");
+  Value source = graph.tensor(*update), positions = begins ? graph.tensor(*begins) : Value();
+  Value zero = graph.value(graph.constant(0)), one = graph.value(graph.constant(1));
+  Value room = graph.value(cache->shape[*axis]), count = graph.value(update->shape[*axis]);
+  auto rows = scf::ForOp::create(b, zero, graph.value(cache->shape[0]), one, graph.tensor(*cache));
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(rows.getBody());
+    Value row = rows.getInductionVar(), begin = zero;
+    if (positions)
+      begin = arith::IndexCastOp::create(b, b.getIndexType(),
+                                         tensor::ExtractOp::create(b, positions, ValueRange{row}));
+    Value last = arith::SubIOp::create(b, room, count);
+    Value fits = arith::AndIOp::create(b, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, begin, last),
+                                       arith::CmpIOp::create(b, arith::CmpIPredicate::sge, begin, zero));
+    kernel::RequireOp::create(b, fits,
+                              b.getStringAttr(who + ": {0} positions from {1} on do not fit into {2}"),
+                              ValueRange{count, begin, room});
+    int64_t rank = cache->rank();
+    SmallVector<OpFoldResult> from(rank, b.getIndexAttr(0)), to(rank, b.getIndexAttr(0)),
+        sizes = update->shape, strides(rank, b.getIndexAttr(1));
+    from[0] = to[0] = row;
+    to[*axis] = begin;
+    sizes[0] = b.getIndexAttr(1);
+    Value part = tensor::ExtractSliceOp::create(b, source, from, sizes, strides);
+    Value written = tensor::InsertSliceOp::create(b, part, rows.getRegionIterArgs()[0], to, sizes, strides);
+    scf::YieldOp::create(b, written);
+  }
+  graph.set(node.getResult(0), graph.wrap(rows.getResult(0), cache->shape));
+  return success();
+}
+
 // values[1] where the index is the position along a new axis, values[0] elsewhere.
 static LogicalResult lowerOneHot(onnxir::NodeOp node, GraphLowering &graph) {
   B &b = graph.b;
@@ -171,4 +223,5 @@ void adapter::addScatterLowerings(LoweringTable &table) {
   table.add("ScatterND", lowerScatterND, 11);
   table.add("ScatterElements", lowerScatterElements, 11);
   table.add("OneHot", lowerOneHot, 9);
+  table.add("TensorScatter", lowerTensorScatter, 24);
 }

@@ -344,6 +344,11 @@ Status GraphExporter::exportModel(::onnx::ModelProto &proto) {
   if (model.getIrVersion())
     proto.set_ir_version(model.getIrVersion());
   exportOpsets(model.getOpsets(), *proto.mutable_opset_import());
+  if (shapesOnly()) {
+    auto *unknown = proto.add_opset_import();
+    unknown->set_domain(unknownDomain);
+    unknown->set_version(1);
+  }
   if (std::string text = attachmentsText(model); !text.empty()) {
     auto *entry = proto.add_metadata_props();
     entry->set_key(attachmentsKey);

@@ -53,6 +53,8 @@ private:
   checkpoint::Status restore(llvm::StringRef text, Message &message, llvm::StringRef place);
 
   bool shapesOnly() const { return maxContents >= 0; }
+  /// For shape inference: of nodes whose operators it is not to know.
+  static constexpr const char *unknownDomain = "adapter.versions";
 
   onnxir::ModelOp model;
   ParameterStore &store;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Nodes, their attributes, and initialisers.
+#include "dialects/ONNX/IR/NodeVersion.h"
 #include "lib/Export/ONNX/GraphExporter.h"
 #include "lib/Support/ONNX/Attributes.h"
 #include "lib/Support/ONNX/Residue.h"
@@ -158,6 +159,15 @@ Status GraphExporter::exportNode(onnxir::NodeOp op, ::onnx::NodeProto &proto) {
     proto.set_domain(op.getDomain().str());
   else if (model.getExplicitDomains() && proto.domain().empty())
     proto.set_domain("");
+  if (op->hasAttr(onnxir::versionAttribute) &&
+      op.getOpsetVersion() != model.getOpsetVersion(op.getDomain())) {
+    if (!shapesOnly())
+      return Error{
+          "it is of operator set " + std::to_string(op.getOpsetVersion()) +
+          ", the model of another, and a file has but one; passes on the way to compiled code made it"};
+    // Inference would take it for another version's operator.
+    proto.set_domain(unknownDomain);
+  }
   for (Value input : op.getInputs())
     proto.add_input(isa<NoneType>(input.getType()) ? "" : names[input]);
   for (Value result : op.getResults())

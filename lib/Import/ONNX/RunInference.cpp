@@ -9,6 +9,7 @@
 
 std::string adapter::onnxproto::runShapeInference(::onnx::ModelProto &model) {
   try {
+    addRuntimeSchemas();
     ::onnx::ShapeInferenceOptions options(/*check_type_val=*/false, /*strict_mode_val=*/0,
                                           /*data_prop_val=*/true);
     ::onnx::shape_inference::InferShapes(model, ::onnx::OpSchemaRegistry::Instance(), options);

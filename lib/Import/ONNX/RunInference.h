@@ -17,6 +17,9 @@ namespace adapter::onnxproto {
 /// then may have some of its types.
 std::string runShapeInference(onnx::ModelProto &model);
 
+/// Tells ONNX's library of operators that are not ONNX's own. May throw.
+void addRuntimeSchemas();
+
 /// The newest version of the default operator set that ONNX's library knows.
 int64_t newestOpset();
 

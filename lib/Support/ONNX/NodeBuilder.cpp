@@ -2,6 +2,7 @@
 //
 // Nodes that adapters add; see NodeBuilder.h. Operators are those of all operator sets from 7 on, but for norms.
 #include "lib/Support/ONNX/NodeBuilder.h"
+#include "dialects/ONNX/IR/NodeVersion.h"
 #include "lib/Checkpoint/DType.h"
 #include "lib/Support/Activations.h"
 #include "lib/Support/ParameterStore.h"
@@ -68,6 +69,8 @@ ResultRange NodeBuilder::nodes(StringRef operation, ValueRange inputs, TypeRange
     names.push_back(builder.getStringAttr(path + "_output_" + std::to_string(i)));
   state.addAttribute("result_names", builder.getArrayAttr(names));
   state.addAttribute("node_name", builder.getStringAttr(path));
+  if (version)
+    state.addAttribute(onnxir::versionAttribute, builder.getI64IntegerAttr(*version));
   return builder.create(state)->getResults();
 }
 
@@ -98,10 +101,9 @@ Value NodeBuilder::constant(double value, Value like) {
   return parameter(key, std::move(number));
 }
 
-Value NodeBuilder::integers(ArrayRef<int64_t> values) {
-  Tensor tensor = checkpoint::allocateTensor(DType::I64, {static_cast<int64_t>(values.size())});
+Value NodeBuilder::integers(std::string key, ArrayRef<int64_t> values, ArrayRef<int64_t> shape) {
+  Tensor tensor = checkpoint::allocateTensor(DType::I64, {shape.begin(), shape.end()});
   std::memcpy(checkpoint::mutableData(tensor), values.data(), values.size() * sizeof(int64_t));
-  std::string key = "integers";
   for (int64_t each : values)
     key += "." + std::to_string(each);
   tensor.key = key;
@@ -109,10 +111,16 @@ Value NodeBuilder::integers(ArrayRef<int64_t> values) {
   if (values.size() > 64)
     return parameter(key, std::move(tensor));
   ParameterStore::get(builder.getContext()).set(scope, key, std::move(tensor));
-  auto type = RankedTensorType::get({static_cast<int64_t>(values.size())}, builder.getI64Type());
+  auto type = RankedTensorType::get(shape, builder.getI64Type());
   return ParameterOp::create(builder, loc, type, builder.getStringAttr(scope), builder.getStringAttr(key),
                              cast<ElementsAttr>(DenseElementsAttr::get(type, values)), StringAttr());
 }
+
+Value NodeBuilder::integers(ArrayRef<int64_t> values) {
+  return integers("integers", values, {static_cast<int64_t>(values.size())});
+}
+
+Value NodeBuilder::integer(int64_t value) { return integers("integer", value, {}); }
 
 Value NodeBuilder::transposed(Value matrix) {
   auto type = cast<RankedTensorType>(matrix.getType());

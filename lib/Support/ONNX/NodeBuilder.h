@@ -42,6 +42,8 @@ public:
   /// A number of the element type of `like`, to be broadcast; f32 and f16 have one.
   mlir::Value constant(double value, mlir::Value like);
   mlir::Value integers(llvm::ArrayRef<int64_t> values);
+  /// One without dimensions.
+  mlir::Value integer(int64_t value);
   /// [n, m] of [m, n]; of a parameter with contents at once, and the parameter goes if nothing else reads it; else a
   /// node.
   mlir::Value transposed(mlir::Value matrix);
@@ -56,8 +58,12 @@ public:
   mlir::Value tokenMean(mlir::Value x, int64_t opset);
 
   mlir::OpBuilder &builder;
+  /// The operator set of the nodes, where that is not the model's; see dialects/ONNX/IR/NodeVersion.h.
+  std::optional<int64_t> version;
 
 private:
+  mlir::Value integers(std::string key, llvm::ArrayRef<int64_t> values, llvm::ArrayRef<int64_t> shape);
+
   mlir::Location loc;
   std::string name, scope;
   llvm::StringMap<unsigned> counts;

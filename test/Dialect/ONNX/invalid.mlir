@@ -81,3 +81,12 @@ func.func @terminator(%x: tensor<f32>) {
   }
   return
 }
+
+// -----
+
+func.func @version(%x: tensor<f32>) {
+  // The operator set of one node is a number.
+  // expected-error @below {{'onnx.node' op 'onnx.version' is a whole number on an onnx.node}}
+  %y = onnx.node "Relu"(%x) {onnx.version = "new", result_names = ["y"]} : (tensor<f32>) -> tensor<f32>
+  return
+}

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Graphs of GenAI's model builder, compiled: a prompt and steps behind it against ONNX Runtime on the same
+file, adapters of PEFT at each time against PEFT on the model that was built."""
+
+import genai
+import numpy as np
+import onnx
+import onnxruntime
+import product
+import pytest
+from tolerance import assert_agrees, assert_rows_agree
+
+ALL = [pytest.param(name, marks=[] if name == "llama" else pytest.mark.full) for name in genai.MODELS]
+ROWS, TOKENS = 3, 7
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    made = {}
+
+    def get(name):
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            made[name] = genai.Built(name, folder).adapter("a", 4).adapter("b", 6, lora_alpha=12)
+        return made[name]
+
+    return get
+
+
+def tokens(length, seed=0, rows=ROWS):
+    return np.random.default_rng(seed).integers(3, 128, (rows, length))
+
+
+def agrees(model, feed, want, count=lambda row: None, **call):
+    """Logits and caches, of each row as many positions as count says."""
+    got = model(feed, **call)
+    assert got.keys() == want.keys()
+    for name, expected in want.items():
+        assert got[name].shape == expected.shape, name
+        for row, (y, reference) in enumerate(zip(got[name], expected, strict=True)):
+            whole = y.ndim == 3 or (name == "logits" and len(y) > 1)
+            part = (slice(None),) * (y.ndim - 2) + (slice(count(row) if whole else None),)
+            assert_agrees(y[part], reference[part], tolerance=2e-5)
+    return got
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_prompt_and_steps(built, name):
+    """Rows of one length; each step takes what ours, and theirs, have handed on."""
+    model, compiled = built(name), built(name).compile()
+    feed = model.feed(tokens(TOKENS))
+    want = model.reference(feed)
+    agrees(compiled, feed, want)
+    for step in range(4):
+        mask = np.ones((ROWS, TOKENS + 1 + step), np.int64)
+        feed = model.feed(tokens(1, seed=step), mask, want)
+        want = model.reference(feed)
+        agrees(compiled, feed, want)
+
+
+@pytest.mark.parametrize(
+    "name", [param for param in ALL if param.values[0] not in ("gemma2", "gemma3", "mistral")]
+)
+def test_rows_of_unequal_length(built, name):
+    """Prompts padded on the right; a step continues each row behind its own tokens."""
+    model, compiled = built(name), built(name).compile()
+    held = np.array([TOKENS, 4, 1])
+    mask = (np.arange(TOKENS) < held[:, None]).astype(np.int64)
+    feed = model.feed(tokens(TOKENS), mask)
+    want = model.reference(feed)
+    got = agrees(compiled, feed, want, lambda row: held[row])
+    held += 1
+    mask = (np.arange(TOKENS + 1) < held[:, None]).astype(np.int64)
+    agrees(
+        compiled,
+        model.feed(tokens(1), mask, got),
+        model.reference(model.feed(tokens(1), mask, want)),
+        lambda row: held[row],
+    )
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_several_tokens_behind_a_prompt(built, name):
+    model, compiled = built(name), built(name).compile()
+    want = model.reference(model.feed(tokens(4, rows=1)))
+    feed = model.feed(tokens(3, rows=1), np.ones((1, TOKENS), np.int64), want)
+    agrees(compiled, feed, model.reference(feed))
+
+
+def times(*default):
+    all = ("build", "switch", "call", "row")
+    return [
+        pytest.param(name, time, marks=[] if (name, time) in default else pytest.mark.full)
+        for name in genai.MODELS
+        for time in all
+    ]
+
+
+@pytest.mark.parametrize("name, time", times(("llama", "row")))
+def test_adapters(built, name, time):
+    """By names alone: the projections that the builder joins are found apart."""
+    model = built(name)
+    compiled = model.compile(time, ("a",) if time == "build" else ("a", "b"))
+    ids = tokens(TOKENS)
+    feed, base = model.feed(ids), model.logits(None, ids)
+    if time == "build":
+        assert_agrees(compiled(feed)["logits"], model.logits("a", ids), base)
+        return
+    if time == "row":
+        names = ["a", None, "b"]
+        y = compiled(feed, adapters=names)["logits"]
+        references = [model.logits(n, ids)[i] for i, n in enumerate(names)]
+        assert_rows_agree(y, references, [base[i] if n else None for i, n in enumerate(names)])
+        return
+    assert_agrees(compiled(feed)["logits"], base)
+    for adapter in ("b", "a"):
+        if time == "switch":
+            compiled.switch(adapter)
+        y = compiled(feed, **({"adapters": adapter} if time == "call" else {}))["logits"]
+        assert_agrees(y, model.logits(adapter, ids), base)
+
+
+@pytest.mark.parametrize("name", ["llama"])
+def test_rows_keep_their_adapters_over_steps(built, name):
+    """What a row's adapter has made is in its cache, and goes on with it."""
+    model, names = built(name), ["a", None, "b"]
+    compiled, ids = model.compile("row"), tokens(TOKENS)
+    first = compiled(model.feed(ids[:, :5]), adapters=names)
+    feed = model.feed(ids[:, 5:6], np.ones((ROWS, 6), np.int64), first)
+    second = compiled(feed, adapters=names)
+    references = [model.logits(n, ids)[i, 5:6] for i, n in enumerate(names)]
+    base = model.logits(None, ids)
+    assert_rows_agree(
+        second["logits"], references, [base[i, 5:6] if n else None for i, n in enumerate(names)]
+    )
+
+
+def test_merging_keeps_the_operators(built, tmp_path):
+    """Into ONNX: the graph is the file's but for its weights, and ONNX Runtime runs it."""
+    model = built("llama")
+    product.opt(model.graph, f"--adapter=a={model.adapters['a'][0]}", "-o", tmp_path / "merged.onnx")
+    before, after = (onnx.load(path).graph for path in (model.graph, tmp_path / "merged.onnx"))
+    assert [n.op_type for n in before.node] == [n.op_type for n in after.node]
+    ids = tokens(TOKENS)
+    merged = onnxruntime.InferenceSession(str(tmp_path / "merged.onnx"), providers=["CPUExecutionProvider"])
+    y = merged.run(["logits"], model.feed(ids))[0]
+    assert_agrees(y, model.logits("a", ids), model.logits(None, ids))
