@@ -145,3 +145,26 @@ def test_merging_keeps_the_operators(built, tmp_path):
     merged = onnxruntime.InferenceSession(str(tmp_path / "merged.onnx"), providers=["CPUExecutionProvider"])
     y = merged.run(["logits"], model.feed(ids))[0]
     assert_agrees(y, model.logits("a", ids), model.logits(None, ids))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_sessions(built, name):
+    """Rows of unequal length that begin at different times, each with its adapter; caches stay in place."""
+    model = built(name)
+    adapters = [f"--adapter={each}={model.adapters[each][0]}@row" for each in ("a", "b")]
+    target = model.folder / "stateful.adapt"
+    product.opt(model.graph, *adapters, "--stateful", "-o", target)
+    compiled = product.package().load(str(target), threads=2)
+    assert list(compiled.outputs) == ["logits"]
+    session = compiled.session(max_length=40, batch=3)
+    held, named = {0: [], 1: [], 2: []}, {0: "a", 1: None, 2: "b"}
+    steps = [([0], [5]), ([1], [9]), ([0, 1], [1, 1]), ([0, 2, 1], [2, 12, 1]), ([2, 0, 1], [1, 1, 1])]
+    for seed, (rows, counts) in enumerate(steps):
+        parts = [tokens(count, seed=seed, rows=1)[0].tolist() for count in counts]
+        logits = session(parts, rows=rows, adapters=[named[row] for row in rows])["logits"]
+        for row, part, got in zip(rows, parts, logits, strict=True):
+            held[row] += part
+            want, base = (model.logits(each, [held[row]])[0, -len(part) :] for each in (named[row], None))
+            assert_agrees(got[-len(part) :], want, base if named[row] else None)
+    with pytest.raises(ValueError, match="open one for it"):
+        compiled(model.feed(tokens(3)))

@@ -111,20 +111,21 @@ def test_inputs_in_every_shape(llama):
     assert session.lengths == [5, 0]
 
 
-def test_alone_and_in_a_batch_to_the_bit(llama):
-    """Rows of equal length: what stands beside a row changes no bit of it, nor do threads."""
-    texts, named = prompts(6, 6, 6), ["lora", None, "loha"]
+@pytest.mark.parametrize("lengths", [(6, 6, 6), (3, 11, 40)])
+def test_alone_and_in_a_batch_to_the_bit(llama, lengths):
+    """What stands beside a row, of its length or another, changes no bit of it, nor do threads."""
+    texts, named = prompts(*lengths), ["lora", None, "loha"]
     path = llama.folder / "bits.adapt"
     llama.session_model.save(path)
     answers = []
     for threads in (1, 2):
         model = ao.load(path, threads=threads)
-        session = model.session(max_length=16, batch=3)
+        session = model.session(max_length=48, batch=3)
         whole = [session(texts, adapters=named)["logits"], session([[7], [8], [9]])["logits"]]
         for row in range(3):
             session.reset(row)
             alone = session([texts[row]], rows=[row], adapters=[named[row]])["logits"]
-            assert np.array_equal(alone[0], whole[0][row])
+            assert np.array_equal(alone[0], whole[0][row][-lengths[row] :])
             alone = session([[7 + row]], rows=[row])["logits"]
             assert np.array_equal(alone[0], whole[1][row])
         answers.append(whole)

@@ -107,7 +107,7 @@ def ONNX_SessionAttr : AttrDef<ONNX_Dialect, "Session"> {
   let parameters = (ins ArrayRefParameter<"StateAttr">:$states, DefaultValuedParameter<"int64_t", "-1">:$mask,
                         DefaultValuedParameter<"int64_t", "-1">:$positions, DefaultValuedParameter<"bool", "false">:$apart);
   let assemblyFormat = [{
-    `<` `[` $states `]` (`,` `mask` `=` $mask^)? (`,` `positions` `=` $positions^)? (`,` `apart` `=` $apart^)? `>`
+    `<` `[` $states `]` (`,` struct($mask, $positions, $apart)^)? `>`
   }];
 }
 

@@ -19,8 +19,8 @@ public:
       return false;
     Value query = withHeads(e.in(0), heads), key = withHeads(e.in(1), shared), value = withHeads(e.in(2), shared);
     if (hasPast()) {
-      key = e.concat({e.in(4), key}, 2);
-      value = e.concat({e.in(5), value}, 2);
+      key = withPast(e.in(4), key, width);
+      value = withPast(e.in(5), value, valueWidth);
     }
     Value made = attend(query, key, value);
     if (isFlat)
@@ -43,6 +43,9 @@ private:
     if ((rank != 3 && rank != 4) || !e.in(4) != !e.in(5) || e.in(6) || e.isUsed(3) ||
         e.integer("softmax_precision", 1) != 1)
       return false;
+    for (unsigned operand : {4u, 5u})
+      if (e.in(operand) && Expansion::rankOf(e.in(operand)) != 4)
+        return false;
     isFlat = rank == 3;
     heads = isFlat ? e.integer("q_num_heads", 0) : Expansion::sizeOf(e.in(0), 1);
     shared = isFlat ? e.integer("kv_num_heads", 0) : Expansion::sizeOf(e.in(1), 1);
@@ -74,6 +77,28 @@ private:
     return rank && *rank >= 1 && *rank <= 4 &&
            (!mask || elementTypeOf(mask).isF32() || elementTypeOf(mask).isInteger(1)) &&
            !(mask && Expansion::sizeOf(mask, -1) == 1);
+  }
+
+  // A past whose numbers of heads and width the model leaves open has those of what is put behind it.
+  Value withPast(Value past, Value fresh, int64_t size) {
+    auto fixed = [&](Value value) {
+      auto type = cast<RankedTensorType>(value.getType());
+      SmallVector<int64_t> shape(type.getShape());
+      shape[1] = shared;
+      shape[3] = size;
+      Attribute encoding;
+      if (auto dims = dyn_cast_or_null<onnxir::DimsAttr>(type.getEncoding())) {
+        SmallVector<StringAttr> names(dims.getNames());
+        names[1] = names[3] = StringAttr::get(type.getContext());
+        encoding = onnxir::DimsAttr::get(type.getContext(), names);
+      }
+      value.setType(RankedTensorType::get(shape, type.getElementType(), encoding));
+    };
+    if (isa<BlockArgument>(past))
+      fixed(past);
+    Value all = e.concat({past, fresh}, 2);
+    fixed(all);
+    return all;
   }
 
   Value withHeads(Value x, int64_t count) {
