@@ -111,6 +111,9 @@ private:
     isPrompt = e.compare("Equal", tokens, longest);
     begin = e.where(isPrompt, e.whole(0), e.binary("Sub", held, tokens));
     place = begin;
+    // A row that holds more than its cache has no place for what is new, which TensorScatter says.
+    if (e.in(3))
+      place = e.where(e.compare("LessOrEqual", begin, e.size(e.in(3), 2)), begin, e.whole(-1));
     return success();
   }
 
