@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define ADAPTER_ABI_VERSION 6u
+#define ADAPTER_ABI_VERSION 7u
 #define ADAPTER_MAX_RANK 8
 #define ADAPTER_ENTRY_TENSORS 10
 #define ADAPTER_ENTRY_EXTENTS 9
@@ -178,6 +178,16 @@ typedef struct adapter_segment_v1 {
   int64_t first, count;
 } adapter_segment_v1;
 
+/* The rows of a call that belong to a session, in the call's order. Row i holds lengths[i] tokens and has room for
+ * capacities[i], of which the code writes those behind its length. State number s of row i is kept at
+ * memory[s * rows + i]; its layout is the code's own, and its size is what the manifest says for the capacity. */
+typedef struct adapter_session_v1 {
+  int64_t rows;
+  const int64_t *lengths;
+  const int64_t *capacities;
+  void *const *memory;
+} adapter_session_v1;
+
 /* The one argument of every function of an artifact. */
 typedef struct adapter_call_v1 {
   const adapter_host_v1 *host;
@@ -193,6 +203,8 @@ typedef struct adapter_call_v1 {
                                * be any number */
   const int32_t *row_entries; /* for devices: each row's entry, -1 for none; NULL when rows is 0 */
   const double *scalars;      /* by row of the manifest's scalar table */
+  /* Rows of a session whose keys and values the code keeps itself; NULL in other calls. */
+  const struct adapter_session_v1 *session;
 } adapter_call_v1;
 
 /* Returns 0, or non-zero after `host->fail`. */
@@ -228,7 +240,8 @@ static_assert(sizeof(adapter_entry_v1) == 152, "ABI");
 static_assert(sizeof(adapter_bank_v1) == 16, "ABI");
 static_assert(sizeof(adapter_assignment_v1) == 8, "ABI");
 static_assert(sizeof(adapter_segment_v1) == 32, "ABI");
-static_assert(sizeof(adapter_call_v1) == 88, "ABI");
+static_assert(sizeof(adapter_session_v1) == 32, "ABI");
+static_assert(sizeof(adapter_call_v1) == 96, "ABI");
 static_assert(sizeof(adapter_artifact_v1) == 56, "ABI");
 #endif
 

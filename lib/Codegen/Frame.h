@@ -30,6 +30,7 @@ struct CallOffsets {
   static constexpr int64_t kRowEntries = offsetof(adapter_call_v1, row_entries);
   static constexpr int64_t kRows = offsetof(adapter_call_v1, rows);
   static constexpr int64_t kScalars = offsetof(adapter_call_v1, scalars);
+  static constexpr int64_t kSession = offsetof(adapter_call_v1, session);
 };
 
 /// The address `offset` bytes behind a pointer.

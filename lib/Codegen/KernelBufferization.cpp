@@ -102,6 +102,7 @@ void adapter::registerKernelBufferization(DialectRegistry &registry) {
     kernel::ReshapeOp::attachInterface<ReshapeModel>(*context);
     kernel::LinearOp::attachInterface<DestinationModel<kernel::LinearOp>>(*context);
     kernel::BatchMatmulOp::attachInterface<DestinationModel<kernel::BatchMatmulOp>>(*context);
+    kernel::AttentionOp::attachInterface<DestinationModel<kernel::AttentionOp>>(*context);
     kernel::UnpackOp::attachInterface<DestinationModel<kernel::UnpackOp>>(*context);
     kernel::RowLinearOp::attachInterface<DestinationModel<kernel::RowLinearOp>>(*context);
     kernel::RowEmbeddingOp::attachInterface<DestinationModel<kernel::RowEmbeddingOp>>(*context);

@@ -163,6 +163,30 @@ static void lowerEntryTensor(kernel::EntryTensorOp op) {
   replace(op, viewOf(b, data, cast<MemRefType>(op.getType()), op.getSizes()));
 }
 
+//===----------------------------------------------------------------------===//
+// Sessions
+//===----------------------------------------------------------------------===//
+
+static Value sessionOf(ImplicitLocOpBuilder &b, Operation *op) {
+  return loadPointer(b, callOf(b, op), CallOffsets::kSession);
+}
+
+// An i64 of a row, out of an array that the session points to at `offset`.
+static void lowerRowNumber(Operation *op, Value row, int64_t offset) {
+  ImplicitLocOpBuilder b(op->getLoc(), op);
+  Value array = loadPointer(b, sessionOf(b, op), offset);
+  replace(op, toIndex(b, loadI64(b, elementAt(b, array, row, sizeof(int64_t)), 0)));
+}
+
+static void lowerRowMemory(kernel::RowMemoryOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  Value session = sessionOf(b, op), rows = toIndex(b, loadI64(b, session, offsetof(adapter_session_v1, rows)));
+  Value number = arith::AddIOp::create(b, arith::MulIOp::create(b, op.getState(), rows), op.getRow());
+  Value memory = loadPointer(b, session, offsetof(adapter_session_v1, memory));
+  Value data = loadPointer(b, elementAt(b, memory, number, sizeof(void *)), 0);
+  replace(op, viewOf(b, data, cast<MemRefType>(op.getType()), op.getSize()));
+}
+
 static void lowerReshape(kernel::ReshapeOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
   auto type = cast<MemRefType>(op.getType());
@@ -234,6 +258,13 @@ struct LowerCallsPass final : adapter::impl::LowerCallsPassBase<LowerCallsPass> 
     module.walk([&](kernel::EntryExtentOp op) { lowerEntryExtent(op); });
     module.walk([&](kernel::EntryHasOp op) { lowerEntryHas(op); });
     module.walk([&](kernel::EntryTensorOp op) { lowerEntryTensor(op); });
+    module.walk([&](kernel::RowLengthOp op) {
+      lowerRowNumber(op, op.getRow(), offsetof(adapter_session_v1, lengths));
+    });
+    module.walk([&](kernel::RowCapacityOp op) {
+      lowerRowNumber(op, op.getRow(), offsetof(adapter_session_v1, capacities));
+    });
+    module.walk([&](kernel::RowMemoryOp op) { lowerRowMemory(op); });
     module.walk([&](kernel::ReshapeOp op) { lowerReshape(op); });
     lowerCollectives(module);
     module.walk([](cf::AssertOp op) {

@@ -5,6 +5,7 @@
 // with the number of layers.
 #include "lib/Codegen/LowerProducts.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Codegen/LowerAttention.h"
 #include "lib/Codegen/LowerExperts.h"
 #include "lib/Codegen/LowerFormats.h"
 #include "lib/Codegen/LowerRows.h"
@@ -225,7 +226,7 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
     TileFunctions tiles(getOperation(), lanes, rows, vectors, integers);
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
-      if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::PackOp, kernel::UnpackOp, kernel::EncodeOp,
+      if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::AttentionOp, kernel::PackOp, kernel::UnpackOp, kernel::EncodeOp,
               kernel::DecodeOp, kernel::UpdateWeightOp, kernel::RowLinearOp, kernel::RowEmbeddingOp,
               kernel::RowVectorsOp, kernel::RowBottleneckOp, kernel::TopKOp, kernel::DispatchOp,
               kernel::GatherRowsOp, kernel::GroupedLinearOp, kernel::CombineOp, kernel::UniqueRowsOp,
@@ -237,6 +238,8 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
         lowerLinear(linear, tiles);
       else if (auto matmul = dyn_cast<kernel::BatchMatmulOp>(op))
         lowerBatchMatmul(matmul, tiles);
+      else if (auto attention = dyn_cast<kernel::AttentionOp>(op))
+        lowerAttention(attention, tiles);
       else if (auto pack = dyn_cast<kernel::PackOp>(op))
         lowerPack(pack);
       else if (auto unpack = dyn_cast<kernel::UnpackOp>(op))

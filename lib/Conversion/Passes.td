@@ -147,29 +147,56 @@ def PairStatesPass : Pass<"adapter-pair-states"> {
   let statistics = [Statistic<"numStates", "num-states", "Inputs that an output continues">];
 }
 
-def GroupHeadsPass : Pass<"adapter-group-heads"> {
-  let summary = "Read keys and values that heads share once for all of them";
+def KeepStatesPass : Pass<"adapter-keep-states"> {
+  let summary = "Leave caches of keys and values where a session keeps them";
   let description = [{
-    Exporters write keys and values that several query heads share out for each head, by Unsqueeze, Expand and Reshape,
-    before the products with queries and with probabilities. Where a graph holds this, with sizes that its types prove, the
-    product's other side is seen as rows of all heads of a group instead, and what is shared stays as it is; a transposition
-    of its last two dimensions and a factor in between go along. Nodes that nothing reads any more are erased. Models with
-    adapters by token are left alone.
+    Caches that `adapter-pair-states` found and that nothing but one attention reads, beside questions for their shape, need
+    neither come in nor go out: `adapter.attention` gets the new keys and values with the numbers of both states, which
+    are `kept` in `onnx.session`, and outputs that continue them go. Others stay as they are.
 
     ```mlir
     // before
-    func.func @shared(%p: tensor<?x4x?x?xf32, #onnx.dims<"b", "", "s", "t">>, %v: tensor<?x2x?x8xf32, #onnx.dims<"b", "", "t", "">>, %e: tensor<5xi64>, %r: tensor<4xi64>, %two: tensor<1xi64>) -> tensor<?x4x?x8xf32, #onnx.dims<"b", "", "s", "">> {
-      %u = onnx.node "Unsqueeze"(%v, %two) {result_names = ["u"]} : (tensor<?x2x?x8xf32, #onnx.dims<"b", "", "t", "">>, tensor<1xi64>) -> tensor<?x2x1x?x8xf32, #onnx.dims<"b", "", "", "t", "">>
-      %w = onnx.node "Expand"(%u, %e) {result_names = ["w"]} : (tensor<?x2x1x?x8xf32, #onnx.dims<"b", "", "", "t", "">>, tensor<5xi64>) -> tensor<?x2x2x?x8xf32, #onnx.dims<"b", "", "", "t", "">>
-      %x = onnx.node "Reshape"(%w, %r) {result_names = ["x"]} : (tensor<?x2x2x?x8xf32, #onnx.dims<"b", "", "", "t", "">>, tensor<4xi64>) -> tensor<?x4x?x8xf32, #onnx.dims<"b", "", "t", "">>
-      %y = onnx.node "MatMul"(%p, %x) {result_names = ["y"]} : (tensor<?x4x?x?xf32, #onnx.dims<"b", "", "s", "t">>, tensor<?x4x?x8xf32, #onnx.dims<"b", "", "t", "">>) -> tensor<?x4x?x8xf32, #onnx.dims<"b", "", "s", "">>
-      return %y : tensor<?x4x?x8xf32, #onnx.dims<"b", "", "s", "">>
+    onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20]} {
+      onnx.graph @main (%q: tensor<?x2x?x8xf32>, %k: tensor<?x2x?x8xf32>, %v: tensor<?x2x?x8xf32>, %pk: tensor<?x2x?x8xf32>, %pv: tensor<?x2x?x8xf32>) {
+        %0 = onnx.node "Concat"(%pk, %k) {node_attributes = {axis = 2 : i64}, result_names = ["0"]} : (tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>) -> tensor<?x2x?x8xf32>
+        %1 = onnx.node "Concat"(%pv, %v) {node_attributes = {axis = 2 : i64}, result_names = ["1"]} : (tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>) -> tensor<?x2x?x8xf32>
+        %y = adapter.attention %q, %0, %1 {scale = 1.0 : f32} : tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32> -> tensor<?x2x?x8xf32>
+        onnx.return %y, %0, %1 : tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>
+      } {input_names = ["q", "k", "v", "pk", "pv"], onnx.session = #onnx.session<[<past = 3, present = 1, axis = 2>, <past = 4, present = 2, axis = 2>]>}
     }
-    // after: %p is seen as [b, 2, 2 s, t] and multiplied with %v, and the result as [b, 4, s, 8]
+    // after: attention reads %k and %v and has {state = [0, 1]}; %y alone is returned
     ```
   }];
   let dependentDialects = ["::adapter::AdapterDialect", "::adapter::onnxir::ONNXDialect"];
-  let statistics = [Statistic<"numGrouped", "num-grouped", "Products that read shared heads once">];
+  let statistics = [Statistic<"numKept", "num-kept", "Caches that sessions keep in place">];
+}
+
+def RaiseAttentionPass : Pass<"adapter-raise-attention"> {
+  let summary = "Find attention in the nodes that exporters write it as";
+  let description = [{
+    softmax(scale * q k^T (capped) + mask) v becomes `adapter.attention`. Factors are constants, before or behind the
+    product, or made from static sizes; up to two masks are added; NaN may be replaced by 0 after the softmax. Keys and values
+    that are written out for several heads, by Unsqueeze, Expand and Reshape, are taken as they were before. Numbers of heads
+    and widths must be static, all of f32. What differs in anything, or has probabilities that something else reads, stays.
+
+    ```mlir
+    // before
+    func.func @example(%q: tensor<?x4x?x8xf32>, %k: tensor<?x4x?x8xf32>, %v: tensor<?x4x?x8xf32>) -> tensor<?x4x?x8xf32> {
+      %0 = onnx.node "Transpose"(%k) {node_attributes = {perm = array<i64: 0, 1, 3, 2>}, result_names = ["0"]} : (tensor<?x4x?x8xf32>) -> tensor<?x4x8x?xf32>
+      %1 = onnx.node "MatMul"(%q, %0) {result_names = ["1"]} : (tensor<?x4x?x8xf32>, tensor<?x4x8x?xf32>) -> tensor<?x4x?x?xf32>
+      %2 = onnx.node "Softmax"(%1) {node_attributes = {axis = -1 : i64}, result_names = ["2"]} : (tensor<?x4x?x?xf32>) -> tensor<?x4x?x?xf32>
+      %y = onnx.node "MatMul"(%2, %v) {result_names = ["y"]} : (tensor<?x4x?x?xf32>, tensor<?x4x?x8xf32>) -> tensor<?x4x?x8xf32>
+      return %y : tensor<?x4x?x8xf32>
+    }
+    // after
+    func.func @example(%q: tensor<?x4x?x8xf32>, %k: tensor<?x4x?x8xf32>, %v: tensor<?x4x?x8xf32>) -> tensor<?x4x?x8xf32> {
+      %y = adapter.attention %q, %k, %v {scale = 1.0 : f32} : tensor<?x4x?x8xf32>, tensor<?x4x?x8xf32>, tensor<?x4x?x8xf32> -> tensor<?x4x?x8xf32>
+      return %y : tensor<?x4x?x8xf32>
+    }
+    ```
+  }];
+  let dependentDialects = ["::adapter::AdapterDialect", "::adapter::onnxir::ONNXDialect"];
+  let statistics = [Statistic<"numRaised", "num-raised", "Products with values that became attention">];
 }
 
 def ExpandModulesPass : Pass<"adapter-expand-modules"> {

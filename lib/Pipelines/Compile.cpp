@@ -59,9 +59,11 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
     manager.addPass(createExpandOperatorsPass());
     // Between the two attention is one node, wherever it came from.
     manager.addPass(createExpandAttentionPass());
-    if (options.stateful) {
+    if (options.stateful)
       manager.addPass(createPairStatesPass());
-      manager.addPass(createGroupHeadsPass());
+    if (!isDevice(codegen.kind)) {
+      manager.addPass(createRaiseAttentionPass());
+      manager.addPass(createKeepStatesPass());
     }
     manager.addPass(createRaiseExpertsPass());
     if (const PartitionOptions &partition = options.partition; partition.ranks) {

@@ -43,12 +43,24 @@ static void describe(artifact::Tensor &tensor, StringRef name, Type onnxType, Ra
   }
 }
 
-static void describe(artifact::Session &session, onnxir::SessionAttr attribute) {
+// Keys lie in panels of one column block each, values by blocks of columns that are filled up.
+static void describeKept(artifact::State &state, const artifact::Tensor &input, int64_t number, int64_t block) {
+  artifact::Kept &kept = *state.mutable_kept();
+  int64_t width = input.dims(input.dims_size() - 1);
+  kept.set_number(static_cast<int32_t>(number));
+  kept.set_numbers(number % 2 ? llvm::alignTo(width, block) : width);
+  kept.set_block(2 * block);
+}
+
+static void describe(artifact::Entry &entry, onnxir::SessionAttr attribute, int64_t block) {
+  artifact::Session &session = *entry.mutable_session();
   for (onnxir::StateAttr state : attribute.getStates()) {
     artifact::State &described = *session.add_states();
     described.set_past(static_cast<int32_t>(state.getPast()));
     described.set_present(static_cast<int32_t>(state.getPresent()));
     described.set_axis(static_cast<int32_t>(state.getAxis()));
+    if (state.getKept() >= 0)
+      describeKept(described, entry.inputs(described.past()), state.getKept(), block);
   }
   session.set_mask(static_cast<int32_t>(attribute.getMask()) + 1);
   session.set_positions(static_cast<int32_t>(attribute.getPositions()) + 1);
@@ -138,7 +150,7 @@ Status ManifestBuilder::addEntry(func::FuncOp function) {
       break;
   }
   if (auto session = function->getAttrOfType<onnxir::SessionAttr>(onnxir::sessionAttribute))
-    describe(*entry.mutable_session(), session);
+    describe(entry, session, options.target.codegen.columnBlock());
   return Done{};
 }
 

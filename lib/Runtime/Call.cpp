@@ -5,6 +5,7 @@
 #include "lib/Checkpoint/Text.h"
 #include "lib/Runtime/Manifest.h"
 #include "lib/Runtime/Model.h"
+#include "lib/Runtime/SessionCache.h"
 #include <algorithm>
 #include <sstream>
 
@@ -286,13 +287,23 @@ Result<CallResult> Model::call(const CallRequest &request) {
   return call(*seen, request);
 }
 
-Result<CallResult> Model::call(const View &view, const CallRequest &request) {
+// Whether the code keeps caches in place, and so must be told where.
+static bool needsSession(const artifact::Entry &entry) {
+  const auto &states = entry.session().states();
+  return std::any_of(states.begin(), states.end(),
+                     [](const artifact::State &state) { return state.has_kept(); });
+}
+
+Result<CallResult> Model::call(const View &view, const CallRequest &request, const KeptRows *kept) {
   FileCheck::CallUnderWay underWay;
   const std::shared_ptr<const Snapshot> &state = view.state;
   Result<const artifact::Entry *> found = findEntry(request.entry);
   if (!found)
     return found.error();
   const artifact::Entry *entry = *found;
+  if (!kept && needsSession(*entry))
+    return Error{"the graph '" + entry->name() +
+                 "' was compiled with --stateful, and keeps keys and values in a session: open one for it"};
   Result<std::vector<const Tensor *>> ordered = orderInputs(*entry, request);
   if (!ordered)
     return ordered.error();
@@ -325,6 +336,11 @@ Result<CallResult> Model::call(const View &view, const CallRequest &request) {
   call.banks = state->banks.data();
   rows->describe(call);
   call.scalars = state->scalars.data();
+  adapter_session_v1 session = {};
+  if (kept) {
+    session = kept->describe();
+    call.session = &session;
+  }
   std::vector<int32_t> dtypes;
   for (const artifact::Tensor &output : entry->outputs())
     dtypes.push_back(output.dtype());

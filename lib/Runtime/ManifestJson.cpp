@@ -45,10 +45,14 @@ Json tensorJson(const Tensor &tensor) {
 // The inputs and outputs that are a session's own, by name.
 Json sessionJson(const Entry &entry) {
   Json result = {{"states", Json::array()}};
-  for (const State &state : entry.session().states())
-    result["states"].push_back({{"past", entry.inputs(state.past()).name()},
-                                {"present", entry.outputs(state.present()).name()},
-                                {"axis", state.axis()}});
+  for (const State &state : entry.session().states()) {
+    Json described = {{"past", entry.inputs(state.past()).name()}, {"axis", state.axis()}};
+    if (state.has_kept())
+      described["kept"] = state.kept().number();
+    else
+      described["present"] = entry.outputs(state.present()).name();
+    result["states"].push_back(std::move(described));
+  }
   if (entry.session().mask())
     result["mask"] = entry.inputs(entry.session().mask() - 1).name();
   if (entry.session().positions())

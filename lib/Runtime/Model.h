@@ -12,6 +12,8 @@
 
 namespace adapter::runtime {
 
+struct KeptRows;
+
 // A row- or call-bound adapter under one setting of its properties.
 struct Variant {
   Properties properties;
@@ -79,7 +81,8 @@ public:
   Result<CallResult> call(const CallRequest &request);
   // The same in two steps, for calls that must see one generation.
   Result<View> view(const CallRequest &request);
-  Result<CallResult> call(const View &view, const CallRequest &request);
+  // `kept` are rows of a session, which graphs need whose code keeps caches in place.
+  Result<CallResult> call(const View &view, const CallRequest &request, const KeptRows *kept = nullptr);
   // What acts on a row of such adapters: equal texts, equal numbers.
   Result<std::string> actingOn(const View &view, const Mix &row) const;
   const artifact::Manifest &manifest() const { return artifact->manifest; }

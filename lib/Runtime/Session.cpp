@@ -323,12 +323,15 @@ Status Session::run(const Model::View &view, const SessionRequest &request, int6
   if (Status status = addInputs(request, tokens, group, call, made); !status)
     return status;
   addOwnInputs(group, call, made);
-  Result<CallResult> result = model.call(view, call);
+  KeptRows kept = cache.keptRows(group.rows, group.lengths);
+  Result<CallResult> result = model.call(view, call, &kept);
   if (!result)
     return result.error();
   std::set<int> presents;
   for (size_t state = 0; state < cache.states().size(); ++state) {
     int present = cache.states()[state].present;
+    if (cache.states()[state].isKept())
+      continue;
     presents.insert(present);
     if (Status status = cache.append(model.shared(), state, result->outputs[present], group.rows,
                                      group.lengths, group.count);

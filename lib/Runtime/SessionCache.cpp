@@ -20,6 +20,9 @@ static void forEach(Resources &resources, int64_t count, const std::function<voi
 
 Result<SessionCache> SessionCache::make(const artifact::Entry &entry, int64_t rows, int64_t capacity) {
   SessionCache cache;
+  for (const artifact::State &state : entry.session().states())
+    if (int64_t block = state.kept().block(); block > 0)
+      capacity = (capacity + block - 1) / block * block;
   cache.capacity = capacity;
   for (const artifact::State &state : entry.session().states()) {
     const artifact::Tensor &input = entry.inputs(state.past());
@@ -35,6 +38,12 @@ Result<SessionCache> SessionCache::make(const artifact::Entry &entry, int64_t ro
         continue;
       (i < made.axis ? made.outer : made.innerBytes) *= made.dims[i];
       row.push_back(made.dims[i]);
+    }
+    if (state.has_kept()) {
+      made.kept = state.kept().number();
+      made.block = state.kept().block();
+      made.innerBytes = state.kept().numbers();
+      row = {capacity, made.outer, made.innerBytes};
     }
     std::optional<size_t> bytes = checkpoint::tensorBytes(made.dtype, row);
     std::optional<size_t> element = checkpoint::tensorBytes(made.dtype, {1});
@@ -65,6 +74,12 @@ Tensor SessionCache::gather(Resources &resources, size_t state, const std::vecto
   tensor.shape = its.dims;
   tensor.shape[0] = static_cast<int64_t>(rows.size());
   tensor.shape[its.axis] = longest;
+  if (its.isKept()) {
+    alignas(64) static const std::byte nothing[64] = {}; // code asks for the sizes alone
+    tensor.data = nothing;
+    tensor.bytes = checkpoint::tensorBytes(tensor.dtype, tensor.shape).value_or(0);
+    return tensor;
+  }
   int64_t block = longest * its.innerBytes, blocks = static_cast<int64_t>(rows.size()) * its.outer;
   owner = mustTakeShared(resources.cache, block * blocks);
   auto *to = static_cast<char *>(owner.get());
@@ -99,11 +114,26 @@ Status SessionCache::append(Resources &resources, size_t state, const Output &pr
   return Done{};
 }
 
-void SessionCache::copy(int64_t from, int64_t to, int64_t length) {
+KeptRows SessionCache::keptRows(const std::vector<int64_t> &rows, const std::vector<int64_t> &lengths) const {
+  KeptRows kept;
+  kept.lengths = lengths;
+  kept.capacities.assign(rows.size(), capacity);
+  kept.memory.resize(all.size() * rows.size());
   for (size_t state = 0; state < all.size(); ++state)
-    for (int64_t outer = 0; outer < all[state].outer; ++outer)
-      if (length)
-        std::memcpy(at(state, to, outer, 0), at(state, from, outer, 0), length * all[state].innerBytes);
+    for (size_t i = 0; i < rows.size() && all[state].isKept(); ++i)
+      kept.memory[all[state].kept * rows.size() + i] = memory[rows[i]][state].get();
+  return kept;
+}
+
+void SessionCache::copy(int64_t from, int64_t to, int64_t length) {
+  if (!length)
+    return;
+  for (size_t state = 0; state < all.size(); ++state) {
+    const CachedState &its = all[state];
+    int64_t copied = (length + its.block - 1) / its.block * its.block;
+    for (int64_t outer = 0; outer < its.outer; ++outer)
+      std::memcpy(at(state, to, outer, 0), at(state, from, outer, 0), copied * its.innerBytes);
+  }
 }
 
 } // namespace adapter::runtime

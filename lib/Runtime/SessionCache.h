@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The caches of a session's rows. A row's keys or values lie without padding, [outer][capacity][inner]: outer is what
-// stands between the axes of rows and of tokens (heads), inner what stands behind (the width of a head).
+// stands between the axes of rows and of tokens (heads), inner what stands behind (the width of a head). Code that keeps
+// them in place has an order of its own within blocks of tokens.
 #ifndef ADAPTER_LIB_RUNTIME_SESSIONCACHE_H
 #define ADAPTER_LIB_RUNTIME_SESSIONCACHE_H
 
@@ -16,11 +17,25 @@ using checkpoint::Tensor;
 // One input that an output continues.
 struct CachedState {
   std::string name; // of the input
-  int present = 0;  // the output that continues it
+  int present = -1; // the output that continues it; -1 where code keeps it in place
+  int kept = -1;    // then its number
   int axis = 0;     // of tokens
   checkpoint::DType dtype = checkpoint::DType::F32;
   std::vector<int64_t> dims; // of the input; those of rows and tokens are -1
   int64_t outer = 1, innerBytes = 1;
+  int64_t block = 1; // tokens that are copied together
+
+  bool isKept() const { return kept >= 0; }
+};
+
+// What code is told of the rows of a call whose caches it keeps in place.
+struct KeptRows {
+  std::vector<int64_t> lengths, capacities;
+  std::vector<void *> memory; // [kept state][row]
+
+  adapter_session_v1 describe() const {
+    return {static_cast<int64_t>(lengths.size()), lengths.data(), capacities.data(), memory.data()};
+  }
 };
 
 class SessionCache {
@@ -31,8 +46,10 @@ public:
   const std::vector<CachedState> &states() const { return all; }
   // Room for a row, where it has none yet.
   void reserve(Resources &resources, int64_t row);
+  // The caches of the rows that are kept in place.
+  KeptRows keptRows(const std::vector<int64_t> &rows, const std::vector<int64_t> &lengths) const;
   // State `state` of the rows side by side, as the graph takes it: the last `lengths[i]` positions of `longest` are row
-  // i's, those in front of them 0. The data lives as long as `owner`.
+  // i's, those in front of them 0. The data lives as long as `owner`. Of what is kept in place there are sizes alone.
   Tensor gather(Resources &resources, size_t state, const std::vector<int64_t> &rows,
                 const std::vector<int64_t> &lengths, int64_t longest, std::shared_ptr<void> &owner) const;
   // Puts the last `count` positions of an output behind the first `lengths[i]` of each row.

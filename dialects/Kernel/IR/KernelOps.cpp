@@ -63,6 +63,13 @@ void ArrangeRowsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*t
 void AllToAllOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void AllToAllRowsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void AllGatherRowsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void AttentionOp::getEffects(Effects &effects) {
+  addDestinationStyleEffects(*this, effects);
+  if (getState()) { // what rows keep is no operand
+    effects.emplace_back(MemoryEffects::Read::get());
+    effects.emplace_back(MemoryEffects::Write::get());
+  }
+}
 
 //===----------------------------------------------------------------------===//
 // Verification

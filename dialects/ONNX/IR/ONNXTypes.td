@@ -83,9 +83,11 @@ def ONNX_StateAttr : AttrDef<ONNX_Dialect, "State"> {
   let summary = "An input of a graph that an output continues";
   let description = [{
     Output number `present` is input number `past` with what a call adds behind it along `axis`: a cache of keys or
-    values. Axis 0 is that of rows.
+    values. Axis 0 is that of rows. What is `kept`, under a number that is even for keys and odd for values, is continued
+    in place: only the input's sizes count, and it has no output.
   }];
-  let parameters = (ins "int64_t":$past, "int64_t":$present, "int64_t":$axis);
+  let parameters = (ins "int64_t":$past, "int64_t":$present, "int64_t":$axis,
+                        DefaultValuedParameter<"int64_t", "-1">:$kept);
   let assemblyFormat = "`<` struct(params) `>`";
 }
 

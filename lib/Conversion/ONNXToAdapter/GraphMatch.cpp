@@ -60,6 +60,12 @@ bool adapter::isReadBy(Value value, ArrayRef<StringRef> types) {
   });
 }
 
+void adapter::eraseDeadNodes(Block &block) {
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
+    if (isa<onnxir::NodeOp>(op) && isOpTriviallyDead(&op))
+      op.erase();
+}
+
 //===----------------------------------------------------------------------===//
 // Integers
 //===----------------------------------------------------------------------===//

@@ -30,12 +30,17 @@ mlir::Value matchActivation(mlir::Value value, checkpoint::Activation &activatio
 std::optional<llvm::SmallVector<std::optional<int64_t>>> integersOf(mlir::Value value);
 /// All elements; nothing where one is not known.
 std::optional<llvm::SmallVector<int64_t>> constantsOf(mlir::Value value);
+/// The number that a tensor of one element holds, as far as it is known: a constant, or what scalar operators make of
+/// constants and of static sizes.
+std::optional<double> scalarOf(mlir::Value value);
 /// The axes of a node that has them as an input or, in old versions, as an attribute.
 std::optional<llvm::SmallVector<int64_t>> axesOf(onnxir::NodeOp node);
 /// Whether the axes of the node are one, which is `axis` of `rank`.
 bool hasAxis(onnxir::NodeOp node, int64_t axis, int64_t rank);
 /// Whether nodes of the operators `types` and those that read its shape are all that reads `value`.
 bool isReadBy(mlir::Value value, llvm::ArrayRef<llvm::StringRef> types);
+/// Erases nodes that nothing reads.
+void eraseDeadNodes(mlir::Block &block);
 
 } // namespace adapter
 

@@ -67,7 +67,7 @@ private:
     }
     if (llvm::any_of(states, [&](StateAttr each) { return each.getPast() == input; }))
       return error() << "input '" << inputName(input) << "' is continued by two outputs";
-    states.push_back(StateAttr::get(graph.getContext(), input, output, axis));
+    states.push_back(StateAttr::get(graph.getContext(), input, output, axis, /*kept=*/-1));
     return success();
   }
 

@@ -282,9 +282,7 @@ struct RaiseExpertsPass final : adapter::impl::RaiseExpertsPassBase<RaiseExperts
         ++numRaised;
       }
     for (Block *block : changed)
-      for (Operation &op : llvm::make_early_inc_range(llvm::reverse(*block)))
-        if (isa<onnxir::NodeOp>(op) && isOpTriviallyDead(&op))
-          op.erase();
+      eraseDeadNodes(*block);
   }
 
   void raise(onnxir::NodeOp sum, Experts &found) {

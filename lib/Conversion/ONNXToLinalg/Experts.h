@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Lowerings of the adapter dialect's routers and experts.
+// Lowerings of the adapter dialect's attention, routers and experts.
 #ifndef ADAPTER_LIB_CONVERSION_ONNXTOLINALG_EXPERTS_H
 #define ADAPTER_LIB_CONVERSION_ONNXTOLINALG_EXPERTS_H
 
@@ -9,6 +9,7 @@
 
 namespace adapter {
 
+llvm::LogicalResult lowerAttention(AttentionOp op, GraphLowering &graph);
 llvm::LogicalResult lowerRoute(RouteOp op, GraphLowering &graph);
 llvm::LogicalResult lowerExperts(ExpertsOp op, GraphLowering &graph);
 

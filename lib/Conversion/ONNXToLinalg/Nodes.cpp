@@ -125,7 +125,7 @@ LogicalResult adapter::lowerNodes(Block &block, GraphLowering &graph) {
   for (Operation &op : block) {
     auto node = dyn_cast<onnxir::NodeOp>(op);
     graph.node = node;
-    if (!node && takesLifted(op, graph))
+    if (!node && !isa<AttentionOp>(op) && takesLifted(op, graph))
       return op.emitError() << (op.hasTrait<OpTrait::IsTerminator>() ? "a result of the graph" : "a value")
                             << " is one for all rows, and an adapter changes it by row; bind the adapter at "
                                "build, switch or call";
@@ -145,6 +145,14 @@ LogicalResult adapter::lowerNodes(Block &block, GraphLowering &graph) {
     if (auto experts = dyn_cast<ExpertsOp>(op)) {
       graph.b.setLoc(op.getLoc());
       if (failed(lowerExperts(experts, graph)))
+        return failure();
+      if (!graph.fault.empty())
+        return op.emitError() << graph.fault;
+      continue;
+    }
+    if (auto attention = dyn_cast<AttentionOp>(op)) {
+      graph.b.setLoc(op.getLoc());
+      if (failed(lowerAttention(attention, graph)))
         return failure();
       if (!graph.fault.empty())
         return op.emitError() << graph.fault;

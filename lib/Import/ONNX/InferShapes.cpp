@@ -114,7 +114,53 @@ static void setInfo(Operation *op, DictionaryAttr info) {
     op->setAttr("info", info);
 }
 
-FailureOr<unsigned> adapter::inferShapes(onnxir::ModelOp model) {
+// Splits a shape into its numbers, multiplied, and the names of its other sizes. Whether all of them have one.
+static bool factorsOf(RankedTensorType type, int64_t &known, SmallVectorImpl<StringAttr> &names) {
+  auto dims = dyn_cast_or_null<onnxir::DimsAttr>(type.getEncoding());
+  for (int64_t dim = 0; dim < type.getRank(); ++dim) {
+    if (!type.isDynamicDim(dim))
+      known *= type.getDimSize(dim);
+    else if (StringAttr name = dims ? dims.getNames()[dim] : StringAttr(); name && !name.getValue().empty())
+      names.push_back(name);
+    else
+      return false;
+  }
+  return true;
+}
+
+// The one size of a Reshape that inference only has a new name for, where all other varying sizes are those of its
+// operand: the number that is left. Exporters leave the number of heads so.
+static bool settleReshape(onnxir::NodeOp node) {
+  if (node.getOpType() != "Reshape" || !node.getDomain().empty() || node.getInputs().empty())
+    return false;
+  auto from = dyn_cast<RankedTensorType>(node.getInputs()[0].getType());
+  auto to = dyn_cast<RankedTensorType>(node.getResult(0).getType());
+  int64_t given = 1, made = 1;
+  SmallVector<StringAttr> operand, result;
+  if (!from || !to || !factorsOf(from, given, operand) || !factorsOf(to, made, result) || !made || given % made)
+    return false;
+  for (StringAttr name : operand) {
+    auto *same = llvm::find(result, name);
+    if (same == result.end())
+      return false;
+    result.erase(same);
+  }
+  if (result.size() != 1)
+    return false;
+  SmallVector<int64_t> shape(to.getShape());
+  SmallVector<StringAttr> names(cast<onnxir::DimsAttr>(to.getEncoding()).getNames());
+  // Of sizes with one name the operand's have been taken; a name that is left over twice is no new one.
+  auto *place = llvm::find(names, result.front());
+  if (llvm::count(names, result.front()) != 1)
+    return false;
+  shape[place - names.begin()] = given / made;
+  *place = StringAttr::get(node.getContext());
+  node.getResult(0).setType(RankedTensorType::get(shape, to.getElementType(),
+                                                  onnxir::DimsAttr::get(node.getContext(), names)));
+  return true;
+}
+
+static FailureOr<unsigned> inferOnce(onnxir::ModelOp model) {
   ::onnx::ModelProto proto;
   GraphExporter exporter(model, maxShapeBytes);
   if (checkpoint::Status status = exporter.exportModel(proto); !status)
@@ -139,6 +185,18 @@ FailureOr<unsigned> adapter::inferShapes(onnxir::ModelOp model) {
     });
   }
   return back.changed;
+}
+
+FailureOr<unsigned> adapter::inferShapes(onnxir::ModelOp model) {
+  FailureOr<unsigned> changed = inferOnce(model);
+  unsigned settled = 0;
+  if (succeeded(changed))
+    model.walk([&](onnxir::NodeOp node) { settled += settleReshape(node); });
+  if (!settled)
+    return changed;
+  // What reads them can be known better, too.
+  FailureOr<unsigned> again = inferOnce(model);
+  return failed(again) ? again : FailureOr<unsigned>(*changed + settled + *again);
 }
 
 namespace {
