@@ -72,6 +72,12 @@ private:
     if (ShapedType::isDynamic(width) || width % count)
       return e.error() << "the width of its queries must be known, and " << count << " heads";
     size = width / count;
+    // The builder leaves the size of a head open in the types of its inputs.
+    for (unsigned index : {3u, 4u})
+      if (Value past = e.in(index); past && isa<BlockArgument>(past) &&
+                                    ShapedType::isDynamic(Expansion::sizeOf(past, 3)) &&
+                                    Expansion::rankOf(past) == 4)
+        past.setType(withWidth(past.getType(), size));
     return success();
   }
 

@@ -19,12 +19,14 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 17, "com.microsof
 
 !q = tensor<?x?x64xf32, #onnx.dims<"b", "s", "">>
 !k = tensor<?x?x32xf32, #onnx.dims<"b", "s", "">>
-!past = tensor<?x2x?x16xf32, #onnx.dims<"b", "", "p", "">>
+!past = tensor<?x2x?x?xf32, #onnx.dims<"b", "", "p", "size">>
 !cache = tensor<?x2x?x16xf32>
 !last = tensor<?xi32, #onnx.dims<"b">>
 
 // New keys go behind those of each row, into a cache that has room for the longest one.
+// How wide the cache is the width of the queries says.
 // CHECK-LABEL: onnx.graph @grouped
+// CHECK-SAME: %arg3: tensor<?x2x?x16xf32, #onnx.dims<"b", "", "p", "">>
 // CHECK: %[[HELD:.*]] = onnx.node "Add"
 // CHECK: %[[PROMPT:.*]] = onnx.node "Equal"
 // CHECK: %[[BEFORE:.*]] = onnx.node "Sub"(%[[HELD]]
