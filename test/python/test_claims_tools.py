@@ -130,6 +130,23 @@ def test_optimised_graphs(made, tmp_path, model, update, level):
     case.proved(graph)
 
 
+@pytest.mark.parametrize(
+    "model, update, level, mode",
+    cases(
+        every(
+            OPTIMISED, ("lora", "norms", "table"), ("extended", "transformers"), ("build", "switch", "row")
+        ),
+        ("bert", "lora", "extended", "row"),
+        ("bert", "norms", "transformers", "switch"),
+        ("gpt2", "lora", "transformers", "row"),
+    ),
+)
+def test_optimised_graphs_compiled(made, tmp_path, model, update, level, mode):
+    case = Case(made, model, tmp_path, **optimised_update(model, update))
+    graph = optimised(made.graph(model), tmp_path / "graph.onnx", level, model)
+    case.compiled(mode, graph)
+
+
 # ONNX Runtime drops what torch's default exporter says about modules. What is left are names of initialisers.
 @pytest.mark.full
 @pytest.mark.parametrize("model, level", every(OPTIMISED, ("basic", "extended")))

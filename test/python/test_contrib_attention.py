@@ -3,6 +3,8 @@
 of the domain com.microsoft, over their masks, caches and attributes."""
 
 import numpy as np
+import onnx
+import product
 import pytest
 from contrib import Graph, refused
 
@@ -241,6 +243,26 @@ def test_windows_that_slide(window, room, tmp_path):
         calls.append({"b": rows, "s": tokens, "p": room, "t": held[rows], "held": [held[rows]] * rows})
     # What the caches hold is as good as any.
     g.check(tmp_path, *calls)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_calls_that_do_not_fit(window, tmp_path):
+    """Lengths and caches come with the call: what they contradict is an error, and never a read beyond."""
+    g = Graph()
+    attributes = {"local_window_size": window, "sliding_window_cache": 1} if window else {}
+    g.node("GroupQueryAttention", [*group_query(g), *caches(g)], THREE, do_rotary=1, **attributes, **COMMON)
+    onnx.save(g.model(), tmp_path / "model.onnx")
+    product.opt(tmp_path / "model.onnx", "-o", tmp_path / "model.adapt")
+    model = product.package().load(str(tmp_path / "model.adapt"))
+    last = list(g.inputs)[5]
+    good = g.feed(STEP)
+    assert np.isfinite(model(good)["y0_0"]).all()
+    wrong = [{**good, last: np.array([-9, 5], np.int32)}, {**good, last: np.array([40, 5], np.int32)}]
+    # No room for the window, or a past that is not there.
+    wrong.append(g.feed({**STEP, "p": 2}))
+    for feed in wrong:
+        with pytest.raises(ValueError, match="node0/.*(do not fit|outside)"):
+            model(feed)
 
 
 def test_refusals(tmp_path):

@@ -87,6 +87,26 @@ def test_products(tmp_path):
     g.check(tmp_path, {"b": 4, "s": 3}, {"b": 4, "s": 1})
 
 
+def test_fused_functions(tmp_path):
+    g = Graph()
+    weight, bias = g.constant(g.normal(WIDTH, 8)), g.constant(g.normal(8))
+    for name, attributes in {
+        "Relu": {},
+        "Tanh": {"transB": 1},
+        "LeakyRelu": {"activation_alpha": 0.3},
+        "HardSigmoid": {"activation_alpha": 0.1, "activation_beta": 0.4},
+    }.items():
+        table = g.constant(g.normal(8, WIDTH)) if "transB" in attributes else weight
+        g.node("FusedGemm", [g.input("b", WIDTH), table, bias], activation=name, **attributes)
+    kernel = g.constant(g.normal(4, 3, 3, 3))
+    image = g.input("b", 3, 6, 6)
+    g.node("FusedConv", [image, kernel, g.constant(g.normal(4))], activation="Relu", pads=[1] * 4)
+    added = g.input("b", 4, 4, 4)
+    g.node("FusedConv", [image, kernel, None, added], activation="LeakyRelu", activation_params=[0.2])
+    g.node("FusedConv", [image, kernel], activation="Clip", activation_params=[-0.5, 0.5])
+    g.check(tmp_path, *CALLS)
+
+
 def positions(limit):
     return lambda sizes: np.random.default_rng(2).integers(0, limit, (sizes["b"], sizes["s"]))
 

@@ -148,16 +148,25 @@ static LogicalResult lowerTensorScatter(onnxir::NodeOp node, GraphLowering &grap
   if (StringRef mode = stringAttr(node, "mode", "linear"); mode != "linear")
     return node.emitError() << describe(node) << ": mode '" << mode << "' is not supported in compiled code";
   std::string who = describe(node);
-  for (int64_t dim = 0; dim < cache->rank(); ++dim)
-    if (dim != *axis)
-      graph.requireEqual(cache->shape[dim], update->shape[dim],
-                         who + ": the cache has {0} along axis " + Twine(dim) + ", the update {1}");
+  SmallVector<OpFoldResult> shape = cache->shape;
+  for (int64_t dim = 0; dim < cache->rank(); ++dim) {
+    if (dim == *axis)
+      continue;
+    graph.requireEqual(shape[dim], update->shape[dim],
+                       who + ": the cache has {0} along axis " + Twine(dim) + ", the update {1}");
+    // What only one of them says statically holds of both.
+    if (getConstantIntValue(update->shape[dim]))
+      shape[dim] = update->shape[dim];
+  }
   if (begins)
     graph.requireEqual(begins->shape[0], cache->shape[0], who + ": one index for each row of the batch");
   Value source = graph.tensor(*update), positions = begins ? graph.tensor(*begins) : Value();
   Value zero = graph.value(graph.constant(0)), one = graph.value(graph.constant(1));
   Value room = graph.value(cache->shape[*axis]), count = graph.value(update->shape[*axis]);
-  auto rows = scf::ForOp::create(b, zero, graph.value(cache->shape[0]), one, graph.tensor(*cache));
+  Value before = graph.tensor(*cache);
+  if (RankedTensorType type = graph.typeOf(shape, cache->elementType); type != before.getType())
+    before = tensor::CastOp::create(b, type, before);
+  auto rows = scf::ForOp::create(b, zero, graph.value(shape[0]), one, before);
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(rows.getBody());
@@ -177,11 +186,12 @@ static LogicalResult lowerTensorScatter(onnxir::NodeOp node, GraphLowering &grap
     from[0] = to[0] = row;
     to[*axis] = begin;
     sizes[0] = b.getIndexAttr(1);
+    sizes[*axis] = update->shape[*axis];
     Value part = tensor::ExtractSliceOp::create(b, source, from, sizes, strides);
     Value written = tensor::InsertSliceOp::create(b, part, rows.getRegionIterArgs()[0], to, sizes, strides);
     scf::YieldOp::create(b, written);
   }
-  graph.set(node.getResult(0), graph.wrap(rows.getResult(0), cache->shape));
+  graph.set(node.getResult(0), graph.wrap(rows.getResult(0), shape));
   return success();
 }
 

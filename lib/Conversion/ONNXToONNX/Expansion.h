@@ -10,8 +10,6 @@
 
 namespace adapter {
 
-/// Domains as models have them.
-inline constexpr const char *runtimeDomain = "com.microsoft";
 bool isOnnxDomain(llvm::StringRef domain);
 
 /// The values that take the place of a node's results. Null: the node has none there that anybody reads.

@@ -89,6 +89,12 @@ private:
     if (ShapedType::isDynamic(width) || width % count)
       return e.error() << "the width of its queries must be known, and " << count << " heads";
     size = width / count;
+    // The builder leaves the size of a head open in the types of its inputs.
+    for (unsigned index : {3u, 4u})
+      if (Value past = e.in(index); past && isa<BlockArgument>(past) &&
+                                    ShapedType::isDynamic(Expansion::sizeOf(past, 3)) &&
+                                    Expansion::rankOf(past) == 4)
+        past.setType(withWidth(past.getType(), size));
     return success();
   }
 
@@ -128,6 +134,9 @@ private:
     isPrompt = e.compare("Equal", tokens, longest);
     begin = e.where(isPrompt, e.whole(0), e.binary("Sub", held, tokens));
     place = begin;
+    // A row that holds more than its cache has no place for what is new, which TensorScatter says.
+    if (e.in(3))
+      place = e.where(e.compare("LessOrEqual", begin, e.size(e.in(3), 2)), begin, e.whole(-1));
     return success();
   }
 

@@ -120,6 +120,26 @@ static void inferFusedMatMul(InferenceContext &ctx) {
   updateOutputShape(ctx, 0, shape);
 }
 
+static void inferFusedGemm(InferenceContext &ctx) {
+  setResult(ctx, 0,
+            {dimAt(ctx, 0, 2, getAttribute(ctx, "transA", 0) ? 1 : 0),
+             dimAt(ctx, 1, 2, getAttribute(ctx, "transB", 0) ? 0 : 1)});
+}
+
+// Sizes of images, which padding and steps change, are what lowering works out.
+static void inferFusedConv(InferenceContext &ctx) {
+  if (!hasInputShape(ctx, 0))
+    return;
+  int rank = getInputShape(ctx, 0).dim_size();
+  TensorShapeProto shape;
+  *shape.add_dim() = dimAt(ctx, 0, rank, 0);
+  *shape.add_dim() = dimAt(ctx, 1, rank, 0);
+  for (int i = 2; i < rank; ++i)
+    shape.add_dim();
+  propagateElemTypeFromInputToOutput(ctx, 0, 0);
+  updateOutputShape(ctx, 0, shape);
+}
+
 // query, key, value, bias, mask, bias, past key, past value.
 static void inferMultiHead(InferenceContext &ctx) {
   int64_t heads = getAttribute(ctx, "num_heads", 0);
@@ -186,6 +206,8 @@ void adapter::onnxproto::addRuntimeSchemas() {
     add(runtimeDomain, "SkipSimplifiedLayerNormalization", inferSkipNorm);
     add(runtimeDomain, "EmbedLayerNormalization", inferEmbedNorm);
     add(runtimeDomain, "FusedMatMul", inferFusedMatMul);
+    add(runtimeDomain, "FusedGemm", inferFusedGemm);
+    add(runtimeDomain, "FusedConv", inferFusedConv);
     add(runtimeDomain, "MultiHeadAttention", inferMultiHead);
     add(runtimeDomain, "Attention", inferAttention);
     add(runtimeDomain, "GroupQueryAttention", inferGroupQuery);

@@ -19,22 +19,26 @@ onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 17, "com.microsof
 
 !q = tensor<?x?x64xf32, #onnx.dims<"b", "s", "">>
 !k = tensor<?x?x32xf32, #onnx.dims<"b", "s", "">>
-!past = tensor<?x2x?x16xf32, #onnx.dims<"b", "", "p", "">>
+!past = tensor<?x2x?x?xf32, #onnx.dims<"b", "", "p", "size">>
 !cache = tensor<?x2x?x16xf32>
 !last = tensor<?xi32, #onnx.dims<"b">>
 
 // New keys go behind those of each row, into a cache that has room for the longest one.
+// How wide the cache is the width of the queries says.
 // CHECK-LABEL: onnx.graph @grouped
+// CHECK-SAME: %arg3: tensor<?x2x?x16xf32, #onnx.dims<"b", "", "p", "">>
 // CHECK: %[[HELD:.*]] = onnx.node "Add"
 // CHECK: %[[PROMPT:.*]] = onnx.node "Equal"
 // CHECK: %[[BEFORE:.*]] = onnx.node "Sub"(%[[HELD]]
 // CHECK: %[[BEGIN:.*]] = onnx.node "Where"(%[[PROMPT]], %{{.*}}, %[[BEFORE]])
+// CHECK: %[[HAS:.*]] = onnx.node "LessOrEqual"(%[[BEGIN]]
+// CHECK: %[[PLACE:.*]] = onnx.node "Where"(%[[HAS]], %[[BEGIN]]
 // CHECK: %[[Q:.*]] = onnx.node "Transpose"
 // CHECK: %[[FRESH:.*]] = onnx.node "Transpose"
 // CHECK: %[[ROOM:.*]] = onnx.node "Pad"(%arg3
-// CHECK: %[[K:.*]] = onnx.node "TensorScatter"(%[[ROOM]], %[[FRESH]], %[[BEGIN]]) {node_attributes = {axis = 2 : i64}
+// CHECK: %[[K:.*]] = onnx.node "TensorScatter"(%[[ROOM]], %[[FRESH]], %[[PLACE]]) {node_attributes = {axis = 2 : i64}
 // CHECK: %[[V:.*]] = onnx.node "TensorScatter"
-// CHECK: %[[ENDS:.*]] = onnx.node "Add"(%[[BEGIN]]
+// CHECK: %[[ENDS:.*]] = onnx.node "Add"(%[[PLACE]]
 // CHECK: onnx.node "Attention"(%[[Q]], %[[K]], %[[V]], %{{.*}}, %{{.*}}, %{{.*}}, %[[ENDS]]) {node_attributes = {is_causal = 1 : i64, left_window_size = 7 : i64}
 // CHECK: onnx.return {{.*}} %{{.*}}, %[[K]], %[[V]]
 onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 17, "com.microsoft", 1]} {
