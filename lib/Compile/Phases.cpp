@@ -40,6 +40,8 @@ static void buildFuse(OpPassManager &manager, const CodegenOptions &) {
 }
 
 static void buildStage(OpPassManager &manager, const CodegenOptions &options) {
+  if (!isDevice(options.kind))
+    manager.addPass(createRepackWeightsPass());
   if (!options.weights.empty()) {
     NarrowWeightsPassOptions narrow;
     narrow.number = options.weights;

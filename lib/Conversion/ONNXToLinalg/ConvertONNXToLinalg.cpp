@@ -230,8 +230,7 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     for (auto parameter : op.getBody().getOps<ParameterOp>()) {
       if (parameter->use_empty())
         continue;
-      FailureOr<Lowered> lowered = graph.parameter(parameter, parameter.getScope(), parameter.getKey(),
-                                                   parameter.getType(), parameter.getValueAttr());
+      FailureOr<Lowered> lowered = graph.parameter(parameter);
       if (failed(lowered))
         return failure();
       graph.set(parameter, std::move(*lowered));
