@@ -27,6 +27,7 @@ static void buildLinalg(OpPassManager &manager, const CodegenOptions &options) {
   convert.columnBlock = options.columnBlock();
   convert.rowInput = options.rowInput;
   convert.rowAxis = options.rowAxis;
+  convert.narrow = !options.weights.empty();
   manager.addPass(createConvertONNXToLinalgPass(convert));
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());

@@ -26,7 +26,9 @@ def ConvertONNXToLinalgPass : Pass<"convert-onnx-to-linalg", "mlir::ModuleOp"> {
                         "Columns of a block of a packed weight: two vector registers of f32">,
                  Option<"rowInput", "row-input", "std::string", /*default=*/"\"\"",
                         "The input that carries the rows of a call; the first one where it is empty">,
-                 Option<"rowAxis", "row-axis", "int64_t", /*default=*/"0", "The axis of rows of that input">];
+                 Option<"rowAxis", "row-axis", "int64_t", /*default=*/"0", "The axis of rows of that input">,
+                 Option<"narrow", "narrow", "bool", /*default=*/"false",
+                        "Weights of products are to be stored in a narrow format">];
 }
 
 def LowerMaterializePass : Pass<"adapter-lower-materialize"> {
@@ -153,7 +155,7 @@ def RaiseQuantisedPass : Pass<"adapter-raise-quantised"> {
     `com.microsoft.MatMulNBits` and `com.microsoft.GatherBlockQuantized` become MatMul and Gather, and these and the readers
     of a DequantizeLinear of constants read a parameter of f32 that the store does not hold: `adapter.quantised` says
     which codes, scales and zero points it stands for. It has the name that the weight had before it was quantised, as far
-    as the integers' name tells. What no product takes as it is, a tensor of other rank or with a scale for each step of K,
+    as the integers' name tells. What no product takes as it is, a tensor of other rank or in blocks of odd sizes,
     is computed and becomes a parameter like any other.
 
     ```mlir

@@ -157,7 +157,7 @@ Result<CommandLine> adapter::interpret(const Words &words) {
   line.quiet = words.quiet;
   line.target = words.target;
   line.compileTo = words.compileTo;
-  line.allowLossyMerge = words.lossy;
+  line.allowLossyMerge = line.attach.mergesIntegers = words.lossy;
   line.plan = words.plan;
   line.listForms = words.listForms;
   line.stateful = words.stateful;

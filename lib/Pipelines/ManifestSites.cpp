@@ -129,11 +129,11 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
     site.add_taps(tap);
   auto format = module ? formats.end() : formats.find(parameter->second);
   if (format != formats.end()) {
-    if (op.getTime() == BindingTime::Switch || op.getTime() == BindingTime::Load)
+    if (!op.getBank())
       return Error{"'" + where + "': an adapter that is bound at " +
                    stringifyBindingTime(op.getTime()).str() +
-                   " changes the weight, which --weights stores as " + format->second.text() +
-                   " and nothing rounds again; bind it at row, call or build"};
+                   " changes the weight, which is stored as " + format->second.text() +
+                   " and nothing rounds again; bind it at row, call, switch or build"};
     site.set_decode(static_cast<int32_t>(
         1 + functionIndex(decodeFunction(op->getParentOfType<ModuleOp>(), format->first))));
   }

@@ -105,3 +105,23 @@ void adapter::settle(Quantised &matrix) {
   if (isOne)
     matrix.block = (matrix.columns + matrix.group - 1) / matrix.group * matrix.group;
 }
+
+Tensor adapter::dequantised(const Quantised &matrix, bool transposed) {
+  int64_t rows = matrix.rows, columns = matrix.columns;
+  Tensor result = checkpoint::allocateTensor(DType::F32, transposed ? std::vector<int64_t>{columns, rows}
+                                                                    : std::vector<int64_t>{rows, columns});
+  auto *to = reinterpret_cast<float *>(checkpoint::mutableData(result));
+  const auto *scales = reinterpret_cast<const float *>(matrix.scales.data);
+  const auto *zeros = reinterpret_cast<const float *>(matrix.zeros.data);
+  const auto *codes = reinterpret_cast<const uint8_t *>(matrix.codes.data);
+  int64_t blocks = matrix.scales.shape[1], rowBytes = matrix.codes.shape[1];
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c) {
+      uint8_t byte = codes[r * rowBytes + c * matrix.bits / 8];
+      int code = matrix.bits == 8 ? byte : byte >> (c % 2 ? 4 : 0) & 15;
+      int64_t place = r * blocks + c / matrix.block;
+      float zero = zeros ? zeros[place] : matrix.bits == 4 ? 8.0f : 128.0f;
+      to[transposed ? c * rows + r : r * columns + c] = (static_cast<float>(code) - zero) * scales[place];
+    }
+  return result;
+}

@@ -42,6 +42,9 @@ private:
 /// bit on.
 checkpoint::Tensor unpackedBits(const checkpoint::Tensor &bytes, int64_t rows, int64_t perRow, int64_t bits);
 
+/// The matrix in f32, or its transpose.
+checkpoint::Tensor dequantised(const Quantised &matrix, bool transposed);
+
 /// Sets what follows from the rest: the group, wideScales, no zeros where they say nothing.
 void settle(Quantised &matrix);
 

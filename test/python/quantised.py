@@ -2,6 +2,7 @@
 """Graphs with weights that are stored as integers, and what these stand for, in NumPy from the operators'
 definitions."""
 
+import ast
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -130,3 +131,59 @@ def rounded_rows(x):
     return (
         (np.rint(parts * inverse) * (most / np.float32(127))).astype(np.float32).reshape(x.shape)[..., :depth]
     )
+
+
+def rounded(weight, bits=4, block=32):
+    """A weight [in, out] as tools round it, with zero points: Blocks of these numbers."""
+    depth, columns = weight.shape
+    made = Blocks(depth, columns, bits, block, "packed")
+    blocks, most = -(-depth // block), (1 << bits) - 1
+    parts = np.pad(weight.T.astype(np.float32), [(0, 0), (0, blocks * block - depth)]).reshape(
+        columns, blocks, block
+    )
+    least = np.minimum(parts.min(-1), 0)
+    scales = np.maximum((np.maximum(parts.max(-1), 0) - least) / most, 1e-9).astype(np.float32)
+    zeros = np.clip(np.rint(-least / scales), 0, most)
+    codes = np.clip(np.rint(parts / scales[..., None]) + zeros[..., None], 0, most).astype(np.int64)
+    made.tensors = {
+        "codes": packed(codes, bits),
+        "scales": scales,
+        "zeros": packed(zeros.astype(np.int64), bits),
+    }
+    numbers = (codes - zeros[..., None]).astype(np.float32) * scales[..., None]
+    made.values = np.ascontiguousarray(numbers.reshape(columns, -1)[:, :depth].T)
+    return made
+
+
+def round_products(source, target, bits=4, block=32):
+    """Every linear of an export as GenAI's builder writes it. Returns what each weight
+    [in, out] became, by module."""
+    model = onnx.load(source)
+    graph = model.graph
+    known = {each.name: each for each in graph.initializer}
+    values, nodes, made = {}, [], []
+    for node in graph.node:
+        scopes = [each.value for each in node.metadata_props if each.key == "pkg.torch.onnx.name_scopes"]
+        is_linear = node.op_type == "MatMul" and node.input[1] in known and scopes
+        if not is_linear:
+            nodes.append(node)
+            continue
+        module = ast.literal_eval(scopes[0])[-2].removeprefix("model.")
+        path = module.replace("self_attn", "attn")
+        weight = rounded(numpy_helper.to_array(known[node.input[1]]), bits, block)
+        name = "/" + path.replace(".", "/").replace("layers/", "layers.")
+        one, tensors = weight.node(
+            node.input[0], node.output[0], f"{name}/MatMul_Q{bits}", f"{path}.MatMul.weight"
+        )
+        nodes.append(one)
+        made += tensors
+        values[module] = weight.values
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    kept = [each for each in graph.initializer if each.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept + made)
+    model.opset_import.append(MICROSOFT)
+    onnx.save(model, target)
+    return values

@@ -166,10 +166,12 @@ LogicalResult RepackOp::verify() {
   if (output.getRank() != 3 || !output.getElementType().isInteger(8) || output.isDynamicDim(2) ||
       output.getDimSize(2) % format.bytes(1))
     return emitOpError("makes bytes of ") << format.text() << ", of rank 3";
-  if (getBlock() % format.steps() && getBlock() < output.getDimSize(1) * format.steps())
-    return emitOpError("has groups of ") << format.steps() << " steps across blocks of " << getBlock();
+  auto block = static_cast<int64_t>(getBlock());
+  bool isLonger = !output.isDynamicDim(1) && block < output.getDimSize(1) * format.steps();
+  if (block % format.steps() && isLonger)
+    return emitOpError("has groups of ") << format.steps() << " steps across blocks of " << block;
   return verifyCodes(*this, {getCodes(), getScales(), getZeros()}, ShapedType::kDynamic, ShapedType::kDynamic,
-                     getBlock(), format);
+                     block, format);
 }
 
 LogicalResult EncodeOp::verify() { return verifyFormat(*this, getSource(), getOutput(), getFormat()); }
