@@ -155,6 +155,18 @@ def test_build_beside_rows(llama):
     assert_agrees(got[1], wanted[1], base[1])
 
 
+def test_two_times_on_one_weight(llama):
+    """What a call names beside what its rows name: changes of the base add up, whatever form each has."""
+    call = ao.Adapter(llama.folder("lora"), time="call")
+    ids = prompts(6)
+    for build in (llama.compiled, llama.decoder.compiled):
+        both = build(adapters={"x": call, "y": ao.Adapter(llama.folder("dora"), time="row")})
+        rows = build(adapters={name: ao.Adapter(llama.folder(name), time="row") for name in ("lora", "dora")})
+        got = both.session(max_length=8)(ids, adapters=["x+0.5*y"])["logits"]
+        wanted = rows.session(max_length=8)(ids, adapters=["lora+0.5*dora"])["logits"]
+        assert_agrees(got, wanted, rows.session(max_length=8)(ids)["logits"])
+
+
 def test_check(llama):
     """Names alone say where it goes."""
     text = product.opt(llama.path, "--adapter", f"sql={llama.folder('lora')}", "--check")
