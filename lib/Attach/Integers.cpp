@@ -32,8 +32,8 @@ ParameterOp adapter::floatsOf(ParameterOp parameter, ImplicitLocOpBuilder &b) {
   };
   bool transposed = parts.contains("transposed");
   ArrayRef<int64_t> shape = cast<RankedTensorType>(parameter.getType()).getShape();
-  Quantised matrix{part("codes"), part("scales"), part("zeros"), shape[transposed], shape[!transposed],
-                   parts.getAs<IntegerAttr>("block").getInt()};
+  Quantised matrix{part("codes"),     part("scales"),     part("zeros"),
+                   shape[transposed], shape[!transposed], parts.getAs<IntegerAttr>("block").getInt()};
   auto format = parts.getAs<kernel::FormatAttr>("format");
   matrix.bits = format.getNumber() == kernel::NumberFormat::Int4 ? 4 : 8;
   std::string key = store.addNew(quantisedScope, parameter.getKey(), dequantised(matrix, transposed));

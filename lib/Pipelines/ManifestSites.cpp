@@ -131,8 +131,8 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
   if (format != formats.end()) {
     if (!op.getBank())
       return Error{"'" + where + "': an adapter that is bound at " +
-                   stringifyBindingTime(op.getTime()).str() +
-                   " changes the weight, which is stored as " + format->second.text() +
+                   stringifyBindingTime(op.getTime()).str() + " changes the weight, which is stored as " +
+                   format->second.text() +
                    " and nothing rounds again; bind it at row, call, switch or build"};
     site.set_decode(static_cast<int32_t>(
         1 + functionIndex(decodeFunction(op->getParentOfType<ModuleOp>(), format->first))));

@@ -3,6 +3,7 @@
 stand for; and adapters that are switched in beside narrow weights."""
 
 import copy
+import json
 
 import decoders
 import narrow
@@ -12,6 +13,8 @@ import pytest
 import quantised
 import torch
 from decoders import Decoder, prompts
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save_file
 from tolerance import assert_agrees
 
 ao = product.package()
@@ -171,6 +174,82 @@ def test_check(llama):
     """Names alone say where it goes."""
     text = product.opt(llama.path, "--adapter", f"sql={llama.folder('lora')}", "--check")
     assert "placed" in text
+
+
+# --- one product, one table -----------------------------------------------------------------------
+
+
+def save_lora(folder, module, depth, columns, names=("lora_A.weight", "lora_B.weight"), seed=0):
+    """A LoRA of random numbers; its factors."""
+    generator = np.random.default_rng(seed)
+    down = generator.standard_normal((4, depth)).astype(np.float32)
+    up = generator.standard_normal((columns, 4)).astype(np.float32)
+    folder.mkdir()
+    prefix = f"base_model.model.{module}."
+    save_file({prefix + names[0]: down, prefix + names[1]: up}, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 4, "target_modules": [module.rsplit(".", 1)[-1]]}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return down, up
+
+
+@pytest.mark.parametrize(
+    "node, codes", [("up/MatMul_Q4", "up.MatMul.weight_Q4"), ("up/MatMulNBits", "up.MatMulNBits.qweight")]
+)
+def test_names_of_builders(tmp_path, node, codes):
+    weight = quantised.Blocks(64, 40, 4, 32, "packed")
+    made, tensors = weight.node("x", "y", f"/model/layers.0/{node}", "w")
+    made.input[1] = tensors[0].name = f"model.layers.0.{codes}"
+    quantised.save(tmp_path / "m.onnx", [made], tensors, 64, 40)
+    down, up = save_lora(tmp_path / "lora", "model.layers.0.up", 64, 40)
+    text = product.opt(tmp_path / "m.onnx", "--adapter", f"x={tmp_path / 'lora'}", "--check")
+    assert "1 of 1 modules placed" in text
+    x = np.random.default_rng(1).standard_normal((5, 64)).astype(np.float32)
+    base = x @ weight.values
+    wanted = base + x @ down.T @ up.T
+    model = ao.compile(tmp_path / "m.onnx", {"x": tmp_path / "lora"}, activations="f32")
+    assert_agrees(model(x=x)["y"], wanted, base)
+    # Into floats, which --weights rounds then.
+    words = [tmp_path / "m.onnx", "--adapter", f"x={tmp_path / 'lora'}", "--allow-lossy-merge"]
+    product.opt(*words, "-o", tmp_path / "f.adapt")
+    merged = ao.load(tmp_path / "f.adapt")
+    assert not any("format" in each for each in merged.info()["parameters"])
+    assert_agrees(merged(x=x)["y"], wanted, base)
+    product.opt(*words, "--weights", "int8", "-o", tmp_path / "n.adapt")
+    assert [each["format"] for each in ao.load(tmp_path / "n.adapt").info()["parameters"]] == ["int8"]
+    product.refused(
+        "adapter-opt", *words[:3], "-o", tmp_path / "o.onnx", mentions=["quantised", "write an .adapt"]
+    )
+
+
+@pytest.mark.parametrize("time", ["build", "switch", "row"])
+def test_tables(tmp_path, time):
+    """A table that an adapter changes is one of floats, and is changed as such."""
+    generator = np.random.default_rng(2)
+    codes = generator.integers(0, 16, (37, 64)).astype(np.int64)
+    scales = generator.uniform(0.01, 0.1, (37, 2)).astype(np.float32)
+    tensors = {"embed.weight_Q4": quantised.packed(codes, 4), "embed.weight_scales": scales}
+    node = helper.make_node(
+        "GatherBlockQuantized",
+        ["embed.weight_Q4", "ids", "embed.weight_scales"],
+        ["y"],
+        name="/embed/Gather",
+        domain="com.microsoft",
+        bits=4,
+        block_size=32,
+        quantize_axis=1,
+    )
+    inputs = [helper.make_tensor_value_info("ids", TensorProto.INT64, ["n"])]
+    initializers = [numpy_helper.from_array(value, name) for name, value in tensors.items()]
+    quantised.save(tmp_path / "m.onnx", [node], initializers, 64, 64, inputs=inputs)
+    table = (codes.astype(np.float32) - 8) * np.repeat(scales, 32, 1)
+    down, up = save_lora(tmp_path / "lora", "embed", 37, 64, ("lora_embedding_A", "lora_embedding_B"))
+    ids = np.array([0, 36, 5, 5])
+    model = ao.compile(tmp_path / "m.onnx", {"x": ao.Adapter(tmp_path / "lora", time=time)})
+    if time == "switch":
+        assert np.array_equal(model(ids=ids)["y"], table[ids])
+        model.switch("x")
+    got = model(ids=ids, **({"adapters": "x"} if time == "row" else {}))["y"]
+    assert_agrees(got, (table + (up @ down).T)[ids], table[ids])
 
 
 # --- narrow weights -------------------------------------------------------------------------------
