@@ -26,8 +26,8 @@ ParameterOp adapter::floatsOf(ParameterOp parameter, ImplicitLocOpBuilder &b) {
     return parameter;
   ParameterStore &store = ParameterStore::get(b.getContext());
   auto part = [&](StringRef name) {
-    auto key = parts.getAs<StringAttr>(name);
-    const checkpoint::Tensor *found = key ? store.lookup(quantisedScope, key) : nullptr;
+    auto at = parts.getAs<onnxir::TensorAttr>(name);
+    const checkpoint::Tensor *found = at ? store.lookup(at.getScope(), at.getKey()) : nullptr;
     return found ? *found : checkpoint::Tensor();
   };
   bool transposed = parts.contains("transposed");

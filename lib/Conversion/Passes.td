@@ -171,7 +171,7 @@ def RaiseQuantisedPass : Pass<"adapter-raise-quantised"> {
     // after
     onnx.model @n attributes {ir_version = 10 : i64, opsets = ["", 20, "com.microsoft", 1]} {
       onnx.graph @main (%x: tensor<?x64xf32>) {
-        %w = adapter.parameter "base"::"up.weight" {adapter.quantised = {block = 32 : i64, codes = "up.weight.codes", format = #kernel.format<int4>, scales = "up.weight.scales", transposed}} : tensor<64x40xf32>
+        %w = adapter.parameter "base"::"up.weight" {adapter.quantised = {block = 32 : i64, codes = #onnx.tensor<"quantised", "up.weight.codes", tensor<40x32xi8>>, format = #kernel.format<int4>, scales = #onnx.tensor<"quantised", "up.weight.scales", tensor<40x2xf32>>, transposed}} : tensor<64x40xf32>
         %y = onnx.node "MatMul"(%x, %w) {result_names = ["y"]} : (tensor<?x64xf32>, tensor<64x40xf32>) -> tensor<?x40xf32>
         onnx.return %y : tensor<?x40xf32>
       } {input_names = ["x"]}

@@ -11,7 +11,7 @@
 namespace adapter {
 
 /// The attribute of an adapter.parameter whose contents are such a matrix: a dictionary of `codes`, `scales` and perhaps
-/// `zeros`, keys of the archive quantisedScope, and of `block`, `format` and perhaps `transposed`, as kernel.dequantize
+/// `zeros`, tensors of the archive quantisedScope, and of `block`, `format` and perhaps `transposed`, as kernel.dequantize
 /// has them. The store holds nothing under the parameter's own name.
 inline constexpr const char *quantisedAttribute = "adapter.quantised";
 inline constexpr const char *quantisedScope = "quantised";

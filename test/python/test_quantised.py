@@ -358,6 +358,41 @@ def test_tables(tmp_path, kind, block, has_zeros):
     assert np.array_equal(got, runtime(tmp_path / "m.onnx", ids=ids))
 
 
+def test_a_table_that_a_product_has_too(tmp_path):
+    """GenAI's builder has one tensor for both, with a Reshape of no written type before the lookup."""
+    weight = Blocks(64, 37, 4, 32)
+    product_node, tensors = weight.node("e", "y", "/lm_head/MatMul_Q4", "lm_head.weight")
+    names = {each.name.rsplit("_", 1)[-1]: each.name for each in tensors}
+    tensors += [
+        numpy_helper.from_array(np.array([37, -1]), "flat"),
+        numpy_helper.from_array(np.array([37, 2]), "two"),
+    ]
+    nodes = [
+        helper.make_node("Reshape", [names["Q4"], "flat"], ["q"]),
+        helper.make_node("Reshape", [names["scales"], "two"], ["s"]),
+        helper.make_node(
+            "GatherBlockQuantized",
+            ["q", "ids", "s"],
+            ["e"],
+            domain="com.microsoft",
+            bits=4,
+            block_size=32,
+            quantize_axis=1,
+        ),
+        product_node,
+    ]
+    inputs = [helper.make_tensor_value_info("ids", TensorProto.INT64, ["n"])]
+    quantised.save(tmp_path / "m.onnx", nodes, tensors, 64, 37, inputs=inputs)
+    ids = np.array([0, 36, 5])
+    model = compiled(tmp_path, "--activations", "f32")
+    table = weight.values.T
+    assert_agrees(model(ids=ids)["y"], table[ids] @ table.T, tolerance=3e-6)
+    # The integers are there once for the table, once in the product's order.
+    assert (
+        sum(np.prod(each["dims"]) for each in model.info()["parameters"] if each["dtype"] == "int8") < 2**13
+    )
+
+
 @pytest.mark.parametrize("axis, block", [(0, 0), (1, 0), (None, 0), (1, 16), (0, 8)])
 def test_dequantised_tables(tmp_path, axis, block):
     tensors, attributes, numbers = dequantised("uint8", (37, 48), axis, block)
@@ -402,6 +437,14 @@ def with_tensor(name, value):
     return change
 
 
+def without(index):
+    def change(node, tensors):
+        node.input[index] = ""
+        return node, tensors
+
+    return change
+
+
 def with_order(node, tensors):
     node.input.extend([""] * (4 - len(node.input)))
     node.input.append("order")
@@ -434,6 +477,9 @@ def with_order(node, tensors):
         ),
         (with_tensor("up.weight_Q4", np.ones((40, 2, 16), np.int8)), ["'up.weight_Q4'", "int8"]),
         (with_order, ["g_idx", "act-order"]),
+        (without(0), ["/up/MatMul_Q4"]),
+        (without(1), ["/up/MatMul_Q4"]),
+        (without(2), ["/up/MatMul_Q4"]),
     ],
 )
 def test_what_does_not_fit(tmp_path, change, mentions):

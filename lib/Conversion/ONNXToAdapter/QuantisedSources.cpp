@@ -5,6 +5,7 @@
 #include "lib/Conversion/ONNXToAdapter/QuantisedSources.h"
 #include "lib/Attach/ModuleTable.h"
 #include "lib/Checkpoint/DType.h"
+#include "lib/Conversion/ONNXToAdapter/GraphMatch.h"
 #include "lib/Support/ONNX/Tensors.h"
 #include "lib/Support/ParameterStore.h"
 #include "llvm/ADT/APFloat.h"
@@ -56,6 +57,36 @@ Result<Tensor> NodeSource::tensor(unsigned index) {
   if (!inlined)
     return Error{nameOf(index) + " has no contents"};
   return *inlined;
+}
+
+std::optional<SmallVector<int64_t>> NodeSource::shape(unsigned index) {
+  Value value = node.getInputOrNull(index);
+  if (auto type = value ? dyn_cast<RankedTensorType>(value.getType()) : RankedTensorType();
+      type && type.hasStaticShape())
+    return llvm::to_vector(type.getShape());
+  if (!value)
+    return std::nullopt;
+  // Shapes of the graph may not have been inferred yet.
+  auto reshape = madeBy(value, "Reshape");
+  std::optional<SmallVector<int64_t>> sizes = reshape ? constantsOf(reshape.getInputs()[1]) : std::nullopt;
+  ParameterOp behind = parameter(index);
+  auto whole = behind ? dyn_cast<RankedTensorType>(behind.getType()) : RankedTensorType();
+  if (!sizes || !whole || !whole.hasStaticShape())
+    return std::nullopt;
+  int64_t known = 1, open = -1;
+  for (auto [dim, size] : llvm::enumerate(*sizes)) {
+    if (size > 0)
+      known *= size;
+    else if (size == -1 && open < 0)
+      open = dim;
+    else
+      return std::nullopt;
+  }
+  if (open >= 0)
+    (*sizes)[open] = whole.getNumElements() / known;
+  else if (known != whole.getNumElements())
+    return std::nullopt;
+  return open < 0 || whole.getNumElements() % known == 0 ? sizes : std::nullopt;
 }
 
 int64_t NodeSource::axis(StringRef name, int64_t otherwise, int64_t rank) {
@@ -234,8 +265,8 @@ Result<Quantised> adapter::readGatherBlockQuantized(NodeSource &source) {
     return Error{"tables of " + std::to_string(grid.bits) + " bits; compiled code takes 4 and 8"};
   if (!isPowerOfTwo(grid.block) || grid.block < 16)
     return Error{"block_size=" + std::to_string(grid.block) + " is no power of 2 from 16 on"};
-  auto seen = dyn_cast<RankedTensorType>(source.node.getInputs().front().getType());
-  if (!seen || seen.getRank() != 2 || !seen.hasStaticShape())
+  std::optional<SmallVector<int64_t>> seen = source.shape(0);
+  if (!seen || seen->size() != 2)
     return Error{"only tables of two dimensions are supported in compiled code"};
   grid.axis = source.axis("quantize_axis", 1, 2);
   int64_t gathered = source.axis("gather_axis", 0, 2);
@@ -243,8 +274,8 @@ Result<Quantised> adapter::readGatherBlockQuantized(NodeSource &source) {
     return Error{"quantize_axis and gather_axis must be dimensions of the table"};
   if (isPacked && (gathered != 0 || grid.axis != 1))
     return Error{"a table of uint8 has gather_axis 0 and quantize_axis 1"};
-  grid.sizes[0] = seen.getDimSize(0);
-  grid.sizes[1] = seen.getDimSize(1) * (isPacked && grid.bits == 4 ? 2 : 1);
+  grid.sizes[0] = (*seen)[0];
+  grid.sizes[1] = (*seen)[1] * (isPacked && grid.bits == 4 ? 2 : 1);
   grid.integers = std::move(*data);
   if (isPacked && grid.bits == 4)
     grid.integers.dtype = DType::U4; // halves of bytes lie alike, rows are whole bytes
@@ -330,10 +361,10 @@ Result<DequantizeLinear> adapter::readDequantizeLinear(NodeSource &source, bool 
   if (!IntegerView::isKnown(x->dtype))
     return Error{source.nameOf(0) + " is of " + checkpoint::dtypeName(x->dtype) +
                  "; compiled code takes integers of 4, 8, 16 and 32 bits"};
-  auto seen = dyn_cast<RankedTensorType>(source.node.getInputs().front().getType());
-  if (!seen || !seen.hasStaticShape())
+  std::optional<SmallVector<int64_t>> seen = source.shape(0);
+  if (!seen)
     return Error{source.nameOf(0) + " has no known shape"};
-  x->shape.assign(seen.getShape().begin(), seen.getShape().end());
+  x->shape.assign(seen->begin(), seen->end());
   auto rank = static_cast<int64_t>(x->shape.size());
   int64_t block = source.integer("block_size", 0);
   bool perTensor = given->elements() == 1 && block == 0;

@@ -25,6 +25,8 @@ public:
   ParameterOp parameter(unsigned index);
   /// Its contents, or a message that names it.
   checkpoint::Result<checkpoint::Tensor> tensor(unsigned index);
+  /// The shape in which an input arrives; nothing where that is not known.
+  std::optional<llvm::SmallVector<int64_t>> shape(unsigned index);
   bool has(unsigned index) { return static_cast<bool>(node.getInputOrNull(index)); }
   std::string nameOf(unsigned index);
   int64_t integer(llvm::StringRef name, int64_t otherwise) { return integerOr(node, name, otherwise); }

@@ -92,8 +92,12 @@ ParameterOp GraphRaising::parameter(onnxir::NodeOp node, ParameterOp codes, cons
   std::string key = freeKey(block, codes);
   NamedAttrList parts;
   auto keep = [&](StringRef name, const Tensor &tensor) {
-    if (tensor.data)
-      parts.set(name, builder.getStringAttr(store.add(quantisedScope, key + "." + name.str(), tensor)));
+    if (!tensor.data)
+      return;
+    std::string place = store.add(quantisedScope, key + "." + name.str(), tensor);
+    auto type = RankedTensorType::get(tensor.shape, elementTypeOf(tensor.dtype, context));
+    parts.set(name,
+              onnxir::TensorAttr::get(context, quantisedScope, place, type, ElementsAttr(), StringAttr()));
   };
   keep("codes", matrix.codes);
   keep("scales", matrix.scales);
@@ -169,6 +173,8 @@ Value GraphRaising::cast(onnxir::NodeOp near, Value value, Type element) {
 
 LogicalResult GraphRaising::raiseProduct(onnxir::NodeOp node) {
   NodeSource source(node);
+  if (!source.has(0))
+    return node.emitError(source.describe() + ": has nothing to multiply");
   Result<Quantised> matrix = readMatMulNBits(source);
   if (!matrix)
     return node.emitError(source.describe() + ": " + matrix.error().message);
@@ -202,6 +208,8 @@ LogicalResult GraphRaising::raiseProduct(onnxir::NodeOp node) {
 
 LogicalResult GraphRaising::raiseGather(onnxir::NodeOp node) {
   NodeSource source(node);
+  if (!source.has(1))
+    return node.emitError(source.describe() + ": has no indices");
   Result<Quantised> matrix = readGatherBlockQuantized(source);
   if (!matrix)
     return node.emitError(source.describe() + ": " + matrix.error().message);

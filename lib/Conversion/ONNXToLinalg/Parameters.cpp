@@ -86,24 +86,27 @@ FailureOr<Lowered> GraphLowering::parameter(ParameterOp op, StringRef site) {
     return parameter(op, op.getScope(), op.getKey(), op.getType(), op.getValueAttr(), site);
   auto format = parts.getAs<kernel::FormatAttr>("format");
   auto block = parts.getAs<IntegerAttr>("block");
-  if (!format || !block || !parts.getAs<StringAttr>("codes") || !parts.getAs<StringAttr>("scales"))
+  auto has = [&](StringRef name) { return parts.getAs<onnxir::TensorAttr>(name) != nullptr; };
+  if (!format || !block || !has("codes") || !has("scales"))
     return op->emitOpError("needs codes, scales, a block and a format in '") << quantisedAttribute << "'";
   static constexpr StringRef names[] = {"codes", "scales", "zeros"};
   Value read[3];
   for (auto [i, name] : llvm::enumerate(names)) {
-    auto key = parts.getAs<StringAttr>(name);
-    if (!key)
+    auto part = parts.getAs<onnxir::TensorAttr>(name);
+    if (!part)
       continue;
-    const checkpoint::Tensor *tensor = ParameterStore::get(b.getContext()).lookup(quantisedScope, key);
+    const checkpoint::Tensor *tensor =
+        ParameterStore::get(b.getContext()).lookup(part.getScope(), part.getKey());
     if (!tensor)
-      return op->emitOpError("has no ") << name << " '" << key.getValue() << "'";
+      return op->emitOpError("has no ") << name << " '" << part.getKey() << "'";
     Type element = i ? Type(b.getF32Type()) : Type(b.getI8Type());
     // One of few elements is a tensor too.
     read[i] =
         kernel::ParameterOp::create(b, RankedTensorType::get(tensor->shape, element), parameters.size());
     FlatSymbolRefAttr owner =
         site.empty() ? FlatSymbolRefAttr() : FlatSymbolRefAttr::get(b.getContext(), site);
-    parameters.push_back(ParameterRowAttr::get(b.getContext(), b.getStringAttr(quantisedScope), key, owner));
+    parameters.push_back(ParameterRowAttr::get(b.getContext(), b.getStringAttr(part.getScope()),
+                                               b.getStringAttr(part.getKey()), owner));
   }
   auto type = cast<RankedTensorType>(op.getType());
   Value init = tensor::EmptyOp::create(b, type.getShape(), type.getElementType());
