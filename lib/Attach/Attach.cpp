@@ -5,6 +5,7 @@
 #include "lib/Attach/Attach.h"
 #include "lib/Attach/FormUse.h"
 #include "lib/Attach/Forms.h"
+#include "lib/Attach/Integers.h"
 #include "lib/Attach/Mixtures.h"
 #include "lib/Attach/Modules.h"
 #include "lib/Attach/Plan.h"
@@ -25,11 +26,13 @@ using checkpoint::Update;
 namespace {
 class Attacher {
 public:
-  Attacher(MLIRContext *context, AttachPlan &plan) : builder(context), plan(plan) {}
+  Attacher(MLIRContext *context, AttachPlan &plan, bool mergesIntegers)
+      : builder(context), plan(plan), mergesIntegers(mergesIntegers) {}
   void run(ModuleOp module, const std::vector<SlotRequest> &slots);
 
 private:
   Value materializeBuilt(PlannedParameter &planned, Value weight, ImplicitLocOpBuilder &b);
+  ResidentOp makeResident(onnxir::ModelOp model, const LoadedAdapter &adapter);
   SiteOp createSite(PlannedParameter &planned, BindingTime time, Location loc);
   Value makeGate(const PlannedUpdate &planned, OpBuilder &b);
   Value selectAt(PlannedParameter &planned, BindingTime time, Value weight, ImplicitLocOpBuilder &b);
@@ -51,6 +54,7 @@ private:
 
   OpBuilder builder;
   AttachPlan &plan;
+  bool mergesIntegers;
   llvm::MapVector<std::pair<ModuleParameter *, BindingTime>, SiteOp> sites;
   // Of adapters that come later, per model, with the updates at its sites.
   llvm::MapVector<std::pair<Operation *, const LoadedAdapter *>, ResidentOp> residents;
@@ -75,6 +79,7 @@ Value Attacher::materializeBuilt(PlannedParameter &planned, Value weight, Implic
           buildUpdate(b, *each.update, *planned.parameter, request.name, request.scale, each.weight));
   if (built.empty())
     return weight;
+  weight = floatsOf(planned.parameter->value, b);
   Value update = built.front();
   if (built.size() > 1)
     update = ComposeOp::create(b, update.getType(), built);
@@ -112,7 +117,10 @@ void Attacher::addUpdate(const PlannedUpdate &planned, SiteOp site, onnxir::Mode
     return list.empty() ? DictionaryAttr() : list.getDictionary(context);
   };
   OpBuilder::InsertionGuard guard(builder);
-  builder.setInsertionPointToEnd(&residents[{model, planned.adapter}].getBody().front());
+  ResidentOp &resident = residents[{model, planned.adapter}];
+  if (!resident)
+    resident = makeResident(model, *planned.adapter);
+  builder.setInsertionPointToEnd(&resident.getBody().front());
   ResidentUpdateOp::create(builder, site.getLoc(), FlatSymbolRefAttr::get(site), form,
                            builder.getI64IntegerAttr(update.rank),
                            builder.getF64FloatAttr(update.scale * request.scale),
@@ -235,23 +243,25 @@ void Attacher::linkTies() {
     }
 }
 
-void Attacher::listAdapters() {
+ResidentOp Attacher::makeResident(onnxir::ModelOp model, const LoadedAdapter &adapter) {
+  const AdapterRequest &request = *adapter.request;
   OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPoint(*model.getBody().front().getOps<onnxir::GraphOp>().begin());
+  auto resident = ResidentOp::create(builder, model.getLoc(), builder.getStringAttr(request.name),
+                                     BindingTimeAttr::get(builder.getContext(), adapter.time),
+                                     builder.getStringAttr(adapter.contents.hash),
+                                     request.byToken ? builder.getUnitAttr() : UnitAttr(),
+                                     request.bound.empty() ? ArrayAttr() : stringsAttr(request.bound));
+  resident.getBody().emplaceBlock();
+  return resident;
+}
+
+// Of the build's there are only those that leave some weight as it is.
+void Attacher::listAdapters() {
   for (const auto &table : plan.tables)
-    for (const auto &adapter : plan.adapters) {
-      const AdapterRequest &request = *adapter->request;
-      if (adapter->time == BindingTime::Build)
-        continue;
-      onnxir::ModelOp model = table->getModel();
-      builder.setInsertionPoint(*model.getBody().front().getOps<onnxir::GraphOp>().begin());
-      auto resident = ResidentOp::create(builder, model.getLoc(), builder.getStringAttr(request.name),
-                                         BindingTimeAttr::get(builder.getContext(), adapter->time),
-                                         builder.getStringAttr(adapter->contents.hash),
-                                         request.byToken ? builder.getUnitAttr() : UnitAttr(),
-                                         request.bound.empty() ? ArrayAttr() : stringsAttr(request.bound));
-      resident.getBody().emplaceBlock();
-      residents[{model, adapter.get()}] = resident;
-    }
+    for (const auto &adapter : plan.adapters)
+      if (adapter->time != BindingTime::Build)
+        residents[{table->getModel(), adapter.get()}] = makeResident(table->getModel(), *adapter);
 }
 
 void Attacher::listSlots(ModuleOp module, const std::vector<SlotRequest> &slots) {
@@ -333,7 +343,9 @@ void Attacher::attach(PlannedParameter &planned) {
         b.getInsertionPoint() != b.getInsertionBlock()->end() &&
         !beside->isBeforeInBlock(&*b.getInsertionPoint()))
       b.setInsertionPointAfter(beside);
-  Value value = materializeBuilt(planned, parameter.value, b);
+  Value value = !mergesIntegers && keepsBuilt(planned)
+                    ? selectAt(planned, BindingTime::Build, parameter.value, b)
+                    : materializeBuilt(planned, parameter.value, b);
   for (BindingTime time : {BindingTime::Load, BindingTime::Switch, BindingTime::Call, BindingTime::Row})
     value = selectAt(planned, time, value, b);
   rewire(parameter, value);
@@ -378,7 +390,9 @@ Status adapter::attachAdapters(ModuleOp module, const std::vector<AdapterRequest
     return status;
   if (options.checkOnly || !report.leftOver.empty())
     return Done{};
-  Attacher(module.getContext(), plan).run(module, slots);
+  if (Status status = options.mergesIntegers ? Status(Done{}) : checkSumsBesideIntegers(plan); !status)
+    return status;
+  Attacher(module.getContext(), plan, options.mergesIntegers).run(module, slots);
   recordPlacements(plan, report);
   return Done{};
 }

@@ -57,6 +57,8 @@ struct AttachOptions {
   bool onDevice = false;
   /// The output has no place for adapters that are not merged.
   bool mergeOnly = false;
+  /// Merge into weights that are stored as integers, which become floats by that.
+  bool mergesIntegers = false;
 };
 
 /// Where one update went.

@@ -54,7 +54,9 @@ static std::string findQuantised(onnxir::ModelOp model, const std::string &modul
 static std::string whySpecial(onnxir::ModelOp model, const ModuleTable &table, const std::string &module) {
   if (std::string node = findQuantised(model, module); !node.empty())
     return "the graph's weight there is quantised (" + node +
-           "), and an adapter acts on the numbers before that; merge it first and quantise the result";
+           "), and an adapter acts on the numbers before that; write an .adapt, where it acts beside them, "
+           "or merge "
+           "it first and quantise the result";
   for (const auto &[path, parameters] : table.modules())
     if (StringRef(path).ends_with(".base_layer") &&
         checkpoint::pathsMatch(path.substr(0, path.size() - StringRef(".base_layer").size()), module))

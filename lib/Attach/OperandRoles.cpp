@@ -134,7 +134,7 @@ TensorName adapter::splitName(StringRef key) {
   TensorName name;
   if (parameter.empty())
     return name;
-  for (StringRef operation : {".MatMul", ".Add", ".Gemm"})
+  for (StringRef operation : {".MatMulNBits", ".MatMul", ".Add", ".Gemm"})
     name.isBuilders |= path.consume_back(operation);
   name.module = path.str();
   name.parameter = parameter.str();

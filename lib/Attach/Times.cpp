@@ -6,6 +6,7 @@
 #include "lib/Attach/Attach.h"
 #include "lib/Attach/FormUse.h"
 #include "lib/Attach/Plan.h"
+#include "lib/Support/Quantised.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -32,8 +33,9 @@ struct Cost {
   int64_t factors = 0, copies = 0, weights = 0; // bytes
   std::vector<PlannedSite> copied;
   bool narrow = false;
-  bool modules = false; // which act on activations and change no weight
-  bool mixture = false; // which is bound at build
+  bool integers = false; // beside which it acts
+  bool modules = false;  // which act on activations and change no weight
+  bool mixture = false;  // which is bound at build
 };
 } // namespace
 
@@ -58,6 +60,7 @@ static Cost costOf(const AttachPlan &plan, const LoadedAdapter &adapter) {
       if (!std::exchange(touched, true))
         cost.weights += bytes;
       auto value = const_cast<ParameterOp &>(target.value);
+      cost.integers |= value && value->hasAttr(quantisedAttribute);
       cost.narrow |= value && cast<RankedTensorType>(value.getType()).getElementTypeBitWidth() < 32;
     }
   }
@@ -77,6 +80,9 @@ static std::pair<BindingTime, std::string> choose(const Cost &cost, const Attach
     return {BindingTime::Build, "an .onnx file holds merged adapters only"};
   if (cost.mixture)
     return {BindingTime::Build, "a mixture, whose routers are a part of the graph"};
+  if (alone && cost.integers)
+    return {BindingTime::Build,
+            "it is the only one; beside weights that are stored as integers it acts in every call"};
   if (alone && !cost.narrow)
     return {BindingTime::Build, "it is the only one, and merged it costs a call nothing"};
   if (alone)

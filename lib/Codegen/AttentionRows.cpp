@@ -49,7 +49,8 @@ namespace {
 class RowsEmitter {
 public:
   RowsEmitter(B &b, TileFunctions &tiles, const AttentionKind &kind)
-      : b(b), tiles(tiles), kind(kind), layout(kind.layout), vector(VectorType::get({tiles.getLanes()}, b.getF32Type())) {}
+      : b(b), tiles(tiles), kind(kind), layout(kind.layout),
+        vector(VectorType::get({tiles.getLanes()}, b.getF32Type())) {}
 
   void emitRows(Block *entry);
   static SmallVector<Type> argumentTypes(B &b, bool hasMask);
@@ -77,7 +78,8 @@ private:
   }
 
   Value lanesBelow(Value count) {
-    return vector::CreateMaskOp::create(b, VectorType::get({tiles.getLanes()}, b.getI1Type()), ValueRange{count});
+    return vector::CreateMaskOp::create(b, VectorType::get({tiles.getLanes()}, b.getI1Type()),
+                                        ValueRange{count});
   }
   Value maskVector(Value row, Value key, Value left);
   Value isSeen(Value step);
@@ -130,7 +132,8 @@ Value RowsEmitter::isSeen(Value step) {
   Value left = sub(arguments.length, first);
   // Queries of several heads often have one mask.
   Value isShared = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, dim(arguments.mask, 1), index(1));
-  Value rows = arith::SelectOp::create(b, isShared, arith::MinUIOp::create(b, count, arguments.tokens), count);
+  Value rows =
+      arith::SelectOp::create(b, isShared, arith::MinUIOp::create(b, count, arguments.tokens), count);
   auto loop = scf::ForOp::create(b, index(0), rows, index(1), ValueRange{no});
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());
@@ -179,11 +182,12 @@ std::pair<Value, Value> RowsEmitter::range() {
   if (kind.causal) {
     // The last query of a head sees most, the first least; those of several heads are all there are.
     Value before = sub(arguments.length, arguments.tokens), last = sub(arguments.end, index(1));
-    Value oneHead = arith::CmpIOp::create(
-        b, arith::CmpIPredicate::eq, arith::DivUIOp::create(b, arguments.begin, arguments.tokens),
-        arith::DivUIOp::create(b, last, arguments.tokens));
+    Value oneHead = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                          arith::DivUIOp::create(b, arguments.begin, arguments.tokens),
+                                          arith::DivUIOp::create(b, last, arguments.tokens));
     auto tokenOf = [&](Value query, Value otherwise) -> Value {
-      return arith::SelectOp::create(b, oneHead, arith::RemUIOp::create(b, query, arguments.tokens), otherwise);
+      return arith::SelectOp::create(b, oneHead, arith::RemUIOp::create(b, query, arguments.tokens),
+                                     otherwise);
     };
     Value newest = add(before, tokenOf(last, sub(arguments.tokens, index(1))));
     to = arith::CeilDivUIOp::create(b, add(newest, index(1)), index(layout.step()));
@@ -200,7 +204,8 @@ void RowsEmitter::computeStep(Value step) {
   int64_t columns = layout.columns, keys = layout.step();
   Value first = mul(step, index(keys));
   Value left = arith::MinUIOp::create(b, sub(arguments.length, first), index(keys));
-  auto panels = [&](Value memory, int64_t numbers, int64_t blocks, OpFoldResult depth, int64_t stride) -> Value {
+  auto panels = [&](Value memory, int64_t numbers, int64_t blocks, OpFoldResult depth,
+                    int64_t stride) -> Value {
     auto type = MemRefType::get({dynamic, dynamic, columns}, b.getF32Type(),
                                 StridedLayoutAttr::get(b.getContext(), dynamic, {dynamic, columns, 1}));
     // Offsets of such a cast are counted from the buffer's start, not from the view's.
@@ -216,7 +221,8 @@ void RowsEmitter::computeStep(Value step) {
   for (int64_t block = 0; block < keys / columns; ++block)
     tiles.call(b, TileStart::Zero, query, ofKeys, Value(), scores, index(block), zero, count);
   forEach(zero, count, [&](Value row) { updateRow(row, first, left); });
-  Value ofValues = panels(arguments.values, layout.valueNumbers(), layout.valueBlocks(), left, keys * columns);
+  Value ofValues =
+      panels(arguments.values, layout.valueNumbers(), layout.valueBlocks(), left, keys * columns);
   for (int64_t block = 0; block < layout.valueBlocks(); ++block)
     tiles.call(b, TileStart::Output, scores, ofValues, Value(), output, index(block), zero, count);
 }
@@ -249,7 +255,8 @@ void RowsEmitter::updateRow(Value row, Value first, Value left) {
     Value isKey = lanesBelow(rest);
     if (kind.causal && kind.window) {
       Value older = lanesBelow(arith::MaxSIOp::create(b, sub(from, offset), index(0)));
-      Value yes = arith::ConstantOp::create(b, DenseElementsAttr::get(cast<ShapedType>(older.getType()), true));
+      Value yes =
+          arith::ConstantOp::create(b, DenseElementsAttr::get(cast<ShapedType>(older.getType()), true));
       isKey = arith::AndIOp::create(b, isKey, arith::XOrIOp::create(b, older, yes));
     }
     score = arith::SelectOp::create(b, isKey, score, spread(lowest));
@@ -270,7 +277,8 @@ void RowsEmitter::updateRow(Value row, Value first, Value left) {
     vector::StoreOp::create(b, power, scores, ValueRange{row, index(part * lanes)});
     total = total ? Value(arith::AddFOp::create(b, total, power)) : power;
   }
-  Value sum = vector::ReductionOp::create(b, vector::CombiningKind::ADD, total, arith::FastMathFlags::reassoc);
+  Value sum =
+      vector::ReductionOp::create(b, vector::CombiningKind::ADD, total, arith::FastMathFlags::reassoc);
   Value old = memref::LoadOp::create(b, sums, ValueRange{row});
   memref::StoreOp::create(b, math::FmaOp::create(b, old, factor, sum), sums, ValueRange{row});
   Value stays = arith::CmpFOp::create(b, arith::CmpFPredicate::UNE, factor, f32(1));
@@ -337,13 +345,14 @@ void RowsEmitter::finish() {
 void RowsEmitter::emitRows(Block *entry) {
   auto argument = [&](unsigned i) -> Value { return entry->getArgument(i); };
   arguments = {argument(0), argument(1), argument(2), argument(3), kind.hasMask ? argument(10) : Value(),
-               argument(4), argument(5), argument(6), argument(7), argument(8), argument(9)};
+               argument(4), argument(5), argument(6), argument(7), argument(8),
+               argument(9)};
   count = sub(arguments.end, arguments.begin);
   auto part = [&](Value matrix, int64_t width) -> Value {
-    Value view = memref::SubViewOp::create(
-        b, matrix, ArrayRef<OpFoldResult>{arguments.begin, b.getIndexAttr(0)},
-        ArrayRef<OpFoldResult>{count, b.getIndexAttr(width)},
-        ArrayRef<OpFoldResult>{b.getIndexAttr(1), b.getIndexAttr(1)});
+    Value view =
+        memref::SubViewOp::create(b, matrix, ArrayRef<OpFoldResult>{arguments.begin, b.getIndexAttr(0)},
+                                  ArrayRef<OpFoldResult>{count, b.getIndexAttr(width)},
+                                  ArrayRef<OpFoldResult>{b.getIndexAttr(1), b.getIndexAttr(1)});
     return b.createOrFold<memref::CastOp>(stridedMatrixType(b), view);
   };
   query = part(arguments.query, layout.keyWidth);
@@ -410,8 +419,8 @@ static func::FuncOp getRows(TileFunctions &tiles, const AttentionKind &kind) {
 void adapter::callAttentionRows(B &b, TileFunctions &tiles, const AttentionKind &kind,
                                 const AttentionRows &rows) {
   func::FuncOp function = getRows(tiles, kind);
-  SmallVector<Value> operands{rows.query, rows.output, rows.keys,  rows.values,    rows.length,
-                              rows.tokens, rows.batch, rows.firstHead, rows.begin, rows.end};
+  SmallVector<Value> operands{rows.query,  rows.output, rows.keys,      rows.values, rows.length,
+                              rows.tokens, rows.batch,  rows.firstHead, rows.begin,  rows.end};
   if (kind.hasMask)
     operands.push_back(rows.mask);
   func::CallOp::create(b, function, operands);

@@ -15,7 +15,7 @@ struct KeyLayout {
   /// Keys that are taken at a time; capacities are multiples of it.
   int64_t step() const { return 2 * columns; }
   int64_t valueBlocks() const { return (valueWidth + columns - 1) / columns; }
-  int64_t keyNumbers() const { return keyWidth; }                   ///< of one key
+  int64_t keyNumbers() const { return keyWidth; }                  ///< of one key
   int64_t valueNumbers() const { return valueBlocks() * columns; } ///< of one value
 };
 

@@ -22,8 +22,8 @@ namespace {
 // Rounds one block of one row.
 class BlockRounding {
 public:
-  BlockRounding(ImplicitLocOpBuilder &b, int64_t lanes, int64_t offset)
-      : b(b), loops{b}, lanes(lanes), offset(offset) {}
+  BlockRounding(ImplicitLocOpBuilder &b, int64_t lanes, int64_t offset, bool mayEnd)
+      : b(b), loops{b}, lanes(lanes), offset(offset), mayEnd(mayEnd) {}
 
   void round(Value matrix, Value words, Value scales, Value row, Value block) {
     Value first = arith::MulIOp::create(b, block, loops.index(integerBlock));
@@ -31,7 +31,7 @@ public:
     Value largest;
     for (int64_t part = 0; part < integerBlock; part += lanes) {
       Value at = loops.add(first, loops.index(part));
-      parts.push_back(vector::LoadOp::create(b, floats(), matrix, ValueRange{row, at}));
+      parts.push_back(load(matrix, row, at));
       Value magnitude = math::AbsFOp::create(b, parts.back());
       largest = largest ? Value(arith::MaximumFOp::create(b, largest, magnitude)) : magnitude;
     }
@@ -62,6 +62,17 @@ private:
   Value number(double value) { return arith::ConstantOp::create(b, b.getF32FloatAttr(value)); }
   Value spread(Value scalar) { return vector::BroadcastOp::create(b, floats(), scalar); }
 
+  Value load(Value matrix, Value row, Value at) {
+    if (!mayEnd)
+      return vector::LoadOp::create(b, floats(), matrix, ValueRange{row, at});
+    // Beyond the end nothing is read, wherever that would be.
+    Value left = arith::SubIOp::create(b, loops.dim(matrix, 1), at), none = loops.index(0);
+    Value mask = vector::CreateMaskOp::create(b, VectorType::get(lanes, b.getI1Type()),
+                                              ValueRange{arith::MaxSIOp::create(b, left, none)});
+    Value zero = arith::ConstantOp::create(b, b.getZeroAttr(floats()));
+    return vector::MaskedLoadOp::create(b, floats(), matrix, ValueRange{row, at}, mask, zero);
+  }
+
   // What is not finite has no integer; its scale says so.
   Value integersOf(Value part, Value inverse) {
     Value whole = math::RoundEvenOp::create(b, arith::MulFOp::create(b, part, spread(inverse)));
@@ -73,22 +84,24 @@ private:
   ImplicitLocOpBuilder &b;
   LoopEmitter loops;
   int64_t lanes, offset;
+  bool mayEnd;
 };
 } // namespace
 
-func::FuncOp adapter::makeRoundRows(ModuleOp module, int64_t lanes, int64_t offset) {
+func::FuncOp adapter::makeRoundRows(ModuleOp module, int64_t lanes, int64_t offset, bool mayEnd) {
   ImplicitLocOpBuilder b(module.getLoc(), module.getContext());
   b.setInsertionPointToEnd(module.getBody());
   Type index = b.getIndexType();
   func::FuncOp function =
-      startSharedFunction(b, "kernel.round_rows_" + std::to_string(offset),
+      startSharedFunction(b, "kernel.round_rows_" + std::to_string(offset) + (mayEnd ? "_end" : ""),
                           {stridedMatrixType(b), integerRowsType(b), integerScalesType(b), index, index});
   LoopEmitter loops{b};
   Value matrix = function.getArgument(0);
-  Value blocks = arith::DivUIOp::create(b, loops.dim(matrix, 1), loops.index(integerBlock));
+  Value blocks =
+      arith::DivUIOp::create(b, loops.dim(function.getArgument(1), 1), loops.index(integerBlock / 4));
   loops.loop(function.getArgument(3), function.getArgument(4), [&](Value row) {
     loops.loop(loops.index(0), blocks, [&](Value block) {
-      BlockRounding(b, lanes, offset)
+      BlockRounding(b, lanes, offset, mayEnd)
           .round(matrix, function.getArgument(1), function.getArgument(2), row, block);
     });
   });

@@ -18,16 +18,18 @@ inline constexpr int64_t integerBlock = 32;
 enum class IntegerDot { Portable, VNNI };
 
 struct IntegerRows {
-  mlir::Value words;  ///< [rows, depth / 4] of i32
-  mlir::Value scales; ///< [rows, 2 depth / 32] of f32
+  mlir::Value words; ///< [rows, depth / 4] of i32
+  mlir::Value
+      scales; ///< [rows, 2 depth / 32] of f32; null where the rows are f32 still, with zeros at their ends
   explicit operator bool() const { return static_cast<bool>(words); }
 };
 
 mlir::MemRefType integerRowsType(mlir::Builder &b);
 mlir::MemRefType integerScalesType(mlir::Builder &b);
 
-/// Adds to a module the function over (matrix of f32, words, scales, begin, end) that rounds rows [begin, end).
-mlir::func::FuncOp makeRoundRows(mlir::ModuleOp module, int64_t lanes, int64_t offset);
+/// Adds to a module the function over (matrix of f32, words, scales, begin, end) that rounds rows [begin, end). What the
+/// words hold beyond the matrix's columns is zero, where it `mayEnd` before them.
+mlir::func::FuncOp makeRoundRows(mlir::ModuleOp module, int64_t lanes, int64_t offset, bool mayEnd);
 
 /// A vector of i32 with one number in all lanes.
 mlir::Value spreadInteger(mlir::ImplicitLocOpBuilder &b, int64_t lanes, int64_t value);

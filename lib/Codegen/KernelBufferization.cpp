@@ -112,6 +112,8 @@ void adapter::registerKernelBufferization(DialectRegistry &registry) {
     kernel::PackOp::attachInterface<DestinationModel<kernel::PackOp>>(*context);
     kernel::EncodeOp::attachInterface<DestinationModel<kernel::EncodeOp>>(*context);
     kernel::DecodeOp::attachInterface<DestinationModel<kernel::DecodeOp>>(*context);
+    kernel::DequantizeOp::attachInterface<DestinationModel<kernel::DequantizeOp>>(*context);
+    kernel::RepackOp::attachInterface<DestinationModel<kernel::RepackOp>>(*context);
     kernel::TopKOp::attachInterface<DestinationModel<kernel::TopKOp>>(*context);
     kernel::DispatchOp::attachInterface<DestinationModel<kernel::DispatchOp>>(*context);
     kernel::GatherRowsOp::attachInterface<DestinationModel<kernel::GatherRowsOp>>(*context);

@@ -47,8 +47,8 @@ static func::FuncOp getKeep(TileFunctions &tiles, const KeyLayout &layout, bool 
   Value token = startLoop(b, dim(b, source, 0)), place = plus(b, first, token);
   if (ofKeys) {
     Value panel = arith::DivUIOp::create(b, place, index(b, columns));
-    Value start = plus(b, times(b, panel, width * columns),
-                       arith::RemUIOp::create(b, place, index(b, columns)));
+    Value start =
+        plus(b, times(b, panel, width * columns), arith::RemUIOp::create(b, place, index(b, columns)));
     Value at = startLoop(b, index(b, width));
     Value number = memref::LoadOp::create(b, source, ValueRange{token, at});
     memref::StoreOp::create(b, number, memory, ValueRange{plus(b, start, times(b, at, columns))});
@@ -78,10 +78,9 @@ static Value matrixAt(B &b, Value tensor, Value row, Value head, int64_t heads) 
   Value matrix = plus(b, times(b, row, type.getDimSize(1)), head);
   Value offset = times(b, arith::MulIOp::create(b, matrix, tokens), width);
   Value count = times(b, tokens, heads);
-  return memref::ReinterpretCastOp::create(
-      b, stridedMatrixType(b), tensor, OpFoldResult(offset),
-      ArrayRef<OpFoldResult>{count, b.getIndexAttr(width)},
-      ArrayRef<OpFoldResult>{b.getIndexAttr(width), b.getIndexAttr(1)});
+  return memref::ReinterpretCastOp::create(b, stridedMatrixType(b), tensor, OpFoldResult(offset),
+                                           ArrayRef<OpFoldResult>{count, b.getIndexAttr(width)},
+                                           ArrayRef<OpFoldResult>{b.getIndexAttr(width), b.getIndexAttr(1)});
 }
 
 static Value numbersAt(B &b, Value memory, Value offset, Value size) {
@@ -99,8 +98,7 @@ static Value contiguous(B &b, Value memref, SmallVectorImpl<Value> &copies) {
   for (int64_t i = 0; i < type.getRank(); ++i)
     if (type.isDynamicDim(i))
       sizes.push_back(dim(b, memref, i));
-  Value copy =
-      memref::AllocOp::create(b, MemRefType::get(type.getShape(), type.getElementType()), sizes);
+  Value copy = memref::AllocOp::create(b, MemRefType::get(type.getShape(), type.getElementType()), sizes);
   memref::CopyOp::create(b, memref, copy);
   copies.push_back(copy);
   return copy;
@@ -191,9 +189,9 @@ private:
       Value row = arith::DivUIOp::create(b, item, index(b, shared));
       Value head = arith::RemUIOp::create(b, item, index(b, shared)), before = lengthBefore(row);
       for (bool ofKeys : {true, false})
-        func::CallOp::create(b, getKeep(tiles, kind.layout, ofKeys),
-                             ValueRange{matrixAt(b, ofKeys ? key : value, row, head, 1),
-                                        memoryOf(row, head, ofKeys), before});
+        func::CallOp::create(
+            b, getKeep(tiles, kind.layout, ofKeys),
+            ValueRange{matrixAt(b, ofKeys ? key : value, row, head, 1), memoryOf(row, head, ofKeys), before});
     });
   }
 

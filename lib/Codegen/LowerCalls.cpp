@@ -180,7 +180,8 @@ static void lowerRowNumber(Operation *op, Value row, int64_t offset) {
 
 static void lowerRowMemory(kernel::RowMemoryOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  Value session = sessionOf(b, op), rows = toIndex(b, loadI64(b, session, offsetof(adapter_session_v1, rows)));
+  Value session = sessionOf(b, op),
+        rows = toIndex(b, loadI64(b, session, offsetof(adapter_session_v1, rows)));
   Value number = arith::AddIOp::create(b, arith::MulIOp::create(b, op.getState(), rows), op.getRow());
   Value memory = loadPointer(b, session, offsetof(adapter_session_v1, memory));
   Value data = loadPointer(b, elementAt(b, memory, number, sizeof(void *)), 0);

@@ -161,19 +161,28 @@ void adapter::lowerDecode(kernel::DecodeOp op, int64_t lanes) {
   kernel::FormatAttr format = op.getFormat();
   Value source = op.getSource(), output = op.getOutput();
   int64_t vectors = cast<ShapedType>(output.getType()).getDimSize(2) / lanes;
+  Value depth = loops.dim(output, 1);
+  // Where K is known it may end within a group.
+  bool mayEnd = !cast<ShapedType>(output.getType()).isDynamicDim(1);
   loops.parallel(loops.dim(source, 0), 1, [&](Value block) {
+    auto storeRow = [&](Value k, ValueRange numbers) {
+      OpBuilder::InsertionGuard guard(b);
+      if (mayEnd) {
+        Value isThere = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, k, depth);
+        b.setInsertionPointToStart(scf::IfOp::create(b, isThere, /*withElse=*/false).thenBlock());
+      }
+      for (auto [part, number] : llvm::enumerate(numbers))
+        vector::StoreOp::create(b, number, output, ValueRange{block, k, loops.index(part * lanes)});
+    };
     loops.loop(loops.index(0), loops.dim(source, 1), [&](Value group) {
       WeightReader reader{b, format, lanes, vectors, source, block};
-      SmallVector<Value> scales = reader.scales(group);
+      SmallVector<Value> scales = reader.scales(group), zeros = reader.zeros(group);
       loops.loop(loops.index(0), loops.index(format.words()), [&](Value word) {
         SmallVector<Value> words = reader.words(group, word);
         Value k = arith::MulIOp::create(b, group, loops.index(format.steps()));
         k = loops.add(k, arith::MulIOp::create(b, word, loops.index(format.stepsInWord())));
         for (int64_t step = 0; step < format.stepsInWord(); ++step)
-          for (auto [part, number] : llvm::enumerate(reader.numbers(words, step, scales)))
-            vector::StoreOp::create(
-                b, number, output,
-                ValueRange{block, loops.add(k, loops.index(step)), loops.index(part * lanes)});
+          storeRow(loops.add(k, loops.index(step)), reader.numbers(words, step, scales, zeros));
       });
     });
   });

@@ -11,6 +11,9 @@ namespace adapter {
 /// Lower the ops to loops over column blocks, by vectors of `lanes` f32.
 void lowerEncode(kernel::EncodeOp op, int64_t lanes);
 void lowerDecode(kernel::DecodeOp op, int64_t lanes);
+/// By elements (LowerCodes.cpp).
+void lowerRepack(kernel::RepackOp op);
+void lowerDequantize(kernel::DequantizeOp op);
 
 } // namespace adapter
 

@@ -5,6 +5,7 @@
 // with the number of layers.
 #include "lib/Codegen/LowerProducts.h"
 #include "dialects/Kernel/IR/KernelOps.h"
+#include "lib/Codegen/LoopEmitter.h"
 #include "lib/Codegen/LowerAttention.h"
 #include "lib/Codegen/LowerExperts.h"
 #include "lib/Codegen/LowerFormats.h"
@@ -134,34 +135,51 @@ void adapter::forEachBlock(ImplicitLocOpBuilder &b, const TileFunctions &tiles, 
   kernel::YieldOp::create(b);
 }
 
-IntegerRows adapter::roundedRows(ImplicitLocOpBuilder &b, TileFunctions &tiles, kernel::FormatAttr format,
-                                 Value matrix) {
+void adapter::fillRows(ImplicitLocOpBuilder &b, TileFunctions &tiles, kernel::FormatAttr format, Value matrix,
+                       const IntegerRows &rows, Value begin, Value end, bool mayEnd) {
+  if (rows.scales)
+    return tiles.roundRows(b, format, matrix, rows, begin, end, mayEnd);
+  LoopEmitter loops{b};
+  loops.loop(begin, end, [&](Value row) {
+    Value columns = dim(b, matrix, 1), zero = arith::ConstantOp::create(b, b.getF32FloatAttr(0));
+    loops.loop(index(b, 0), columns,
+               [&](Value k) { loops.store(loops.load(matrix, {row, k}), rows.words, {row, k}); });
+    loops.loop(columns, dim(b, rows.words, 1), [&](Value k) { loops.store(zero, rows.words, {row, k}); });
+  });
+}
+
+IntegerRows adapter::rowsFor(ImplicitLocOpBuilder &b, TileFunctions &tiles, kernel::FormatAttr format,
+                             Value matrix, Value weight, bool mayEnd) {
+  bool ofIntegers = tiles.takesIntegers(format);
+  if (!ofIntegers && !mayEnd)
+    return {};
   Value count = dim(b, matrix, 0), depth = dim(b, matrix, 1);
-  int64_t any = ShapedType::kDynamic;
+  if (mayEnd)
+    depth = arith::MulIOp::create(b, dim(b, weight, 1), index(b, format.steps()));
   auto alloc = [&](Type type, int64_t steps) -> Value {
     Value width = arith::DivUIOp::create(b, depth, index(b, steps));
+    int64_t any = ShapedType::kDynamic;
     return memref::AllocOp::create(b, MemRefType::get({any, any}, type), ValueRange{count, width});
   };
-  IntegerRows rows{alloc(b.getI32Type(), 4), alloc(b.getF32Type(), integerBlock / 2)};
-  auto loop = kernel::ParallelOp::create(b, count, index(b, rowsAtOnce));
-  OpBuilder::InsertionGuard guard(b);
-  Block *body = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
-  Value row = body->getArgument(0), next = arith::AddIOp::create(b, row, index(b, 1));
-  tiles.roundRows(b, format, matrix, rows, row, next);
-  kernel::YieldOp::create(b);
+  IntegerRows rows = ofIntegers
+                         ? IntegerRows{alloc(b.getI32Type(), 4), alloc(b.getF32Type(), integerBlock / 2)}
+                         : IntegerRows{alloc(b.getF32Type(), 1), Value()};
+  LoopEmitter{b}.parallel(count, rowsAtOnce, [&](Value row) {
+    Value next = arith::AddIOp::create(b, row, index(b, 1));
+    fillRows(b, tiles, format, matrix, rows, row, next, mayEnd);
+  });
   return rows;
 }
 
 void adapter::free(ImplicitLocOpBuilder &b, const IntegerRows &rows) {
   memref::DeallocOp::create(b, rows.words);
-  memref::DeallocOp::create(b, rows.scales);
+  if (rows.scales)
+    memref::DeallocOp::create(b, rows.scales);
 }
 
 void adapter::emitLinear(ImplicitLocOpBuilder &b, TileFunctions &tiles, Value input, Value weight, Value bias,
-                         Value output, kernel::FormatAttr format) {
-  IntegerRows rows;
-  if (tiles.takesIntegers(format))
-    rows = roundedRows(b, tiles, format, input);
+                         Value output, kernel::FormatAttr format, bool mayEnd) {
+  IntegerRows rows = rowsFor(b, tiles, format, input, weight, mayEnd);
   forEachBlock(b, tiles, dim(b, input, 0), dim(b, weight, 0), [&](Value block, Value begin, Value end) {
     TileStart start = bias ? TileStart::Bias : TileStart::Zero;
     tiles.call(b, start, rows ? rows.words : input, weight, bias, output, block, begin, end, format,
@@ -173,7 +191,8 @@ void adapter::emitLinear(ImplicitLocOpBuilder &b, TileFunctions &tiles, Value in
 
 static void lowerLinear(kernel::LinearOp op, TileFunctions &tiles) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  emitLinear(b, tiles, op.getInput(), op.getWeight(), op.getBias(), op.getOutput(), op.getFormatAttr());
+  emitLinear(b, tiles, op.getInput(), op.getWeight(), op.getBias(), op.getOutput(), op.getFormatAttr(),
+             op->hasAttr(kernel::partialGroupAttribute));
   op.erase();
 }
 
@@ -226,11 +245,12 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
     TileFunctions tiles(getOperation(), lanes, rows, vectors, integers);
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
-      if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::AttentionOp, kernel::PackOp, kernel::UnpackOp, kernel::EncodeOp,
-              kernel::DecodeOp, kernel::UpdateWeightOp, kernel::RowLinearOp, kernel::RowEmbeddingOp,
-              kernel::RowVectorsOp, kernel::RowBottleneckOp, kernel::TopKOp, kernel::DispatchOp,
-              kernel::GatherRowsOp, kernel::GroupedLinearOp, kernel::CombineOp, kernel::UniqueRowsOp,
-              kernel::ArrangeRowsOp, kernel::AllToAllOp, kernel::AllToAllRowsOp, kernel::AllGatherRowsOp>(op))
+      if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::AttentionOp, kernel::PackOp, kernel::UnpackOp,
+              kernel::EncodeOp, kernel::DecodeOp, kernel::RepackOp, kernel::DequantizeOp,
+              kernel::UpdateWeightOp, kernel::RowLinearOp, kernel::RowEmbeddingOp, kernel::RowVectorsOp,
+              kernel::RowBottleneckOp, kernel::TopKOp, kernel::DispatchOp, kernel::GatherRowsOp,
+              kernel::GroupedLinearOp, kernel::CombineOp, kernel::UniqueRowsOp, kernel::ArrangeRowsOp,
+              kernel::AllToAllOp, kernel::AllToAllRowsOp, kernel::AllGatherRowsOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -248,6 +268,10 @@ struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProdu
         lowerEncode(encode, lanes);
       else if (auto decode = dyn_cast<kernel::DecodeOp>(op))
         lowerDecode(decode, lanes);
+      else if (auto repack = dyn_cast<kernel::RepackOp>(op))
+        lowerRepack(repack);
+      else if (auto dequantize = dyn_cast<kernel::DequantizeOp>(op))
+        lowerDequantize(dequantize);
       else if (auto update = dyn_cast<kernel::UpdateWeightOp>(op))
         lowerUpdateWeight(update, lanes, rows * vectors);
       else if (isa<kernel::RowLinearOp, kernel::RowEmbeddingOp, kernel::RowVectorsOp,

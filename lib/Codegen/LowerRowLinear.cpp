@@ -89,7 +89,7 @@ void RowLinearLowering::lowerWithSegments() {
   input = rowsOfAnySize(b, op.getInput()), output = rowsOfAnySize(b, op.getOutput());
   pristine = op.getWeight() ? ofAnySize(b, op.getWeight(), /*keepLast=*/true) : Value();
   weight = op.getAccumulate() ? Value() : pristine;
-  format = op.getFormatAttr();
+  format = op.getFormatAttr(), mayEnd = op->hasAttr(kernel::partialGroupAttribute);
   bias = op.getBias() ? ofAnySize(b, op.getBias()) : Value();
   positions = dim(b, output, 0), depth = dim(b, input, 1), columns = dim(b, output, 1);
   blocks = arith::CeilDivSIOp::create(b, columns, index(b, tiles.getBlock()));
@@ -104,8 +104,8 @@ void RowLinearLowering::lowerWithSegments() {
   source = arith::SelectOp::create(b, survey.anyBefore, rotated, input);
   emit.when(survey.anyBefore, [&] { callPart("kernel.rotate_rows", &RowLinearLowering::rotateRows); });
   multiplyDown();
-  if (pristine && tiles.takesIntegers(format))
-    rounded = roundedRows(b, tiles, format, source);
+  if (pristine)
+    rounded = rowsFor(b, tiles, format, source, pristine, mayEnd);
   forEachBlock(b, tiles, positions, blocks, [&](Value block, Value begin, Value end) {
     multiplyBase(block, begin, end);
     addUpdates(block, begin, end);
@@ -125,7 +125,8 @@ void RowLinearLowering::lower() {
   Value segments = kernel::SegmentCountOp::create(b, b.getIndexType());
   Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, segments, index(b, 0));
   auto alone = [&] {
-    emitLinear(b, tiles, op.getInput(), op.getWeight(), op.getBias(), op.getOutput(), op.getFormatAttr());
+    emitLinear(b, tiles, op.getInput(), op.getWeight(), op.getBias(), op.getOutput(), op.getFormatAttr(),
+               op->hasAttr(kernel::partialGroupAttribute));
   };
   if (!op.getAccumulate())
     emit.when(some, [&] { lowerWithSegments(); }, alone);

@@ -98,13 +98,13 @@ RegisterTile::Values RegisterTile::addStep(ArrayRef<Value> rowOf, Value k, Value
 // The steps of one word of a group.
 RegisterTile::Values RegisterTile::accumulateWord(const WeightReader &reader, ArrayRef<Value> rowOf,
                                                   Value group, Value word, ValueRange scales,
-                                                  ValueRange accumulators) {
+                                                  ValueRange zeros, ValueRange accumulators) {
   Value first = arith::MulIOp::create(b, group, index(format.steps()));
   first = arith::AddIOp::create(b, first, arith::MulIOp::create(b, word, index(format.stepsInWord())));
   Values words = reader.words(group, word), next(accumulators);
   for (int64_t step = 0; step < format.stepsInWord(); ++step) {
     Value k = arith::AddIOp::create(b, first, index(step));
-    next = addStep(rowOf, k, reader.numbers(words, step, scales), next);
+    next = addStep(rowOf, k, reader.numbers(words, step, scales, zeros), next);
   }
   return next;
 }
@@ -112,14 +112,14 @@ RegisterTile::Values RegisterTile::accumulateWord(const WeightReader &reader, Ar
 RegisterTile::Values RegisterTile::accumulateGroup(ArrayRef<Value> rowOf, Value group,
                                                    ValueRange accumulators) {
   WeightReader reader{b, format, lanes, vectors, weight, block};
-  Values scales = reader.scales(group);
+  Values scales = reader.scales(group), zeros = reader.zeros(group);
   if (format.words() == 1)
-    return accumulateWord(reader, rowOf, group, index(0), scales, accumulators);
+    return accumulateWord(reader, rowOf, group, index(0), scales, zeros, accumulators);
   auto loop = scf::ForOp::create(b, index(0), index(format.words()), index(1), accumulators);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());
-  scf::YieldOp::create(
-      b, accumulateWord(reader, rowOf, group, loop.getInductionVar(), scales, loop.getRegionIterArgs()));
+  scf::YieldOp::create(b, accumulateWord(reader, rowOf, group, loop.getInductionVar(), scales, zeros,
+                                         loop.getRegionIterArgs()));
   return loop.getResults();
 }
 
@@ -152,7 +152,7 @@ RegisterTile::Values RegisterTile::dotsOf(const WeightReader &reader, ArrayRef<V
 RegisterTile::Values RegisterTile::accumulateIntegers(ArrayRef<Value> rowOf, Value group,
                                                       ValueRange accumulators) {
   WeightReader reader{b, format, lanes, vectors, weight, block};
-  Values ofWeight = reader.scales(group), next(accumulators);
+  Values ofWeight = reader.scales(group), zeros = reader.zeros(group), next(accumulators);
   int64_t parts = format.steps() / integerBlock;
   for (int64_t part = 0; part < parts; ++part) {
     Values dots = dotsOf(reader, rowOf, group, part);
@@ -167,7 +167,9 @@ RegisterTile::Values RegisterTile::accumulateIntegers(ArrayRef<Value> rowOf, Val
       for (int64_t vector = 0; vector < vectors; ++vector) {
         Value &sum = next[i * vectors + vector];
         Value dot = arith::SIToFPOp::create(b, vectorType(), dots[i * vectors + vector]);
-        sum = vector::FMAOp::create(b, ofWeight[vector], vector::FMAOp::create(b, dot, scale, shift), sum);
+        // With zero points the shift is that of one.
+        Value repaid = zeros.empty() ? shift : Value(arith::MulFOp::create(b, zeros[vector], shift));
+        sum = vector::FMAOp::create(b, ofWeight[vector], vector::FMAOp::create(b, dot, scale, repaid), sum);
       }
     }
   }

@@ -60,7 +60,8 @@ private:
   Values accumulate(llvm::ArrayRef<mlir::Value> rowOf, mlir::Value k, int64_t steps, Ahead ahead,
                     mlir::ValueRange accumulators);
   Values accumulateWord(const WeightReader &reader, llvm::ArrayRef<mlir::Value> rowOf, mlir::Value group,
-                        mlir::Value word, mlir::ValueRange scales, mlir::ValueRange accumulators);
+                        mlir::Value word, mlir::ValueRange scales, mlir::ValueRange zeros,
+                        mlir::ValueRange accumulators);
   Values accumulateGroup(llvm::ArrayRef<mlir::Value> rowOf, mlir::Value group, mlir::ValueRange accumulators);
   Values addStep(llvm::ArrayRef<mlir::Value> rowOf, mlir::Value k, mlir::ValueRange columns,
                  mlir::ValueRange accumulators);

@@ -101,8 +101,10 @@ private:
   TileFunctions &tiles;
   mlir::Value input, weight, bias, output, positions, depth, columns, blocks;
   kernel::FormatAttr format; ///< of the weight; null: f32
-  IntegerRows rounded;       ///< what the base's product reads, where its weight takes integers
-  mlir::Value pristine;      ///< the weight, even where the base's product is none of the op's
+  bool mayEnd = false;       ///< whether K ends within the weight's last group
+  IntegerRows
+      rounded; ///< what the base's product reads, where its weight does not take rows of f32 as they are
+  mlir::Value pristine; ///< the weight, even where the base's product is none of the op's
   mlir::Value table, inner, base, own;
   mlir::Value
       source; ///< what the base's product reads: `rotated`, where steps come before it, else the input

@@ -180,6 +180,9 @@ void RowLinearLowering::addUpdates(Value block, Value begin, Value end) {
       Value plain = emit.isPlain(span.first, span.count);
       Value needsBase = arith::SelectOp::create(b, plain, emit.no(), survey.anyBeside);
       emit.when(needsBase, [&] {
+        // The output of an op that accumulates holds what other banks made of it: changes are those of the weight.
+        if (!weight && pristine)
+          return multiplyPristine(TileStart::Zero, source, base, block, span);
         forVectors(block, span,
                    [&](ValueRange at, Value mask) { store(load(output, at, mask), base, at, mask); });
       });

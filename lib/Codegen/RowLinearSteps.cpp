@@ -3,6 +3,7 @@
 // What entries of kernel.row_linear say in steps: rows that the base's product reads in another shape than they came in,
 // and results that are changed behind it. All of it is made of pieces of rows, since steps mix columns.
 #include "adapter-rt/artifact.h"
+#include "lib/Codegen/LowerProducts.h"
 #include "lib/Codegen/RowLinear.h"
 #include "lib/Codegen/RowSteps.h"
 #include "lib/Codegen/SharedFunction.h"
@@ -103,7 +104,7 @@ void RowLinearLowering::addBeside(const Span &span, Value number, Value firstCol
   emit.when(turns, [&] {
     runSteps(entry, index(b, 0), emit.extent(entry, kStepsBefore), rotated, span);
     if (rounded)
-      tiles.roundRows(b, format, rotated, rounded, span.begin, span.end);
+      fillRows(b, tiles, format, rotated, rounded, span.begin, span.end, mayEnd);
   });
   forBlocks([&](Value block) {
     auto copy = [&] {
@@ -162,7 +163,7 @@ void RowLinearLowering::callPart(StringRef part, void (RowLinearLowering::*write
       operands.push_back(*value);
   std::string name = part.str() + (bias ? "_bias" : "") + (pristine ? "" : "_accumulate");
   if (format)
-    name += "_" + format.text();
+    name += "_" + format.text() + (mayEnd ? "_end" : "");
   ModuleOp module = tiles.getModule();
   auto function = module.lookupSymbol<func::FuncOp>(name);
   if (!function) {
@@ -172,6 +173,7 @@ void RowLinearLowering::callPart(StringRef part, void (RowLinearLowering::*write
     Block *entry = inside.getInsertionBlock();
     RowLinearLowering lowering(inside, entry->getArgument(0), tiles);
     lowering.format = format;
+    lowering.mayEnd = mayEnd;
     auto argument = std::next(entry->args_begin());
     for (auto [own, given] : llvm::zip(lowering.state(), state()))
       *own = *given ? Value(*argument++) : Value();

@@ -39,7 +39,8 @@ func::FuncOp TileFunctions::get(TileStart start, bool isSlice, kernel::FormatAtt
   static constexpr const char *names[] = {"kernel.tile", "kernel.tile_bias", "kernel.tile_accumulate"};
   std::string name = std::string(names[static_cast<int>(start)]) + (isSlice ? "_slice" : "");
   if (format)
-    name += "_" + stringifyNumberFormat(format.getNumber()).str() + "_" + std::to_string(format.steps());
+    name += "_" + stringifyNumberFormat(format.getNumber()).str() + "_" + std::to_string(format.steps()) +
+            (format.getWideScales() ? "_f32" : "") + (format.getZeros() ? "_zeros" : "");
   if (ofIntegers)
     name += "_integers";
   func::FuncOp &function = functions[name];
@@ -112,10 +113,12 @@ void TileFunctions::call(ImplicitLocOpBuilder &b, TileStart start, Value input, 
 }
 
 void TileFunctions::roundRows(ImplicitLocOpBuilder &b, kernel::FormatAttr format, Value matrix,
-                              const IntegerRows &rows, Value begin, Value end) {
-  func::FuncOp &function = functions["round" + std::to_string(format.offset())];
+                              const IntegerRows &rows, Value begin, Value end, bool mayEnd) {
+  // What repays zero points is that of one, and each column's times as much.
+  int64_t offset = format.getZeros() ? 1 : format.offset();
+  func::FuncOp &function = functions["round" + std::to_string(offset) + (mayEnd ? "_end" : "")];
   if (!function)
-    function = makeRoundRows(module, lanes, format.offset());
+    function = makeRoundRows(module, lanes, offset, mayEnd);
   SmallVector<Value> operands{matrix, rows.words, rows.scales, begin, end};
   for (auto [operand, type] : llvm::zip(operands, function.getArgumentTypes()))
     if (isa<MemRefType>(type))

@@ -51,9 +51,10 @@ public:
   bool takesIntegers(kernel::FormatAttr format) const {
     return format && format.isInteger() && integers.activations && format.steps() % integerBlock == 0;
   }
-  /// The rows [begin, end) of a matrix of f32 as integers, put into such ones.
+  /// The rows [begin, end) of a matrix of f32 as integers, put into such ones. They may be longer than the matrix's, and
+  /// go on with zeros, where it `mayEnd` before them.
   void roundRows(mlir::ImplicitLocOpBuilder &b, kernel::FormatAttr format, mlir::Value matrix,
-                 const IntegerRows &rows, mlir::Value begin, mlir::Value end);
+                 const IntegerRows &rows, mlir::Value begin, mlir::Value end, bool mayEnd);
 
   /// Emits a call that computes rows [begin, end), whole tiles of a range that goes on to `limit`, of a block that is
   /// no partial one. A row gets what it gets from one product after the other.

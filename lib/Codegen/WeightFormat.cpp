@@ -23,14 +23,25 @@ Value WeightReader::loadAs(Type element, Value group, Value byte) const {
   return vector::BitCastOp::create(b, VectorType::get(lanes, element), loaded);
 }
 
-WeightReader::Values WeightReader::scales(Value group) const {
+// What each column has one of in a group, from that byte on.
+WeightReader::Values WeightReader::perColumn(Value group, int64_t first) const {
   Values result;
-  for (int64_t part = 0; part < vectors && format.isInteger(); ++part) {
-    Value at = arith::ConstantIndexOp::create(b, 2 * part * lanes);
-    result.push_back(
-        arith::ExtFOp::create(b, VectorType::get(lanes, b.getF32Type()), loadAs(b.getF16Type(), group, at)));
+  for (int64_t part = 0; part < vectors; ++part) {
+    Value at = arith::ConstantIndexOp::create(b, first + format.scaleSize() * part * lanes);
+    result.push_back(format.getWideScales()
+                         ? loadAs(b.getF32Type(), group, at)
+                         : Value(arith::ExtFOp::create(b, VectorType::get(lanes, b.getF32Type()),
+                                                       loadAs(b.getF16Type(), group, at))));
   }
   return result;
+}
+
+WeightReader::Values WeightReader::scales(Value group) const {
+  return format.isInteger() ? perColumn(group, 0) : Values();
+}
+
+WeightReader::Values WeightReader::zeros(Value group) const {
+  return format.getZeros() ? perColumn(group, format.scaleSize() * columns()) : Values();
 }
 
 WeightReader::Values WeightReader::words(Value group, Value word) const {
@@ -64,7 +75,9 @@ Value WeightReader::number(Value word, int64_t step) const {
     int64_t place = width == 8 ? step : step < 4 ? 2 * step : 2 * (step - 4) + 1;
     Value low = place ? Value(arith::ShRUIOp::create(b, word, constant(width * place))) : word;
     Value whole = arith::AndIOp::create(b, low, constant((1 << width) - 1));
-    return arith::SIToFPOp::create(b, floats, arith::SubIOp::create(b, whole, constant(format.offset())));
+    if (!format.getZeros())
+      whole = arith::SubIOp::create(b, whole, constant(format.offset()));
+    return arith::SIToFPOp::create(b, floats, whole);
   }
   }
   llvm_unreachable("a format without numbers");
@@ -82,10 +95,13 @@ WeightReader::Values WeightReader::bytes(ValueRange words, int64_t part) const {
   return result;
 }
 
-WeightReader::Values WeightReader::numbers(ValueRange words, int64_t step, ValueRange scales) const {
+WeightReader::Values WeightReader::numbers(ValueRange words, int64_t step, ValueRange scales,
+                                           ValueRange zeros) const {
   Values result;
   for (auto [part, word] : llvm::enumerate(words)) {
     Value made = number(word, step);
+    if (!zeros.empty())
+      made = arith::SubFOp::create(b, made, zeros[part]);
     result.push_back(scales.empty() ? made : Value(arith::MulFOp::create(b, made, scales[part])));
   }
   return result;

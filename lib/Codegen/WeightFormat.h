@@ -20,16 +20,19 @@ struct WeightReader {
 
   /// The columns' scales in a group, f32; none where the format has none.
   Values scales(mlir::Value group) const;
+  /// Their zero points, likewise.
+  Values zeros(mlir::Value group) const;
   /// Word number `word` of the columns in a group, i32.
   Values words(mlir::Value group, mlir::Value word) const;
   /// Of words of integers: four steps of each column, as bytes from 0 on, those of part number `part`.
   Values bytes(mlir::ValueRange words, int64_t part) const;
   /// What step number `step` of such words stands for, f32.
-  Values numbers(mlir::ValueRange words, int64_t step, mlir::ValueRange scales) const;
+  Values numbers(mlir::ValueRange words, int64_t step, mlir::ValueRange scales, mlir::ValueRange zeros) const;
 
 private:
   int64_t columns() const;
   mlir::Value loadAs(mlir::Type element, mlir::Value group, mlir::Value byte) const;
+  Values perColumn(mlir::Value group, int64_t first) const;
   mlir::Value number(mlir::Value word, int64_t step) const;
 };
 

@@ -54,7 +54,7 @@ struct NarrowWeights : adapter::impl::NarrowWeightsPassBase<NarrowWeights> {
     ++numOther, ++others;
     if (depth % 2)
       return {};
-    return FormatAttr::get(&getContext(), NumberFormat::BF16, 0);
+    return FormatAttr::get(&getContext(), NumberFormat::BF16, 0, false, false);
   }
 
   Value encoded(kernel::PackOp pack, FormatAttr chosen) {
@@ -81,7 +81,7 @@ struct NarrowWeights : adapter::impl::NarrowWeightsPassBase<NarrowWeights> {
       return signalPassFailure();
     }
     format = FormatAttr::getChecked([&] { return getOperation().emitError(); }, &getContext(), *parsed,
-                                    int64_t(group));
+                                    int64_t(group), /*wideScales=*/false, /*zeros=*/false);
     if (!format)
       return signalPassFailure();
     getOperation()->walk([&](Operation *op) {
@@ -89,7 +89,8 @@ struct NarrowWeights : adapter::impl::NarrowWeightsPassBase<NarrowWeights> {
       if (!operand)
         return;
       auto pack = operand->get().getDefiningOp<kernel::PackOp>();
-      if (!pack)
+      // What was rounded before is not rounded again.
+      if (!pack || pack.getSource().getDefiningOp<kernel::DequantizeOp>())
         return;
       auto type = cast<RankedTensorType>(pack.getResult(0).getType());
       if (type.getRank() != 3 || !type.hasStaticShape() || !type.getElementType().isF32() ||

@@ -140,6 +140,33 @@ def NarrowWeightsPass : Pass<"adapter-narrow-weights", "mlir::ModuleOp"> {
                     Statistic<"numOther", "num-other", "Weights whose rows do not fit the format">];
 }
 
+def RepackWeightsPass : Pass<"adapter-repack-weights", "mlir::ModuleOp"> {
+  let summary = "Have products read weights as the integers that they are stored as";
+  let description = [{
+    A `kernel.pack` of a `kernel.dequantize` whose rows are the weight's columns, read by `kernel.linear` or
+    `kernel.row_linear`, becomes a `kernel.repack`: nothing is rounded.
+
+    ```mlir
+    // before
+    func.func @example(%x: tensor<?x64xf32>, %q: tensor<40x32xi8>, %s: tensor<40x2xf32>, %w0: tensor<64x40xf32>, %p0: tensor<2x64x32xf32>, %y0: tensor<?x40xf32>) -> tensor<?x40xf32> {
+      %w = kernel.dequantize ins(%q, %s : tensor<40x32xi8>, tensor<40x2xf32>) outs(%w0 : tensor<64x40xf32>) {block = 32 : i64, format = #kernel.format<int4>, transposed} -> tensor<64x40xf32>
+      %p = kernel.pack ins(%w : tensor<64x40xf32>) outs(%p0 : tensor<2x64x32xf32>) -> tensor<2x64x32xf32>
+      %y = kernel.linear ins(%x, %p : tensor<?x64xf32>, tensor<2x64x32xf32>) outs(%y0 : tensor<?x40xf32>) -> tensor<?x40xf32>
+      return %y : tensor<?x40xf32>
+    }
+    // after
+    func.func @repacked(%x: tensor<?x64xf32>, %q: tensor<40x32xi8>, %s: tensor<40x2xf32>, %y0: tensor<?x40xf32>) -> tensor<?x40xf32> {
+      %p0 = tensor.empty() : tensor<2x2x576xi8>
+      %p = kernel.repack ins(%q, %s : tensor<40x32xi8>, tensor<40x2xf32>) outs(%p0 : tensor<2x2x576xi8>) {block = 32 : i64, format = #kernel.format<int4>} -> tensor<2x2x576xi8>
+      %y = kernel.linear ins(%x, %p : tensor<?x64xf32>, tensor<2x2x576xi8>) outs(%y0 : tensor<?x40xf32>) {format = #kernel.format<int4>} -> tensor<?x40xf32>
+      return %y : tensor<?x40xf32>
+    }
+    ```
+  }];
+  let dependentDialects = ["::adapter::kernel::KernelDialect", "mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numRepacked", "num-repacked", "Weights that stay integers">];
+}
+
 def CheckBoundsPass : Pass<"adapter-check-bounds", "mlir::func::FuncOp"> {
   let summary = "Check what users' forms compute as they run";
   let description = [{

@@ -27,6 +27,7 @@ static void buildLinalg(OpPassManager &manager, const CodegenOptions &options) {
   convert.columnBlock = options.columnBlock();
   convert.rowInput = options.rowInput;
   convert.rowAxis = options.rowAxis;
+  convert.narrow = !options.weights.empty();
   manager.addPass(createConvertONNXToLinalgPass(convert));
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
@@ -40,6 +41,8 @@ static void buildFuse(OpPassManager &manager, const CodegenOptions &) {
 }
 
 static void buildStage(OpPassManager &manager, const CodegenOptions &options) {
+  if (!isDevice(options.kind))
+    manager.addPass(createRepackWeightsPass());
   if (!options.weights.empty()) {
     NarrowWeightsPassOptions narrow;
     narrow.number = options.weights;

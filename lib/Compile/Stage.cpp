@@ -88,8 +88,8 @@ public:
 
 private:
   static bool isEvaluable(Operation *op) {
-    return isa<kernel::ParameterOp, kernel::ReshapeOp, kernel::PackOp, kernel::EncodeOp, linalg::LinalgOp>(
-               op) ||
+    return isa<kernel::ParameterOp, kernel::ReshapeOp, kernel::PackOp, kernel::EncodeOp, kernel::RepackOp,
+               kernel::DequantizeOp, linalg::LinalgOp>(op) ||
            isa_and_nonnull<arith::ArithDialect, tensor::TensorDialect, math::MathDialect>(op->getDialect());
   }
 
@@ -98,7 +98,8 @@ private:
     if (auto generic = dyn_cast<linalg::GenericOp>(op))
       return generic.getNumDpsInputs() == 1 && generic.getBody()->getOperations().size() == 1 &&
              generic.getBody()->getTerminator()->getOperand(0) == generic.getBody()->getArgument(0);
-    return isa<kernel::ReshapeOp, kernel::PackOp, kernel::EncodeOp>(op);
+    return isa<kernel::ReshapeOp, kernel::PackOp, kernel::EncodeOp, kernel::RepackOp, kernel::DequantizeOp>(
+        op);
   }
 
   static SmallVector<Value> inputsOf(Operation *op) {
@@ -178,7 +179,7 @@ struct StagePass final : adapter::impl::StagePassBase<StagePass> {
     checkpoint::Result<std::vector<checkpoint::Tensor>> result = (*evaluator)->run("evaluate", inputs);
     if (!result)
       return value.getDefiningOp()->emitError() << result.error().message;
-    key += isa<kernel::PackOp>(value.getDefiningOp()) ? ".packed" : ".staged";
+    key += isa<kernel::PackOp, kernel::RepackOp>(value.getDefiningOp()) ? ".packed" : ".staged";
     std::string unique = store.addNew("staged", key, std::move(result->front()));
 
     OpBuilder builder(value.getDefiningOp());

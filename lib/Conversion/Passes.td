@@ -26,7 +26,9 @@ def ConvertONNXToLinalgPass : Pass<"convert-onnx-to-linalg", "mlir::ModuleOp"> {
                         "Columns of a block of a packed weight: two vector registers of f32">,
                  Option<"rowInput", "row-input", "std::string", /*default=*/"\"\"",
                         "The input that carries the rows of a call; the first one where it is empty">,
-                 Option<"rowAxis", "row-axis", "int64_t", /*default=*/"0", "The axis of rows of that input">];
+                 Option<"rowAxis", "row-axis", "int64_t", /*default=*/"0", "The axis of rows of that input">,
+                 Option<"narrow", "narrow", "bool", /*default=*/"false",
+                        "Weights of products are to be stored in a narrow format">];
 }
 
 def LowerMaterializePass : Pass<"adapter-lower-materialize"> {
@@ -145,6 +147,41 @@ def PairStatesPass : Pass<"adapter-pair-states"> {
   }];
   let dependentDialects = ["::adapter::onnxir::ONNXDialect"];
   let statistics = [Statistic<"numStates", "num-states", "Inputs that an output continues">];
+}
+
+def RaiseQuantisedPass : Pass<"adapter-raise-quantised"> {
+  let summary = "Make parameters of weights that are stored as integers";
+  let description = [{
+    `com.microsoft.MatMulNBits` and `com.microsoft.GatherBlockQuantized` become MatMul and Gather, and these and the readers
+    of a DequantizeLinear of constants read a parameter of f32 that the store does not hold: `adapter.quantised` says
+    which codes, scales and zero points it stands for. It has the name that the weight had before it was quantised, as far
+    as the integers' name tells. What no product takes as it is, a tensor of other rank or in blocks of odd sizes,
+    is computed and becomes a parameter like any other.
+
+    ```mlir
+    // before
+    onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20, "com.microsoft", 1]} {
+      onnx.graph @main (%x: tensor<?x64xf32>) {
+        %q = adapter.parameter "base"::"up.weight_Q4" : tensor<40x2x16xui8>
+        %s = adapter.parameter "base"::"up.weight_scales" : tensor<40x2xf32>
+        %y = onnx.node "MatMulNBits"(%x, %q, %s) {domain = "com.microsoft", node_attributes = {K = 64, N = 40, bits = 4, block_size = 32}, result_names = ["y"]} : (tensor<?x64xf32>, tensor<40x2x16xui8>, tensor<40x2xf32>) -> tensor<?x40xf32>
+        onnx.return %y : tensor<?x40xf32>
+      } {input_names = ["x"]}
+    }
+    // after
+    onnx.model @n attributes {ir_version = 10 : i64, opsets = ["", 20, "com.microsoft", 1]} {
+      onnx.graph @main (%x: tensor<?x64xf32>) {
+        %w = adapter.parameter "base"::"up.weight" {adapter.quantised = {block = 32 : i64, codes = #onnx.tensor<"quantised", "up.weight.codes", tensor<40x32xi8>>, format = #kernel.format<int4>, scales = #onnx.tensor<"quantised", "up.weight.scales", tensor<40x2xf32>>, transposed}} : tensor<64x40xf32>
+        %y = onnx.node "MatMul"(%x, %w) {result_names = ["y"]} : (tensor<?x64xf32>, tensor<64x40xf32>) -> tensor<?x40xf32>
+        onnx.return %y : tensor<?x40xf32>
+      } {input_names = ["x"]}
+    }
+    ```
+  }];
+  let dependentDialects = ["::adapter::AdapterDialect", "::adapter::kernel::KernelDialect",
+                           "::adapter::onnxir::ONNXDialect"];
+  let statistics = [Statistic<"numRaised", "num-raised", "Matrices that stay integers">,
+                    Statistic<"numWhole", "num-whole", "Tensors that became floats">];
 }
 
 def KeepStatesPass : Pass<"adapter-keep-states"> {

@@ -109,7 +109,8 @@ static Status readActivations(const Words &words, CommandLine &line) {
   std::string where = "--activations " + *words.activations;
   if (*words.activations != "int8" && *words.activations != "f32")
     return Error{where + ": they are int8 or f32"};
-  if (line.weights != "int8" && line.weights != "int4")
+  // Without --weights it is about those that the model has.
+  if (!line.weights.empty() && line.weights != "int8" && line.weights != "int4")
     return Error{where + ": is for weights of integers; add --weights int8 or int4"};
   line.integerActivations = *words.activations == "int8";
   if (line.integerActivations && line.weightGroup % 32)
@@ -156,7 +157,7 @@ Result<CommandLine> adapter::interpret(const Words &words) {
   line.quiet = words.quiet;
   line.target = words.target;
   line.compileTo = words.compileTo;
-  line.allowLossyMerge = words.lossy;
+  line.allowLossyMerge = line.attach.mergesIntegers = words.lossy;
   line.plan = words.plan;
   line.listForms = words.listForms;
   line.stateful = words.stateful;

@@ -188,6 +188,17 @@ static Result<std::vector<AdapterRequest>> readyAdapters(ModuleOp module, const 
   return requests;
 }
 
+// A model of ONNX keeps the operators that it came with; code knows weights of integers as parameters, and so does what is
+// said of adapters that code would hold.
+static LogicalResult raiseQuantised(ModuleOp module, const CommandLine &line) {
+  bool isOfCode = line.isCode() || line.attach.checkOnly || line.plan || !line.compileTo.empty();
+  if (!isOfCode || line.isMerged() || line.endsBefore("attach"))
+    return success();
+  PassManager manager(module.getContext(), ModuleOp::getOperationName());
+  manager.addPass(createRaiseQuantisedPass());
+  return manager.run(module);
+}
+
 // Binds the adapters. Nothing where compilation goes on, else the exit code.
 static std::optional<ExitCode> runAttach(ModuleOp module, const CommandLine &line, const Console &console) {
   AttachReport report;
@@ -305,6 +316,8 @@ ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &re
   for (const std::string &file : line.forms)
     if (failed(FormLibrary::get(&context).addFile(file)))
       return inputAtFault;
+  if (failed(raiseQuantised(**module, line)))
+    return inputAtFault;
   console.step("attaching", 0, 0);
   if (line.hasAdapters() && !line.endsBefore("attach"))
     if (std::optional<ExitCode> code = runAttach(**module, line, console))

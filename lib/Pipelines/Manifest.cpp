@@ -44,7 +44,8 @@ static void describe(artifact::Tensor &tensor, StringRef name, Type onnxType, Ra
 }
 
 // Keys lie in panels of one column block each, values by blocks of columns that are filled up.
-static void describeKept(artifact::State &state, const artifact::Tensor &input, int64_t number, int64_t block) {
+static void describeKept(artifact::State &state, const artifact::Tensor &input, int64_t number,
+                         int64_t block) {
   artifact::Kept &kept = *state.mutable_kept();
   int64_t width = input.dims(input.dims_size() - 1);
   kept.set_number(static_cast<int32_t>(number));
@@ -103,17 +104,20 @@ Status ManifestBuilder::addParameters(func::FuncOp function) {
       parameter.add_dims(size);
   }
   function.walk([&](kernel::ParameterOp op) { op.setIndex(moved[op.getIndex()]); });
-  auto setFormat = [&](Value weight, kernel::FormatAttr format) {
+  auto setFormat = [&](Operation *product, Value weight, kernel::FormatAttr format) {
     if (auto parameter = weight ? weight.getDefiningOp<kernel::ParameterOp>() : kernel::ParameterOp();
         parameter && format) {
       artifact::Parameter &row = *manifest.mutable_parameters(static_cast<int>(parameter.getIndex()));
       row.set_format(format.text());
-      row.set_depth(cast<ShapedType>(weight.getType()).getDimSize(1) * format.steps());
+      auto partial = product->getAttrOfType<IntegerAttr>(kernel::partialGroupAttribute);
+      row.set_depth(partial ? partial.getInt()
+                            : cast<ShapedType>(weight.getType()).getDimSize(1) * format.steps());
+      depths[parameter.getIndex()] = partial ? partial.getInt() : 0;
       formats[parameter.getIndex()] = format;
     }
   };
-  function.walk([&](kernel::LinearOp op) { setFormat(op.getWeight(), op.getFormatAttr()); });
-  function.walk([&](kernel::RowLinearOp op) { setFormat(op.getWeight(), op.getFormatAttr()); });
+  function.walk([&](kernel::LinearOp op) { setFormat(op, op.getWeight(), op.getFormatAttr()); });
+  function.walk([&](kernel::RowLinearOp op) { setFormat(op, op.getWeight(), op.getFormatAttr()); });
   return Done{};
 }
 

@@ -54,13 +54,14 @@ private:
   checkpoint::Status addUpdate(ResidentUpdateOp update, artifact::Adapter &adapter, TensorFile &file);
   checkpoint::Status addSlot(SlotOp slot);
   int64_t functionIndex(const std::string &name);
-  std::string decodeFunction(mlir::ModuleOp module, kernel::FormatAttr format);
+  std::string decodeFunction(mlir::ModuleOp module, int64_t parameter);
 
   std::vector<TensorFile> adapters;
   std::map<std::string, int64_t> rows;           ///< parameters by scope, key and site
   std::map<std::string, int64_t> byContents;     ///< parameters without a site
   std::map<std::string, int64_t> siteParameter;  ///< by site
   std::map<int64_t, kernel::FormatAttr> formats; ///< of narrow parameters
+  std::map<int64_t, int64_t> depths;             ///< of those whose K ends within a group; else 0
   std::set<std::string> readTwice;               ///< sites whose parameter is read in two layouts
   std::map<std::string, int64_t> siteIndex;
   std::map<std::string, mlir::ArrayAttr> siteForms; ///< what its forms in the manifest are made of, in order

@@ -69,22 +69,27 @@ static void fill(const checkpoint::Bottleneck &from, artifact::Bottleneck &to) {
   to.set_epsilon(from.epsilon);
 }
 
-// A function from a narrow weight to the packed one in f32, of any size.
-std::string ManifestBuilder::decodeFunction(ModuleOp module, kernel::FormatAttr format) {
-  std::string name = "decode." + format.text();
+// A function from a narrow weight to the packed one in f32, of any size, or of one K where that ends within a group.
+std::string ManifestBuilder::decodeFunction(ModuleOp module, int64_t parameter) {
+  kernel::FormatAttr format = formats.at(parameter);
+  int64_t only = depths.at(parameter);
+  std::string name = "decode." + format.text() + (only ? "." + std::to_string(only) : "");
   if (module.lookupSymbol(name))
     return name;
   ImplicitLocOpBuilder b(module.getLoc(), module.getContext());
   b.setInsertionPointToEnd(module.getBody());
   int64_t any = ShapedType::kDynamic, block = options.target.codegen.columnBlock();
   auto from = RankedTensorType::get({any, any, format.bytes(block)}, b.getI8Type());
-  auto to = RankedTensorType::get({any, any, block}, b.getF32Type());
+  auto to = RankedTensorType::get({any, only ? only : any, block}, b.getF32Type());
   auto function = func::FuncOp::create(b, name, b.getFunctionType({from}, {to}));
   b.setInsertionPointToStart(function.addEntryBlock());
   Value source = function.getArgument(0);
   Value groups = tensor::DimOp::create(b, source, 1);
   Value depth = arith::MulIOp::create(b, groups, arith::ConstantIndexOp::create(b, format.steps()));
-  Value init = tensor::EmptyOp::create(b, to, ValueRange{tensor::DimOp::create(b, source, 0), depth});
+  SmallVector<Value> sizes{tensor::DimOp::create(b, source, 0)};
+  if (!only)
+    sizes.push_back(depth);
+  Value init = tensor::EmptyOp::create(b, to, sizes);
   func::ReturnOp::create(b, kernel::DecodeOp::create(b, to, source, init, format).getResults());
   return name;
 }
@@ -124,13 +129,13 @@ Status ManifestBuilder::addSite(SiteOp op, FormFunctionBuilder &functions) {
     site.add_taps(tap);
   auto format = module ? formats.end() : formats.find(parameter->second);
   if (format != formats.end()) {
-    if (op.getTime() == BindingTime::Switch || op.getTime() == BindingTime::Load)
+    if (!op.getBank())
       return Error{"'" + where + "': an adapter that is bound at " +
-                   stringifyBindingTime(op.getTime()).str() +
-                   " changes the weight, which --weights stores as " + format->second.text() +
-                   " and nothing rounds again; bind it at row, call or build"};
+                   stringifyBindingTime(op.getTime()).str() + " changes the weight, which is stored as " +
+                   format->second.text() +
+                   " and nothing rounds again; bind it at row, call, switch or build"};
     site.set_decode(static_cast<int32_t>(
-        1 + functionIndex(decodeFunction(op->getParentOfType<ModuleOp>(), format->second))));
+        1 + functionIndex(decodeFunction(op->getParentOfType<ModuleOp>(), format->first))));
   }
   site.set_block(*kind == artifact::LINEAR || module ? options.target.codegen.columnBlock() : 0);
   auto add = [&](const FormFunctions &made) -> artifact::SiteForm & {

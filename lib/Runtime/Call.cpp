@@ -91,6 +91,26 @@ std::vector<Share> CallRequest::shares() const {
   return all;
 }
 
+// What acts beside weights without being named: adapters of the build, and the one that is switched in.
+std::vector<adapter_assignment_v1> Model::actingAlways(const Snapshot &state) {
+  std::vector<adapter_assignment_v1> all;
+  for (const auto &[name, live] : state.adapters)
+    if (live.source->time == artifact::BUILD || name == state.switched)
+      for (const Variant &variant : live.variants)
+        if (variant.entry >= 0)
+          all.push_back({variant.entry, 1.0f});
+  return all;
+}
+
+// What has the same adapters side by side is one piece of work, but every thread gets some.
+void Model::addRows(RowPlan &plan, const std::vector<std::vector<adapter_assignment_v1>> &rows,
+                    bool apart) const {
+  auto threads = static_cast<int64_t>(resources.pool.threads());
+  int64_t most = (static_cast<int64_t>(rows.size()) + threads - 1) / threads;
+  for (const std::vector<adapter_assignment_v1> &row : rows)
+    plan.addRow(row, apart ? 1 : most);
+}
+
 // Which adapters act on which rows.
 Result<RowPlan> Model::planRows(const Snapshot &state, const artifact::Entry &entry,
                                 const CallRequest &request, const Settings &settings,
@@ -98,14 +118,20 @@ Result<RowPlan> Model::planRows(const Snapshot &state, const artifact::Entry &en
   RowPlan plan;
   if (request.adapter && request.rowAdapters)
     return Error{"give one adapter for all rows or one for each row, not both"};
-  if (!request.adapter && !request.rowAdapters)
+  const std::vector<adapter_assignment_v1> always = actingAlways(state);
+  auto threads = static_cast<size_t>(resources.pool.threads());
+  if (!request.adapter && !request.rowAdapters) {
+    // Shares of the positions, one for each thread.
+    if (!always.empty())
+      addRows(plan, std::vector<std::vector<adapter_assignment_v1>>(threads, always), artifact->looksAtRows);
     return plan;
+  }
   const std::vector<Mix> &mixes =
       request.rowAdapters ? *request.rowAdapters : std::vector<Mix>{*request.adapter};
   bool any = false, uniform = false;
   std::vector<std::vector<adapter_assignment_v1>> rowsOf;
   for (const Mix &mix : mixes) {
-    rowsOf.emplace_back();
+    rowsOf.push_back(always);
     for (const Share &share : mix) {
       any = true;
       auto it = state.adapters.find(share.name);
@@ -116,6 +142,8 @@ Result<RowPlan> Model::planRows(const Snapshot &state, const artifact::Entry &en
       if (time == artifact::SWITCH)
         return Error{"adapter '" + share.name +
                      "' is bound at switch; switch it in instead of naming it in a call"};
+      if (time == artifact::BUILD)
+        return Error{"adapter '" + share.name + "' is bound at build: it acts in every call"};
       if (time == artifact::LOAD)
         return Error{"adapter '" + share.name +
                      "' is bound at load: it acts in every call until it is unloaded"};
@@ -157,14 +185,10 @@ Result<RowPlan> Model::planRows(const Snapshot &state, const artifact::Entry &en
     return Error{"rows cannot carry adapters while '" + state.switched +
                  "' is switched in; switch to none first"};
   if (uniform) // shares of the positions, one for each thread
-    rowsOf.assign(static_cast<size_t>(resources.pool.threads()), rowsOf[0]);
+    rowsOf.assign(threads, rowsOf[0]);
   else if (request.adapter)
     rowsOf.assign(static_cast<size_t>(rows), rowsOf[0]);
-  // What has the same adapters side by side is one piece of work, but every thread gets some.
-  auto threads = static_cast<int64_t>(resources.pool.threads());
-  int64_t most = (static_cast<int64_t>(rowsOf.size()) + threads - 1) / threads;
-  for (const std::vector<adapter_assignment_v1> &row : rowsOf)
-    plan.addRow(row, request.tokens || !artifact->looksAtRows ? most : 1);
+  addRows(plan, rowsOf, !request.tokens && artifact->looksAtRows);
   if (!plan.isPlain && artifact->manifest.has_device())
     return Error{
         "several adapters on one row, or one with a weight, act on the CPU only, as yet; compile with "

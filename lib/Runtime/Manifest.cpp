@@ -182,7 +182,7 @@ private:
     if (!manifest.parameters().empty() && !names.count(parameterFile))
       return std::string("file '") + parameterFile + "' has no hashes";
     for (const Adapter &adapter : manifest.adapters())
-      if (adapter.time() != BUILD && !names.count(adapter.file()))
+      if ((adapter.time() != BUILD || !adapter.updates().empty()) && !names.count(adapter.file()))
         return "file '" + adapter.file() + "' has no hashes";
     return "";
   }

@@ -31,6 +31,8 @@ public:
         copies(copies) {
     std::map<int, size_t> places;
     for (const SiteUpdate &update : source.updates) {
+      if (isBeside(artifact.manifest.sites(update.site)))
+        continue;
       int parameter = artifact.manifest.sites(update.site).parameter();
       auto [place, isNew] = places.emplace(parameter, changes.size());
       if (isNew) {

@@ -22,7 +22,7 @@ Result<std::unique_ptr<Model>> Model::open(const std::string &folder, int thread
   for (const artifact::Scalar &scalar : (*artifact)->manifest.scalars())
     first->scalars.push_back(scalar.default_value());
   for (const artifact::Adapter &adapter : (*artifact)->manifest.adapters()) {
-    if (adapter.time() == artifact::BUILD)
+    if (adapter.updates().empty() && adapter.time() == artifact::BUILD)
       continue; // in the weights already
     Result<Source> source = readBuiltIn(**artifact, adapter);
     if (!source)
@@ -66,8 +66,9 @@ Status Model::switchTo(const std::string &name) {
     if (it->second.source->time != artifact::SWITCH)
       return Error{"adapter '" + name + "' is bound at " + timeName(it->second.source->time) +
                    ", not at switch" +
-                   (it->second.source->time == artifact::LOAD ? ": it acts until it is unloaded"
-                                                              : "; name it in the call")};
+                   (it->second.source->time == artifact::LOAD    ? ": it acts until it is unloaded"
+                    : it->second.source->time == artifact::BUILD ? ": it acts in every call"
+                                                                 : "; name it in the call")};
     if (std::optional<size_t> file = it->second.source->file)
       if (Status status = fileCheck().finish(*file); !status)
         return status;
@@ -111,6 +112,8 @@ Status Model::loadAdapter(const std::string &name, const std::string &path, cons
   // A known name becomes a new generation.
   bool reloads = source->time == artifact::LOAD;
   if (auto it = next->adapters.find(name); it != next->adapters.end()) {
+    if (it->second.source->time == artifact::BUILD)
+      return Error{"adapter '" + name + "' is bound at build and cannot be replaced; choose another name"};
     reloads |= it->second.source->time == artifact::LOAD;
     remove(*next, name);
   }
@@ -132,6 +135,8 @@ Status Model::unloadAdapter(const std::string &name) {
     return unknownAdapter(*next, name);
   if (next->switched == name)
     return Error{"adapter '" + name + "' is switched in; switch to another one or to none first"};
+  if (it->second.source->time == artifact::BUILD)
+    return Error{"adapter '" + name + "' is bound at build: it acts in every call"};
   bool reloads = it->second.source->time == artifact::LOAD;
   remove(*next, name);
   if (Status status = reloads ? reload(*next) : Status(Done{}); !status)

@@ -123,6 +123,8 @@ private:
                        const std::string &property = "") const;
   Error unknownProperty(const Snapshot &snapshot, const std::string &text) const;
   static Error notBound(const Source &source, const std::string &property);
+  static std::vector<adapter_assignment_v1> actingAlways(const Snapshot &state);
+  void addRows(RowPlan &plan, const std::vector<std::vector<adapter_assignment_v1>> &rows, bool apart) const;
   Result<std::shared_ptr<Device>> useDevice();
   Result<std::vector<Output>> invokeOn(const Snapshot &state, adapter_function_v1 function,
                                        const adapter_call_v1 &call, const RowPlan &rows,

@@ -255,6 +255,8 @@ Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const S
   std::map<std::pair<int, int>, int> filled; // (bank, tensor) -> site
   for (const SiteUpdate &update : source.updates) {
     const artifact::Site &site = artifact.manifest.sites(update.site);
+    if (!isBeside(site))
+      continue;
     const artifact::SiteForm &form = site.forms(update.form);
     auto known = bases.find(update.site);
     Result<Base> found = known != bases.end() ? Result<Base>(known->second)

@@ -34,7 +34,7 @@ struct Prepared {
   std::map<int, EntrySizes> sizes;
   std::vector<std::shared_ptr<void>> owners;
 };
-// `weights` stand for the artifact's own parameters where they have them.
+// What acts beside the weights; `weights` stand for the artifact's own parameters where they have them.
 Result<Prepared> prepare(const Artifact &artifact, Resources &resources, const Source &source,
                          const Properties &properties, const Materialized &weights);
 

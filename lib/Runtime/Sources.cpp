@@ -67,7 +67,7 @@ Result<SiteUpdate> makeUpdate(const Artifact &artifact, int siteIndex, int form,
                  "' there, only for: " + (forms.empty() ? "none" : forms)};
   }
   const artifact::SiteForm *known = &site.forms(form);
-  bool inWeights = time == artifact::SWITCH || time == artifact::LOAD;
+  bool inWeights = (time == artifact::SWITCH || time == artifact::LOAD) && !isBeside(site);
   if (inWeights ? known->materialize() < 0 || site.parameter() < 0 : known->prepare() < 0 || site.bank() < 0)
     return Error{message + "the artifact cannot apply the form '" + formText(*known) +
                  "' there at the time '" + timeName(time) + "'"};
@@ -192,6 +192,12 @@ Status checkTaken(const Artifact &artifact, const artifact::Slot &slot, const Up
 }
 
 } // namespace
+
+bool Source::actsBeside(const Artifact &artifact) const {
+  return std::any_of(updates.begin(), updates.end(), [&](const SiteUpdate &update) {
+    return isBeside(artifact.manifest.sites(update.site));
+  });
+}
 
 int64_t Source::highestRank() const {
   int64_t rank = 0;

@@ -36,6 +36,9 @@ Result<std::shared_ptr<const Artifact>> openArtifact(const std::string &folder, 
 // The number of a file of the manifest, which knows it.
 size_t fileNumber(const artifact::Manifest &manifest, const std::string &name);
 
+// Whether what acts at a site leaves the weight as it is, and has an entry in a bank.
+inline bool isBeside(const artifact::Site &site) { return site.bank() >= 0; }
+
 // One update, at one site of the artifact.
 struct SiteUpdate {
   int site, form; // form: its number among the site's
@@ -61,8 +64,9 @@ struct Source {
   std::string slot;               // the one that it arrived in; empty: none
   std::string hash;               // of its contents
 
-  // Its switch or load functions write new weights; other adapters have entries in banks.
+  // It acts by itself while it is switched in or loaded: in new weights or, where a site has a bank, beside the weight.
   bool inWeights() const { return time == artifact::SWITCH || time == artifact::LOAD; }
+  bool actsBeside(const Artifact &artifact) const; // at some site
   int64_t highestRank() const;
   int64_t tasks() const; // that it tells apart; 0: it does not
 };

@@ -71,7 +71,7 @@ Status Model::add(Snapshot &next, std::shared_ptr<const Source> source) {
   if (source->time == artifact::LOAD)
     next.loaded.push_back(source->name);
   if (source->inWeights())
-    return Done{};
+    return Done{}; // until it acts
   if (live.variants.empty())
     live.variants.emplace_back();
   live.variants.front().properties = live.properties;
@@ -106,11 +106,23 @@ Status Model::reload(Snapshot &next) {
   return putIn(next);
 }
 
-// Puts the adapter that is switched in into the weights.
+// Puts the adapter that is switched in into the weights, and beside those that stay as they are.
 Status Model::putIn(Snapshot &next) {
   next.weights = next.loadedWeights;
+  for (auto &[name, live] : next.adapters)
+    if (live.source->time == artifact::SWITCH && name != next.switched) {
+      for (const Variant &variant : live.variants)
+        clearEntry(next, variant.entry);
+      live.variants.clear();
+    }
   if (!next.switched.empty()) {
-    const LiveAdapter &live = next.adapters[next.switched];
+    LiveAdapter &live = next.adapters[next.switched];
+    if (live.source->actsBeside(*artifact)) {
+      live.variants.resize(1);
+      live.variants.front().properties = live.properties;
+      if (Status status = prepareVariant(next, *live.source, live.variants.front()); !status)
+        return status;
+    }
     if (Status status =
             materialize(*artifact, resources, *live.source, live.properties, next.weights, *copies);
         !status)
@@ -147,6 +159,9 @@ Status Model::changeProperties(const Snapshot &state, const std::string &text, d
   auto it = state.adapters.find(name);
   if (it == state.adapters.end())
     return unknownAdapter(state, name, property);
+  if (it->second.source->time == artifact::BUILD)
+    return Error{"'" + text + "': adapter '" + name +
+                 "' is bound at build, where its properties were settled"};
   properties = it->second.properties;
   if (property == "scale") {
     if (!std::isfinite(value))

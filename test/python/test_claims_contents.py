@@ -242,7 +242,10 @@ def test_a_quantised_weight_is_named(tmp_path):
     graph = tiny.graph(tmp_path / "m.onnx", nodes, {"w": w, "s": np.float32(0.1)})
     tensors, _ = tiny.lora("fc", 4, 4)
     folder = tiny.adapter(tmp_path / "lora", tensors, target_modules=["fc"])
-    refused(graph, folder, mentions=["quantised", "/fc/MatMul"])
+    words, output = ["--adapter", f"x={folder}"], tmp_path / "o.onnx"
+    mentions = ["quantised", "/fc/MatMul", ".adapt"]
+    product.refused("adapter-opt", graph, *words, "-o", output, mentions=mentions)
+    assert "1 of 1 modules placed" in product.opt(graph, *words, "--check")
 
 
 def test_an_adapter_inside_the_graph_is_named(tmp_path):

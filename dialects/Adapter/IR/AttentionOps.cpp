@@ -22,7 +22,8 @@ LogicalResult AttentionOp::verify() {
       return emitOpError("needs static numbers of heads and widths");
   }
   if (!key[1] || query[1] % key[1])
-    return emitOpError() << "has " << query[1] << " heads of queries, which " << key[1] << " of keys do not divide";
+    return emitOpError() << "has " << query[1] << " heads of queries, which " << key[1]
+                         << " of keys do not divide";
   if (key[1] != value[1] || query[1] != result[1])
     return emitOpError("has operands whose numbers of heads differ");
   if (query[3] != key[3] || value[3] != result[3])

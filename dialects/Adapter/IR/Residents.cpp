@@ -7,8 +7,9 @@ using namespace mlir;
 using namespace adapter;
 
 LogicalResult ResidentOp::verify() {
-  if (getTime() == BindingTime::Build)
-    return emitOpError("is for adapters that act after the build");
+  // One of the build has what it adds beside weights that are not to be changed.
+  if (getTime() == BindingTime::Build && getBody().front().empty())
+    return emitOpError("is for adapters that act after the build, or beside weights");
   for (Operation &op : getBody().front())
     if (!isa<ResidentUpdateOp>(op))
       return emitOpError("holds something else than adapter.resident_update: ") << op.getName();

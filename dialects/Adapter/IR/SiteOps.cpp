@@ -7,14 +7,17 @@ using namespace mlir;
 using namespace adapter;
 
 LogicalResult SiteOp::verify() {
-  if (getTime() == BindingTime::Build)
+  // Beside a product's weight that is not to be changed an adapter acts as what a call chooses does, whatever its time.
+  bool mayBeBeside = getKind() == SiteKind::Linear;
+  if (getTime() == BindingTime::Build && !mayBeBeside)
     return emitOpError("is for updates that come after the build");
   if (getRows() < 1 || getColumns() < 0 || (getColumns() == 0) != (getKind() == SiteKind::Vector))
     return emitOpError("has no sizes for its kind: ")
            << getRows() << " rows, " << getColumns() << " columns, " << stringifySiteKind(getKind());
   if (getByToken() && getTime() != BindingTime::Row)
     return emitOpError("differs by token, but is not of the time row");
-  if (getBank() && getTime() != BindingTime::Row && getTime() != BindingTime::Call)
+  bool chooses = getTime() == BindingTime::Row || getTime() == BindingTime::Call;
+  if (getBank() && !chooses && (!mayBeBeside || getTime() == BindingTime::Load))
     return emitOpError("has a bank, but its adapters act on all rows of all calls");
   bool isBottleneck = getKind() == SiteKind::Bottleneck;
   if (isBottleneck != getBottlenecks().has_value() || (isBottleneck && !getForms().empty()))

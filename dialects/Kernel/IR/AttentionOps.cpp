@@ -33,7 +33,8 @@ LogicalResult AttentionOp::verify() {
   for (Value each : {key, value, output})
     if (!agree(query, 0, each, 0))
       return emitOpError("has operands whose numbers of rows differ");
-  if (mask && !(broadcasts(mask, 0, query, 0) && broadcasts(mask, 1, query, 1) && broadcasts(mask, 2, query, 2)))
+  if (mask &&
+      !(broadcasts(mask, 0, query, 0) && broadcasts(mask, 1, query, 1) && broadcasts(mask, 2, query, 2)))
     return emitOpError("has a mask that does not fit its query");
   if (getWindow() && !getCausal())
     return emitOpError("has a window, which needs causal");

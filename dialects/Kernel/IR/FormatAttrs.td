@@ -20,8 +20,9 @@ def Kernel_FormatAttr : AttrDef<Kernel_Dialect, "Format"> {
   let summary = "How a packed weight is stored as bytes";
   let description = [{
     A packed weight [blocks, K, block] of f32 becomes [blocks, K / group, bytes]: for each column block and each group of
-    K the group's bytes, all that a product reads one after the other. These are first, for integers, one f16 scale for
-    each column; then words of 32 bits, [words][columns], each with as many steps of K of its column as fit:
+    K the group's bytes, all that a product reads one after the other. These are first, for integers, a scale for
+    each column, and with `zeros` a zero point for each, both of f16 or, with `scales = f32`, of f32; then words of 32
+    bits, [words][columns], each with as many steps of K of its column as fit:
 
     | format | steps in a word | value |
     |---|---|---|
@@ -34,12 +35,18 @@ def Kernel_FormatAttr : AttrDef<Kernel_Dialect, "Format"> {
     number of largest magnitude over -8, both rounded to f16 first. `group` is a multiple of 8 for integers and 2 for
     others.
 
+    With `zeros` a zero point takes the place of 128 or 8, and bytes are 0 to 255, halves 0 to 15: what other tools
+    rounded comes so (kernel.repack). Its K may end within the last group.
+
     ```mlir
-    func.func private @example() attributes {x = #kernel.format<int4, group = 64>, y = #kernel.format<bf16>}
+    func.func private @example() attributes {x = #kernel.format<int4, group = 64>, y = #kernel.format<bf16>,
+                                             z = #kernel.format<int8, group = 128, scales = f32, zeros>}
     ```
   }];
-  let parameters = (ins EnumParameter<Kernel_NumberFormat>:$number, DefaultValuedParameter<"int64_t", "0">:$group);
-  let assemblyFormat = "`<` $number (`,` `group` `=` $group^)? `>`";
+  let parameters = (ins EnumParameter<Kernel_NumberFormat>:$number, DefaultValuedParameter<"int64_t", "0">:$group,
+                        DefaultValuedParameter<"bool", "false">:$wideScales,
+                        DefaultValuedParameter<"bool", "false">:$zeros);
+  let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     bool isInteger() const { return getNumber() == NumberFormat::Int8 || getNumber() == NumberFormat::Int4; }
@@ -51,10 +58,14 @@ def Kernel_FormatAttr : AttrDef<Kernel_Dialect, "Format"> {
     int64_t words() const { return steps() / stepsInWord(); }
     /// What is added to an integer so that it is not negative.
     int64_t offset() const { return getNumber() == NumberFormat::Int4 ? 8 : 128; }
-    /// Of a group of one column block: those of scales in front, and all.
-    int64_t scaleBytes(int64_t columns) const { return isInteger() ? 2 * columns : 0; }
+    /// Of a scale or zero point.
+    int64_t scaleSize() const { return getWideScales() ? 4 : 2; }
+    /// Of a group of one column block: those of scales and zero points in front, and all.
+    int64_t scaleBytes(int64_t columns) const {
+      return isInteger() ? (getZeros() ? 2 : 1) * scaleSize() * columns : 0;
+    }
     int64_t bytes(int64_t columns) const { return scaleBytes(columns) + 4 * words() * columns; }
-    /// "int4", "int8:group=64"
+    /// "int4", "int8:group=64", "int4:scales=f32:zeros"
     std::string text() const;
   }];
 }

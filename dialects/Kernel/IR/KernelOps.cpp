@@ -52,6 +52,8 @@ void UpdateWeightOp::getEffects(Effects &effects) { addDestinationStyleEffects(*
 void PackOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void EncodeOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void DecodeOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void DequantizeOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
+void RepackOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void BatchMatmulOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void TopKOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void DispatchOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
@@ -79,6 +81,12 @@ static bool disagree(int64_t a, int64_t b) {
   return !ShapedType::isDynamic(a) && !ShapedType::isDynamic(b) && a != b;
 }
 
+// Whether so many rows of a weight fill so many groups, the last of integers perhaps in part.
+static bool inGroups(int64_t rows, int64_t groups, FormatAttr format) {
+  int64_t spare = groups * format.steps() - rows;
+  return spare == 0 || (format.isInteger() && spare > 0 && spare < format.steps());
+}
+
 // Whether input, packed weight and output of a product fit.
 static LogicalResult verifyProduct(Operation *op, Value inputValue, Value weightValue, Value outputValue,
                                    FormatAttr format) {
@@ -87,8 +95,8 @@ static LogicalResult verifyProduct(Operation *op, Value inputValue, Value weight
   if (input.getRank() != 2 || weight.getRank() != 3 || output.getRank() != 2)
     return op->emitOpError("needs an input and an output of rank 2 and a packed weight of rank 3");
   int64_t depth = weight.getDimSize(1);
-  if (format && !ShapedType::isDynamic(depth))
-    depth *= format.steps();
+  if (format && !ShapedType::isDynamic(depth) && !input.isDynamicDim(1))
+    depth = inGroups(input.getDimSize(1), depth, format) ? input.getDimSize(1) : depth * format.steps();
   if (format ? !weight.getElementType().isInteger(8) : weight.getElementType().isInteger())
     return op->emitOpError("has a weight of ")
            << weight.getElementType() << (format ? " with" : " without") << " a format";
@@ -124,9 +132,53 @@ static LogicalResult verifyFormat(Operation *op, Value panelsValue, Value bytesV
                                    << " columns of " << format.text();
   int64_t depth = bytes.getDimSize(1);
   if (disagree(panels.getDimSize(0), bytes.getDimSize(0)) ||
-      (!ShapedType::isDynamic(depth) && disagree(panels.getDimSize(1), depth * format.steps())))
+      (!ShapedType::isDynamic(depth) && !panels.isDynamicDim(1) &&
+       !inGroups(panels.getDimSize(1), depth, format)))
     return op->emitOpError("has sizes that do not fit: groups of ") << format.steps() << " steps";
   return success();
+}
+
+// Codes, scales and zeros of a matrix [rows, columns], of which a negative size is not known.
+static LogicalResult verifyCodes(Operation *op, ArrayRef<Value> values, int64_t rows, int64_t columns,
+                                 int64_t block, FormatAttr format) {
+  if (!format.isInteger() || block < 1 || static_cast<bool>(values[2]) != format.getZeros())
+    return op->emitOpError(
+        "needs a format of integers, a block of at least 1, and zeros where the format has them");
+  for (auto [i, value] : llvm::enumerate(values)) {
+    if (!value)
+      continue;
+    auto type = cast<ShapedType>(value.getType());
+    if (type.getRank() != 2 || !(i ? type.getElementType().isF32() : type.getElementType().isInteger(8)))
+      return op->emitOpError("needs matrices of i8 codes and f32 scales and zeros");
+    int64_t perByte = format.getNumber() == NumberFormat::Int4 ? 2 : 1;
+    int64_t needed = columns < 0 ? 0 : llvm::divideCeil(columns, i ? block : perByte);
+    if (disagree(type.getDimSize(0), rows) || (!type.isDynamicDim(1) && type.getDimSize(1) < needed))
+      return op->emitOpError("has sizes that do not fit: ")
+             << type << " for a matrix of " << rows << " x " << columns;
+  }
+  return success();
+}
+
+LogicalResult DequantizeOp::verify() {
+  auto output = cast<ShapedType>(getOutput().getType());
+  if (output.getRank() != 2 || !output.getElementType().isF32())
+    return emitOpError("makes a matrix of f32");
+  return verifyCodes(*this, {getCodes(), getScales(), getZeros()}, output.getDimSize(getTransposed()),
+                     output.getDimSize(!getTransposed()), getBlock(), getFormat());
+}
+
+LogicalResult RepackOp::verify() {
+  auto output = cast<ShapedType>(getOutput().getType());
+  FormatAttr format = getFormat();
+  if (output.getRank() != 3 || !output.getElementType().isInteger(8) || output.isDynamicDim(2) ||
+      output.getDimSize(2) % format.bytes(1))
+    return emitOpError("makes bytes of ") << format.text() << ", of rank 3";
+  auto block = static_cast<int64_t>(getBlock());
+  bool isLonger = !output.isDynamicDim(1) && block < output.getDimSize(1) * format.steps();
+  if (block % format.steps() && isLonger)
+    return emitOpError("has groups of ") << format.steps() << " steps across blocks of " << block;
+  return verifyCodes(*this, {getCodes(), getScales(), getZeros()}, ShapedType::kDynamic, ShapedType::kDynamic,
+                     block, format);
 }
 
 LogicalResult EncodeOp::verify() { return verifyFormat(*this, getSource(), getOutput(), getFormat()); }

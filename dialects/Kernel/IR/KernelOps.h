@@ -20,6 +20,11 @@
 #define GET_ATTRDEF_CLASSES
 #include "dialects/Kernel/IR/KernelAttrs.h.inc"
 
+namespace adapter::kernel {
+/// On a product: K, where that ends within the weight's last group.
+inline constexpr const char *partialGroupAttribute = "kernel.partial_group";
+} // namespace adapter::kernel
+
 #define GET_OP_CLASSES
 #include "dialects/Kernel/IR/KernelOps.h.inc"
 

@@ -62,7 +62,7 @@ def Kernel_EncodeOp : Kernel_DestinationOp<"encode"> {
 def Kernel_DecodeOp : Kernel_DestinationOp<"decode"> {
   let summary = "The packed weight that kernel.encode rounded";
   let description = [{
-    output[b, k, n] is the number that stands for it in source.
+    output[b, k, n] is the number that stands for it in source. K may end within the last group.
 
     Example:
     ```mlir
@@ -80,6 +80,55 @@ def Kernel_DecodeOp : Kernel_DestinationOp<"decode"> {
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{ ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); } }];
+}
+
+class Kernel_CodesOp<string mnemonic> : Kernel_DestinationOp<mnemonic> {
+  let arguments = (ins AnyShaped:$codes, AnyShaped:$scales, Optional<AnyShaped>:$zeros, AnyShaped:$output,
+                       I64Attr:$block, Kernel_FormatAttr:$format, UnitAttr:$transposed);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    `ins` `(` $codes `,` $scales `:` type($codes) `,` type($scales) `)` (`zeros` `(` $zeros^ `:` type($zeros) `)`)?
+    `outs` `(` $output `:` type($output) `)` attr-dict (`->` type($results)^)?
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputMutable(); }
+    /// Of a code.
+    int64_t bits() { return getFormat().getNumber() == NumberFormat::Int4 ? 4 : 8; }
+  }];
+}
+
+def Kernel_DequantizeOp : Kernel_CodesOp<"dequantize"> {
+  let summary = "A matrix that was stored as integers";
+  let description = [{
+    output[r, c] = scales[r, c / block] * (codes[r, c] - zeros[r, c / block]), or output[c, r] if it is `transposed`. Codes
+    are bytes, or halves of bytes where the format is int4, the low half first; rows may end beyond c. Scales and zeros
+    are f32; without zeros it is the format's 128 or 8. `format` is what a product would have of it.
+
+    Example:
+    ```mlir
+    func.func @example(%q: tensor<40x32xi8>, %s: tensor<40x2xf32>, %init: tensor<64x40xf32>) -> tensor<64x40xf32> {
+      %w = kernel.dequantize ins(%q, %s : tensor<40x32xi8>, tensor<40x2xf32>) outs(%init : tensor<64x40xf32>) {block = 32 : i64, format = #kernel.format<int4>, transposed} -> tensor<64x40xf32>
+      return %w : tensor<64x40xf32>
+    }
+    ```
+  }];
+}
+
+def Kernel_RepackOp : Kernel_CodesOp<"repack"> {
+  let summary = "A packed weight of integers that were rounded before";
+  let description = [{
+    What kernel.encode would make of the transpose of kernel.dequantize's matrix if nothing were rounded: output is
+    [blocks, groups, bytes] of the format, a row of codes a column of the weight. `transposed` says nothing here.
+
+    Example:
+    ```mlir
+    func.func @example(%q: tensor<40x32xi8>, %s: tensor<40x2xf32>, %z: tensor<40x2xf32>, %init: tensor<2x2x640xi8>) -> tensor<2x2x640xi8> {
+      %w = kernel.repack ins(%q, %s : tensor<40x32xi8>, tensor<40x2xf32>) zeros(%z : tensor<40x2xf32>) outs(%init : tensor<2x2x640xi8>) {block = 32 : i64, format = #kernel.format<int4, zeros>} -> tensor<2x2x640xi8>
+      return %w : tensor<2x2x640xi8>
+    }
+    ```
+  }];
 }
 
 #endif // ADAPTER_DIALECTS_KERNEL_IR_WEIGHTOPS_TD

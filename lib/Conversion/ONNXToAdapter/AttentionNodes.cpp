@@ -17,7 +17,8 @@ public:
   bool raise() {
     if (!readHeads() || !readMask())
       return false;
-    Value query = withHeads(e.in(0), heads), key = withHeads(e.in(1), shared), value = withHeads(e.in(2), shared);
+    Value query = withHeads(e.in(0), heads), key = withHeads(e.in(1), shared),
+          value = withHeads(e.in(2), shared);
     if (hasPast()) {
       key = withPast(e.in(4), key, width);
       value = withPast(e.in(5), value, valueWidth);
@@ -127,14 +128,16 @@ private:
   Value attend(Value query, Value key, Value value) {
     OpBuilder &b = e.builder;
     auto number = [&](double value) { return b.getF32FloatAttr(static_cast<float>(value)); };
-    double scale = e.node.getNodeAttr("scale") ? e.real("scale", 1) : 1 / std::sqrt(static_cast<double>(width));
+    double scale =
+        e.node.getNodeAttr("scale") ? e.real("scale", 1) : 1 / std::sqrt(static_cast<double>(width));
     double softcap = e.real("softcap", 0);
     Value mask = addedMask(key);
     auto given = cast<RankedTensorType>(query.getType());
     auto type = RankedTensorType::get({given.getDimSize(0), heads, given.getDimSize(2), valueWidth},
                                       given.getElementType());
     return AttentionOp::create(b, e.node.getLoc(), type, query, key, value, mask, number(scale),
-                               softcap != 0 ? number(softcap) : FloatAttr(), isCausal ? b.getUnitAttr() : UnitAttr(),
+                               softcap != 0 ? number(softcap) : FloatAttr(),
+                               isCausal ? b.getUnitAttr() : UnitAttr(),
                                isCausal && window > 0 ? b.getI64IntegerAttr(window) : IntegerAttr(),
                                b.getUnitAttr(), DenseI64ArrayAttr());
   }

@@ -64,7 +64,8 @@ static std::optional<double> evaluate(Value value, unsigned depth) {
     Value given = node.getInputOrNull(index);
     return given ? evaluate(given, depth - 1) : std::nullopt;
   };
-  bool isSame = kind == "Identity" || kind == "Cast" || kind == "Reshape" || kind == "Squeeze" || kind == "Unsqueeze";
+  bool isSame =
+      kind == "Identity" || kind == "Cast" || kind == "Reshape" || kind == "Squeeze" || kind == "Unsqueeze";
   if (!isSame && kind != "Sqrt" && kind != "Reciprocal" && kind != "Mul" && kind != "Div")
     return std::nullopt;
   // An integer that is cast to makes another number of a fraction.

@@ -34,9 +34,8 @@ public:
                << "' is read by more than one attention, which would see the padding of rows";
     if (kept) {
       dropOutputs();
-      graph->setAttr(onnxir::sessionAttribute,
-                     SessionAttr::get(graph.getContext(), states, session.getMask(), session.getPositions(),
-                                      session.getApart()));
+      graph->setAttr(onnxir::sessionAttribute, SessionAttr::get(graph.getContext(), states, session.getMask(),
+                                                                session.getPositions(), session.getApart()));
     }
     return static_cast<unsigned>(kept);
   }
@@ -47,8 +46,9 @@ private:
     onnxir::NodeOp concat = madeBy(all, "Concat");
     auto past = concat ? dyn_cast_or_null<BlockArgument>(inputOf(concat, 0)) : BlockArgument();
     auto *state = llvm::find_if(states, [&](StateAttr each) {
-      return past && past.getOwner() == &body && each.getPast() == past.getArgNumber() && each.getAxis() == 2 &&
-             each.getPresent() >= 0 && before(end.getOperand(each.getPresent())) == all;
+      return past && past.getOwner() == &body && each.getPast() == past.getArgNumber() &&
+             each.getAxis() == 2 && each.getPresent() >= 0 &&
+             before(end.getOperand(each.getPresent())) == all;
     });
     if (state == states.end())
       return nullptr;
@@ -73,7 +73,8 @@ private:
     for (StateAttr *each : {keys, values})
       *each = StateAttr::get(graph.getContext(), each->getPast(), /*present=*/-1, each->getAxis(), kept++);
     attention.setState(SmallVector<int64_t>{kept - 2, kept - 1});
-    for (auto [operand, all] : {std::pair(&attention.getKeyMutable(), key), {&attention.getValueMutable(), value}}) {
+    for (auto [operand, all] :
+         {std::pair(&attention.getKeyMutable(), key), {&attention.getValueMutable(), value}}) {
       dropped.push_back(all);
       operand->assign(madeBy(all, "Concat").getInputs()[1]);
     }
@@ -99,8 +100,8 @@ private:
       end.setOutputNamesAttr(ArrayAttr::get(graph.getContext(), names));
     for (StateAttr &state : states)
       if (state.getPresent() >= 0)
-        state = StateAttr::get(graph.getContext(), state.getPast(), numbers[state.getPresent()], state.getAxis(),
-                               state.getKept());
+        state = StateAttr::get(graph.getContext(), state.getPast(), numbers[state.getPresent()],
+                               state.getAxis(), state.getKept());
     eraseDeadNodes(body);
   }
 

@@ -19,9 +19,9 @@ using namespace adapter;
 namespace {
 // Keys or values as heads read them.
 struct Heads {
-  Value whole;         // [rows, heads, tokens, width]
-  Value shared;        // the same, of fewer heads, where each is written out for several; else null
-  Value apart;         // [rows, tokens, heads, width], of which whole is to be made, if it is null
+  Value whole;  // [rows, heads, tokens, width]
+  Value shared; // the same, of fewer heads, where each is written out for several; else null
+  Value apart;  // [rows, tokens, heads, width], of which whole is to be made, if it is null
 };
 
 struct Attention {
@@ -237,12 +237,12 @@ static std::optional<Attention> matchAttention(onnxir::NodeOp product) {
   if (!keys || keys.getRank() != 4 || !keys.getElementType().isF32())
     return std::nullopt;
   int64_t heads = found.keys.whole ? 1 : 2, tokens = 3 - heads;
-  bool fits = !keys.isDynamicDim(heads) && !keys.isDynamicDim(3) &&
-              keys.getDimSize(heads) == values.getDimSize(1) && query.getDimSize(1) % values.getDimSize(1) == 0 &&
-              query.getDimSize(1) == result.getDimSize(1) && keys.getDimSize(3) == query.getDimSize(3) &&
-              values.getDimSize(3) == result.getDimSize(3) && mayAgree(query, 0, keys, 0) &&
-              mayAgree(query, 0, values, 0) && mayAgree(query, 0, result, 0) &&
-              mayAgree(query, 2, result, 2) && mayAgree(keys, tokens, values, 2);
+  bool fits =
+      !keys.isDynamicDim(heads) && !keys.isDynamicDim(3) && keys.getDimSize(heads) == values.getDimSize(1) &&
+      query.getDimSize(1) % values.getDimSize(1) == 0 && query.getDimSize(1) == result.getDimSize(1) &&
+      keys.getDimSize(3) == query.getDimSize(3) && values.getDimSize(3) == result.getDimSize(3) &&
+      mayAgree(query, 0, keys, 0) && mayAgree(query, 0, values, 0) && mayAgree(query, 0, result, 0) &&
+      mayAgree(query, 2, result, 2) && mayAgree(keys, tokens, values, 2);
   for (Value mask : {found.mask, found.otherMask})
     if (mask) {
       RankedTensorType type = tensorOf(mask);
@@ -286,19 +286,20 @@ struct RaiseAttentionPass final : adapter::impl::RaiseAttentionPassBase<RaiseAtt
     if (!found.keys.whole) {
       RankedTensorType type = tensorOf(found.keys.apart);
       ArrayRef<int64_t> from = type.getShape();
-      found.keys.whole = b.node(
-          "Transpose", {found.keys.apart},
-          RankedTensorType::get({from[0], from[2], from[1], from[3]}, type.getElementType()),
-          NamedAttribute(builder.getStringAttr("perm"), builder.getDenseI64ArrayAttr({0, 2, 1, 3})));
+      found.keys.whole =
+          b.node("Transpose", {found.keys.apart},
+                 RankedTensorType::get({from[0], from[2], from[1], from[3]}, type.getElementType()),
+                 NamedAttribute(builder.getStringAttr("perm"), builder.getDenseI64ArrayAttr({0, 2, 1, 3})));
     }
     if (found.otherMask)
       found.mask = b.node("Add", {found.mask, found.otherMask},
                           sumType(tensorOf(found.mask), tensorOf(found.otherMask)));
     auto number = [&](double value) { return builder.getF32FloatAttr(static_cast<float>(value)); };
-    auto attention = AttentionOp::create(
-        builder, product.getLoc(), product.getResult(0).getType(), found.query, found.keys.whole,
-        found.values.whole, found.mask, number(found.scale), found.softcap ? number(*found.softcap) : FloatAttr(),
-        UnitAttr(), IntegerAttr(), found.zeroMasked ? builder.getUnitAttr() : UnitAttr(), DenseI64ArrayAttr());
+    auto attention =
+        AttentionOp::create(builder, product.getLoc(), product.getResult(0).getType(), found.query,
+                            found.keys.whole, found.values.whole, found.mask, number(found.scale),
+                            found.softcap ? number(*found.softcap) : FloatAttr(), UnitAttr(), IntegerAttr(),
+                            found.zeroMasked ? builder.getUnitAttr() : UnitAttr(), DenseI64ArrayAttr());
     product.getResult(0).replaceAllUsesWith(attention.getResult());
     ++numRaised;
   }

@@ -96,8 +96,9 @@ LogicalResult adapter::lowerAttention(AttentionOp op, GraphLowering &graph) {
       return op.emitError() << "attention is compiled for f32 only, not for " << value.elementType;
     std::optional<Lowered> placed = beside(graph, value);
     if (!placed)
-      return op.emitError() << "attention: a value is one for all rows, and an adapter changes it by row; bind "
-                               "the adapter at build, switch or call";
+      return op.emitError()
+             << "attention: a value is one for all rows, and an adapter changes it by row; bind "
+                "the adapter at build, switch or call";
     operands.push_back(std::move(*placed));
   }
   Lowered &q = operands[0], &k = operands[1], &v = operands[2];
@@ -119,7 +120,8 @@ LogicalResult adapter::lowerAttention(AttentionOp op, GraphLowering &graph) {
     requireBroadcast(graph, mask->shape[2], q.shape[2], "queries");
     // What a session keeps is part of the mask's last dimension.
     if (!op.getState())
-      graph.requireEqual(mask->shape[3], k.shape[2], "attention: the numbers of keys and columns of the mask differ");
+      graph.requireEqual(mask->shape[3], k.shape[2],
+                         "attention: the numbers of keys and columns of the mask differ");
   }
   SmallVector<OpFoldResult> shape{rows, q.shape[1], q.shape[2], v.shape[3]};
   Value init = graph.empty(shape, q.elementType);

@@ -6,6 +6,7 @@
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Conversion/ONNXToLinalg/Lowering.h"
 #include "lib/Conversion/Passes.h"
+#include "lib/Support/Quantised.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -230,8 +231,7 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     for (auto parameter : op.getBody().getOps<ParameterOp>()) {
       if (parameter->use_empty())
         continue;
-      FailureOr<Lowered> lowered = graph.parameter(parameter, parameter.getScope(), parameter.getKey(),
-                                                   parameter.getType(), parameter.getValueAttr());
+      FailureOr<Lowered> lowered = graph.parameter(parameter);
       if (failed(lowered))
         return failure();
       graph.set(parameter, std::move(*lowered));
@@ -269,10 +269,30 @@ struct ConvertONNXToLinalgPass final : adapter::impl::ConvertONNXToLinalgPassBas
     resident.erase();
   }
 
-  // Each site that differs by row has a bank, by number.
+  // Sites of products whose weight is none of f32: nothing rounds it again, so that what is switched in, or was known at
+  // build, acts beside it, as what a call names does.
+  llvm::DenseSet<Operation *> sitesBeside(onnxir::ModelOp model) {
+    llvm::DenseSet<Operation *> beside;
+    model->walk([&](MaterializeOp op) {
+      auto select = op.getUpdate().getDefiningOp<SelectOp>();
+      auto site = select ? SymbolTable::lookupNearestSymbolFrom<SiteOp>(op, select.getSiteAttr()) : SiteOp();
+      Value weight = op.getWeight();
+      while (auto inner = weight.getDefiningOp<MaterializeOp>())
+        weight = inner.getWeight();
+      auto parameter = weight.getDefiningOp<ParameterOp>();
+      bool isProduct = site && site.getKind() == SiteKind::Linear && !site.getTaps();
+      if (isProduct && parameter && (narrow || parameter->hasAttr(quantisedAttribute)))
+        beside.insert(site);
+    });
+    return beside;
+  }
+
+  // Each site that differs by row has a bank, by number, and so has each whose weight stays as it is.
   void numberBanks(onnxir::ModelOp model, int64_t &banks) {
+    llvm::DenseSet<Operation *> beside = sitesBeside(model);
     for (auto site : model.getBody().getOps<SiteOp>())
-      if (site.getTime() == BindingTime::Row || site.getTime() == BindingTime::Call)
+      if (site.getTime() == BindingTime::Row || site.getTime() == BindingTime::Call ||
+          (site.getTime() != BindingTime::Load && beside.contains(site)))
         site.setBank(banks++);
   }
 

@@ -48,6 +48,37 @@ static Lowered updateEmbedding(onnxir::NodeOp node, GraphLowering &graph, Lowere
   return back;
 }
 
+// Element [i, j] of a matrix of integers.
+static Value dequantised(B &b, kernel::DequantizeOp matrix, Value i, Value j) {
+  if (matrix.getTransposed())
+    std::swap(i, j);
+  bool isHalf = matrix.bits() == 4;
+  auto index = [&](int64_t value) -> Value { return arith::ConstantIndexOp::create(b, value); };
+  Value byte = isHalf ? Value(arith::DivUIOp::create(b, j, index(2))) : j;
+  Value code = arith::ExtUIOp::create(b, b.getI32Type(),
+                                      tensor::ExtractOp::create(b, matrix.getCodes(), ValueRange{i, byte}));
+  if (isHalf) {
+    Value shift = arith::MulIOp::create(b, arith::RemUIOp::create(b, j, index(2)), index(4));
+    code = arith::ShRUIOp::create(b, code, arith::IndexCastOp::create(b, b.getI32Type(), shift));
+    code = arith::AndIOp::create(b, code, arith::ConstantOp::create(b, b.getI32IntegerAttr(15)));
+  }
+  SmallVector<Value> place{i, arith::DivUIOp::create(b, j, index(matrix.getBlock()))};
+  Value zero =
+      matrix.getZeros()
+          ? Value(tensor::ExtractOp::create(b, matrix.getZeros(), place))
+          : Value(scalars::constant(b, b.getF32Type(), static_cast<double>(matrix.getFormat().offset())));
+  Value number = arith::SubFOp::create(b, arith::SIToFPOp::create(b, b.getF32Type(), code), zero);
+  return arith::MulFOp::create(b, number, tensor::ExtractOp::create(b, matrix.getScales(), place));
+}
+
+// The integers behind a table, if rows may be read from these: where an adapter acts, the table is one of f32.
+static kernel::DequantizeOp integersOf(GraphLowering &graph, const Lowered &table) {
+  auto matrix = table.tensor ? table.tensor.getDefiningOp<kernel::DequantizeOp>() : kernel::DequantizeOp();
+  auto codes = matrix ? matrix.getCodes().getDefiningOp<kernel::ParameterOp>() : kernel::ParameterOp();
+  bool isPlain = codes && !cast<ParameterRowAttr>(graph.parameters[codes.getIndex()]).getSite();
+  return isPlain ? matrix : kernel::DequantizeOp();
+}
+
 static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
   Lowered *x = graph.input(node, 0), *indices = graph.input(node, 1);
   FailureOr<int64_t> axis = normalizeAxis(node, intAttr(node, "axis", 0), x->rank());
@@ -78,6 +109,7 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
     }
   }
   Value source = graph.tensor(*x), positions = graph.tensor(*indices), size = graph.value(x->shape[*axis]);
+  kernel::DequantizeOp integers = integersOf(graph, *x);
   int64_t indexRank = indices->rank();
   std::string who = describe(node);
   Lowered result = graph.generate(shape, x->elementType, [&](B &b, ArrayRef<Value> at) -> Value {
@@ -85,6 +117,8 @@ static LogicalResult lowerGather(onnxir::NodeOp node, GraphLowering &graph) {
     SmallVector<Value> from(at.take_front(*axis));
     from.push_back(checkedIndex(b, index, size, who));
     llvm::append_range(from, at.drop_front(*axis + indexRank));
+    if (integers)
+      return dequantised(b, integers, from[0], from[1]);
     return tensor::ExtractOp::create(b, source, from);
   });
   result.isUnsigned = x->isUnsigned;

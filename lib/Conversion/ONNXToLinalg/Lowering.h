@@ -4,6 +4,7 @@
 #ifndef ADAPTER_LIB_CONVERSION_ONNXTOLINALG_LOWERING_H
 #define ADAPTER_LIB_CONVERSION_ONNXTOLINALG_LOWERING_H
 
+#include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/ONNX/IR/ONNXOps.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -218,6 +219,8 @@ public:
   /// The tensor scope::key; `value` is its contents where the IR has them. Errors name the key.
   llvm::FailureOr<Lowered> parameter(mlir::Operation *op, llvm::StringRef scope, llvm::StringRef key,
                                      mlir::Type onnxType, mlir::Attribute value, llvm::StringRef site = "");
+  /// A parameter of the graph, be it one that stands for integers.
+  llvm::FailureOr<Lowered> parameter(ParameterOp parameter, llvm::StringRef site = "");
   /// Contents of a tensor from its archive, null where there are none.
   mlir::DenseElementsAttr contents(llvm::StringRef scope, llvm::StringRef key, mlir::RankedTensorType type);
 

@@ -35,9 +35,7 @@ static LogicalResult lowerMaterialize(MaterializeOp op, GraphLowering &graph) {
   Lowered lowered;
   site.removeSharesAttr();
   if (auto parameter = op.getWeight().getDefiningOp<ParameterOp>()) {
-    FailureOr<Lowered> own =
-        graph.parameter(op, parameter.getScope(), parameter.getKey(), parameter.getType(),
-                        parameter.getValueAttr(), site.getSymName());
+    FailureOr<Lowered> own = graph.parameter(parameter, site.getSymName());
     if (failed(own))
       return failure();
     lowered = std::move(*own);

@@ -4,7 +4,10 @@
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Conversion/ONNXToLinalg/Lowering.h"
+#include "lib/Support/ParameterStore.h"
+#include "lib/Support/Quantised.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace adapter;
@@ -74,5 +77,46 @@ FailureOr<Lowered> GraphLowering::parameter(Operation *op, StringRef scope, Stri
     owner = FlatSymbolRefAttr::get(b.getContext(), site);
   parameters.push_back(
       ParameterRowAttr::get(b.getContext(), b.getStringAttr(scope), b.getStringAttr(key), owner));
+  return lowered;
+}
+
+FailureOr<Lowered> GraphLowering::parameter(ParameterOp op, StringRef site) {
+  auto parts = op->getAttrOfType<DictionaryAttr>(quantisedAttribute);
+  if (!parts)
+    return parameter(op, op.getScope(), op.getKey(), op.getType(), op.getValueAttr(), site);
+  auto format = parts.getAs<kernel::FormatAttr>("format");
+  auto block = parts.getAs<IntegerAttr>("block");
+  auto has = [&](StringRef name) { return parts.getAs<onnxir::TensorAttr>(name) != nullptr; };
+  if (!format || !block || !has("codes") || !has("scales"))
+    return op->emitOpError("needs codes, scales, a block and a format in '") << quantisedAttribute << "'";
+  static constexpr StringRef names[] = {"codes", "scales", "zeros"};
+  Value read[3];
+  for (auto [i, name] : llvm::enumerate(names)) {
+    auto part = parts.getAs<onnxir::TensorAttr>(name);
+    if (!part)
+      continue;
+    const checkpoint::Tensor *tensor =
+        ParameterStore::get(b.getContext()).lookup(part.getScope(), part.getKey());
+    if (!tensor)
+      return op->emitOpError("has no ") << name << " '" << part.getKey() << "'";
+    Type element = i ? Type(b.getF32Type()) : Type(b.getI8Type());
+    // One of few elements is a tensor too.
+    read[i] =
+        kernel::ParameterOp::create(b, RankedTensorType::get(tensor->shape, element), parameters.size());
+    FlatSymbolRefAttr owner =
+        site.empty() ? FlatSymbolRefAttr() : FlatSymbolRefAttr::get(b.getContext(), site);
+    parameters.push_back(ParameterRowAttr::get(b.getContext(), b.getStringAttr(part.getScope()),
+                                               b.getStringAttr(part.getKey()), owner));
+  }
+  auto type = cast<RankedTensorType>(op.getType());
+  Value init = tensor::EmptyOp::create(b, type.getShape(), type.getElementType());
+  Value matrix = kernel::DequantizeOp::create(b, init.getType(), read[0], read[1], read[2], init,
+                                              block.getInt(), format, parts.contains("transposed"))
+                     .getResult(0);
+  SmallVector<OpFoldResult> shape;
+  for (int64_t size : type.getShape())
+    shape.push_back(constant(size));
+  Lowered lowered = wrap(matrix, shape);
+  lowered.isParameter = true;
   return lowered;
 }

@@ -6,6 +6,8 @@
 #include "lib/Support/ONNX/Attributes.h"
 #include "lib/Support/ONNX/Residue.h"
 #include "lib/Support/ONNX/Types.h"
+#include "lib/Support/ParameterStore.h"
+#include "lib/Support/Quantised.h"
 #include <numeric>
 #include <tuple>
 
@@ -45,6 +47,11 @@ Status GraphExporter::exportParameter(ParameterOp op, ::onnx::GraphProto &graph)
   } else if (type && isa<onnxir::StringType>(type.getElementType())) {
     tensor.dtype = DType::String;
     tensor.shape.assign(type.getShape().begin(), type.getShape().end());
+  } else if (type && op->hasAttr(quantisedAttribute) && maxContents >= 0) {
+    // Stands for integers, and its type is all that shape inference sees.
+    tensor.dtype = dtypeOf(type.getElementType());
+    tensor.shape.assign(type.getShape().begin(), type.getShape().end());
+    tensor.bytes = static_cast<size_t>(maxContents) + 1;
   } else {
     return Error{place + ": no archive holds it"};
   }

@@ -137,7 +137,8 @@ static bool settleReshape(onnxir::NodeOp node) {
   auto to = dyn_cast<RankedTensorType>(node.getResult(0).getType());
   int64_t given = 1, made = 1;
   SmallVector<StringAttr> operand, result;
-  if (!from || !to || !factorsOf(from, given, operand) || !factorsOf(to, made, result) || !made || given % made)
+  if (!from || !to || !factorsOf(from, given, operand) || !factorsOf(to, made, result) || !made ||
+      given % made)
     return false;
   for (StringAttr name : operand) {
     auto *same = llvm::find(result, name);
@@ -155,8 +156,8 @@ static bool settleReshape(onnxir::NodeOp node) {
     return false;
   shape[place - names.begin()] = given / made;
   *place = StringAttr::get(node.getContext());
-  node.getResult(0).setType(RankedTensorType::get(shape, to.getElementType(),
-                                                  onnxir::DimsAttr::get(node.getContext(), names)));
+  node.getResult(0).setType(
+      RankedTensorType::get(shape, to.getElementType(), onnxir::DimsAttr::get(node.getContext(), names)));
   return true;
 }
 

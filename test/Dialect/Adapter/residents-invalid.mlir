@@ -1,6 +1,6 @@
 // RUN: adapter-opt %s --split-input-file --verify-diagnostics
 
-// expected-error @below {{is for adapters that act after the build}}
+// expected-error @below {{is for adapters that act after the build, or beside weights}}
 adapter.resident "x" at <build> attributes {hash = "0"} {
 }
 
@@ -42,7 +42,7 @@ adapter.slot "s" at <row> forms [] rank 0
 // -----
 
 // expected-error @below {{has a bank, but its adapters act on all rows of all calls}}
-adapter.site @a {module = "q", parameter = "weight", kind = #adapter.kind<linear>, time = #adapter.time<switch>, rows = 4 : i64,
+adapter.site @a {module = "q", parameter = "weight", kind = #adapter.kind<linear>, time = #adapter.time<load>, rows = 4 : i64,
                  columns = 4 : i64, forms = ["lora"], bank = 0 : i64}
 
 // -----
