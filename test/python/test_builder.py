@@ -175,6 +175,22 @@ def test_sessions(built, name):
         compiled(model.feed(tokens(3)))
 
 
+# Prompts and what follows stay within the windows that the builder leaves to the runtime.
+@pytest.mark.parametrize("name", ALL)
+def test_generated_tokens(built, name):
+    """The best tokens one after the other are transformers' and PEFT's."""
+    model, ao = built(name), product.package()
+    adapter = ao.Adapter(model.adapters["a"][0], time="row")
+    compiled = ao.compile(model.graph, {"a": adapter}, stateful=True, threads=2)
+    texts = [tokens(count, seed=count, rows=1)[0].tolist() for count in (3, 2)]
+    made = ao.generate(compiled, texts, [None, "a"], max_new_tokens=5, end_ids=[])
+    for text, name, got in zip(texts, (None, "a"), made, strict=True):
+        wanted = list(text)
+        while len(wanted) < len(text) + 5:
+            wanted.append(int(model.logits(name, [wanted])[0, -1].argmax()))
+        assert got.ids == wanted[len(text) :]
+
+
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
     """A graph of 4-bit weights in blocks of 32, whose products take rows of 8 bits (accuracy level 4)."""
