@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Models in f16 and bf16: weights are stored so, and computed is what transformers and PEFT compute in f32 with
-the same weights, but for the rounding of results (and of rows, where a product is one of bf16)."""
+"""Models in f16 and bf16: weights are stored so, and computed is what transformers and PEFT compute in f32
+with the same weights, but for the rounding of results (and of rows, where a product is one of bf16)."""
 
 import decoders
 import numpy as np
