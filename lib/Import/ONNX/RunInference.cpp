@@ -36,6 +36,9 @@ static std::string findMissingInput(const ::onnx::ModelProto &model, const ::onn
     bool isVariadic = input.GetOption() == ::onnx::OpSchema::Variadic;
     if (input.GetOption() == ::onnx::OpSchema::Optional)
       continue;
+    // Operators of ONNX Runtime have one input that is any number of any: nothing is said of them.
+    if (isVariadic && input.GetMinArity() == 0)
+      continue;
     // What may be any number of inputs is the last of the operator's.
     int needed = isVariadic ? input.GetMinArity() : 1, first = static_cast<int>(i);
     int end = isVariadic ? std::max(node.input_size(), first + needed) : first + 1;
