@@ -8,6 +8,9 @@
 
 namespace adapter {
 
+/// On a module: the word of the format that most weights had before they were widened to f32.
+inline constexpr const char *widenedFromAttribute = "adapter.widened_from";
+
 #define GEN_PASS_DECL
 #include "lib/Conversion/Passes.h.inc"
 #define GEN_PASS_REGISTRATION

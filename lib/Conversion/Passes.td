@@ -299,6 +299,37 @@ def ExpandMixturesPass : Pass<"adapter-expand-mixtures"> {
                     Statistic<"numGrouped", "num-grouped", "Mixtures that are grouped by expert">];
 }
 
+def WidenFloatsPass : Pass<"adapter-widen-floats"> {
+  let summary = "Let models in f16 and bf16 compute in f32";
+  let description = [{
+    Tensors and values of f16 and bf16 become f32, which holds each of their numbers, and so do the types that nodes cast
+    to. Inputs and outputs keep their types, behind casts, but for caches with `sessions`: inputs `past...` and outputs
+    `present...`. Contents of parameters are those of the model, and the module says in `adapter.widened_from` what most of them
+    were of, so that code can store them so again.
+
+    ```mlir
+    // before
+    onnx.model @m attributes {ir_version = 10 : i64, opsets = ["", 20]} {
+      onnx.graph @main (%x: tensor<?x4xf16>) {
+        %y = onnx.node "Relu"(%x) {result_names = ["y"]} : (tensor<?x4xf16>) -> tensor<?x4xf16>
+        onnx.return %y : tensor<?x4xf16>
+      } {input_names = ["x"]}
+    }
+    // after
+    onnx.model @n attributes {ir_version = 10 : i64, opsets = ["", 20]} {
+      onnx.graph @main (%x: tensor<?x4xf16>) {
+        %0 = onnx.node "Cast"(%x) {node_attributes = {to = 1 : i64}, result_names = ["0"]} : (tensor<?x4xf16>) -> tensor<?x4xf32>
+        %1 = onnx.node "Relu"(%0) {result_names = ["y"]} : (tensor<?x4xf32>) -> tensor<?x4xf32>
+        %y = onnx.node "Cast"(%1) {node_attributes = {to = 10 : i64}, result_names = ["2"]} : (tensor<?x4xf32>) -> tensor<?x4xf16>
+        onnx.return %y : tensor<?x4xf16>
+      } {input_names = ["x"]}
+    }
+    ```
+  }];
+  let dependentDialects = ["::adapter::AdapterDialect", "::adapter::onnxir::ONNXDialect"];
+  let options = [Option<"sessions", "sessions", "bool", /*default=*/"false", "Caches are those of sessions">];
+}
+
 def ExpandOperatorsPass : Pass<"adapter-expand-operators"> {
   let summary = "Write operators of ONNX Runtime as nodes of ONNX's own";
   let description = [{

@@ -100,6 +100,16 @@ ExitCode adapter::runOnText(const CommandLine &line, DialectRegistry &registry, 
   return done;
 }
 
+// How weights are stored: as the user says, else as the model had them, unless an adapter that is loaded must change them.
+static std::string weightsFor(ModuleOp module, const CommandLine &line, const Target &target) {
+  auto before = module->getAttrOfType<StringAttr>(widenedFromAttribute);
+  bool changes = false;
+  module.walk([&](SiteOp site) { changes |= site.getTime() == BindingTime::Load; });
+  if (!line.weights.empty() || !before || changes || isDevice(target.codegen.kind))
+    return line.weights;
+  return before.getValue().str();
+}
+
 // Compiles as far as the output or --compile-to asks for, and writes.
 static Status writeResult(ModuleOp module, const CommandLine &line, const Console &console) {
   StringRef output = line.output;
@@ -114,7 +124,7 @@ static Status writeResult(ModuleOp module, const CommandLine &line, const Consol
   options.rowAxis = line.rowAxis;
   options.partition = line.partition;
   options.stateful = line.stateful;
-  options.weights = line.weights;
+  options.weights = weightsFor(module, line, *target);
   options.integerActivations = line.integerActivations;
   options.weightGroup = line.weightGroup;
   options.step = console.step;
@@ -188,13 +198,14 @@ static Result<std::vector<AdapterRequest>> readyAdapters(ModuleOp module, const 
   return requests;
 }
 
-// A model of ONNX keeps the operators that it came with; code knows weights of integers as parameters, and so does what is
-// said of adapters that code would hold.
-static LogicalResult raiseQuantised(ModuleOp module, const CommandLine &line) {
+// A model of ONNX keeps the operators and types that it came with; code computes in f32 and knows weights of integers as
+// parameters, and so does what is said of adapters that code would hold.
+static LogicalResult prepareForCode(ModuleOp module, const CommandLine &line) {
   bool isOfCode = line.isCode() || line.attach.checkOnly || line.plan || !line.compileTo.empty();
   if (!isOfCode || line.isMerged() || line.endsBefore("attach"))
     return success();
   PassManager manager(module.getContext(), ModuleOp::getOperationName());
+  manager.addPass(createWidenFloatsPass({line.stateful}));
   manager.addPass(createRaiseQuantisedPass());
   return manager.run(module);
 }
@@ -316,7 +327,7 @@ ExitCode adapter::runOnModels(const CommandLine &line, const DialectRegistry &re
   for (const std::string &file : line.forms)
     if (failed(FormLibrary::get(&context).addFile(file)))
       return inputAtFault;
-  if (failed(raiseQuantised(**module, line)))
+  if (failed(prepareForCode(**module, line)))
     return inputAtFault;
   console.step("attaching", 0, 0);
   if (line.hasAdapters() && !line.endsBefore("attach"))

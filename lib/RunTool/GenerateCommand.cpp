@@ -103,14 +103,19 @@ private:
       if (i == 0 || std::string(each.name) == "logits")
         logits = each;
     }
-    if (logits.rank != 3 || logits.dtype != static_cast<int32_t>(checkpoint::DType::F32) ||
-        logits.dims[1] < 1 || logits.dims[2] < 1)
-      return Error{"the model gives no logits, float32 [rows, tokens, vocabulary]"};
+    checkpoint::Tensor given;
+    given.dtype = static_cast<checkpoint::DType>(logits.dtype);
+    given.shape.assign(logits.dims, logits.dims + logits.rank);
+    given.data = static_cast<const std::byte *>(logits.data);
+    given.bytes = checkpoint::tensorBytes(given.dtype, given.shape).value_or(0);
+    Result<checkpoint::Tensor> wide = checkpoint::toF32(given);
+    if (!wide || logits.rank != 3 || logits.dims[1] < 1 || logits.dims[2] < 1)
+      return Error{"the model gives no logits, floats [rows, tokens, vocabulary]"};
+    const auto *scores = reinterpret_cast<const float *>(wide->data);
     int64_t width = logits.dims[2];
     std::vector<int64_t> left;
     for (size_t i = 0; i < active.size(); ++i) {
-      const float *last = static_cast<const float *>(logits.data) +
-                          (static_cast<int64_t>(i + 1) * logits.dims[1] - 1) * width;
+      const float *last = scores + (static_cast<int64_t>(i + 1) * logits.dims[1] - 1) * width;
       if (std::any_of(last, last + width, [](float each) { return std::isnan(each); }))
         return Error{"the model's logits are not numbers (NaN)"};
       int64_t row = active[i], token = std::max_element(last, last + width) - last;

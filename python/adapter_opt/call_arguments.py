@@ -74,3 +74,8 @@ def check_names(given, names, these_are):
         parts = [f"there is no input {', '.join(map(repr, unknown))}"] * bool(unknown)
         parts += [f"input {', '.join(map(repr, missing))} is missing"] * bool(missing)
         raise ValueError(f"{'; '.join(parts)}; {these_are} {', '.join(names)}")
+
+
+def widened(bits):
+    """bfloat16, which NumPy lacks and which comes as its bits, as float32."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -12,6 +12,7 @@ import os
 
 import numpy as np
 
+from adapter_opt.call_arguments import widened
 from adapter_opt.runtime import Model, load
 
 EFFECT, MAGNITUDE = 1e-3, 3e-6  # bound: so much of what the adapter changes, and of the output
@@ -179,12 +180,7 @@ class Artifact:
         finally:
             self._model.switch(self._before) if self._switched != self._before else None
         self._model.finish_check()
-        return {name: _widened(y) if name in self._bits else y for name, y in outputs.items()}
-
-
-def _widened(bits):
-    """bfloat16, which comes as its bits, as float32."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+        return {name: widened(y) if name in self._bits else y for name, y in outputs.items()}
 
 
 def open_model(path, adapters=None):

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Small decoders of random weights as GenAI's builder writes them (f32, for CPUs), with LoRAs of PEFT."""
+"""Small decoders of random weights as GenAI builder writes them (f32 or int4, for CPUs), with LoRAs."""
 
 import json
 import subprocess
 import sys
 
 import numpy as np
+import onnx
 import onnxruntime
 import product
 import torch
@@ -55,7 +56,7 @@ def make(name):
 class Built:
     """One model: transformers' own, the builder's graph, adapters by name with PEFT's model."""
 
-    def __init__(self, name, folder):
+    def __init__(self, name, folder, precision="fp32"):
         from tokenizers import Tokenizer, models
 
         self.name, self.folder, self.adapters = name, folder, {}
@@ -65,7 +66,7 @@ class Built:
         words = models.WordLevel({f"t{i}": i for i in range(128)}, unk_token="t3")
         transformers.PreTrainedTokenizerFast(tokenizer_object=Tokenizer(words)).save_pretrained(folder / "in")
         # Its own process: it looks for modules of its own by short names.
-        command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-p", "fp32", "-e", "cpu"]
+        command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-p", precision, "-e", "cpu"]
         places = ["-i", folder / "in", "-o", folder / "out", "-c", folder / "cache"]
         done = subprocess.run([*command, *places], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
@@ -125,3 +126,45 @@ class Built:
         model = self.adapters[adapter][1] if adapter else self.model
         with torch.no_grad():
             return model(input_ids=torch.tensor(ids)).logits.numpy()
+
+    def over_weights_of_file(self, adapter, ids):
+        """PEFT's logits and the base's, with the weights that the file's integers stand for."""
+        if not hasattr(self, "dequantised"):
+            self.dequantised = dequantised(onnx.load(self.graph))
+        results = []
+        for model in (self.adapters[adapter][1], self.model):
+            before = {}
+            with torch.no_grad():
+                for key, weight in model.named_parameters():
+                    name = key.replace("base_model.model.", "").replace(".base_layer", "")
+                    if name in self.dequantised and "lora_" not in key:
+                        before[key] = weight.clone()
+                        weight.copy_(torch.tensor(self.dequantised[name]))
+                results.append(model(input_ids=torch.tensor(ids)).logits.numpy())
+                for key, weight in model.named_parameters():
+                    if key in before:
+                        weight.copy_(before[key])
+        return results
+
+
+def dequantised(model):
+    """Weights [out, in] of the MatMulNBits of a graph, by the names that they have in checkpoints."""
+    tensors = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
+    made = {}
+    for node in model.graph.node:
+        if node.op_type != "MatMulNBits":
+            continue
+        packed, scales = tensors[node.input[1]], tensors[node.input[2]].astype(np.float64)
+        outputs, blocks, _ = packed.shape
+        codes = np.stack([packed & 15, packed >> 4], -1).reshape(outputs, blocks, -1).astype(np.float64)
+        weight = ((codes - 8) * scales.reshape(outputs, blocks, 1)).reshape(outputs, -1)
+        layer = node.name.strip("/").replace("/", ".").rsplit(".MatMul", 1)[0]
+        layer = layer.replace(".attn.", ".self_attn.")
+        parts = {"": weight}
+        if layer.endswith("qkv_proj"):
+            layer = layer.removesuffix("qkv_proj")
+            ends = np.cumsum([heads * 16 for heads in (4, 2)])
+            parts = dict(zip(("q_proj", "k_proj", "v_proj"), np.split(weight, ends), strict=True))
+        for name, part in parts.items():
+            made[f"{layer}{name}.weight"] = part.astype(np.float32)
+    return made

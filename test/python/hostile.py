@@ -166,3 +166,30 @@ NPY = {
     "big_endian": npy("{'descr': '>f4', 'fortran_order': False, 'shape': (4, 4), }"),
     "code": npy("__import__('os').system('true')"),
 }
+
+
+# Nodes over x [b, 4] and w [4, 4] one of whose inputs has no name.
+LEFT_OUT = [
+    ("MatMul", ["", "w"]),
+    ("Add", ["x", ""]),
+    ("Softmax", [""]),
+    ("Gather", ["w", ""]),
+    ("Concat", ["x", ""]),
+    ("Conv", ["x", ""]),
+    ("Where", ["x", "", "x"]),
+    ("Transpose", [""]),
+]
+
+
+def node_without(path, operator, inputs):
+    """Writes a model of one node."""
+    attributes = {"axis": 0} if operator == "Concat" else {}
+    node = onnx.helper.make_node(operator, inputs, ["y"], name="n", **attributes)
+    x, y = (
+        onnx.helper.make_tensor_value_info("x", 1, ["b", 4]),
+        onnx.helper.make_tensor_value_info("y", 1, None),
+    )
+    weight = onnx.numpy_helper.from_array(np.ones((4, 4), np.float32), "w")
+    graph = onnx.helper.make_graph([node], "g", [x], [y], [weight])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    path.write_bytes(model.SerializeToString())

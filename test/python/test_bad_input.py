@@ -29,6 +29,16 @@ def test_onnx(tmp_path, name, output):
     assert_only(tmp_path, "model.onnx")
 
 
+@pytest.mark.parametrize("operator, inputs", hostile.LEFT_OUT)
+def test_inputs_that_are_left_out(tmp_path, operator, inputs):
+    """An input without a name is one that the operator may do without, or an error."""
+    hostile.node_without(tmp_path / "model.onnx", operator, inputs)
+    done = product.call("adapter-opt", tmp_path / "model.onnx", "-o", tmp_path / "model.adapt")
+    assert done.returncode == 1, done.stderr
+    assert f"{operator} node 'n': input {inputs.index('')} (" in done.stderr and "is left out" in done.stderr
+    assert not (tmp_path / "model.adapt").exists()
+
+
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.9, 0.999])
 def test_truncated_export(small, tmp_path, share):
     content = small[0].read_bytes()

@@ -39,6 +39,24 @@ static Lowered ofRankFour(GraphLowering &graph, Lowered &value) {
   return result;
 }
 
+// With the numbers of heads and the width that the op's type has; what updates of rows have made may not say them.
+static Lowered withStaticSizes(GraphLowering &graph, Lowered &value, Value operand) {
+  auto type = cast<RankedTensorType>(operand.getType());
+  SmallVector<OpFoldResult> shape(value.shape);
+  for (int64_t dim : {1, 3}) {
+    OpFoldResult wanted = graph.constant(type.getDimSize(dim));
+    if (GraphLowering::same(shape[dim], wanted))
+      continue;
+    graph.requireEqual(shape[dim], wanted, "attention: a size is another than the graph says");
+    shape[dim] = wanted;
+  }
+  if (shape == value.shape)
+    return value;
+  Lowered result = graph.reshape(value, shape);
+  result.setProvenance(value);
+  return result;
+}
+
 // Written out for all rows, if it is one for all.
 static Lowered forRows(GraphLowering &graph, Lowered &value, OpFoldResult rows) {
   if (GraphLowering::same(value.shape[0], rows) || !isConstantIntValue(value.shape[0], 1))
@@ -99,6 +117,8 @@ LogicalResult adapter::lowerAttention(AttentionOp op, GraphLowering &graph) {
       return op.emitError()
              << "attention: a value is one for all rows, and an adapter changes it by row; bind "
                 "the adapter at build, switch or call";
+    if (operand != op.getMask())
+      placed = withStaticSizes(graph, *placed, operand);
     operands.push_back(std::move(*placed));
   }
   Lowered &q = operands[0], &k = operands[1], &v = operands[2];

@@ -166,6 +166,8 @@ static FailureOr<unsigned> inferOnce(onnxir::ModelOp model) {
   GraphExporter exporter(model, maxShapeBytes);
   if (checkpoint::Status status = exporter.exportModel(proto); !status)
     return model.emitError(status.error().message);
+  if (std::string missing = findMissingInput(proto); !missing.empty())
+    return model.emitError(missing);
   std::string message = runShapeInference(proto);
   if (!message.empty())
     model.emitWarning("shape inference stopped early: ") << message;

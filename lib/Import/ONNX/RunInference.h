@@ -20,6 +20,10 @@ std::string runShapeInference(onnx::ModelProto &model);
 /// Tells ONNX's library of operators that are not ONNX's own. May throw.
 void addRuntimeSchemas();
 
+/// What a node lacks that its operator needs, as a message that names both; "" where nothing is left out. Operators that
+/// ONNX's library does not know are not looked at.
+std::string findMissingInput(const onnx::ModelProto &model);
+
 /// The newest version of the default operator set that ONNX's library knows.
 int64_t newestOpset();
 

@@ -10,6 +10,7 @@ import os
 import numpy as np
 
 from adapter_opt import arguments
+from adapter_opt.call_arguments import widened
 from adapter_opt.runtime import Model, load
 from adapter_opt.text.sampling import Sampling
 from adapter_opt.text.tokens import Stream, Texts
@@ -125,7 +126,10 @@ def _run(model, rows, sampling, end_ids, most, settings, listener, batch):
             adapters=[row.adapter for row, _ in at_work.values()],
             settings=settings,
         )
-        scores = outputs["logits"] if "logits" in outputs else next(iter(outputs.values()))
+        name = "logits" if "logits" in outputs else next(iter(outputs))
+        scores = outputs[name]
+        if model.outputs[name].dtype == "bfloat16":
+            scores = widened(scores)
         for place, last in zip(places, scores[:, -1], strict=True):
             row = at_work[place][0]
             token = sampling.choose(last, row.prompt + row.ids, row.source)
