@@ -91,8 +91,10 @@ tidy: build
 	@files=$$(git diff --name-only --diff-filter=d $(BASE) -- '*.cpp'); \
 	  [ -z "$$files" ] || clang-tidy-22 --quiet -p $(BUILD) $$files
 
-bench: setup build
+bench: build
+	@scripts/setup.sh bench
 	$(PYTHON) bench/bench.py --build $(BUILD)
+	.venv-bench/bin/python bench/text.py --build $(BUILD) --long
 
 # Measures every method of PEFT at every time on every layer, and the published ones, and writes docs/methods.md.
 methods: setup build

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * Physical limits of this machine, as JSON: f32 FMA and bf16 dot-product peak in GFLOP/s and read bandwidth
- * in GB/s, over as many threads as the first argument says (default 2). Each is the best of several runs.
+ * Physical limits of this machine, as JSON: f32 FMA, bf16 and int8 dot-product peak in G(FL)OP/s (0 where the
+ * processor has no such instruction) and read bandwidth in GB/s, over as many threads as the first argument says
+ * (default 2). Each is the best of several runs.
  *
  *   clang-22 -O3 -march=native -pthread bench/limits.c -o build/bench/limits
  *   clang-22 -O3 -march=native -pthread -shared -fPIC bench/limits.c -o build/bench/limits.so
@@ -36,8 +37,10 @@ enum { MAX_THREADS = 64, RUNS = 9 };
 static const int64_t kSteps = 20 * 1000 * 1000 / CHAINS;
 static const size_t kBytesPerThread = (size_t)256 << 20;
 
+typedef enum { F32, BF16, INT8, READ } kind_t;
+
 typedef struct {
-  int kind; /* 0: f32 FMA, 1: bf16 dot product, 2: read */
+  kind_t kind;
   const char *memory;
   float sink;
   double start, end;
@@ -90,6 +93,26 @@ static float run_dot(void) {
 #endif
 }
 
+static float run_bytes(void) {
+#if defined(__AVX512VNNI__)
+  __m512i sum[CHAINS];
+  __m512i x = _mm512_set1_epi8(1), y = _mm512_set1_epi8(2);
+  for (int i = 0; i < CHAINS; ++i)
+    sum[i] = _mm512_set1_epi32(i);
+  for (int64_t step = 0; step < kSteps; ++step) {
+    __asm__ volatile("" : "+v"(x), "+v"(y));
+#pragma clang loop unroll(full)
+    for (int i = 0; i < CHAINS; ++i)
+      sum[i] = _mm512_dpbusd_epi32(sum[i], x, y);
+  }
+  for (int i = 1; i < CHAINS; ++i)
+    sum[0] = _mm512_add_epi32(sum[0], sum[i]);
+  return (float)_mm512_reduce_add_epi32(sum[0]);
+#else
+  return 0;
+#endif
+}
+
 static float run_read(const char *memory) {
   __m256i sum[8];
   memset(sum, 0, sizeof(sum));
@@ -106,7 +129,20 @@ static void *thread_main(void *argument) {
   work_t *work = argument;
   pthread_barrier_wait(work->barrier);
   work->start = now();
-  work->sink = work->kind == 0 ? run_fma() : work->kind == 1 ? run_dot() : run_read(work->memory);
+  switch (work->kind) {
+  case F32:
+    work->sink = run_fma();
+    break;
+  case BF16:
+    work->sink = run_dot();
+    break;
+  case INT8:
+    work->sink = run_bytes();
+    break;
+  case READ:
+    work->sink = run_read(work->memory);
+    break;
+  }
   work->end = now();
   return NULL;
 }
@@ -125,7 +161,7 @@ static cpu_set_t processor_of(int index, const cpu_set_t *allowed) {
 /* Seconds of one kind of work on all threads at once: from the first thread's start to the last one's end, taken
  * in the threads themselves, since this one may be scheduled late. Each thread has its processor: two new threads
  * are now and then put on one, and stay there for longer than the measurement. One alone goes where there is room. */
-static double seconds_of(int kind, int threads, char *const *memory) {
+static double seconds_of(kind_t kind, int threads, char *const *memory) {
   pthread_barrier_t barrier;
   pthread_t ids[MAX_THREADS];
   work_t work[MAX_THREADS];
@@ -153,7 +189,7 @@ static double seconds_of(int kind, int threads, char *const *memory) {
   return end - start;
 }
 
-static double best_seconds(int kind, int threads, char *const *memory) {
+static double best_seconds(kind_t kind, int threads, char *const *memory) {
   double best = 1e30;
   for (int run = 0; run < RUNS; ++run) {
     double seconds = seconds_of(kind, threads, memory);
@@ -162,10 +198,57 @@ static double best_seconds(int kind, int threads, char *const *memory) {
   return best;
 }
 
-/* The f32 FMA peak in GFLOP/s just now, by one run of some milliseconds: for programs that load this file as a
- * library and take turns with what they measure. */
-double limits_f32_gflops(int threads) {
-  return (double)kSteps * CHAINS * threads * LANES * 2 / seconds_of(0, threads, NULL) * 1e-9;
+/* Operations of one instruction of a kind, 0 where the processor lacks it. */
+static double operations(kind_t kind) {
+  switch (kind) {
+  case F32:
+    return LANES * 2;
+#if defined(__AVX512BF16__)
+  case BF16:
+    return 32 * 2;
+#endif
+#if defined(__AVX512VNNI__)
+  case INT8:
+    return 64 * 2;
+#endif
+  default:
+    return 0;
+  }
+}
+
+static double rate(kind_t kind, int threads, double seconds) {
+  return (double)kSteps * CHAINS * threads * operations(kind) / seconds * 1e-9;
+}
+
+/* Memory to read, of each thread its own; NULL if there is not enough. */
+static char *const *memory_of(int threads) {
+  static char *memory[MAX_THREADS];
+  for (int t = 0; t < threads; ++t) {
+    if (memory[t])
+      continue;
+    memory[t] = aligned_alloc(4096, kBytesPerThread);
+    if (!memory[t])
+      return NULL;
+    memset(memory[t], t + 1, kBytesPerThread);
+  }
+  return memory;
+}
+
+/* What the machine gives just now, by one run of some milliseconds: for programs that load this file as a library
+ * and take turns with what they measure. 0: the processor has no such instruction, or there is no memory. */
+double limits_f32_gflops(int threads) { return rate(F32, threads, seconds_of(F32, threads, NULL)); }
+
+double limits_bf16_gflops(int threads) {
+  return operations(BF16) > 0 ? rate(BF16, threads, seconds_of(BF16, threads, NULL)) : 0;
+}
+
+double limits_int8_gops(int threads) {
+  return operations(INT8) > 0 ? rate(INT8, threads, seconds_of(INT8, threads, NULL)) : 0;
+}
+
+double limits_read_gbs(int threads) {
+  char *const *memory = memory_of(threads);
+  return memory ? (double)kBytesPerThread * threads / seconds_of(READ, threads, memory) * 1e-9 : 0;
 }
 
 int main(int argc, char **argv) {
@@ -174,27 +257,17 @@ int main(int argc, char **argv) {
     fprintf(stderr, "limits: 1 to %d threads\n", MAX_THREADS);
     return 2;
   }
-  char *memory[MAX_THREADS];
-  for (int t = 0; t < threads; ++t) {
-    memory[t] = aligned_alloc(4096, kBytesPerThread);
-    if (!memory[t]) {
-      fprintf(stderr, "limits: out of memory\n");
-      return 1;
-    }
-    memset(memory[t], t + 1, kBytesPerThread);
+  char *const *memory = memory_of(threads);
+  if (!memory) {
+    fprintf(stderr, "limits: out of memory\n");
+    return 1;
   }
-  double count = (double)kSteps * CHAINS * threads;
-  double fma = count * LANES * 2 / best_seconds(0, threads, memory) * 1e-9;
-#if defined(__AVX512BF16__)
-  double dot = count * 32 * 2 / best_seconds(1, threads, memory) * 1e-9;
-#else
-  double dot = 0;
-#endif
-  double read = (double)kBytesPerThread * threads / best_seconds(2, threads, memory) * 1e-9;
-  printf(
-      "{\"threads\": %d, \"lanes\": %d, \"f32_gflops\": %.1f, \"bf16_gflops\": %.1f, \"read_gbs\": %.1f}\n",
-      threads, LANES, fma, dot, read);
-  for (int t = 0; t < threads; ++t)
-    free(memory[t]);
+  double fma = rate(F32, threads, best_seconds(F32, threads, memory));
+  double dot = rate(BF16, threads, best_seconds(BF16, threads, memory));
+  double bytes = rate(INT8, threads, best_seconds(INT8, threads, memory));
+  double read = (double)kBytesPerThread * threads / best_seconds(READ, threads, memory) * 1e-9;
+  printf("{\"threads\": %d, \"lanes\": %d, \"f32_gflops\": %.1f, \"bf16_gflops\": %.1f, \"int8_gops\": %.1f, "
+         "\"read_gbs\": %.1f}\n",
+         threads, LANES, fma, dot, bytes, read);
   return 0;
 }

@@ -71,6 +71,22 @@ def bert(folder):
     return model, linears, feeds
 
 
+def llama_linears(shape):
+    """{path: (out, in)} of the layers' linears, by the settings of transformers' LlamaConfig."""
+    hidden, inner = shape["hidden_size"], shape["intermediate_size"]
+    keys = shape["num_key_value_heads"] * shape["head_dim"]
+    heads = shape["num_attention_heads"] * shape["head_dim"]
+    linears = {}
+    for i in range(shape["num_hidden_layers"]):
+        layer = f"model.layers.{i}"
+        for part, outer in (("q_proj", heads), ("k_proj", keys), ("v_proj", keys)):
+            linears[f"{layer}.self_attn.{part}"] = (outer, hidden)
+        linears[f"{layer}.self_attn.o_proj"] = (hidden, heads)
+        linears[f"{layer}.mlp.gate_proj"] = linears[f"{layer}.mlp.up_proj"] = (inner, hidden)
+        linears[f"{layer}.mlp.down_proj"] = (hidden, inner)
+    return linears
+
+
 def decoder(folder, build):
     exported = folder / "decoder"
     if not exported.exists():
@@ -81,15 +97,7 @@ def decoder(folder, build):
         config = transformers.LlamaConfig(**DECODER, tie_word_embeddings=False)
         transformers.LlamaForCausalLM(config).save_pretrained(folder / "decoder-hf")
         bench.runtime(build).export(str(folder / "decoder-hf"), str(exported), cache=True, check=False)
-    hidden, inner = DECODER["hidden_size"], DECODER["intermediate_size"]
-    keys = DECODER["num_key_value_heads"] * DECODER["head_dim"]
-    linears = {}
-    for i in range(DECODER["num_hidden_layers"]):
-        layer = f"model.layers.{i}"
-        for part, outer in (("q_proj", hidden), ("k_proj", keys), ("v_proj", keys), ("o_proj", hidden)):
-            linears[f"{layer}.self_attn.{part}"] = (outer, hidden)
-        linears[f"{layer}.mlp.gate_proj"] = linears[f"{layer}.mlp.up_proj"] = (inner, hidden)
-        linears[f"{layer}.mlp.down_proj"] = (hidden, inner)
+    linears = llama_linears(DECODER)
     rng = np.random.default_rng(0)
 
     def feed(batch, tokens, past):

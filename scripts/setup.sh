@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what building and testing need: Debian packages, virtual environments in .venv and .venv-adapters and
 # the ONNX C++ library in .deps. Idempotent: a step whose stamp is current is skipped. Without root it
-# names the missing Debian packages and stops. `setup.sh demo` leaves the PyTorch oracles out.
+# names the missing Debian packages and stops. `setup.sh demo` leaves the PyTorch oracles out; `setup.sh bench`
+# adds .venv-bench, with what only benchmarks compare with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-test}
@@ -39,18 +40,22 @@ install_requirements() {
 install_requirements scripts/requirements-build.txt
 [ "$what" = demo ] || install_requirements scripts/requirements-test.txt
 
-# AdapterHub's adapters needs an older transformers; torch and the rest are the main environment's.
-if [ "$what" != demo ]; then
-  requirements=scripts/requirements-adapters.txt stamp=.venv-adapters/.stamp
+# An environment that adds to the main one's packages, or has other versions of some: $1 for requirements-$1.txt.
+beside_main() {
+  local venv=.venv-$1 requirements=scripts/requirements-$1.txt
+  local stamp=$venv/.stamp
   if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$(sha256sum <"$requirements")" ]; then
-    echo "setup: installing $requirements into .venv-adapters"
-    [ -x .venv-adapters/bin/python ] || python3 -m venv .venv-adapters
+    echo "setup: installing $requirements into $venv"
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
     packages_of() { "$1"/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
-    packages_of .venv >"$(packages_of .venv-adapters)/main.pth"
-    .venv-adapters/bin/python -m pip install -q --disable-pip-version-check --no-deps -r "$requirements"
+    packages_of .venv >"$(packages_of "$venv")/main.pth"
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps -r "$requirements"
     sha256sum <"$requirements" >"$stamp"
   fi
-fi
+}
+# AdapterHub's adapters needs an older transformers; torch and the rest are the main environment's.
+[ "$what" = demo ] || beside_main adapters
+[ "$what" != bench ] || beside_main bench
 
 onnx_version=$(sed -n 's/^onnx==\([0-9.]*\).*/\1/p' scripts/onnx-source.txt)
 onnx_prefix=.deps/onnx-$onnx_version
