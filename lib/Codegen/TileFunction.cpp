@@ -91,10 +91,11 @@ func::FuncOp TileFunctions::get(TileStart start, bool isSlice, kernel::FormatAtt
     tile.dot = options.dot;
   }
   tile.column = arith::MulIOp::create(b, tile.block, tile.index(getBlock()));
-  // Numbers of a narrow weight and what they are made of take registers, too.
-  // Of integers there are sums of each block beside those of all; pairs are multiplied as they are.
+  // Numbers of a narrow weight and what they are made of take registers, too; those of bf16 are made in place.
+  // Of integers there are sums of each block beside those of all.
+  bool isWide = !format || format.getNumber() == kernel::NumberFormat::BF16;
   int64_t fewer = ofIntegers ? std::max<int64_t>(rows / 2, 1) : std::max<int64_t>(rows - 2, 1);
-  tile.emitBlock(format && !ofPairs ? fewer : rows, begin, end);
+  tile.emitBlock(isWide ? rows : fewer, begin, end);
   b.setInsertionPointToEnd(entry);
   func::ReturnOp::create(b);
   return function;
