@@ -35,6 +35,8 @@ struct CodegenOptions {
   int64_t vectors = 2;            ///< vectors in a row of the register tile
   bool vnni = false;              ///< products of integers of 8 bits, four at a time
   bool integerActivations = true; ///< what weights of integers are multiplied with is rounded to integers
+  bool bf16 = false;              ///< products of bf16, two at a time
+  bool bf16Activations = false;   ///< what weights of bf16 are multiplied with is rounded to bf16
   TargetKind kind = TargetKind::CPU;
   std::string chip; ///< of a device, as its vendor names it: sm_90, gfx942
   DeviceStrategy device;

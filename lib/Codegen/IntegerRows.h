@@ -18,9 +18,9 @@ inline constexpr int64_t integerBlock = 32;
 enum class IntegerDot { Portable, VNNI };
 
 struct IntegerRows {
-  mlir::Value words; ///< [rows, depth / 4] of i32
   mlir::Value
-      scales; ///< [rows, 2 depth / 32] of f32; null where the rows are f32 still, with zeros at their ends
+      words; ///< [rows, depth / 4] of i32; without scales those of PairRows.h, or of f32 with zeros at their ends
+  mlir::Value scales; ///< [rows, 2 depth / 32] of f32; null where the rows are not of integers
   explicit operator bool() const { return static_cast<bool>(words); }
 };
 

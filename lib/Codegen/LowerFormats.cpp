@@ -5,6 +5,7 @@
 #include "lib/Codegen/LowerFormats.h"
 #include "lib/Codegen/IntegerRows.h"
 #include "lib/Codegen/LoopEmitter.h"
+#include "lib/Codegen/PairRows.h"
 #include "lib/Codegen/WeightFormat.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -79,17 +80,7 @@ private:
     return arith::ExtFOp::create(b, vector(b.getF32Type()), narrow);
   }
 
-  Value bitsOf(Value x) { return arith::BitcastOp::create(b, vector(b.getI32Type()), x); }
-
-  // The upper half of x, rounded to nearest, halves to even; what is not a number stays so.
-  Value bf16Of(Value x) {
-    Value bits = bitsOf(x);
-    Value odd = arith::AndIOp::create(b, arith::ShRUIOp::create(b, bits, integers(16)), integers(1));
-    Value rounded = arith::AddIOp::create(b, bits, arith::AddIOp::create(b, odd, integers(0x7fff)));
-    Value isNaN = arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, x, x);
-    rounded = arith::SelectOp::create(b, isNaN, arith::OrIOp::create(b, bits, integers(1 << 22)), rounded);
-    return arith::ShRUIOp::create(b, rounded, integers(16));
-  }
+  Value bf16Of(Value x) { return arith::ShRUIOp::create(b, roundedToBF16(b, x), integers(16)); }
 
   Value f16Of(Value x) {
     Value narrow = arith::TruncFOp::create(b, vector(b.getF16Type()), x);

@@ -31,7 +31,7 @@ namespace adapter {
 using namespace mlir;
 using namespace adapter;
 
-// Rows that one thread rounds to integers; fewer are not worth waking another.
+// Rows that one thread rounds; fewer are not worth waking another.
 static constexpr int64_t rowsAtOnce = 4;
 
 static Value dim(ImplicitLocOpBuilder &b, Value memref, int64_t index) {
@@ -137,7 +137,7 @@ void adapter::forEachBlock(ImplicitLocOpBuilder &b, const TileFunctions &tiles, 
 
 void adapter::fillRows(ImplicitLocOpBuilder &b, TileFunctions &tiles, kernel::FormatAttr format, Value matrix,
                        const IntegerRows &rows, Value begin, Value end, bool mayEnd) {
-  if (rows.scales)
+  if (rows.scales || tiles.takesBF16(format))
     return tiles.roundRows(b, format, matrix, rows, begin, end, mayEnd);
   LoopEmitter loops{b};
   loops.loop(begin, end, [&](Value row) {
@@ -151,7 +151,7 @@ void adapter::fillRows(ImplicitLocOpBuilder &b, TileFunctions &tiles, kernel::Fo
 IntegerRows adapter::rowsFor(ImplicitLocOpBuilder &b, TileFunctions &tiles, kernel::FormatAttr format,
                              Value matrix, Value weight, bool mayEnd) {
   bool ofIntegers = tiles.takesIntegers(format);
-  if (!ofIntegers && !mayEnd)
+  if (!ofIntegers && !tiles.takesBF16(format) && !mayEnd)
     return {};
   Value count = dim(b, matrix, 0), depth = dim(b, matrix, 1);
   if (mayEnd)
@@ -161,9 +161,13 @@ IntegerRows adapter::rowsFor(ImplicitLocOpBuilder &b, TileFunctions &tiles, kern
     int64_t any = ShapedType::kDynamic;
     return memref::AllocOp::create(b, MemRefType::get({any, any}, type), ValueRange{count, width});
   };
-  IntegerRows rows = ofIntegers
-                         ? IntegerRows{alloc(b.getI32Type(), 4), alloc(b.getF32Type(), integerBlock / 2)}
-                         : IntegerRows{alloc(b.getF32Type(), 1), Value()};
+  IntegerRows rows;
+  if (ofIntegers)
+    rows = {alloc(b.getI32Type(), 4), alloc(b.getF32Type(), integerBlock / 2)};
+  else if (tiles.takesPairs(format))
+    rows = {alloc(b.getI32Type(), 2), Value()};
+  else
+    rows = {alloc(b.getF32Type(), 1), Value()};
   LoopEmitter{b}.parallel(count, rowsAtOnce, [&](Value row) {
     Value next = arith::AddIOp::create(b, row, index(b, 1));
     fillRows(b, tiles, format, matrix, rows, row, next, mayEnd);
@@ -241,8 +245,9 @@ namespace {
 struct LowerProductsPass final : adapter::impl::LowerProductsPassBase<LowerProductsPass> {
   using Base::Base;
   void runOnOperation() override {
-    IntegerOptions integers{integerActivations, vnni ? IntegerDot::VNNI : IntegerDot::Portable};
-    TileFunctions tiles(getOperation(), lanes, rows, vectors, integers);
+    IntegerDot dot = vnni ? IntegerDot::VNNI : IntegerDot::Portable;
+    TileFunctions tiles(getOperation(), lanes, rows, vectors,
+                        {integerActivations, dot, bf16Activations, bf16});
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
       if (isa<kernel::LinearOp, kernel::BatchMatmulOp, kernel::AttentionOp, kernel::PackOp, kernel::UnpackOp,

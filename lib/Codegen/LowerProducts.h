@@ -13,9 +13,9 @@ namespace adapter {
 void forEachBlock(mlir::ImplicitLocOpBuilder &b, const TileFunctions &tiles, mlir::Value rows,
                   mlir::Value blocks, llvm::function_ref<void(mlir::Value, mlir::Value, mlir::Value)> body);
 
-/// The rows of a matrix of f32, [rows, depth], as a product with such a weight takes them: as integers, or with zeros up
-/// to the end of the weight's last group where K `mayEnd` before it; in buffers that the caller frees. None where it takes
-/// the matrix itself.
+/// The rows of a matrix of f32, [rows, depth], as a product with such a weight takes them: as integers, as bf16, or with
+/// zeros up to the end of the weight's last group where K `mayEnd` before it; in buffers that the caller frees. None where
+/// it takes the matrix itself.
 IntegerRows rowsFor(mlir::ImplicitLocOpBuilder &b, TileFunctions &tiles, kernel::FormatAttr format,
                     mlir::Value matrix, mlir::Value weight, bool mayEnd);
 /// Puts rows [begin, end) of a matrix into such buffers.

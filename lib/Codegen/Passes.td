@@ -78,7 +78,8 @@ def LowerProductsPass : Pass<"kernel-lower-products", "mlir::ModuleOp"> {
     then, block by block of columns, the base's product with the second factors' in the same tiles. Entries' steps are
     run by one function that reads them.
     Where the weight has a `format` of integers, rows are rounded to integers, in blocks of 32 steps of K with a scale
-    each, and their products are summed as integers; the sums do not depend on the machine.
+    each, and their products are summed as integers; the sums do not depend on the machine. With `bf16-activations`
+    rows are rounded to bf16 for a weight of bf16; sums are f32's in the same order with and without AVX512-BF16.
     kernel.update_weight adds the tiles of a thin product to panels of the weight, each read and written once.
     kernel.grouped_linear calls it for each group's rows. kernel.pack and the other ops of experts become loops;
     exchanges between processes stay and get contiguous buffers.
@@ -91,7 +92,10 @@ def LowerProductsPass : Pass<"kernel-lower-products", "mlir::ModuleOp"> {
                  Option<"vectors", "vectors", "int64_t", /*default=*/"2", "Vectors in a row of the register block">,
                  Option<"integerActivations", "integer-activations", "bool", /*default=*/"true",
                         "Round rows to integers of 8 bits where the weight is of integers">,
-                 Option<"vnni", "vnni", "bool", /*default=*/"false", "The processor has AVX512-VNNI or AVX-VNNI">];
+                 Option<"vnni", "vnni", "bool", /*default=*/"false", "The processor has AVX512-VNNI or AVX-VNNI">,
+                 Option<"bf16Activations", "bf16-activations", "bool", /*default=*/"false",
+                        "Round rows to bf16 where the weight is of bf16">,
+                 Option<"bf16", "bf16", "bool", /*default=*/"false", "Sum pairs of bf16 by AVX512-BF16">];
 }
 
 def OutlineParallelPass : Pass<"kernel-outline-parallel", "mlir::ModuleOp"> {

@@ -4,6 +4,7 @@
 // Rows left over are tiles of fewer rows, a last block of few columns is tiles of fewer vectors; the columns
 // beyond the last in its last vector are computed (the weight is padded with zeros) but not stored.
 #include "lib/Codegen/RegisterTile.h"
+#include "lib/Codegen/PairRows.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -102,7 +103,10 @@ RegisterTile::Values RegisterTile::accumulateWord(const WeightReader &reader, Ar
   Value first = arith::MulIOp::create(b, group, index(format.steps()));
   first = arith::AddIOp::create(b, first, arith::MulIOp::create(b, word, index(format.stepsInWord())));
   Values words = reader.words(group, word), next(accumulators);
-  for (int64_t step = 0; step < format.stepsInWord(); ++step) {
+  // Of a pair the second comes first, as it does where one instruction sums both.
+  bool isPair = format.getNumber() == kernel::NumberFormat::BF16;
+  for (int64_t turn = 0; turn < format.stepsInWord(); ++turn) {
+    int64_t step = isPair ? 1 - turn : turn;
     Value k = arith::AddIOp::create(b, first, index(step));
     next = addStep(rowOf, k, reader.numbers(words, step, scales, zeros), next);
   }
@@ -121,6 +125,26 @@ RegisterTile::Values RegisterTile::accumulateGroup(ArrayRef<Value> rowOf, Value 
   scf::YieldOp::create(b, accumulateWord(reader, rowOf, group, loop.getInductionVar(), scales, zeros,
                                          loop.getRegionIterArgs()));
   return loop.getResults();
+}
+
+bool RegisterTile::isOfPairs() {
+  return !scales && cast<MemRefType>(input.getType()).getElementType().isInteger(32);
+}
+
+// A word of a weight of bf16 and one of each row.
+RegisterTile::Values RegisterTile::accumulatePairs(ArrayRef<Value> rowOf, Value group,
+                                                   ValueRange accumulators) {
+  WeightReader reader{b, format, lanes, vectors, weight, block};
+  Values columns = reader.words(group, index(0)), next(accumulators);
+  for (auto [i, row] : llvm::enumerate(rowOf)) {
+    Value pair = memref::LoadOp::create(b, input, ValueRange{row, group});
+    Value broadcast = vector::BroadcastOp::create(b, VectorType::get(lanes, b.getI32Type()), pair);
+    for (int64_t part = 0; part < vectors; ++part) {
+      Value &sum = next[i * vectors + part];
+      sum = emitPairDot(b, sum, columns[part], broadcast);
+    }
+  }
+  return next;
 }
 
 // Sums of products of integers over one block of the rows, the one number `part` of the group.
@@ -182,8 +206,9 @@ RegisterTile::Values RegisterTile::multiplyNarrow(ArrayRef<Value> rowOf, Values 
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());
   Value group = loop.getInductionVar();
-  scf::YieldOp::create(b, scales ? accumulateIntegers(rowOf, group, loop.getRegionIterArgs())
-                                 : accumulateGroup(rowOf, group, loop.getRegionIterArgs()));
+  scf::YieldOp::create(b, scales        ? accumulateIntegers(rowOf, group, loop.getRegionIterArgs())
+                          : isOfPairs() ? accumulatePairs(rowOf, group, loop.getRegionIterArgs())
+                                        : accumulateGroup(rowOf, group, loop.getRegionIterArgs()));
   return loop.getResults();
 }
 

@@ -28,7 +28,7 @@ public:
   bool streams = false;
   /// How the weight is stored; null: as f32.
   kernel::FormatAttr format = {};
-  /// Of an input of integers, see IntegerRows.h; null where it is of f32.
+  /// Of an input of integers, see IntegerRows.h; null where it is of f32 or of pairs of bf16.
   mlir::Value scales = {};
   IntegerDot dot = IntegerDot::Portable;
 
@@ -67,6 +67,8 @@ private:
                  mlir::ValueRange accumulators);
   Values accumulateIntegers(llvm::ArrayRef<mlir::Value> rowOf, mlir::Value group,
                             mlir::ValueRange accumulators);
+  bool isOfPairs();
+  Values accumulatePairs(llvm::ArrayRef<mlir::Value> rowOf, mlir::Value group, mlir::ValueRange accumulators);
   Values dotsOf(const WeightReader &reader, llvm::ArrayRef<mlir::Value> rowOf, mlir::Value group,
                 int64_t part);
   Values multiplyNarrow(llvm::ArrayRef<mlir::Value> rowOf, Values sums);

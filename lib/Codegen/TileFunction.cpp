@@ -2,6 +2,7 @@
 //
 // Functions over register tiles; see TileFunction.h.
 #include "lib/Codegen/TileFunction.h"
+#include "lib/Codegen/PairRows.h"
 #include "lib/Codegen/RegisterTile.h"
 #include "lib/Codegen/SharedFunction.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -35,14 +36,15 @@ Value adapter::sliceAt(ImplicitLocOpBuilder &b, Value buffer, Value at) {
   return memref::SubViewOp::create(b, cast<MemRefType>(inferred), buffer, offsets, sizes, strides);
 }
 
-func::FuncOp TileFunctions::get(TileStart start, bool isSlice, kernel::FormatAttr format, bool ofIntegers) {
+func::FuncOp TileFunctions::get(TileStart start, bool isSlice, kernel::FormatAttr format, RowKind kind) {
   static constexpr const char *names[] = {"kernel.tile", "kernel.tile_bias", "kernel.tile_accumulate"};
   std::string name = std::string(names[static_cast<int>(start)]) + (isSlice ? "_slice" : "");
   if (format)
     name += "_" + stringifyNumberFormat(format.getNumber()).str() + "_" + std::to_string(format.steps()) +
             (format.getWideScales() ? "_f32" : "") + (format.getZeros() ? "_zeros" : "");
-  if (ofIntegers)
-    name += "_integers";
+  bool ofIntegers = kind == RowKind::Integers, ofPairs = kind == RowKind::Pairs;
+  if (ofIntegers || ofPairs)
+    name += ofPairs ? "_pairs" : "_integers";
   func::FuncOp &function = functions[name];
   if (function)
     return function;
@@ -50,7 +52,9 @@ func::FuncOp TileFunctions::get(TileStart start, bool isSlice, kernel::FormatAtt
   b.setInsertionPointToEnd(module.getBody());
   int64_t any = ShapedType::kDynamic;
   Type index = b.getIndexType();
-  SmallVector<Type> arguments{ofIntegers ? integerRowsType(b) : stridedMatrixType(b),
+  SmallVector<Type> arguments{ofIntegers ? integerRowsType(b)
+                              : ofPairs  ? pairRowsType(b, /*asPairs=*/true)
+                                         : stridedMatrixType(b),
                               weightType(b, getBlock(), isSlice, format),
                               stridedMatrixType(b),
                               index,
@@ -84,13 +88,14 @@ func::FuncOp TileFunctions::get(TileStart start, bool isSlice, kernel::FormatAtt
   tile.format = format;
   if (ofIntegers) {
     tile.scales = entry->getArguments().back();
-    tile.dot = integers.dot;
+    tile.dot = options.dot;
   }
   tile.column = arith::MulIOp::create(b, tile.block, tile.index(getBlock()));
-  // Numbers of a narrow weight and what they are made of take registers, too.
+  // Numbers of a narrow weight and what they are made of take registers, too; those of bf16 are made in place.
   // Of integers there are sums of each block beside those of all.
+  bool isWide = !format || format.getNumber() == kernel::NumberFormat::BF16;
   int64_t fewer = ofIntegers ? std::max<int64_t>(rows / 2, 1) : std::max<int64_t>(rows - 2, 1);
-  tile.emitBlock(format ? fewer : rows, begin, end);
+  tile.emitBlock(isWide ? rows : fewer, begin, end);
   b.setInsertionPointToEnd(entry);
   func::ReturnOp::create(b);
   return function;
@@ -100,7 +105,9 @@ void TileFunctions::call(ImplicitLocOpBuilder &b, TileStart start, Value input, 
                          Value output, Value block, Value begin, Value end, kernel::FormatAttr format,
                          Value scales) {
   bool isSlice = !cast<MemRefType>(weight.getType()).getLayout().isIdentity();
-  func::FuncOp function = get(start, isSlice, format, static_cast<bool>(scales));
+  bool ofWords = cast<MemRefType>(input.getType()).getElementType().isInteger(32);
+  RowKind kind = scales ? RowKind::Integers : ofWords ? RowKind::Pairs : RowKind::Floats;
+  func::FuncOp function = get(start, isSlice, format, kind);
   TypeRange types = function.getArgumentTypes();
   auto fit = [&](Value value, Type type) { return b.createOrFold<memref::CastOp>(type, value); };
   SmallVector<Value> operands{
@@ -112,14 +119,24 @@ void TileFunctions::call(ImplicitLocOpBuilder &b, TileStart start, Value input, 
   func::CallOp::create(b, function, operands);
 }
 
-void TileFunctions::roundRows(ImplicitLocOpBuilder &b, kernel::FormatAttr format, Value matrix,
-                              const IntegerRows &rows, Value begin, Value end, bool mayEnd) {
+func::FuncOp TileFunctions::roundingFor(kernel::FormatAttr format, bool mayEnd) {
+  if (takesBF16(format)) {
+    func::FuncOp &function = functions["round_bf16"];
+    return function ? function : function = makePairRows(module, lanes, takesPairs(format));
+  }
   // What repays zero points is that of one, and each column's times as much.
   int64_t offset = format.getZeros() ? 1 : format.offset();
   func::FuncOp &function = functions["round" + std::to_string(offset) + (mayEnd ? "_end" : "")];
-  if (!function)
-    function = makeRoundRows(module, lanes, offset, mayEnd);
-  SmallVector<Value> operands{matrix, rows.words, rows.scales, begin, end};
+  return function ? function : function = makeRoundRows(module, lanes, offset, mayEnd);
+}
+
+void TileFunctions::roundRows(ImplicitLocOpBuilder &b, kernel::FormatAttr format, Value matrix,
+                              const IntegerRows &rows, Value begin, Value end, bool mayEnd) {
+  func::FuncOp function = roundingFor(format, mayEnd);
+  SmallVector<Value> operands{matrix, rows.words};
+  if (rows.scales)
+    operands.push_back(rows.scales);
+  operands.append({begin, end});
   for (auto [operand, type] : llvm::zip(operands, function.getArgumentTypes()))
     if (isa<MemRefType>(type))
       operand = b.createOrFold<memref::CastOp>(type, operand);

@@ -16,10 +16,12 @@ namespace adapter {
 /// What accumulators hold at first: zero, the bias, or what the output holds.
 enum class TileStart { Zero, Bias, Output };
 
-/// What of integers a target computes on.
-struct IntegerOptions {
-  bool activations = true; ///< rows are rounded to integers where the weight is of such
+/// What products with narrow weights compute on.
+struct RowOptions {
+  bool integers = true; ///< rows are rounded to integers where the weight is of such
   IntegerDot dot = IntegerDot::Portable;
+  bool bf16 = false;  ///< rows are rounded to bf16 where the weight is of such
+  bool pairs = false; ///< then pairs of products are summed by one instruction
 };
 
 /// output = input weight (+ bias, if there is one) + inner up.
@@ -30,9 +32,8 @@ struct FactoredProduct {
 class TileFunctions {
 public:
   /// Tiles of `rows` rows and `vectors` vectors of `lanes` f32.
-  TileFunctions(mlir::ModuleOp module, int64_t lanes, int64_t rows, int64_t vectors,
-                IntegerOptions integers = {})
-      : module(module), lanes(lanes), rows(rows), vectors(vectors), integers(integers) {}
+  TileFunctions(mlir::ModuleOp module, int64_t lanes, int64_t rows, int64_t vectors, RowOptions options = {})
+      : module(module), lanes(lanes), rows(rows), vectors(vectors), options(options) {}
 
   mlir::ModuleOp getModule() const { return module; }
   int64_t getLanes() const { return lanes; }
@@ -42,17 +43,22 @@ public:
   /// Emits a call that computes output[begin:end, block's columns] from input [m, k], weight
   /// [blocks, k, block] and bias [n] (null unless start is Bias). Matrices may be strided by row; the weight may be
   /// one of several that lie one after the other, see sliceAt. With a format it is [blocks, groups, bytes]; with the
-  /// scales of rows of integers the input is those.
+  /// scales of rows of integers the input is those, and one of i32 without scales is of pairs of bf16.
   void call(mlir::ImplicitLocOpBuilder &b, TileStart start, mlir::Value input, mlir::Value weight,
             mlir::Value bias, mlir::Value output, mlir::Value block, mlir::Value begin, mlir::Value end,
             kernel::FormatAttr format = {}, mlir::Value scales = {});
 
   /// Whether products with such a weight take rows of integers.
   bool takesIntegers(kernel::FormatAttr format) const {
-    return format && format.isInteger() && integers.activations && format.steps() % integerBlock == 0;
+    return format && format.isInteger() && options.integers && format.steps() % integerBlock == 0;
   }
-  /// The rows [begin, end) of a matrix of f32 as integers, put into such ones. They may be longer than the matrix's, and
-  /// go on with zeros, where it `mayEnd` before them.
+  /// Whether they take rows rounded to bf16, and those as pairs.
+  bool takesBF16(kernel::FormatAttr format) const {
+    return format && format.getNumber() == kernel::NumberFormat::BF16 && options.bf16;
+  }
+  bool takesPairs(kernel::FormatAttr format) const { return takesBF16(format) && options.pairs; }
+  /// The rows [begin, end) of a matrix of f32 as integers or as bf16, put into such ones. They may be longer than the
+  /// matrix's, and go on with zeros, where it `mayEnd` before them.
   void roundRows(mlir::ImplicitLocOpBuilder &b, kernel::FormatAttr format, mlir::Value matrix,
                  const IntegerRows &rows, mlir::Value begin, mlir::Value end, bool mayEnd);
 
@@ -62,12 +68,14 @@ public:
                        mlir::Value begin, mlir::Value end, mlir::Value limit);
 
 private:
-  mlir::func::FuncOp get(TileStart start, bool isSlice, kernel::FormatAttr format, bool ofIntegers);
+  enum class RowKind { Floats, Integers, Pairs };
+  mlir::func::FuncOp get(TileStart start, bool isSlice, kernel::FormatAttr format, RowKind kind);
+  mlir::func::FuncOp roundingFor(kernel::FormatAttr format, bool mayEnd);
   mlir::func::FuncOp getWithFactors(bool hasBias);
 
   mlir::ModuleOp module;
   int64_t lanes, rows, vectors;
-  IntegerOptions integers;
+  RowOptions options;
   llvm::StringMap<mlir::func::FuncOp> functions; // by name
   mlir::func::FuncOp withFactors[2];
 };

@@ -82,6 +82,8 @@ static void buildVectorise(OpPassManager &manager, const CodegenOptions &options
   products.vectors = options.vectors;
   products.integerActivations = options.integerActivations;
   products.vnni = options.vnni;
+  products.bf16 = options.bf16;
+  products.bf16Activations = options.bf16Activations;
   manager.addPass(createLowerGenericsPass());
   manager.addPass(createLowerProductsPass(products));
   manager.addPass(createCanonicalizerPass());

@@ -107,12 +107,16 @@ static Status readActivations(const Words &words, CommandLine &line) {
   if (!words.activations)
     return Done{};
   std::string where = "--activations " + *words.activations;
-  if (*words.activations != "int8" && *words.activations != "f32")
-    return Error{where + ": they are int8 or f32"};
-  // Without --weights it is about those that the model has.
-  if (!line.weights.empty() && line.weights != "int8" && line.weights != "int4")
-    return Error{where + ": is for weights of integers; add --weights int8 or int4"};
+  if (*words.activations != "int8" && *words.activations != "bf16" && *words.activations != "f32")
+    return Error{where + ": they are int8, bf16 or f32"};
+  line.bf16Activations = *words.activations == "bf16";
+  if (line.bf16Activations)
+    return line.weights == "bf16" ? Status(Done{})
+                                  : Status(Error{where + ": is for weights of bf16; add --weights bf16"});
   line.integerActivations = *words.activations == "int8";
+  // Without --weights it is about those that the model has.
+  if (line.integerActivations && !line.weights.empty() && line.weights != "int8" && line.weights != "int4")
+    return Error{where + ": is for weights of integers; add --weights int8 or int4"};
   if (line.integerActivations && line.weightGroup % 32)
     return Error{where + ": needs groups of 32, 64, ... rows, not of " + std::to_string(line.weightGroup)};
   return Done{};

@@ -59,6 +59,7 @@ struct CommandLine {
   std::string weights;            ///< how they are stored, a word of #kernel.format; empty: as they are
   int64_t weightGroup = 0;        ///< rows of a weight that share a scale; 0: 32
   bool integerActivations = true; ///< what weights of integers are multiplied with is rounded to such, too
+  bool bf16Activations = false;   ///< likewise for weights of bf16
   bool stateful = false;          ///< caches of keys and values are state of sessions
 
   /// Whether the module is written as it was read, or with its adapters where they belong.

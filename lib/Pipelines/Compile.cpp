@@ -52,6 +52,7 @@ static Status runBetween(ModuleOp module, const CompileOptions &options, StringR
   codegen.rowAxis = options.rowAxis;
   codegen.weights = options.weights;
   codegen.integerActivations = options.integerActivations;
+  codegen.bf16Activations = options.bf16Activations;
   codegen.weightGroup = options.weightGroup;
   bool within = first.empty();
   if (within) {

@@ -21,6 +21,7 @@ struct CompileOptions {
   int64_t rowAxis = 0;
   PartitionOptions partition;
   bool integerActivations = true; ///< weights of integers are multiplied with such
+  bool bf16Activations = false;   ///< weights of bf16 are multiplied with such
   std::string weights;            ///< a word of #kernel.format; empty: as they are
   int64_t weightGroup = 0;        ///< 0: 32
   bool stateful = false;          ///< caches are state that sessions keep

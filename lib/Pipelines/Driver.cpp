@@ -126,6 +126,7 @@ static Status writeResult(ModuleOp module, const CommandLine &line, const Consol
   options.stateful = line.stateful;
   options.weights = weightsFor(module, line, *target);
   options.integerActivations = line.integerActivations;
+  options.bf16Activations = line.bf16Activations;
   options.weightGroup = line.weightGroup;
   options.step = console.step;
   if (line.endsWithPlan())

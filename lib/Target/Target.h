@@ -22,8 +22,8 @@ struct Target {
   std::vector<std::string> requiredFeatures;
 };
 
-/// Reads `cpu[:native|x86-64-v3|x86-64-v4]`, `nvidia:sm_80`, `amd:gfx942`, `spirv:vulkan` or `spirv:opencl`. Other
-/// targets are errors that name what there is.
+/// Reads `cpu[:native|x86-64-v3|x86-64-v4]`, the native CPU and v4 also with `+bf16`, `nvidia:sm_80`, `amd:gfx942`,
+/// `spirv:vulkan` or `spirv:opencl`. Other targets are errors that name what there is.
 checkpoint::Result<Target> resolveTarget(llvm::StringRef name);
 
 /// What the device's code is, as the manifest names it: ptx, hsaco, spirv-vulkan, spirv-opencl.

@@ -240,7 +240,7 @@ def compile(
 
     stateful: the graph's caches are state, for Model.session and ao.generate (docs/text.md).
     weights: how weights of products are stored, as in "bf16", "int8" or "int4:group=64"; activations: what
-    integers are multiplied with, "int8" or "f32" (docs/text.md).
+    they are multiplied with, "int8", "bf16" or "f32" (docs/text.md).
 
     Its method save(path) keeps the artifact. target is adapter-opt's option; threads work on one call of the
     model, 0 means as many as there are processors. claims are the keywords ignore_missing, renamed,

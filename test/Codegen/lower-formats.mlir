@@ -1,6 +1,8 @@
 // RUN: adapter-opt %s --kernel-lower-products=vectors=2\ rows=4 | FileCheck %s --check-prefixes=CHECK,PORTABLE
 // RUN: adapter-opt %s --kernel-lower-products=vectors=2\ rows=4\ vnni | FileCheck %s --check-prefixes=CHECK,VNNI
 // RUN: adapter-opt %s --kernel-lower-products=vectors=2\ rows=4\ integer-activations=false | FileCheck %s --check-prefix=FLOAT
+// RUN: adapter-opt %s --kernel-lower-products=vectors=2\ rows=4\ bf16-activations | FileCheck %s --check-prefix=ROUND
+// RUN: adapter-opt %s --kernel-lower-products=vectors=2\ rows=4\ bf16-activations\ bf16 | FileCheck %s --check-prefix=PAIRS
 
 // A weight of integers: rows are rounded once, then multiplied block by block of columns.
 // CHECK-LABEL: func.func @integers
@@ -17,8 +19,19 @@ func.func @integers(%x: memref<?x64xf32>, %w: memref<2x2x576xi8>, %y: memref<?x4
   return
 }
 
+// Rows are rounded where that is asked for; by one instruction for two products they are multiplied as pairs.
 // CHECK-LABEL: func.func @floats
 // CHECK: call @kernel.tile_bf16_2(
+// ROUND-LABEL: func.func @floats
+// ROUND: memref.alloc(%{{.*}}, %{{.*}}) : memref<?x?xf32>
+// ROUND: call @kernel.round_rows_bf16(
+// ROUND: call @kernel.tile_bf16_2(
+// ROUND: memref.dealloc
+// PAIRS-LABEL: func.func @floats
+// PAIRS: memref.alloc(%{{.*}}, %{{.*}}) : memref<?x?xi32>
+// PAIRS: call @kernel.round_rows_pairs(
+// PAIRS: call @kernel.tile_bf16_2_pairs(
+// PAIRS: memref.dealloc
 func.func @floats(%x: memref<?x64xf32>, %w: memref<2x32x128xi8>, %y: memref<?x40xf32>) {
   kernel.linear ins(%x, %w : memref<?x64xf32>, memref<2x32x128xi8>) outs(%y : memref<?x40xf32>) {format = #kernel.format<bf16>}
   return
@@ -36,3 +49,7 @@ func.func @there_and_back(%p: memref<?x?x32xf32>, %w: memref<?x?x1088xi8>, %q: m
 // CHECK-LABEL: func.func private @kernel.tile_int4_32_integers
 // VNNI: llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"
 // PORTABLE-NOT: vpdpbusd
+
+// PAIRS-LABEL: func.func private @kernel.tile_bf16_2_pairs
+// PAIRS-NOT: vector.fma
+// PAIRS: llvm.call_intrinsic "llvm.x86.avx512bf16.dpbf16ps.512"

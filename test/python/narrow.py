@@ -43,8 +43,10 @@ def rounded_rows(x):
     return (np.rint(parts * inverse) * (most / np.float32(127))).astype(np.float32).reshape(x.shape)
 
 
-def product(x, weight, text):
+def product(x, weight, text, activations=None):
     """x [.., in] times a weight [in, out] in that format, in f64 of the rounded numbers."""
-    if takes_integers(text):
+    if activations == "bf16":
+        x = rounded(x, "bf16")
+    elif takes_integers(text):
         x = rounded_rows(x)
     return x.astype(np.float64) @ rounded(weight, text).astype(np.float64)

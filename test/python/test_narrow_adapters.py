@@ -85,10 +85,12 @@ def test_weights_that_would_be_rounded_again(llama):
         llama.compiled(slots={"s": ao.Slot("lora", time="load", rank=4)}, weights="int4")
 
 
-@pytest.mark.parametrize("text", ["bf16", "int8", "int4"])
-def test_rows_to_the_bit(llama, text):
+@pytest.mark.parametrize(
+    "text, activations", [("bf16", None), ("bf16", "bf16"), ("int8", None), ("int4", None)]
+)
+def test_rows_to_the_bit(llama, text, activations):
     adapters = {name: ao.Adapter(folder, time="row") for name, (folder, _) in llama.adapters.items()}
-    model = llama.compiled(adapters=adapters, weights=text, threads=2)
+    model = llama.compiled(adapters=adapters, weights=text, activations=activations, threads=2)
     ids, named = prompts(6, 6, 6), ["lora", None, "oft"]
     session = model.session(max_length=16, batch=3)
     whole = session(ids, adapters=named)["logits"]
@@ -98,17 +100,20 @@ def test_rows_to_the_bit(llama, text):
         assert np.array_equal(alone[0], whole[row])
 
 
-@pytest.mark.parametrize("text", ["bf16", "int8", "int4"])
-def test_texts(llama, text):
+@pytest.mark.parametrize(
+    "text, activations, bound",
+    [("bf16", None, 1e-5), ("bf16", "bf16", 0.01), ("int8", None, 0.03), ("int4", None, 0.03)],
+)
+def test_texts(llama, text, activations, bound):
     """The best token of the rounded model wherever its margin is above what rounding of rows may change."""
-    model = llama.compiled(weights=text, threads=2)
+    model = llama.compiled(weights=text, activations=activations, threads=2)
     reference = rounded_model(llama, None, text)
     session = model.session(max_length=40)
     ids = prompts(24, seed=4)[0]
     got = session([ids])["logits"][0]
     wanted = logits(reference, [ids])[0]
     error = np.abs(got - wanted).max()
-    assert error < (1e-5 if text == "bf16" else 0.03) * np.abs(wanted).max()
+    assert error < bound * np.abs(wanted).max()
     best = np.sort(wanted, axis=1)
     clear = best[:, -1] - best[:, -2] > 2 * error
     assert clear.sum() > 5

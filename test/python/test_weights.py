@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """--weights: products with weights in narrow formats against their definition in NumPy."""
 
+import linear_model
 import narrow
 import numpy as np
 import onnx
@@ -42,11 +43,17 @@ def compiled(tmp_path, *options):
     return ao.load(artifact, threads=2), done.stderr
 
 
-def check(model, weight, bias, text, depth, tolerance=1e-6):
+def is_here(target):
+    """Whether this machine runs code for a target."""
+    needed = {"v4": "avx512f", "bf16": "avx512_bf16"}.get(target.split("-")[-1].split("+")[-1], "avx2")
+    return needed in open("/proc/cpuinfo").read()
+
+
+def check(model, weight, bias, text, depth, tolerance=1e-6, counts=ROWS, activations=None):
     generator = np.random.default_rng(5)
-    for rows in ROWS:
+    for rows in counts:
         x = (generator.standard_normal((rows, depth)) * generator.uniform(0.1, 9)).astype(np.float32)
-        wanted = narrow.product(x, weight, text) + bias
+        wanted = narrow.product(x, weight, text, activations) + bias
         assert_agrees(model(x=x)["y"], wanted.astype(np.float32), tolerance=tolerance)
 
 
@@ -69,7 +76,7 @@ def test_machines_agree(tmp_path, text):
     """With and without AVX-512 and VNNI: sums of integers are the same, sums of f32 differ by rounding."""
     weight, _ = linear(tmp_path / "m.onnx", 256, 50)
     for target in TARGETS:
-        if target.endswith("v4") and "avx512f" not in open("/proc/cpuinfo").read():
+        if not is_here(target):
             continue
         model, _ = compiled(tmp_path, "--weights", text, "--target", target)
         check(model, weight, 0, text, 256)
@@ -82,6 +89,66 @@ def test_activations_of_f32(tmp_path, text):
     x = np.random.default_rng(1).standard_normal((9, 128)).astype(np.float32)
     wanted = x.astype(np.float64) @ narrow.rounded(weight, text)
     assert_agrees(model(x=x)["y"], wanted.astype(np.float32), tolerance=1e-6)
+
+
+PAIR_TARGETS = [*TARGETS, "cpu:x86-64-v4+bf16"]
+
+
+@pytest.mark.parametrize("target", PAIR_TARGETS)
+def test_rows_of_bf16(tmp_path, target):
+    """Tiles of all heights, K around the ends of vectors; a row gets the same beside others."""
+    if not is_here(target):
+        pytest.skip("this processor has not what the target needs")
+    for depth in (2, 14, 16, 30, 32, 34, 98):
+        weight, bias = linear(tmp_path / "m.onnx", depth, 97, seed=depth, bias=depth == 34)
+        words = ["--weights", "bf16", "--activations", "bf16", "--target", target]
+        model, _ = compiled(tmp_path, *words)
+        check(model, weight, bias, "bf16", depth, counts=[*range(1, 10), 33], activations="bf16")
+        x = np.random.default_rng(depth).standard_normal((33, depth)).astype(np.float32)
+        whole = model(x=x)["y"]
+        for row in range(33):
+            assert np.array_equal(model(x=x[row : row + 1])["y"][0], whole[row])
+
+
+def test_pairs_to_the_bit(tmp_path):
+    """With and without AVX512-BF16 sums are the same, but for denormals; an artifact names what it needs."""
+    linear(tmp_path / "m.onnx", 256, 50)
+    x = np.random.default_rng(7).standard_normal((9, 256)).astype(np.float32)
+    x[8, :2] = (np.nan, np.inf)
+    results = []
+    for target in filter(is_here, PAIR_TARGETS):
+        words = ["--weights", "bf16", "--activations", "bf16", "--target", target]
+        model, _ = compiled(tmp_path, *words)
+        results.append(model(x=x)["y"])
+        assert ("avx512_bf16" in model.info()["cpu_features"]) == (
+            target.endswith("bf16") or (target == "cpu:native" and is_here("+bf16"))
+        )
+    assert np.isfinite(results[0][:8]).all() and np.isnan(results[0][8]).all()
+    for each in results[1:]:
+        assert np.array_equal(each, results[0], equal_nan=True)
+
+
+@pytest.mark.parametrize("target", ["cpu:x86-64-v3", "cpu:x86-64-v4+bf16"])
+def test_adapters_beside_rows_of_bf16(tmp_path, target):
+    """What an adapter adds reads the rows as they came, in f32."""
+    if not is_here(target):
+        pytest.skip("this processor has not what the target needs")
+    # So large that the adapter is factors beside the weight, not a weight of its own.
+    made = linear_model.make(tmp_path, 96, 192)
+    words = ["--weights", "bf16", "--activations", "bf16", "--target", target]
+    artifact = tmp_path / "model.adapt"
+    done = product.call("adapter-opt", made.model, f"--adapter=l={made.adapter}@row", *words, "-o", artifact)
+    assert done.returncode == 0, done.stderr
+    model = ao.load(artifact, threads=2)
+    weight = numpy_helper.to_array(onnx.load(made.model).graph.initializer[0])
+    base = narrow.product(made.x, weight, "bf16", "bf16")
+    named = [None, "l", "l", None, "l"]
+    wanted = base + np.where([[name] for name in named], made.updated - made.base, 0)
+    got = model(x=made.x, adapters=named)["y"]
+    assert_agrees(got, wanted.astype(np.float32), base.astype(np.float32), tolerance=1e-6)
+    for row, name in enumerate(named):
+        alone = model(x=made.x[row : row + 1], adapters=[name])["y"]
+        assert np.array_equal(alone[0], got[row])
 
 
 def small(weight):
@@ -152,7 +219,11 @@ def test_rows_do_not_depend_on_each_other(tmp_path):
         (["--weights", "int4:"], 2, ["group=N"]),
         (["--weights", "bf16:group=32"], 2, ["bf16 has no groups"]),
         (["--weights", "bf16", "--activations", "int8"], 2, ["--activations int8", "add --weights int8"]),
-        (["--weights", "int8", "--activations", "int4"], 2, ["they are int8 or f32"]),
+        (["--weights", "int8", "--activations", "int4"], 2, ["they are int8, bf16 or f32"]),
+        (["--weights", "int8", "--activations", "bf16"], 2, ["--activations bf16", "add --weights bf16"]),
+        (["--activations", "bf16"], 2, ["--activations bf16", "add --weights bf16"]),
+        (["--target", "cpu:x86-64-v3+bf16"], 1, ["cpu:x86-64-v3+bf16", "cpu:x86-64-v4+bf16"]),
+        (["--target", "cpu:x86-64-v4+amx"], 1, ["cpu:x86-64-v4+amx", "bf16"]),
         (["--weights", "int4:group=16", "--activations", "int8"], 2, ["needs groups of 32"]),
         (["--weights", "int4", "--target", "nvidia:sm_80"], 2, ["not yet for the target nvidia:sm_80"]),
     ],

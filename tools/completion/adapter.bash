@@ -126,7 +126,7 @@ _adapter_complete() {
   fi
   case ${tool##*/}:$option in
     adapter-opt:--compile-to) _adapter_offer "$value" "$offset" "" < <(_adapter_phases "$tool") ;;
-    adapter-opt:--target) _adapter_offer "$value" "$offset" "" < <(printf '%s\n' cpu cpu:native cpu:x86-64-v3 cpu:x86-64-v4) ;;
+    adapter-opt:--target) _adapter_offer "$value" "$offset" "" < <(printf '%s\n' cpu cpu:native cpu:x86-64-v3 cpu:x86-64-v4 cpu:x86-64-v4+bf16) ;;
     adapter-opt:--report) _adapter_offer "$value" "$offset" "" < <(printf '%s\n' text json html) ;;
     adapter-run:--*) _adapter_run_value "$tool" "$option" "$value" "$offset" && return ;;
     adapter-opt:--adapter) # of `verify model.adapt`: one of the model's, which the runtime's command knows
