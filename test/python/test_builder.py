@@ -175,6 +175,14 @@ def test_sessions(built, name):
         compiled(model.feed(tokens(3)))
 
 
+def test_compiled_twice_in_a_process(built):
+    """What the first compilation tells ONNX's library of these operators changes nothing of the second."""
+    model, ao = built("llama"), product.package()
+    ids = tokens(TOKENS)
+    first, second = (ao.compile(model.graph, threads=2)(model.feed(ids))["logits"] for _ in range(2))
+    assert np.array_equal(first, second)
+
+
 # Prompts and what follows stay within the windows that the builder leaves to the runtime.
 @pytest.mark.parametrize("name", ALL)
 def test_generated_tokens(built, name):
