@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // adapter-narrow-weights: packed weights become bytes of a narrow format, which the stage phase computes.
-#include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Compile/Passes.h"
+#include "lib/Compile/ProductWeight.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Transforms/RegionUtils.h"
@@ -16,16 +16,6 @@ using namespace mlir;
 using namespace adapter;
 using kernel::FormatAttr;
 using kernel::NumberFormat;
-
-// A product's weight, where it has one that is of f32.
-static OpOperand *weightOf(Operation *op) {
-  if (auto linear = dyn_cast<kernel::LinearOp>(op); linear && !linear.getFormatAttr())
-    return &linear.getWeightMutable();
-  if (auto linear = dyn_cast<kernel::RowLinearOp>(op);
-      linear && linear.getWeight() && !linear.getFormatAttr())
-    return &*linear.getWeightMutable().begin();
-  return nullptr;
-}
 
 namespace {
 struct NarrowWeights : adapter::impl::NarrowWeightsPassBase<NarrowWeights> {
@@ -85,7 +75,7 @@ struct NarrowWeights : adapter::impl::NarrowWeightsPassBase<NarrowWeights> {
     if (!format)
       return signalPassFailure();
     getOperation()->walk([&](Operation *op) {
-      OpOperand *operand = weightOf(op);
+      OpOperand *operand = wideWeightOf(op);
       if (!operand)
         return;
       auto pack = operand->get().getDefiningOp<kernel::PackOp>();

@@ -2,8 +2,8 @@
 //
 // adapter-repack-weights: packed weights that are made of integers become those integers in the product's own order,
 // which the stage phase computes.
-#include "dialects/Kernel/IR/KernelOps.h"
 #include "lib/Compile/Passes.h"
+#include "lib/Compile/ProductWeight.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 namespace adapter {
@@ -14,16 +14,6 @@ namespace adapter {
 using namespace mlir;
 using namespace adapter;
 using kernel::FormatAttr;
-
-// A product's weight, where it has one that is of f32.
-static OpOperand *weightOf(Operation *op) {
-  if (auto linear = dyn_cast<kernel::LinearOp>(op); linear && !linear.getFormatAttr())
-    return &linear.getWeightMutable();
-  if (auto linear = dyn_cast<kernel::RowLinearOp>(op);
-      linear && linear.getWeight() && !linear.getFormatAttr())
-    return &*linear.getWeightMutable().begin();
-  return nullptr;
-}
 
 namespace {
 struct RepackWeights final : adapter::impl::RepackWeightsPassBase<RepackWeights> {
@@ -50,7 +40,7 @@ struct RepackWeights final : adapter::impl::RepackWeightsPassBase<RepackWeights>
   void runOnOperation() override {
     SmallVector<OpOperand *> weights;
     getOperation()->walk([&](Operation *op) {
-      if (OpOperand *operand = weightOf(op))
+      if (OpOperand *operand = wideWeightOf(op))
         weights.push_back(operand);
     });
     for (OpOperand *operand : weights) {
