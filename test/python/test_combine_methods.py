@@ -123,7 +123,7 @@ ALONE = {
 
 
 @pytest.mark.parametrize("method", ALONE)
-@pytest.mark.parametrize("weight", (0.8, -2, 0))
+@pytest.mark.parametrize("weight", (0.8, *(pytest.param(each, marks=pytest.mark.full) for each in (-2, 0))))
 def test_one_adapter(loras, tmp_path, method, weight):
     got, _ = combine(tmp_path / "x", method, {loras["wide"]: weight})
     near(got, {m: weight * value for m, value in combining.updates(loras["wide"]).items()}, part=1e-4)

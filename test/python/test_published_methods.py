@@ -127,6 +127,7 @@ def compiled(world, folder, adapters):
     return ao.Model(folder / "row.adapt")
 
 
+@pytest.mark.full
 def test_an_adapter_for_each_modality(world, tmp_path):
     """U04 (CREMA): LoRA, and a projection in the place of the base's; rows of several modalities."""
     adapters, wants = {}, {None: world.plain}
