@@ -115,7 +115,7 @@ def test_inputs_in_every_shape(llama):
 def test_alone_and_in_a_batch_to_the_bit(llama, lengths):
     """What stands beside a row, of its length or another, changes no bit of it, nor do threads."""
     texts, named = prompts(*lengths), ["lora", None, "loha"]
-    path = llama.folder / "bits.adapt"
+    path = llama.folder / f"bits-{lengths[0]}.adapt"
     llama.session_model.save(path)
     answers = []
     for threads in (1, 2):
