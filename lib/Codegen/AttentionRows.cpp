@@ -3,6 +3,7 @@
 // Attention of a block of queries: steps of keys one after the other, each as two products with panels and an online
 // softmax between them, which keeps each query's greatest score and sum and rescales what it has so far.
 #include "lib/Codegen/AttentionRows.h"
+#include "lib/Codegen/LoopEmitter.h"
 #include "lib/Codegen/SharedFunction.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -46,17 +47,17 @@ AttentionKind AttentionKind::of(kernel::AttentionOp op, int64_t columns) {
 
 namespace {
 // Emits the functions of one kind.
-class RowsEmitter {
+class RowsEmitter : LoopEmitter {
 public:
   RowsEmitter(B &b, TileFunctions &tiles, const AttentionKind &kind)
-      : b(b), tiles(tiles), kind(kind), layout(kind.layout),
+      : LoopEmitter{b}, tiles(tiles), kind(kind), layout(kind.layout),
         vector(VectorType::get({tiles.getLanes()}, b.getF32Type())) {}
 
   void emitRows(Block *entry);
   static SmallVector<Type> argumentTypes(B &b, bool hasMask);
 
 private:
-  Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
+  Value flag(bool value) { return arith::ConstantOp::create(b, b.getBoolAttr(value)); }
   Value f32(double value) {
     return arith::ConstantOp::create(b, b.getF32FloatAttr(static_cast<float>(value)));
   }
@@ -65,18 +66,9 @@ private:
         b, b.getF32Type(), b.getFloatAttr(b.getF32Type(), -std::numeric_limits<double>::infinity()));
   }
   Value spread(Value scalar) { return vector::BroadcastOp::create(b, vector, scalar); }
-  Value add(Value x, Value y) { return arith::AddIOp::create(b, x, y); }
   Value sub(Value x, Value y) { return arith::SubIOp::create(b, x, y); }
   Value mul(Value x, Value y) { return arith::MulIOp::create(b, x, y); }
-  Value dim(Value memref, int64_t at) { return b.createOrFold<memref::DimOp>(memref, at); }
   int64_t parts() { return layout.step() / tiles.getLanes(); }
-  void forEach(Value from, Value to, llvm::function_ref<void(Value)> body) {
-    auto loop = scf::ForOp::create(b, from, to, index(1));
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(loop.getBody());
-    body(loop.getInductionVar());
-  }
-
   Value lanesBelow(Value count) {
     return vector::CreateMaskOp::create(b, VectorType::get({tiles.getLanes()}, b.getI1Type()),
                                         ValueRange{count});
@@ -89,10 +81,12 @@ private:
   void computeStep(Value step);
   void updateRow(Value row, Value first, Value count);
   void scaleRow(Value row, Value factor);
+  void clearRow(Value row) {
+    loop(index(0), index(layout.valueWidth), [&](Value at) { store(f32(0), output, ValueRange{row, at}); });
+  }
   Value noneIsHidden();
   void finish();
 
-  B &b;
   TileFunctions &tiles;
   const AttentionKind &kind;
   KeyLayout layout;
@@ -128,28 +122,25 @@ Value RowsEmitter::maskVector(Value row, Value key, Value left) {
 
 // Whether the mask lets any query see a key of a step.
 Value RowsEmitter::isSeen(Value step) {
-  Value first = mul(step, index(layout.step())), no = arith::ConstantOp::create(b, b.getBoolAttr(false));
-  Value left = sub(arguments.length, first);
+  Value first = mul(step, index(layout.step())), left = sub(arguments.length, first);
   // Queries of several heads often have one mask.
   Value isShared = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, dim(arguments.mask, 1), index(1));
   Value rows =
       arith::SelectOp::create(b, isShared, arith::MinUIOp::create(b, count, arguments.tokens), count);
-  auto loop = scf::ForOp::create(b, index(0), rows, index(1), ValueRange{no});
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(loop.getBody());
-  Value seen = loop.getRegionIterArg(0);
-  for (int64_t part = 0; part < parts(); ++part) {
-    Value offset = index(part * tiles.getLanes());
-    // Where the step has no key any more, nothing is to be read.
-    Value rest = arith::MaxSIOp::create(b, sub(left, offset), index(0));
-    Value numbers = maskVector(loop.getInductionVar(), add(first, offset), rest);
-    Value isOpen = arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, numbers, spread(f32(hidden)));
-    isOpen = arith::AndIOp::create(b, isOpen, lanesBelow(rest));
-    Value some = vector::ReductionOp::create(b, vector::CombiningKind::OR, isOpen);
-    seen = arith::OrIOp::create(b, seen, some);
-  }
-  scf::YieldOp::create(b, seen);
-  return loop.getResult(0);
+  return fold(rows, ValueRange{flag(false)}, [&](Value row, ValueRange before) {
+    Value seen = before[0];
+    for (int64_t part = 0; part < parts(); ++part) {
+      Value offset = index(part * tiles.getLanes());
+      // Where the step has no key any more, nothing is to be read.
+      Value rest = arith::MaxSIOp::create(b, sub(left, offset), index(0));
+      Value numbers = maskVector(row, add(first, offset), rest);
+      Value isOpen = arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, numbers, spread(f32(hidden)));
+      isOpen = arith::AndIOp::create(b, isOpen, lanesBelow(rest));
+      Value some = vector::ReductionOp::create(b, vector::CombiningKind::OR, isOpen);
+      seen = arith::OrIOp::create(b, seen, some);
+    }
+    return SmallVector<Value>{seen};
+  })[0];
 }
 
 // The first step, or how many there are up to the last, of which something is seen.
@@ -164,10 +155,10 @@ Value RowsEmitter::firstSeen(Value steps, bool fromEnd) {
     OpBuilder::InsertionGuard inner(b);
     b.setInsertionPointToStart(look.thenBlock());
     Value seen = isSeen(fromEnd ? sub(sub(steps, index(1)), passed) : passed);
-    Value hiddenStep = arith::XOrIOp::create(b, seen, arith::ConstantOp::create(b, b.getBoolAttr(true)));
+    Value hiddenStep = arith::XOrIOp::create(b, seen, flag(true));
     scf::YieldOp::create(b, hiddenStep);
     b.setInsertionPointToStart(look.elseBlock());
-    scf::YieldOp::create(b, ValueRange{arith::ConstantOp::create(b, b.getBoolAttr(false))});
+    scf::YieldOp::create(b, ValueRange{flag(false)});
   }
   scf::ConditionOp::create(b, look.getResult(0), ValueRange{passed});
   Block *after = b.createBlock(&loop.getAfter(), {}, type, b.getLoc());
@@ -220,7 +211,7 @@ void RowsEmitter::computeStep(Value step) {
                         layout.keyWidth * columns);
   for (int64_t block = 0; block < keys / columns; ++block)
     tiles.call(b, TileStart::Zero, query, ofKeys, Value(), scores, index(block), zero, count);
-  forEach(zero, count, [&](Value row) { updateRow(row, first, left); });
+  loop(zero, count, [&](Value row) { updateRow(row, first, left); });
   Value ofValues =
       panels(arguments.values, layout.valueNumbers(), layout.valueBlocks(), left, keys * columns);
   for (int64_t block = 0; block < layout.valueBlocks(); ++block)
@@ -264,9 +255,9 @@ void RowsEmitter::updateRow(Value row, Value first, Value left) {
     Value isMore = most ? Value(arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, score, most)) : Value();
     most = most ? Value(arith::SelectOp::create(b, isMore, score, most)) : score;
   }
-  Value before = memref::LoadOp::create(b, peak, ValueRange{row});
+  Value before = load(peak, ValueRange{row});
   Value now = vector::ReductionOp::create(b, vector::CombiningKind::MAXNUMF, most, before);
-  memref::StoreOp::create(b, now, peak, ValueRange{row});
+  store(now, peak, ValueRange{row});
   // Nothing seen yet: whatever is subtracted, powers are 0.
   Value none = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, now, lowest);
   Value base = arith::SelectOp::create(b, none, f32(0), now);
@@ -279,8 +270,8 @@ void RowsEmitter::updateRow(Value row, Value first, Value left) {
   }
   Value sum =
       vector::ReductionOp::create(b, vector::CombiningKind::ADD, total, arith::FastMathFlags::reassoc);
-  Value old = memref::LoadOp::create(b, sums, ValueRange{row});
-  memref::StoreOp::create(b, math::FmaOp::create(b, old, factor, sum), sums, ValueRange{row});
+  Value old = load(sums, ValueRange{row});
+  store(math::FmaOp::create(b, old, factor, sum), sums, ValueRange{row});
   Value stays = arith::CmpFOp::create(b, arith::CmpFPredicate::UNE, factor, f32(1));
   auto changes = scf::IfOp::create(b, stays);
   OpBuilder::InsertionGuard guard(b);
@@ -297,37 +288,33 @@ void RowsEmitter::scaleRow(Value row, Value factor) {
                             ValueRange{row, index(at)});
   }
   for (int64_t at = width / lanes * lanes; at < width; ++at) {
-    Value number = memref::LoadOp::create(b, output, ValueRange{row, index(at)});
-    memref::StoreOp::create(b, arith::MulFOp::create(b, number, factor), output, ValueRange{row, index(at)});
+    Value number = load(output, ValueRange{row, index(at)});
+    store(arith::MulFOp::create(b, number, factor), output, ValueRange{row, index(at)});
   }
 }
 
 // Sums of all keys of some steps, from nothing.
 void RowsEmitter::computeSteps(Value from, Value to) {
-  forEach(index(0), count, [&](Value row) {
-    memref::StoreOp::create(b, infinity(), peak, ValueRange{row});
-    memref::StoreOp::create(b, f32(0), sums, ValueRange{row});
-    forEach(index(0), index(layout.valueWidth),
-            [&](Value at) { memref::StoreOp::create(b, f32(0), output, ValueRange{row, at}); });
+  loop(index(0), count, [&](Value row) {
+    store(infinity(), peak, ValueRange{row});
+    store(f32(0), sums, ValueRange{row});
+    clearRow(row);
   });
-  forEach(from, to, [&](Value step) { computeStep(step); });
+  loop(from, to, [&](Value step) { computeStep(step); });
 }
 
 // Whether every query has seen a key.
 Value RowsEmitter::noneIsHidden() {
-  auto loop = scf::ForOp::create(b, index(0), count, index(1),
-                                 ValueRange{arith::ConstantOp::create(b, b.getBoolAttr(true))});
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(loop.getBody());
-  Value most = memref::LoadOp::create(b, peak, ValueRange{loop.getInductionVar()});
-  Value sees = arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, most, f32(hidden));
-  scf::YieldOp::create(b, ValueRange{arith::AndIOp::create(b, loop.getRegionIterArg(0), sees)});
-  return loop.getResult(0);
+  return fold(count, ValueRange{flag(true)}, [&](Value row, ValueRange before) {
+    Value most = load(peak, ValueRange{row});
+    Value sees = arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, most, f32(hidden));
+    return SmallVector<Value>{arith::AndIOp::create(b, before[0], sees)};
+  })[0];
 }
 
 void RowsEmitter::finish() {
-  forEach(index(0), count, [&](Value row) {
-    Value sum = memref::LoadOp::create(b, sums, ValueRange{row});
+  loop(index(0), count, [&](Value row) {
+    Value sum = load(sums, ValueRange{row});
     Value factor = arith::DivFOp::create(b, f32(1), sum);
     if (!kind.zeroMasked)
       return scaleRow(row, factor);
@@ -337,8 +324,7 @@ void RowsEmitter::finish() {
     b.setInsertionPointToStart(branch.thenBlock());
     scaleRow(row, factor);
     b.setInsertionPointToStart(branch.elseBlock());
-    forEach(index(0), index(layout.valueWidth),
-            [&](Value at) { memref::StoreOp::create(b, f32(0), output, ValueRange{row, at}); });
+    clearRow(row);
   });
 }
 
@@ -376,9 +362,7 @@ void RowsEmitter::emitRows(Block *entry) {
   Value first = firstSeen(all, /*fromEnd=*/false), last = firstSeen(all, /*fromEnd=*/true);
   first = arith::MaxUIOp::create(b, from, first);
   computeSteps(first, last);
-  Value isWhole = noneIsHidden();
-  Value yes = arith::ConstantOp::create(b, b.getBoolAttr(true));
-  auto again = scf::IfOp::create(b, arith::XOrIOp::create(b, isWhole, yes));
+  auto again = scf::IfOp::create(b, arith::XOrIOp::create(b, noneIsHidden(), flag(true)));
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(again.thenBlock());

@@ -4,20 +4,10 @@
 #ifndef ADAPTER_LIB_CODEGEN_ATTENTIONROWS_H
 #define ADAPTER_LIB_CODEGEN_ATTENTIONROWS_H
 
+#include "lib/Codegen/KeyLayout.h"
 #include "lib/Codegen/TileFunction.h"
 
 namespace adapter {
-
-/// How keys and values of one head lie in memory, in numbers of f32.
-struct KeyLayout {
-  int64_t keyWidth, valueWidth, columns; ///< columns of a panel
-
-  /// Keys that are taken at a time; capacities are multiples of it.
-  int64_t step() const { return 2 * columns; }
-  int64_t valueBlocks() const { return (valueWidth + columns - 1) / columns; }
-  int64_t keyNumbers() const { return keyWidth; }                  ///< of one key
-  int64_t valueNumbers() const { return valueBlocks() * columns; } ///< of one value
-};
 
 /// What the functions for one kind of attention need to know.
 struct AttentionKind {

@@ -4,34 +4,52 @@
 // queries are computed in parallel.
 #include "lib/Codegen/LowerAttention.h"
 #include "lib/Codegen/AttentionRows.h"
+#include "lib/Codegen/LoopEmitter.h"
 #include "lib/Codegen/SharedFunction.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace adapter;
 using B = ImplicitLocOpBuilder;
 
-static Value index(B &b, int64_t value) { return arith::ConstantIndexOp::create(b, value); }
-static Value dim(B &b, Value memref, int64_t at) { return b.createOrFold<memref::DimOp>(memref, at); }
+static Value index(B &b, int64_t value) { return LoopEmitter{b}.index(value); }
+static Value dim(B &b, Value memref, int64_t at) { return LoopEmitter{b}.dim(memref, at); }
+static Value plus(B &b, Value x, Value y) { return LoopEmitter{b}.add(x, y); }
 static Value times(B &b, Value x, int64_t factor) { return arith::MulIOp::create(b, x, index(b, factor)); }
-static Value plus(B &b, Value x, Value y) { return arith::AddIOp::create(b, x, y); }
 
 //===----------------------------------------------------------------------===//
 // Keys and values into panels
 //===----------------------------------------------------------------------===//
 
-// Starts a loop over [0, end) and leaves the builder in it.
-static Value startLoop(B &b, Value end) {
-  auto loop = scf::ForOp::create(b, index(b, 0), end, index(b, 1));
-  b.setInsertionPointToStart(loop.getBody());
-  return loop.getInductionVar();
+// Puts a vector of the source to its place among a head's keys.
+static void keepKey(B &b, const KeyLayout &layout, Value source, Value token, Value memory, Value place) {
+  LoopEmitter loops{b};
+  Value panel = arith::DivUIOp::create(b, place, index(b, layout.columns));
+  Value start = plus(b, times(b, panel, layout.keyWidth * layout.columns),
+                     arith::RemUIOp::create(b, place, index(b, layout.columns)));
+  loops.loop(index(b, 0), index(b, layout.keyWidth), [&](Value at) {
+    loops.store(loops.load(source, {token, at}), memory, plus(b, start, times(b, at, layout.columns)));
+  });
+}
+
+static void keepValue(B &b, const KeyLayout &layout, Value source, Value token, Value memory, Value place) {
+  LoopEmitter loops{b};
+  Value step = arith::DivUIOp::create(b, place, index(b, layout.step()));
+  Value within = arith::RemUIOp::create(b, place, index(b, layout.step()));
+  loops.loop(index(b, 0), index(b, layout.valueBlocks()), [&](Value block) {
+    Value panel = plus(b, times(b, step, layout.valueBlocks()), block),
+          from = times(b, block, layout.columns);
+    Value start = plus(b, times(b, panel, layout.step() * layout.columns), times(b, within, layout.columns));
+    Value left = arith::SubIOp::create(b, index(b, layout.valueWidth), from);
+    Value end = arith::MinUIOp::create(b, left, index(b, layout.columns));
+    loops.loop(index(b, 0), end, [&](Value at) {
+      loops.store(loops.load(source, {token, plus(b, from, at)}), memory, plus(b, start, at));
+    });
+  });
 }
 
 // kernel.keep_...(source [n, width], memory, first): puts vectors behind the first ones.
 static func::FuncOp getKeep(TileFunctions &tiles, const KeyLayout &layout, bool ofKeys) {
-  int64_t width = ofKeys ? layout.keyWidth : layout.valueWidth, columns = layout.columns;
+  int64_t width = ofKeys ? layout.keyWidth : layout.valueWidth;
   std::string name = (ofKeys ? "kernel.keep_keys_" : "kernel.keep_values_") + std::to_string(width);
   ModuleOp module = tiles.getModule();
   if (auto known = module.lookupSymbol<func::FuncOp>(name))
@@ -42,27 +60,15 @@ static func::FuncOp getKeep(TileFunctions &tiles, const KeyLayout &layout, bool 
       startSharedFunction(b, name, {stridedMatrixType(b), numbersType(b), b.getIndexType()});
   Block *entry = b.getInsertionBlock();
   Value source = entry->getArgument(0), memory = entry->getArgument(1), first = entry->getArgument(2);
+  LoopEmitter loops{b};
+  loops.loop(loops.index(0), loops.dim(source, 0), [&](Value token) {
+    Value place = plus(b, first, token);
+    if (ofKeys)
+      keepKey(b, layout, source, token, memory, place);
+    else
+      keepValue(b, layout, source, token, memory, place);
+  });
   func::ReturnOp::create(b);
-  b.setInsertionPointToStart(entry);
-  Value token = startLoop(b, dim(b, source, 0)), place = plus(b, first, token);
-  if (ofKeys) {
-    Value panel = arith::DivUIOp::create(b, place, index(b, columns));
-    Value start =
-        plus(b, times(b, panel, width * columns), arith::RemUIOp::create(b, place, index(b, columns)));
-    Value at = startLoop(b, index(b, width));
-    Value number = memref::LoadOp::create(b, source, ValueRange{token, at});
-    memref::StoreOp::create(b, number, memory, ValueRange{plus(b, start, times(b, at, columns))});
-    return function;
-  }
-  Value step = arith::DivUIOp::create(b, place, index(b, layout.step()));
-  Value within = arith::RemUIOp::create(b, place, index(b, layout.step()));
-  Value block = startLoop(b, index(b, layout.valueBlocks()));
-  Value panel = plus(b, times(b, step, layout.valueBlocks()), block), from = times(b, block, columns);
-  Value start = plus(b, times(b, panel, layout.step() * columns), times(b, within, columns));
-  Value left = arith::SubIOp::create(b, index(b, width), from);
-  Value at = startLoop(b, arith::MinUIOp::create(b, left, index(b, columns)));
-  Value number = memref::LoadOp::create(b, source, ValueRange{token, plus(b, from, at)});
-  memref::StoreOp::create(b, number, memory, ValueRange{plus(b, start, at)});
   return function;
 }
 
@@ -175,17 +181,8 @@ private:
     return op.getState() ? Value(kernel::RowLengthOp::create(b, b.getIndexType(), row)) : index(b, 0);
   }
 
-  // Runs `body` for every number below `count`, several at a time.
-  void parallel(Value count, llvm::function_ref<void(Value)> body) {
-    auto loop = kernel::ParallelOp::create(b, count, index(b, 1));
-    OpBuilder::InsertionGuard guard(b);
-    Block *block = b.createBlock(&loop.getBody(), {}, b.getIndexType(), b.getLoc());
-    body(block->getArgument(0));
-    kernel::YieldOp::create(b);
-  }
-
   void keep() {
-    parallel(times(b, rows, shared), [&](Value item) {
+    LoopEmitter{b}.parallel(times(b, rows, shared), 1, [&](Value item) {
       Value row = arith::DivUIOp::create(b, item, index(b, shared));
       Value head = arith::RemUIOp::create(b, item, index(b, shared)), before = lengthBefore(row);
       for (bool ofKeys : {true, false})
@@ -198,7 +195,8 @@ private:
   void compute() {
     Value queries = times(b, tokens, group), atOnce = index(b, queriesAtOnce(tiles));
     Value blocks = arith::CeilDivUIOp::create(b, queries, atOnce);
-    parallel(arith::MulIOp::create(b, times(b, rows, shared), blocks), [&](Value item) {
+    Value items = arith::MulIOp::create(b, times(b, rows, shared), blocks);
+    LoopEmitter{b}.parallel(items, 1, [&](Value item) {
       Value at = arith::DivUIOp::create(b, item, blocks), block = arith::RemUIOp::create(b, item, blocks);
       Value row = arith::DivUIOp::create(b, at, index(b, shared));
       Value head = arith::RemUIOp::create(b, at, index(b, shared));

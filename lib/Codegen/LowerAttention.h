@@ -8,8 +8,8 @@
 
 namespace adapter {
 
-/// Emits kernel.attention on buffers. Keys lie in panels of one column block each, [key blocks][D][block], values in
-/// [key steps][blocks of Dv][keys of a step][block]: products with either are those with packed weights.
+/// Emits kernel.attention on buffers. Keys and values lie as KeyLayout says: products with either are those with packed
+/// weights.
 void lowerAttention(kernel::AttentionOp op, TileFunctions &tiles);
 
 } // namespace adapter

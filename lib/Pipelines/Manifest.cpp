@@ -9,6 +9,7 @@
 #include "lib/Checkpoint/DType.h"
 #include "lib/Checkpoint/Hash.h"
 #include "lib/Codegen/GPU/Passes.h"
+#include "lib/Codegen/KeyLayout.h"
 #include "lib/Support/ParameterStore.h"
 
 using namespace mlir;
@@ -43,14 +44,15 @@ static void describe(artifact::Tensor &tensor, StringRef name, Type onnxType, Ra
   }
 }
 
-// Keys lie in panels of one column block each, values by blocks of columns that are filled up.
+// Numbers of states are even for keys and odd for values.
 static void describeKept(artifact::State &state, const artifact::Tensor &input, int64_t number,
                          int64_t block) {
   artifact::Kept &kept = *state.mutable_kept();
   int64_t width = input.dims(input.dims_size() - 1);
   kept.set_number(static_cast<int32_t>(number));
-  kept.set_numbers(number % 2 ? llvm::alignTo(width, block) : width);
-  kept.set_block(2 * block);
+  KeyLayout layout{width, width, block};
+  kept.set_numbers(number % 2 ? layout.valueNumbers() : layout.keyNumbers());
+  kept.set_block(layout.step());
 }
 
 static void describe(artifact::Entry &entry, onnxir::SessionAttr attribute, int64_t block) {
