@@ -63,9 +63,7 @@ static Lowered forRows(GraphLowering &graph, Lowered &value, OpFoldResult rows) 
     return value;
   SmallVector<OpFoldResult> shape(value.shape);
   shape[0] = rows;
-  Lowered place = graph.wrap(graph.empty(shape, value.elementType), shape);
-  Lowered result = graph.elementwise({&value, &place}, value.elementType,
-                                     [](B &, ArrayRef<Value> s) -> Value { return s[0]; });
+  Lowered result = graph.broadcastTo(value, shape);
   result.setProvenance(value);
   return result;
 }

@@ -19,9 +19,7 @@ bool GraphLowering::startsRows(const Lowered &x, ArrayRef<int64_t> numbers) {
 Lowered GraphLowering::lift(Lowered &x) {
   SmallVector<OpFoldResult> shape{rowCount};
   llvm::append_range(shape, x.shape);
-  Lowered place = wrap(empty(shape, x.elementType), shape);
-  Lowered result =
-      elementwise({&x, &place}, x.elementType, [](B &, ArrayRef<Value> s) -> Value { return s[0]; });
+  Lowered result = broadcastTo(x, shape);
   result.rows = Rows::at(0);
   result.isLifted = true;
   return result;

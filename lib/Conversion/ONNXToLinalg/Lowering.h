@@ -271,6 +271,9 @@ public:
   /// body over numpy-broadcast inputs; scalar by scalar where all elements are known.
   Lowered elementwise(llvm::ArrayRef<Lowered *> inputs, mlir::Type resultType, Body body);
 
+  /// The input written out in a shape that it broadcasts to.
+  Lowered broadcastTo(Lowered &input, llvm::ArrayRef<mlir::OpFoldResult> shape);
+
   using IndexedBody =
       llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &, llvm::ArrayRef<mlir::Value> indices)>;
   /// A tensor whose element at `indices` is what body returns; body may read tensors by tensor.extract.

@@ -105,9 +105,7 @@ static FailureOr<Lowered> multiplyBatches(onnxir::NodeOp node, GraphLowering &gr
       return value;
     SmallVector<OpFoldResult> wanted(batch);
     wanted.append(value.shape.end() - 2, value.shape.end());
-    Lowered place = graph.wrap(graph.empty(wanted, value.elementType), wanted);
-    return graph.elementwise({&value, &place}, value.elementType,
-                             [](B &, ArrayRef<Value> s) -> Value { return s[0]; });
+    return graph.broadcastTo(value, wanted);
   };
   x = expand(x, xBatch);
   y = expand(y, yBatch);

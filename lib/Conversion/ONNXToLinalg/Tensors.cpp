@@ -308,6 +308,12 @@ Lowered GraphLowering::elementwise(ArrayRef<Lowered *> given, Type resultType, B
 // By index, transposed, reduced
 //===----------------------------------------------------------------------===//
 
+Lowered GraphLowering::broadcastTo(Lowered &input, ArrayRef<OpFoldResult> shape) {
+  Lowered place = wrap(empty(shape, input.elementType), shape);
+  return elementwise({&input, &place}, input.elementType,
+                     [](ImplicitLocOpBuilder &, ArrayRef<Value> s) -> Value { return s[0]; });
+}
+
 Lowered GraphLowering::generate(ArrayRef<OpFoldResult> shape, Type type, IndexedBody body) {
   Value init = empty(shape, type);
   SmallVector<AffineMap> maps{b.getMultiDimIdentityMap(shape.size())};
