@@ -79,6 +79,21 @@ AttentionResults adapter::makeAttention(Expansion &e, const Attention &a, bool p
 // As its definition
 //===----------------------------------------------------------------------===//
 
+FailureOr<Value> adapter::wholeMask(Expansion &e, Value mask, Value key) {
+  if (Expansion::isSameSize(mask, -1, key, 2))
+    return mask;
+  std::optional<int64_t> rank = Expansion::rankOf(mask);
+  if (!rank || *rank == 0)
+    return e.error() << "the number of dimensions of its mask must be known, and not 0";
+  SmallVector<int64_t> none(2 * *rank - 1, 0);
+  Value more = e.reshape(e.binary("Sub", e.size(key, 2), e.size(mask, -1)), 1);
+  SmallVector<Value> inputs{mask, e.concat({e.wholes(none), more}, 0)};
+  if (!elementTypeOf(mask).isInteger(1))
+    inputs.push_back(e.number(-infinity, mask));
+  Type type = withWidth(mask.getType(), Expansion::sizeOf(key, 2));
+  return e.make("Pad", inputs, type);
+}
+
 namespace {
 class Definition {
 public:
@@ -88,9 +103,9 @@ public:
     if (failed(readHeads()))
       return failure();
     bool isFlat = Expansion::rankOf(a.query) == 3;
-    Value query = isFlat ? withHeads(a.query, heads) : a.query;
-    key = isFlat ? withHeads(a.key, shared) : a.key;
-    Value value = isFlat ? withHeads(a.value, shared) : a.value;
+    Value query = isFlat ? e.splitHeads(a.query, heads) : a.query;
+    key = isFlat ? e.splitHeads(a.key, shared) : a.key;
+    Value value = isFlat ? e.splitHeads(a.value, shared) : a.value;
     if (a.pastKey) {
       key = e.concat({a.pastKey, key}, 2);
       value = e.concat({a.pastValue, value}, 2);
@@ -123,11 +138,8 @@ public:
     // What attends to nothing is zero, and here still NaN.
     if (attends)
       result = e.where(attends, result, e.number(0, result));
-    if (isFlat) {
-      int64_t width = Expansion::sizeOf(result, -1);
-      result = e.reshape(e.transpose(result, {0, 2, 1, 3}),
-                         {0, 0, ShapedType::isDynamic(width) ? -1 : heads * width});
-    }
+    if (isFlat)
+      result = e.mergeHeads(result);
     results.result = result;
     return results;
   }
@@ -154,12 +166,6 @@ private:
       if (int64_t width = Expansion::sizeOf(x, -1); *rank == 3 && width > 0 && width % count)
         return e.error() << width << " columns are not " << count << " heads";
     return success();
-  }
-
-  Value withHeads(Value x, int64_t count) {
-    int64_t width = Expansion::sizeOf(x, -1);
-    Value split = e.reshape(x, {0, 0, count, ShapedType::isDynamic(width) ? -1 : width / count});
-    return e.transpose(split, {0, 2, 1, 3});
   }
 
   Value grouped(Value x) { return heads == shared ? x : e.reshape(x, {0, shared, -1, 0}); }
@@ -196,7 +202,7 @@ private:
     }
     if (!a.mask)
       return success();
-    FailureOr<Value> mask = wholeMask();
+    FailureOr<Value> mask = wholeMask(e, a.mask, key);
     if (failed(mask))
       return failure();
     if (elementTypeOf(*mask).isInteger(1))
@@ -207,22 +213,6 @@ private:
   }
 
   void allow(Value where) { allowed = allowed ? e.compare("And", allowed, where) : where; }
-
-  // Keys beyond a mask's last dimension are hidden.
-  FailureOr<Value> wholeMask() {
-    if (Expansion::isSameSize(a.mask, -1, key, 2))
-      return a.mask;
-    std::optional<int64_t> rank = Expansion::rankOf(a.mask);
-    if (!rank || *rank == 0)
-      return e.error() << "the number of dimensions of its mask must be known, and not 0";
-    SmallVector<int64_t> none(2 * *rank - 1, 0);
-    Value more = e.reshape(e.binary("Sub", e.size(key, 2), e.size(a.mask, -1)), 1);
-    SmallVector<Value> inputs{a.mask, e.concat({e.wholes(none), more}, 0)};
-    if (!elementTypeOf(a.mask).isInteger(1))
-      inputs.push_back(e.number(-infinity, a.mask));
-    Type type = withWidth(a.mask.getType(), Expansion::sizeOf(key, 2));
-    return e.make("Pad", inputs, type);
-  }
 
   // Whether a query looks at any key, for each or for all: [.., queries, 1]. Null where every one does.
   Value anyKey() {
@@ -262,7 +252,7 @@ FailureOr<AttentionResults> adapter::expandAttention(Expansion &e, const Attenti
   return Definition(e, attention, sinks).expand();
 }
 
-Expanded adapter::expandAttentionNode(Expansion &e) {
+FailureOr<Attention> adapter::readAttention(Expansion &e) {
   if (failed(e.requireInputs({0, 1, 2})) || failed(e.requireAttribute("softmax_precision", 1)))
     return failure();
   Attention attention;
@@ -282,7 +272,14 @@ Expanded adapter::expandAttentionNode(Expansion &e) {
   attention.leftWindow = e.integer("left_window_size", -1);
   attention.rightWindow = e.integer("right_window_size", -1);
   attention.productMode = e.integer("qk_matmul_output_mode", 0);
-  FailureOr<AttentionResults> made = expandAttention(e, attention);
+  return attention;
+}
+
+Expanded adapter::expandAttentionNode(Expansion &e) {
+  FailureOr<Attention> attention = readAttention(e);
+  if (failed(attention))
+    return failure();
+  FailureOr<AttentionResults> made = expandAttention(e, *attention);
   if (failed(made))
     return failure();
   return SmallVector<Value>{made->result, made->presentKey, made->presentValue, made->product};

@@ -86,6 +86,9 @@ public:
   mlir::Value transpose(mlir::Value x, llvm::ArrayRef<int64_t> order);
   /// Sizes as Reshape has them: 0 is the input's, -1 what is left.
   mlir::Value reshape(mlir::Value x, llvm::ArrayRef<int64_t> sizes);
+  /// [batch, tokens, heads * size] as [batch, heads, tokens, size], and back.
+  mlir::Value splitHeads(mlir::Value x, int64_t heads);
+  mlir::Value mergeHeads(mlir::Value x);
   mlir::Value unsqueeze(mlir::Value x, llvm::ArrayRef<int64_t> axes);
   mlir::Value concat(llvm::ArrayRef<mlir::Value> parts, int64_t axis);
   /// Positions [begin, end) of an axis; `end` may be beyond it.
@@ -135,6 +138,10 @@ struct Attention {
 struct AttentionResults {
   mlir::Value result, presentKey, presentValue, product;
 };
+/// What a node of ONNX's own operator says. Reports what it says of none of these.
+llvm::FailureOr<Attention> readAttention(Expansion &e);
+/// A mask that has a column for each key: those beyond its last one are hidden.
+llvm::FailureOr<mlir::Value> wholeMask(Expansion &e, mlir::Value mask, mlir::Value key);
 /// The definition of a node of ONNX's own operator.
 Expanded expandAttentionNode(Expansion &e);
 /// Such a node. `present`, `product`: whether it has these results.

@@ -52,7 +52,7 @@ public:
     FailureOr<AttentionResults> made = attend(a);
     if (failed(made))
       return failure();
-    Value result = e.reshape(e.transpose(made->result, {0, 2, 1, 3}), {0, 0, heads * size});
+    Value result = e.mergeHeads(made->result);
     return SmallVector<Value>{result, handedOn(a.key), handedOn(a.value)};
   }
 
@@ -68,7 +68,7 @@ private:
     a.pastValue = e.in(4);
     AttentionResults made = makeAttention(e, a, /*present=*/true, /*product=*/false);
     e.node->getParentOfType<onnxir::GraphOp>()->setAttr(onnxir::rowsApartAttribute, e.builder.getUnitAttr());
-    Value result = e.reshape(e.transpose(made.result, {0, 2, 1, 3}), {0, 0, heads * size});
+    Value result = e.mergeHeads(made.result);
     return SmallVector<Value>{result, made.presentKey, made.presentValue};
   }
 
@@ -148,7 +148,7 @@ private:
   }
 
   // Where new tokens go in a cache of a window, and how far what is handed on moves to the front. A cache that is
-  // shorter than the window is no such cache: there is no place for the tokens then, which TensorScatter says.
+  // shorter than the window cannot hold it: the place is -1 then, which TensorScatter refuses.
   void slide(Value tokensThen, Value tokensBefore) {
     Value room = e.size(e.in(3), 2), spare = e.binary("Sub", room, e.whole(window - 1));
     Value step = e.binary("Max", spare, e.whole(1));

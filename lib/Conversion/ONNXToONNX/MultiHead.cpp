@@ -104,21 +104,14 @@ static Expanded multiHeadAttention(Expansion &e) {
   a.pastKey = e.in(6);
   a.pastValue = e.in(7);
   // Keys and values that come with their heads in front: those of an encoder.
-  if (rank == 4) {
-    int64_t width = Expansion::sizeOf(a.query, -1);
-    a.query =
-        e.transpose(e.reshape(a.query, {0, 0, a.heads, ShapedType::isDynamic(width) ? -1 : width / a.heads}),
-                    {0, 2, 1, 3});
-  }
+  if (rank == 4)
+    a.query = e.splitHeads(a.query, a.heads);
   if (failed(maker.addMasks(e.in(4), e.in(5), e.in(0), /*hasStarts=*/false)))
     return failure();
   a.productMode = 2;
   AttentionResults made = makeAttention(e, a, e.isUsed(1) || e.isUsed(2), e.isUsed(3));
-  if (rank == 4) {
-    int64_t width = Expansion::sizeOf(made.result, -1);
-    made.result = e.reshape(e.transpose(made.result, {0, 2, 1, 3}),
-                            {0, 0, ShapedType::isDynamic(width) ? -1 : width * a.heads});
-  }
+  if (rank == 4)
+    made.result = e.mergeHeads(made.result);
   return SmallVector<Value>{made.result, made.presentKey, made.presentValue, made.product};
 }
 

@@ -183,6 +183,18 @@ Value Expansion::reshape(Value x, ArrayRef<int64_t> sizes) {
   return make("Reshape", {x, wholes(sizes)}, typeFrom(dims, elementTypeOf(x)));
 }
 
+Value Expansion::splitHeads(Value x, int64_t heads) {
+  int64_t width = sizeOf(x, -1);
+  Value split = reshape(x, {0, 0, heads, ShapedType::isDynamic(width) ? -1 : width / heads});
+  return transpose(split, {0, 2, 1, 3});
+}
+
+Value Expansion::mergeHeads(Value x) {
+  int64_t heads = sizeOf(x, 1), width = sizeOf(x, -1);
+  bool isKnown = !ShapedType::isDynamic(heads) && !ShapedType::isDynamic(width);
+  return reshape(transpose(x, {0, 2, 1, 3}), {0, 0, isKnown ? heads * width : -1});
+}
+
 Value Expansion::unsqueeze(Value x, ArrayRef<int64_t> axes) {
   Dims dims = dimsOf(x);
   if (dims) {

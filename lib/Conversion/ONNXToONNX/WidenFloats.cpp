@@ -41,11 +41,12 @@ public:
 
   LogicalResult run() {
     for (auto graph : model.getBody().getOps<onnxir::GraphOp>()) {
+      SmallVector<Type> outputs(graph.getBody().front().getTerminator()->getOperandTypes());
       WalkResult result = graph.walk(
           [&](Operation *op) { return failed(widen(op)) ? WalkResult::interrupt() : WalkResult::advance(); });
       if (result.wasInterrupted())
         return failure();
-      castEnds(graph);
+      castEnds(graph, outputs);
     }
     return success();
   }
@@ -121,7 +122,7 @@ private:
   // Caches that a session keeps are nobody's inputs and outputs.
   bool isCache(StringRef name, StringRef prefix) { return sessions && name.starts_with(prefix); }
 
-  void castEnds(onnxir::GraphOp graph) {
+  void castEnds(onnxir::GraphOp graph, ArrayRef<Type> outputs) {
     Block &body = graph.getBody().front();
     OpBuilder builder = OpBuilder::atBlockBegin(&body);
     for (auto [argument, name] :
@@ -139,7 +140,7 @@ private:
     }
     auto end = ::llvm::cast<onnxir::ReturnOp>(body.getTerminator());
     builder.setInsertionPoint(end);
-    for (auto [number, type] : llvm::enumerate(outputs[graph])) {
+    for (auto [number, type] : llvm::enumerate(outputs)) {
       Type element = narrowElement(type);
       StringRef name = end.getOutputNames()
                            ? ::llvm::cast<StringAttr>((*end.getOutputNames())[number]).getValue()
@@ -153,18 +154,8 @@ private:
     }
   }
 
-public:
-  /// Must be seen before anything changes.
-  void noteOutputs() {
-    for (auto graph : model.getBody().getOps<onnxir::GraphOp>())
-      for (Value operand : graph.getBody().front().getTerminator()->getOperands())
-        outputs[graph].push_back(operand.getType());
-  }
-
-private:
   onnxir::ModelOp model;
   bool sessions;
-  llvm::DenseMap<Operation *, SmallVector<Type>> outputs;
 };
 
 struct WidenFloatsPass final : adapter::impl::WidenFloatsPassBase<WidenFloatsPass> {
@@ -176,7 +167,6 @@ struct WidenFloatsPass final : adapter::impl::WidenFloatsPassBase<WidenFloatsPas
     getOperation()->walk([&](onnxir::ModelOp model) { models.push_back(model); });
     for (onnxir::ModelOp model : models) {
       Widening widening(model, sessions);
-      widening.noteOutputs();
       if (failed(widening.run()))
         return signalPassFailure();
       ofF16 += widening.ofF16;
