@@ -67,7 +67,7 @@ void AllToAllRowsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*
 void AllGatherRowsOp::getEffects(Effects &effects) { addDestinationStyleEffects(*this, effects); }
 void AttentionOp::getEffects(Effects &effects) {
   addDestinationStyleEffects(*this, effects);
-  if (getState()) { // what rows keep is no operand
+  if (getState()) { // the session's memory is not an operand
     effects.emplace_back(MemoryEffects::Read::get());
     effects.emplace_back(MemoryEffects::Write::get());
   }

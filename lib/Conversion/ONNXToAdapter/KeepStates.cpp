@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // adapter-keep-states: caches that only attention reads stay where a session keeps them. Attention is given the new keys
-// and values alone; what continued the cache is no output any more.
+// and values alone; the continued cache is not an output any more.
 #include "lib/Conversion/ONNXToAdapter/GraphMatch.h"
 #include "lib/Conversion/Passes.h"
 

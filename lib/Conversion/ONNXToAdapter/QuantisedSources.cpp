@@ -5,7 +5,6 @@
 #include "lib/Conversion/ONNXToAdapter/QuantisedSources.h"
 #include "lib/Attach/ModuleTable.h"
 #include "lib/Checkpoint/DType.h"
-#include "lib/Conversion/ONNXToAdapter/GraphMatch.h"
 #include "lib/Support/ONNX/Tensors.h"
 #include "lib/Support/ParameterStore.h"
 #include "llvm/ADT/APFloat.h"
@@ -19,11 +18,6 @@ using checkpoint::Error;
 using checkpoint::Result;
 using checkpoint::Status;
 using checkpoint::Tensor;
-
-int64_t adapter::integerOr(onnxir::NodeOp node, StringRef name, int64_t otherwise) {
-  auto attribute = dyn_cast_or_null<IntegerAttr>(node.getNodeAttr(name));
-  return attribute ? attribute.getInt() : otherwise;
-}
 
 std::string NodeSource::describe() { return node.getOpType().str() + " node '" + nodeNameOf(node) + "'"; }
 
@@ -138,10 +132,10 @@ Result<Quantised> adapter::readMatMulNBits(NodeSource &source) {
   if (matrix.bits != 4 && matrix.bits != 8)
     return Error{"weights of " + std::to_string(matrix.bits) + " bits; compiled code takes 4 and 8"};
   if (!isPowerOfTwo(matrix.block) || matrix.block < 16 || matrix.block > most)
-    return Error{"block_size=" + std::to_string(matrix.block) + " is no power of 2 from 16 on"};
+    return Error{"block_size=" + std::to_string(matrix.block) + " is not a power of 2 from 16 on"};
   if (matrix.columns < 1 || matrix.rows < 1 || matrix.columns > most || matrix.rows > most)
     return Error{"K=" + std::to_string(matrix.columns) + ", N=" + std::to_string(matrix.rows) +
-                 " are no sizes of a weight"};
+                 " cannot be sizes of a weight"};
   if (source.has(4))
     return Error{
         "g_idx (columns in another order) is not supported in compiled code; export the model without "
@@ -264,7 +258,7 @@ Result<Quantised> adapter::readGatherBlockQuantized(NodeSource &source) {
   if (grid.bits != 4 && grid.bits != 8)
     return Error{"tables of " + std::to_string(grid.bits) + " bits; compiled code takes 4 and 8"};
   if (!isPowerOfTwo(grid.block) || grid.block < 16)
-    return Error{"block_size=" + std::to_string(grid.block) + " is no power of 2 from 16 on"};
+    return Error{"block_size=" + std::to_string(grid.block) + " is not a power of 2 from 16 on"};
   std::optional<SmallVector<int64_t>> seen = source.shape(0);
   if (!seen || seen->size() != 2)
     return Error{"only tables of two dimensions are supported in compiled code"};

@@ -6,12 +6,10 @@
 
 #include "dialects/Adapter/IR/AdapterOps.h"
 #include "dialects/Kernel/IR/KernelOps.h"
-#include "dialects/ONNX/IR/ONNXOps.h"
+#include "lib/Conversion/ONNXToAdapter/GraphMatch.h"
 #include "lib/Support/Quantised.h"
 
 namespace adapter {
-
-int64_t integerOr(onnxir::NodeOp node, llvm::StringRef name, int64_t otherwise);
 
 /// A node and the tensors behind its inputs.
 class NodeSource {
@@ -29,7 +27,7 @@ public:
   std::optional<llvm::SmallVector<int64_t>> shape(unsigned index);
   bool has(unsigned index) { return static_cast<bool>(node.getInputOrNull(index)); }
   std::string nameOf(unsigned index);
-  int64_t integer(llvm::StringRef name, int64_t otherwise) { return integerOr(node, name, otherwise); }
+  int64_t integer(llvm::StringRef name, int64_t otherwise) { return attributeOf(node, name, otherwise); }
   /// An attribute that is an axis of so many dimensions, or -1.
   int64_t axis(llvm::StringRef name, int64_t otherwise, int64_t rank);
 };

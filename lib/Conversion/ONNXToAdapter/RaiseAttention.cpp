@@ -194,7 +194,7 @@ static bool matchScores(Value value, Attention &found, unsigned masks = 0) {
   return false;
 }
 
-// The softmax of scores over keys, perhaps with 0 for what is no number.
+// The softmax of scores over keys, perhaps with 0 in the place of NaN.
 static onnxir::NodeOp matchSoftmax(Value value, bool &zeroMasked) {
   onnxir::NodeOp softmax = madeBy(value, "Softmax");
   if (onnxir::NodeOp where = madeBy(value, "Where")) {

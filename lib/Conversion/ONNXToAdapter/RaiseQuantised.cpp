@@ -253,14 +253,14 @@ static bool hasOutputsSecond(onnxir::NodeOp node) {
       if (reader.getOpType() == "MatMul" && reader.getDomain().empty() && use.getOperandNumber() == 1)
         return true;
       if (reader.getOpType() == "Gemm" && use.getOperandNumber() == 1)
-        return integerOr(reader, "transB", 0) == 0;
+        return attributeOf(reader, "transB", 0) == 0;
     }
   return false;
 }
 
 LogicalResult GraphRaising::raiseDequantize(onnxir::NodeOp node) {
   NodeSource source(node);
-  // What is no constant is an activation.
+  // Inputs that are not constants are activations.
   if (!source.parameter(0) || !source.parameter(1) || (node.getInputOrNull(2) && !source.parameter(2)))
     return success();
   Result<DequantizeLinear> read = readDequantizeLinear(source, hasOutputsSecond(node));

@@ -150,7 +150,7 @@ static bool settleReshape(onnxir::NodeOp node) {
     return false;
   SmallVector<int64_t> shape(to.getShape());
   SmallVector<StringAttr> names(cast<onnxir::DimsAttr>(to.getEncoding()).getNames());
-  // Of sizes with one name the operand's have been taken; a name that is left over twice is no new one.
+  // The operand's sizes were taken out by name; one that is left and stands elsewhere in the result, too, is not new.
   auto *place = llvm::find(names, result.front());
   if (llvm::count(names, result.front()) != 1)
     return false;
